@@ -1,0 +1,34 @@
+#pragma once
+// A loop of independent multiply-adds in registers: the most that one core can do with the instruction
+// set of this build, measured beside what is compared with it.
+
+#include "relpos/core/index.hpp"
+#include "relpos/core/unroll.hpp"
+#include "relpos/simd/pack.hpp"
+
+namespace relpos::bench {
+
+/// Enough accumulators to hide the latency of every multiply-add.
+template <class Isa>
+struct fma_peak {
+  static constexpr int accumulators = 24;
+  static constexpr index rounds = 20000;
+  static constexpr double flops = 2.0 * accumulators * lanes<Isa> * rounds;
+
+  static RELPOS_NOINLINE float run() {
+    using real = float_pack<Isa>;
+    real sum[accumulators];
+    unroll<accumulators>([&](auto i) RELPOS_LAMBDA { sum[i] = real(static_cast<float>(i)); });
+    const real factor(0.999f);
+    const real term(0.001f);
+    for (index round = 0; round < rounds; ++round) {
+      unroll<accumulators>([&](auto i) RELPOS_LAMBDA { sum[i] = fma(sum[i], factor, term); });
+    }
+    unroll<accumulators - 1>([&](auto i) RELPOS_LAMBDA { sum[0] = sum[0] + sum[i + 1]; });
+    float lane[lanes<Isa>];
+    sum[0].store(lane);
+    return lane[0];
+  }
+};
+
+}  // namespace relpos::bench

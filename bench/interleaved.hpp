@@ -1,0 +1,33 @@
+#pragma once
+// Times candidates on a machine that others use too: they take turns in short segments, A B C A B C, and
+// each reports its 10th percentile. Only ratios of figures from one such run mean anything.
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <vector>
+
+namespace relpos::bench {
+
+/// Seconds of one call of each candidate, after a warm-up of one turn.
+inline std::vector<double> interleaved_seconds(const std::vector<std::function<void()>>& candidates,
+                                               int turns) {
+  using clock = std::chrono::steady_clock;
+  std::vector<std::vector<double>> times(candidates.size());
+  for (int turn = -1; turn < turns; ++turn) {
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      const auto begin = clock::now();
+      candidates[i]();
+      const std::chrono::duration<double> elapsed = clock::now() - begin;
+      if (turn >= 0) times[i].push_back(elapsed.count());
+    }
+  }
+  std::vector<double> result;
+  for (auto& each : times) {
+    std::sort(each.begin(), each.end());
+    result.push_back(each[each.size() / 10]);
+  }
+  return result;
+}
+
+}  // namespace relpos::bench

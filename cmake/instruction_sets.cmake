@@ -1,0 +1,41 @@
+# Which instruction sets the tests are built for: sets relpos_isas and relpos_flags_<isa>.
+
+set(RELPOS_TEST_ISAS generic avx2 avx512 CACHE STRING
+  "Instruction sets to test; those that this machine cannot run are left out")
+
+set(relpos_flags_generic "")
+set(relpos_flags_avx2 -mavx2 -mfma -mf16c)
+set(relpos_flags_avx512 ${relpos_flags_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd)
+
+# Every CPU with AVX2 has F16C, which clang 14 cannot be asked about.
+set(relpos_features_avx2 avx2 fma)
+set(relpos_features_avx512 ${relpos_features_avx2} avx512f avx512bw avx512vl avx512dq avx512cd)
+
+include(CheckCXXSourceRuns)
+
+# Sets RELPOS_HOST_RUNS_<isa> in the cache.
+function(relpos_check_host isa)
+  if(isa STREQUAL "generic")
+    set(RELPOS_HOST_RUNS_generic ON CACHE INTERNAL "")
+  elseif(CMAKE_CROSSCOMPILING OR NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+    set(RELPOS_HOST_RUNS_${isa} OFF CACHE INTERNAL "")
+  else()
+    list(TRANSFORM relpos_features_${isa} REPLACE "(.+)" "__builtin_cpu_supports(\"\\1\")" OUTPUT_VARIABLE tests)
+    list(JOIN tests " && " condition)
+    set(CMAKE_REQUIRED_QUIET ON)
+    check_cxx_source_runs("int main() { return ${condition} ? 0 : 1; }" RELPOS_HOST_RUNS_${isa})
+  endif()
+endfunction()
+
+set(relpos_isas "")
+foreach(isa IN LISTS RELPOS_TEST_ISAS)
+  if(NOT DEFINED relpos_flags_${isa})
+    message(FATAL_ERROR "RELPOS_TEST_ISAS: unknown instruction set '${isa}' (generic, avx2, avx512)")
+  endif()
+  relpos_check_host(${isa})
+  if(RELPOS_HOST_RUNS_${isa})
+    list(APPEND relpos_isas ${isa})
+  else()
+    message(STATUS "relpos: tests for ${isa} are left out, this machine cannot run them")
+  endif()
+endforeach()

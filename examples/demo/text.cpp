@@ -1,0 +1,79 @@
+#include "text.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+
+namespace demo {
+
+std::string first_bytes(const std::string& path, std::size_t limit) {
+  const auto refuse = [&](const char* reason) {
+    throw std::runtime_error("cannot read " + path + ": " + reason);
+  };
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
+                                                             &std::fclose);
+  if (!file) refuse(std::strerror(errno));
+  std::string text(limit, '\0');
+  text.resize(std::fread(text.data(), 1, limit, file.get()));
+  if (std::ferror(file.get()) != 0) refuse(std::strerror(errno));  // a directory, among others
+  if (text.empty()) refuse("it is empty");
+  return text;
+}
+
+float fixed_numbers::next() {
+  // SplitMix64 (Steele, Lea, Flood, 2014). The standard library's distributions differ by vendor.
+  unsigned long long x = state_ += 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  x ^= x >> 31;
+  return static_cast<float>(static_cast<int>(x >> 40) - (1 << 23)) / static_cast<float>(1 << 23);
+}
+
+matrix fixed_numbers::next_matrix(int rows, int columns) {
+  matrix result(rows, columns);
+  for (int i = 0; i < rows; ++i) {
+    for (int j = 0; j < columns; ++j) result(i, j) = next();
+  }
+  return result;
+}
+
+namespace {
+
+/// A row for each of the 256 bytes, looked up for each position.
+tensor look_up(const std::string& text, const matrix& rows_of_bytes) {
+  const auto length = static_cast<Eigen::Index>(text.size());
+  tensor result(1, heads, length, head_dim);
+  for (Eigen::Index at = 0; at < length; ++at) {
+    const int byte = static_cast<unsigned char>(text[static_cast<std::size_t>(at)]);
+    for (int h = 0; h < heads; ++h) {
+      for (int c = 0; c < head_dim; ++c) {
+        result(0, h, at, c) = rows_of_bytes(byte, h * head_dim + c);
+      }
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+projections project(const std::string& text, bool scores_are_scaled) {
+  constexpr int width = 64;
+  fixed_numbers numbers(2023);
+  const matrix embedding = numbers.next_matrix(256, width);
+  // A number of [-1, 1] has variance 1/3: this gives each channel variance 1.
+  const float unit = 3.0f / std::sqrt(static_cast<float>(width));
+  const auto rows = [&](float factor) -> matrix {
+    return factor * unit * (embedding * numbers.next_matrix(width, heads * head_dim));
+  };
+  const float query_factor = scores_are_scaled ? 1.0f : 1.0f / std::sqrt(float{head_dim});
+  tensor q = look_up(text, rows(query_factor));
+  tensor k = look_up(text, rows(1.0f));
+  tensor v = look_up(text, rows(1.0f));
+  return {std::move(q), std::move(k), std::move(v)};
+}
+
+}  // namespace demo

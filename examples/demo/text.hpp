@@ -1,0 +1,42 @@
+#pragma once
+// The text that the demo attends over, and its embedding.
+
+#include <relpos/relpos.hpp>
+
+#include <cstddef>
+#include <string>
+
+namespace demo {
+
+using tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;  // [batch, head, position, channel]
+using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+inline constexpr int heads = 8;
+inline constexpr int head_dim = 64;
+
+/// The first bytes of a file, at most `limit`. Throws std::runtime_error, in one line, for a file that
+/// cannot be read or is empty.
+std::string first_bytes(const std::string& path, std::size_t limit);
+
+/// Numbers in [-1, 1] that are the same on every machine.
+class fixed_numbers {
+ public:
+  explicit fixed_numbers(unsigned seed) : state_(seed) {}
+  float next();
+  matrix next_matrix(int rows, int columns);
+
+ private:
+  unsigned long long state_;
+};
+
+struct projections {
+  tensor q;
+  tensor k;
+  tensor v;
+};
+
+/// Embeds each byte by a fixed table and projects it to q, k and v, so that scores have a standard
+/// deviation of about 1. T5 does not scale scores by 1/sqrt(head_dim): its weights are smaller instead.
+projections project(const std::string& text, bool scores_are_scaled);
+
+}  // namespace demo

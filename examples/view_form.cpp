@@ -1,0 +1,51 @@
+// The same library without Eigen, exceptions or allocation: views with strides, scratch that the caller
+// owns, and a status. The input is a packed projection [batch, position, q k v, head, channel], as one
+// matrix product leaves it.
+
+#include <relpos/views.hpp>
+
+#include <cmath>
+#include <cstddef>
+#include <cstdio>
+#include <vector>
+
+int main() {
+  constexpr relpos::index batch = 2, length = 300, heads = 4, head_dim = 32;
+  std::vector<float> qkv(batch * length * 3 * heads * head_dim);
+  for (std::size_t i = 0; i < qkv.size(); ++i) {
+    qkv[i] = static_cast<float>(std::sin(0.37 * static_cast<double>(i)));
+  }
+  std::vector<float> result(batch * length * heads * head_dim);
+  const std::vector<float> slopes = relpos::alibi_slopes(heads);
+
+  // Each view is [batch, head, position, channel]; the strides say where that lies in memory.
+  constexpr relpos::index width = heads * head_dim;
+  const auto part = [&](relpos::index which) {
+    return relpos::view<const float, 4>(qkv.data() + which * width,
+                                        {batch, heads, length, head_dim},
+                                        {length * 3 * width, head_dim, 3 * width, 1});
+  };
+  const auto q = part(0), k = part(1), v = part(2);
+  const relpos::view<float, 4> out(result.data(), {batch, heads, length, head_dim},
+                                   {length * width, head_dim, width, 1});
+  const relpos::alibi alibi{slopes};
+  const relpos::serial runner;
+  std::vector<std::byte> memory(relpos::scratch_bytes(runner, q, k, v, alibi, relpos::causal{}));
+  const relpos::status done =
+      relpos::attention(runner, memory, out, q, k, v, alibi, relpos::causal{});
+  if (!done) {
+    std::fprintf(stderr, "%s\n", done.message);
+    return 1;
+  }
+  std::printf("out[1, 3, 299, 0] = %.4f\n", static_cast<double>(out(1, 3, 299, 0)));
+
+  // What does not fit is refused in words, before anything is written.
+  const relpos::view<float, 4> too_short(result.data(), {batch, heads, 100, head_dim});
+  const relpos::status refused =
+      relpos::attention(runner, memory, too_short, q, k, v, alibi, relpos::causal{});
+  std::printf("%s\n", refused.message);
+
+  // A causal query at position 0 sees its own key alone.
+  const bool copies_value = std::abs(out(0, 0, 0, 5) - v(0, 0, 0, 5)) < 1e-6f;
+  return copies_value && !refused ? 0 : 1;
+}

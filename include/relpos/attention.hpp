@@ -1,0 +1,166 @@
+#pragma once
+// Attention with positional encoding, mask and temperature fused into one loop, over views.
+//
+//   std::vector<std::byte> memory(relpos::scratch_bytes(relpos::serial{}, q, k, v, policies...));
+//   relpos::status done = relpos::attention(relpos::serial{}, memory, out, q, k, v, policies...);
+//
+// Nothing here throws or allocates: the caller lends the scratch and reads the status. The same functions
+// over Eigen tensors, which allocate and throw, are in eigen/attention.hpp.
+//
+//   s = scale q.k;  s = softcap tanh(s / softcap);  s = (s + bias) / temperature
+//   p = softmax of s over the visible keys;  out = p V;  lse = ln sum e^s
+//
+// A row that sees no key gives out = 0 and lse = -inf. What a query does not see has no influence on it,
+// not even NaN. Arithmetic is float32; weights below e^-87.3 of the row's largest are exactly 0.
+
+#include <tuple>
+#include <type_traits>
+
+#include "relpos/core/call.hpp"
+#include "relpos/core/check.hpp"
+#include "relpos/core/executor.hpp"
+#include "relpos/core/scratch.hpp"
+#include "relpos/core/storage.hpp"
+#include "relpos/kernel/merge.hpp"
+#include "relpos/kernel/prefill.hpp"
+#include "relpos/kernel/reference.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class T>
+using read_only = view<const std::remove_const_t<T>, 4>;
+
+/// Refuses a call before anything is written: shapes, strides, null, overlap, options, policy data.
+template <class Out, class Query, class Key, class Value, class... Policies>
+status check_call(const view<Out, 4>& out, const view<Query, 4>& q, const view<Key, 4>& k,
+                  const view<Value, 4>& v, const options& choice,
+                  const std::tuple<Policies...>& policies) {
+  if (status valid = check_shapes(out, q, k, v, choice.lse); !valid) return valid;
+  if (status valid = check_overlap(out, q, k, v, choice.lse); !valid) return valid;
+  if (status valid = check_options(choice); !valid) return valid;
+  status result;
+  const auto ask = [&](const auto& policy) {
+    if constexpr (requires { policy.check(attention_shape{}); }) {
+      if (result) result = policy.check(attention_shape::of(q, k, v));
+    }
+  };
+  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  return result;
+}
+
+/// Bytes of scratch that `attention` needs with these tensors, policies and executor. Linear in the
+/// lengths and in the executor's slots; never grows with query length x key length.
+template <class Isa = native, executor Executor, class Query, class Key, class Value,
+          class... Arguments>
+std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const view<Key, 4>& k,
+                          const view<Value, 4>& v, const Arguments&... arguments) noexcept {
+  static_assert(check_arguments<Arguments...>());
+  const attention_shape shape = attention_shape::of(q, k, v);
+  scratch_divider counted;
+  std::apply(
+      [&]<class... Policies>(const Policies&... each) {
+        prefill_scratch<Isa, Policies...>(counted, shape, std::tuple<Policies...>(each...),
+                                          static_cast<index>(runner.slots()));
+      },
+      policies_of(arguments...));
+  return counted.bytes_taken();
+}
+
+/// out [batch, heads, query, d_v] = attention of q [batch, heads, query, d] over
+/// k [batch, key heads, key, d] and v [batch, key heads, key, d_v]. Heads are a multiple of key heads.
+///
+/// Elements are float, bfloat16 or half, each view its own. `arguments` are policies and at most one
+/// `options`, in any order; several biases add, several masks are and-ed. On failure nothing is written.
+template <class Isa = native, executor Executor, class Out, class Query, class Key, class Value,
+          class... Arguments>
+status attention(const Executor& runner, scratch memory, const view<Out, 4>& out,
+                 const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
+                 const Arguments&... arguments) noexcept {
+  static_assert(
+      storage<Out> && storage<std::remove_const_t<Query>> && storage<std::remove_const_t<Key>> &&
+          storage<std::remove_const_t<Value>>,
+      "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not const");
+  static_assert(check_arguments<Arguments...>());
+  const options choice = options_of(arguments...);
+  return std::apply(
+      [&]<class... Policies>(const Policies&... each) -> status {
+        const std::tuple<Policies...> policies(each...);
+        if (status valid = check_call(out, q, k, v, choice, policies); !valid) return valid;
+        const std::size_t needed = scratch_bytes<Isa>(runner, q, k, v, each...);
+        if (memory.bytes < needed || (memory.data == nullptr && needed > 0)) {
+          return status::error(status_code::scratch_too_small,
+                               "scratch: has %zu bytes, needs %zu (scratch_bytes tells)",
+                               memory.data == nullptr ? std::size_t{0} : memory.bytes, needed);
+        }
+        const auto problem = make_problem(out, read_only<Query>(q), read_only<Key>(k),
+                                          read_only<Value>(v), choice, policies);
+        scratch_divider divider(memory);
+        const prefill_scratch<Isa, Policies...> divided(divider, problem.shape, policies,
+                                                        static_cast<index>(runner.slots()));
+        prefill<Isa, std::remove_const_t<decltype(problem)>>(problem, divided).run(runner);
+        return {};
+      },
+      policies_of(arguments...));
+}
+
+/// Attention over a slice of the keys, to be merged with that over the others (`merge`).
+///
+/// `options.query_offset` must be given, and `options.key_offset` is the position of the slice's first
+/// key: positions are those of the whole sequence.
+template <class Isa = native, executor Executor, class Query, class Key, class Value,
+          class... Arguments>
+status partial(const Executor& runner, scratch memory, const partial_state& state,
+               const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
+               const Arguments&... arguments) noexcept {
+  static_assert(check_arguments<Arguments...>());
+  options choice = options_of(arguments...);
+  if (!choice.query_offset) {
+    return status::error(
+        status_code::invalid_value,
+        "options.query_offset: must be given to partial, because a slice of the keys "
+        "does not tell where the queries are");
+  }
+  if (choice.lse.data != nullptr) {
+    return status::error(status_code::invalid_value,
+                         "options.lse: must be empty for partial, which writes state.lse");
+  }
+  if (state.lse.data == nullptr && state.lse.size() > 0) {
+    return status::error(status_code::null_data, "state.lse: data is null, shape is %s",
+                         shape_text(state.lse.shape).text);
+  }
+  choice.lse = state.lse;
+  return std::apply(
+      [&](const auto&... policies) {
+        return attention<Isa>(runner, memory, state.out, q, k, v, policies..., choice);
+      },
+      policies_of(arguments...));
+}
+
+/// The same by definition, one score at a time in the arithmetic type `Real` (double: the oracle of the
+/// tests; float: the yardstick of their tolerance). Slow; options.lse is ignored, `lse` may be empty.
+template <class Real, class Query, class Key, class Value, class... Arguments>
+status reference_attention(const view<Real, 4>& out, const view<Real, 3>& lse,
+                           const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
+                           const Arguments&... arguments) {
+  static_assert(check_arguments<Arguments...>());
+  options choice = options_of(arguments...);
+  choice.lse = {};
+  return std::apply(
+      [&]<class... Policies>(const Policies&... each) -> status {
+        const std::tuple<Policies...> policies(each...);
+        if (status valid = check_call(out, q, k, v, choice, policies); !valid) return valid;
+        const auto problem = make_problem(out, read_only<Query>(q), read_only<Key>(k),
+                                          read_only<Value>(v), choice, policies);
+        for (index b = 0; b < problem.shape.batch; ++b) {
+          for (index h = 0; h < problem.shape.query_heads; ++h) {
+            for (index row = 0; row < problem.shape.query_length; ++row) {
+              reference_attention_row<Real>(problem, b, h, row, out, lse);
+            }
+          }
+        }
+        return {};
+      },
+      policies_of(arguments...));
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,58 @@
+#pragma once
+// What follows the tensors of a call: policies, and at most one `options`, in any order. Sorted and
+// checked at compile time; what is wrong is one line of the compiler's.
+
+#include <tuple>
+#include <type_traits>
+
+#include "relpos/core/options.hpp"
+#include "relpos/core/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Argument>
+constexpr bool check_argument() {
+  static_assert(
+      std::is_same_v<Argument, options> || policy<Argument>,
+      "relpos: this argument is neither options nor a policy: a policy is a trivially copyable "
+      "struct with bias, tabulated_bias, bias_element, visible_keys, keep or "
+      "softmax_temperature (core/policy.hpp)");
+  return true;
+}
+
+template <class... Arguments>
+constexpr bool check_arguments() {
+  static_assert((0 + ... + (std::is_same_v<Arguments, options> ? 1 : 0)) <= 1,
+                "relpos: options are given twice");
+  if constexpr ((check_argument<Arguments>() && ... && true)) {
+    static_assert((0 + ... + (is_temperature<Arguments> ? 1 : 0)) <= 1,
+                  "relpos: the temperature is given twice");
+  }
+  return true;
+}
+
+/// The policies of a call, in argument order.
+template <class... Arguments>
+constexpr auto policies_of(const Arguments&... arguments) {
+  [[maybe_unused]] const auto keep = []<class Argument>(const Argument& argument) {
+    if constexpr (std::is_same_v<Argument, options>) {
+      return std::tuple<>();
+    } else {
+      return std::tuple<Argument>(argument);
+    }
+  };
+  return std::tuple_cat(keep(arguments)...);
+}
+
+/// The options of a call, or the defaults.
+template <class... Arguments>
+constexpr options options_of(const Arguments&... arguments) {
+  options result;
+  [[maybe_unused]] const auto take = [&](const auto& argument) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(argument)>, options>) result = argument;
+  };
+  (take(arguments), ...);
+  return result;
+}
+
+}  // namespace relpos::inline RELPOS_ABI

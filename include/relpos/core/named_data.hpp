@@ -1,0 +1,48 @@
+#pragma once
+// Slopes and tables stay where the caller keeps them; a policy holds a pointer and a size. A
+// temporary would be gone before the policy is used, so only what has a name is accepted.
+
+#include <ranges>
+#include <type_traits>
+
+#include "relpos/core/index.hpp"
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// A reference to contiguous floats that the caller keeps alive: any lvalue with `data()` and
+/// `size()` (std::vector, std::array, an Eigen vector or tensor), or a temporary that owns nothing
+/// (std::span).
+struct named_data {
+  const float* data = nullptr;
+  index size = 0;
+  // The shape, where the container is a rank-2 tensor; otherwise 0 x 0 and only `size` is known.
+  index rows = 0;
+  index columns = 0;
+
+  constexpr named_data() = default;
+
+  template <class Container>
+    requires(!std::is_same_v<std::remove_cvref_t<Container>, named_data> &&
+             requires(Container& container) {
+               container.data();
+               container.size();
+             })
+  constexpr named_data(Container&& container)
+      : data(container.data()), size(static_cast<index>(container.size())) {
+    using owner = std::remove_cvref_t<Container>;
+    static_assert(
+        std::is_lvalue_reference_v<Container> || std::ranges::enable_borrowed_range<owner>,
+        "relpos: a policy refers to its data and does not copy it: give the vector a name "
+        "and keep it alive, instead of passing a temporary");
+    static_assert(std::is_convertible_v<decltype(container.data()), const float*>,
+                  "relpos: policy data (slopes, tables) is an array of float");
+    if constexpr (viewable_as<const owner, const float, 2>) {
+      const view<const float, 2> matrix(static_cast<const owner&>(container));
+      rows = matrix.shape[0];
+      columns = matrix.shape[1];
+    }
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

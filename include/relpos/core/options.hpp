@@ -1,0 +1,30 @@
+#pragma once
+// What a call may say beyond its tensors and policies.
+
+#include <optional>
+
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Given anywhere after the tensors, at most once: `options{.softcap = 30.0f, .lse = lse}`.
+struct options {
+  /// Multiplies q.k. Default 1 / sqrt(head_dim), or what a policy sets. Finite.
+  std::optional<float> scale{};
+
+  /// s = softcap tanh(s / softcap), after scale and before the bias; 0 is off.
+  float softcap = 0.0f;
+
+  /// Where to write the natural-log sum of exponentials of each row, [batch, head, query]; -inf for a
+  /// row that sees no key. Empty: not written.
+  view<float, 3> lse{};
+
+  /// Position of the first query row. Default: the queries are the last rows of the keys, as with a KV
+  /// cache: key_offset + key_length - query_length.
+  std::optional<index> query_offset{};
+
+  /// Position of the first key row.
+  index key_offset = 0;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,114 @@
+#pragma once
+// What makes a struct a policy. It opts into a stage of
+//
+//   s = (softcap(scale q.k) + bias) / temperature,   p = softmax of s over the visible keys,
+//
+// by having the stage's member; a member that is absent is no code. All members are const.
+//
+//   bias, one of
+//     Real bias(Real distance)                 vector-generic, computed in the loop; distance is
+//                                              k_pos - q_pos, Real is double or a SIMD pack
+//     double tabulated_bias(index head, index distance)
+//                                              any scalar function; asked once per head and distance
+//                                              that some query sees, then one load per vector
+//     float bias_element(index query_row, index key_row)
+//                                              a matrix, by the rows of this call
+//   mask, one of
+//     key_range visible_keys(index q_pos)      the keys that a query sees, as one range
+//     bool keep(index q_pos, index k_pos)      anything; with `tile_class classify(tile)` whole
+//                                              tiles are skipped or computed without asking
+//   temperature
+//     float softmax_temperature()              > 0
+//
+// and, where they help:
+//     auto bind(index head)                    the policy of one head: per-head values in registers.
+//     auto bind(index batch, index head)       The other members are then looked for in its result
+//                                              (tabulated_bias in the policy itself).
+//     auto scaled(float factor)                the same bias times a factor, folded in once
+//     float upper_bound(index first, index last)
+//                                              no bias over these distances is larger; lets tiles
+//                                              be skipped whose every weight is exactly zero
+//     distance_range varies()                  tabulated_bias is constant on either side of it
+//     status check(const attention_shape&)     refuses a call that the policy's data does not fit
+//     static constexpr float default_scale     instead of 1/sqrt(head_dim)
+
+#include <concepts>
+#include <type_traits>
+
+#include "relpos/core/position.hpp"
+#include "relpos/core/shape.hpp"
+#include "relpos/core/status.hpp"
+#include "relpos/core/tile.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Differs between the entries of a batch.
+template <class Policy>
+concept binds_batch = requires(const Policy& policy, index at) { policy.bind(at, at); };
+
+/// The policy of one head.
+template <class Policy>
+constexpr auto bind(const Policy& policy, index batch, index head) {
+  if constexpr (binds_batch<Policy>) {
+    return policy.bind(batch, head);
+  } else if constexpr (requires { policy.bind(head); }) {
+    return policy.bind(head);
+  } else {
+    return policy;
+  }
+}
+
+template <class Policy>
+using bound_policy = decltype(bind(std::declval<const Policy&>(), index{}, index{}));
+
+// Stages, each asked of a bound policy (tabulated_bias of the policy itself).
+
+template <class Bound>
+concept computes_bias = requires(const Bound& bound) {
+  { bound.bias(1.0) } -> std::convertible_to<double>;
+};
+
+template <class Policy>
+concept tabulates_bias = requires(const Policy& policy, index at) {
+  { policy.tabulated_bias(at, at) } -> std::convertible_to<double>;
+};
+
+template <class Bound>
+concept stores_bias = requires(const Bound& bound, index at) {
+  { bound.bias_element(at, at) } -> std::convertible_to<float>;
+};
+
+template <class Bound>
+concept bounds_bias = computes_bias<Bound> && requires(const Bound& bound, index at) {
+  { bound.upper_bound(at, at) } -> std::convertible_to<float>;
+};
+
+template <class Bound>
+concept masks_range = requires(const Bound& bound, index at) {
+  { bound.visible_keys(at) } -> std::same_as<key_range>;
+};
+
+template <class Bound>
+concept masks_elements = requires(const Bound& bound, index at) {
+  { bound.keep(at, at) } -> std::convertible_to<bool>;
+};
+
+template <class Bound>
+concept sets_temperature = requires(const Bound& bound) {
+  { bound.softmax_temperature() } -> std::convertible_to<float>;
+};
+
+template <class Policy>
+inline constexpr bool is_bias = computes_bias<bound_policy<Policy>> || tabulates_bias<Policy> ||
+                                stores_bias<bound_policy<Policy>>;
+template <class Policy>
+inline constexpr bool is_mask =
+    masks_range<bound_policy<Policy>> || masks_elements<bound_policy<Policy>>;
+template <class Policy>
+inline constexpr bool is_temperature = sets_temperature<bound_policy<Policy>>;
+
+template <class Policy>
+concept policy = std::is_trivially_copyable_v<Policy> &&
+                 (is_bias<Policy> || is_mask<Policy> || is_temperature<Policy>);
+
+}  // namespace relpos::inline RELPOS_ABI

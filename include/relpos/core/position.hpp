@@ -1,0 +1,56 @@
+#pragma once
+// Rows are counted from 0 within a call; positions are absolute in the sequence. Everything that
+// encodes or masks speaks of positions, so that a cache, a chunk or a shard gives what one call
+// over the whole gives.
+
+#include <limits>
+
+#include "relpos/core/index.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// position = row + offset.
+struct positions {
+  index query_offset = 0;
+  index key_offset = 0;
+};
+
+/// Offsets beyond this are refused, so that no difference of positions can overflow.
+inline constexpr index max_offset = index{1} << 60;
+
+/// Half-open range [first, last) of key positions; empty when last <= first.
+struct key_range {
+  index first = 0;
+  index last = 0;
+
+  static constexpr key_range everything() {
+    return {std::numeric_limits<index>::min(), std::numeric_limits<index>::max()};
+  }
+  constexpr bool contains(index position) const { return first <= position && position < last; }
+  friend constexpr bool operator==(const key_range&, const key_range&) = default;
+};
+
+constexpr key_range intersect(key_range a, key_range b) {
+  return {a.first > b.first ? a.first : b.first, a.last < b.last ? a.last : b.last};
+}
+
+/// Closed range [first, last] of distances k_pos - q_pos; empty when last < first.
+struct distance_range {
+  index first = 0;
+  index last = -1;
+
+  constexpr bool empty() const { return last < first; }
+  constexpr index size() const { return empty() ? 0 : last - first + 1; }
+};
+
+/// The smallest range that holds both.
+constexpr distance_range hull(distance_range a, distance_range b) {
+  if (a.empty()) return b;
+  if (b.empty()) return a;
+  return {a.first < b.first ? a.first : b.first, a.last > b.last ? a.last : b.last};
+}
+
+/// Wider than any difference of positions, and yet its size is a number.
+inline constexpr distance_range unlimited_distances{-(max_offset << 2) + 1, (max_offset << 2) - 1};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,61 @@
+#pragma once
+// Working memory of a call: the caller owns it, the call divides it. The same division is run
+// once without memory to learn how many bytes it takes, so the two cannot disagree.
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+#include "relpos/core/index.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Memory that the caller lends for the duration of one call. Any alignment.
+struct scratch {
+  void* data = nullptr;
+  std::size_t bytes = 0;
+
+  constexpr scratch() = default;
+  constexpr scratch(void* memory, std::size_t size) : data(memory), bytes(size) {}
+
+  /// A named container of bytes (std::vector<std::byte>, std::array<std::byte, N>).
+  template <class Container>
+    requires requires(Container& container) {
+      { container.data() } -> std::same_as<std::byte*>;
+      container.size();
+    }
+  constexpr scratch(Container& container) : data(container.data()), bytes(container.size()) {}
+};
+
+/// Hands out consecutive pieces of a block, each on a cache line of its own.
+class scratch_divider {
+ public:
+  static constexpr std::size_t alignment = 64;
+
+  /// Counts bytes and hands out null pointers.
+  constexpr scratch_divider() = default;
+
+  /// Divides `memory`, which holds at least `bytes_taken()` of a counting run.
+  explicit scratch_divider(scratch memory) {
+    const auto address = reinterpret_cast<std::uintptr_t>(memory.data);
+    const std::uintptr_t aligned = (address + alignment - 1) / alignment * alignment;
+    begin_ = static_cast<std::byte*>(memory.data) + (aligned - address);
+  }
+
+  template <class T>
+  T* take(index count) {
+    const std::size_t at = taken_;
+    const std::size_t size = static_cast<std::size_t>(count) * sizeof(T);
+    taken_ += (size + alignment - 1) / alignment * alignment;
+    return begin_ == nullptr ? nullptr : reinterpret_cast<T*>(begin_ + at);
+  }
+
+  /// Bytes that a block of any alignment needs for what was taken so far.
+  constexpr std::size_t bytes_taken() const { return taken_ == 0 ? 0 : taken_ + alignment - 1; }
+
+ private:
+  std::byte* begin_ = nullptr;
+  std::size_t taken_ = 0;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

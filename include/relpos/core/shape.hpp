@@ -1,0 +1,30 @@
+#pragma once
+// The sizes of one attention call, as read off its arguments.
+
+#include "relpos/core/index.hpp"
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+struct attention_shape {
+  index batch = 0;
+  index query_heads = 0;
+  index key_heads = 0;  // query_heads is a multiple: grouped-query attention
+  index query_length = 0;
+  index key_length = 0;
+  index head_dim = 0;
+  index value_dim = 0;
+
+  template <class Query, class Key, class Value>
+  static attention_shape of(const view<Query, 4>& q, const view<Key, 4>& k,
+                            const view<Value, 4>& v) {
+    return {q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3], v.shape[3]};
+  }
+
+  /// The key head that serves a query head.
+  constexpr index key_head(index query_head) const {
+    return query_head / (query_heads / key_heads);
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,44 @@
+#pragma once
+// The outcome of a call that may neither throw nor allocate: a code, and a sentence that names the
+// argument and both shapes.
+
+#include <cstdio>
+
+#include "relpos/config.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+enum class status_code {
+  ok,
+  invalid_shape,
+  invalid_stride,
+  null_data,
+  overlap,
+  scratch_too_small,
+  invalid_value
+};
+
+/// Converts to true when the call did what it was asked. Otherwise nothing was written.
+struct [[nodiscard]] status {
+  static constexpr int message_capacity = 256;
+
+  status_code code = status_code::ok;
+  char message[message_capacity] = {};
+
+  constexpr explicit operator bool() const { return code == status_code::ok; }
+
+  /// A failure with a printf-style message, cut at the capacity.
+  template <class... Values>
+  static status error(status_code code, const char* format, Values... values) {
+    status result;
+    result.code = code;
+    if constexpr (sizeof...(Values) == 0) {
+      std::snprintf(result.message, message_capacity, "%s", format);
+    } else {
+      std::snprintf(result.message, message_capacity, format, values...);
+    }
+    return result;
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,89 @@
+#pragma once
+// A view is a pointer, a shape and strides: plain data, owning nothing. Any memory layout is a
+// choice of strides: [batch, position, head, channel], packed QKV, a slice of a cache.
+
+#include <array>
+#include <type_traits>
+
+#include "relpos/core/index.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// How a foreign tensor type becomes a view: specialise with `value_type`, `rank` and
+/// `static view<value_type, rank> of(Tensor&)`. eigen/view.hpp does it for Eigen's tensors.
+template <class Tensor>
+struct view_traits;
+
+template <class T, int Rank>
+struct view;
+
+template <class Tensor, class T, int Rank>
+concept viewable_as = requires(Tensor& tensor) {
+  requires view_traits<Tensor>::rank == Rank;
+  requires std::is_convertible_v<typename view_traits<Tensor>::value_type*, T*>;
+  view_traits<Tensor>::of(tensor);
+};
+
+/// A strided array of rank `Rank`. Strides count elements, not bytes; they may be zero (broadcast)
+/// or negative for what is read. Attention reads and writes [batch, head, position, channel].
+template <class T, int Rank>
+struct view {
+  using value_type = T;
+  using index_array = std::array<index, static_cast<std::size_t>(Rank)>;
+
+  T* data = nullptr;
+  index_array shape{};
+  index_array strides{};
+
+  constexpr view() = default;
+
+  /// A contiguous row-major array.
+  constexpr view(T* first, index_array extents) : data(first), shape(extents) {
+    index stride = 1;
+    for (std::size_t axis = Rank; axis-- > 0;) {
+      strides[axis] = stride;
+      stride *= shape[axis];
+    }
+  }
+
+  constexpr view(T* first, index_array extents, index_array steps)
+      : data(first), shape(extents), strides(steps) {}
+
+  /// Read-only access to what is writable.
+  template <class U>
+    requires(std::is_same_v<T, const U>)
+  constexpr view(const view<U, Rank>& other)
+      : data(other.data), shape(other.shape), strides(other.strides) {}
+
+  /// A tensor that specialises view_traits. The view refers to it: name the tensor.
+  template <class Tensor>
+    requires viewable_as<Tensor, T, Rank>
+  view(Tensor& tensor) : view(view_traits<Tensor>::of(tensor)) {}
+
+  /// Number of elements.
+  constexpr index size() const {
+    index count = 1;
+    for (const index extent : shape) count *= extent;
+    return count;
+  }
+
+  /// Elements [first, first + count) of one axis.
+  constexpr view slice(int axis, index first, index count) const {
+    view result = *this;
+    const auto at = static_cast<std::size_t>(axis);
+    result.data += first * strides[at];
+    result.shape[at] = count;
+    return result;
+  }
+
+  template <class... Indices>
+    requires(sizeof...(Indices) == Rank)
+  constexpr T& operator()(Indices... at) const {
+    index offset = 0;
+    std::size_t axis = 0;
+    ((offset += static_cast<index>(at) * strides[axis++]), ...);
+    return data[offset];
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,100 @@
+#pragma once
+// Attention over Eigen tensors [batch, head, position, channel].
+//
+//   Tensor out = relpos::attention(q, k, v, relpos::alibi{slopes}, relpos::causal{});
+//   relpos::attention(device, out, q, k, v, relpos::t5_bias{table, relpos::bidirectional}, ...);
+//
+// RowMajor Tensor and TensorMap of float, Eigen::bfloat16 or Eigen::half, const or not, each tensor its
+// own type. Any other strides: the view form, attention.hpp, which also says what is computed. A refused
+// call throws std::invalid_argument, with the argument's name and both shapes, before `out` is touched.
+
+#include <unsupported/Eigen/CXX11/Tensor>
+
+#include <cstddef>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+
+#include "relpos/attention.hpp"
+#include "relpos/eigen/executor.hpp"
+#include "relpos/eigen/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Anything of Eigen's tensor module, expressions included.
+template <class T>
+concept eigen_expression =
+    std::is_base_of_v<Eigen::TensorBase<std::remove_cvref_t<T>, Eigen::ReadOnlyAccessors>,
+                      std::remove_cvref_t<T>>;
+
+template <class... Tensors>
+constexpr bool check_tensors() {
+  static_assert(
+      (eigen_tensor<Tensors> && ... && true),
+      "relpos: tensors are Eigen::Tensor or Eigen::TensorMap; evaluate an expression first");
+  if constexpr ((eigen_tensor<Tensors> && ... && true)) {
+    static_assert(((view_traits<std::remove_reference_t<Tensors>>::rank == 4) && ... && true),
+                  "relpos: q, k, v and out have four axes: [batch, head, position, channel]");
+  }
+  return true;
+}
+
+inline void throw_unless(const status& done) {
+  if (!done) throw std::invalid_argument(std::string("relpos: ") + done.message);
+}
+
+/// Fills `out` [batch, heads, query, d_v] on an Eigen::DefaultDevice or Eigen::ThreadPoolDevice. Allocates
+/// scratch, linear in the lengths.
+template <eigen_device Device, eigen_expression Out, eigen_expression Query, eigen_expression Key,
+          eigen_expression Value, class... Arguments>
+void attention(const Device& device, Out&& out, const Query& q, const Key& k, const Value& v,
+               const Arguments&... arguments) {
+  static_assert(check_tensors<Out, const Query, const Key, const Value>());
+  static_assert(check_arguments<Arguments...>());
+  const auto out_view = view_of(out);
+  const auto q_view = view_of(q);
+  const auto k_view = view_of(k);
+  const auto v_view = view_of(v);
+  // Before the scratch, whose size follows from the shapes.
+  throw_unless(check_call(out_view, q_view, k_view, v_view, options_of(arguments...),
+                          policies_of(arguments...)));
+  const auto runner = executor_of(device);
+  const std::size_t bytes = scratch_bytes(runner, q_view, k_view, v_view, arguments...);
+  const auto memory = std::make_unique_for_overwrite<std::byte[]>(bytes);
+  throw_unless(attention(runner, scratch(memory.get(), bytes), out_view, q_view, k_view, v_view,
+                         arguments...));
+}
+
+/// Returns [batch, heads, query, d_v] of q's scalar type, computed on the calling thread.
+template <eigen_expression Query, eigen_expression Key, eigen_expression Value, class... Arguments>
+auto attention(const Query& q, const Key& k, const Value& v, const Arguments&... arguments) {
+  static_assert(check_tensors<const Query, const Key, const Value>());
+  using scalar = std::remove_const_t<typename Query::Scalar>;
+  Eigen::Tensor<scalar, 4, Eigen::RowMajor> out(q.dimension(0), q.dimension(1), q.dimension(2),
+                                                v.dimension(3));
+  attention(Eigen::DefaultDevice(), out, q, k, v, arguments...);
+  return out;
+}
+
+/// Fills the state of a slice of the keys, to be merged (`merge`) with that of the others. Positions are
+/// those of the whole sequence: options.query_offset must be given.
+template <eigen_device Device, eigen_expression Query, eigen_expression Key, eigen_expression Value,
+          class... Arguments>
+void partial(const Device& device, const partial_state& state, const Query& q, const Key& k,
+             const Value& v, const Arguments&... arguments) {
+  static_assert(check_tensors<const Query, const Key, const Value>());
+  const auto runner = executor_of(device);
+  const std::size_t bytes = scratch_bytes(runner, view_of(q), view_of(k), view_of(v), arguments...);
+  const auto memory = std::make_unique_for_overwrite<std::byte[]>(bytes);
+  throw_unless(partial(runner, scratch(memory.get(), bytes), state, view_of(q), view_of(k),
+                       view_of(v), arguments...));
+}
+
+/// Merges `from` into `into`: states of the same queries over disjoint keys.
+template <eigen_device Device>
+void merge(const Device&, const partial_state& into, const partial_state& from) {
+  throw_unless(merge(into, from));
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,68 @@
+#pragma once
+// Eigen's CPU devices as executors. The threads are the caller's.
+
+#include <unsupported/Eigen/CXX11/Tensor>
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+
+#include "relpos/core/executor.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// A ThreadPoolDevice. The calling thread takes part, so there is a slot more than threads; called from
+/// inside the pool, whose other threads may be waiting for this one, it runs alone.
+///
+/// `Device` is a parameter because Eigen defines ThreadPoolDevice only under EIGEN_USE_THREADS.
+template <class Device>
+class pool_executor {
+ public:
+  explicit pool_executor(const Device& device) : device_(device) {}
+
+  index slots() const { return static_cast<index>(device_.numThreads()) + 1; }
+
+  template <class Item>
+  void run(index count, Item&& item) const {
+    if (count <= 1 || device_.currentThreadId() >= 0) {
+      serial::run(count, item);
+      return;
+    }
+    // Helpers that the pool starts late find nothing left to take; what they look at must outlive the call.
+    const auto work = std::make_shared<progress>();
+    const auto take_items = [count, &item](progress& shared, index slot) {
+      for (index i = shared.next++; i < count; i = shared.next++) {
+        item(i, slot);
+        if (++shared.done == count) shared.done.notify_one();
+      }
+    };
+    const index helpers = std::min<index>(slots() - 1, count - 1);
+    for (index slot = 1; slot <= helpers; ++slot) {
+      device_.enqueueNoNotification([work, count, take_items, slot] {
+        if (work->next < count) take_items(*work, slot);
+      });
+    }
+    take_items(*work, 0);
+    for (index done = work->done; done != count; done = work->done) work->done.wait(done);
+  }
+
+ private:
+  struct progress {
+    std::atomic<index> next{0};
+    std::atomic<index> done{0};
+  };
+
+  const Device& device_;
+};
+
+inline serial executor_of(const Eigen::DefaultDevice&) { return {}; }
+
+inline pool_executor<Eigen::ThreadPoolDevice> executor_of(const Eigen::ThreadPoolDevice& device) {
+  return pool_executor<Eigen::ThreadPoolDevice>(device);
+}
+
+/// A device that attention can run on.
+template <class Device>
+concept eigen_device = requires(const Device& device) { executor_of(device); };
+
+}  // namespace relpos::inline RELPOS_ABI

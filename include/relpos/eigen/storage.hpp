@@ -1,0 +1,30 @@
+#pragma once
+// Eigen's 16-bit types are the library's, bit for bit.
+
+#include <Eigen/Core>
+
+#include "relpos/core/storage.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The storage type with the bits of an Eigen scalar; void for a scalar that attention does not store.
+template <class Scalar>
+struct storage_of {
+  using type = void;
+};
+template <>
+struct storage_of<float> {
+  using type = float;
+};
+template <>
+struct storage_of<Eigen::bfloat16> {
+  using type = bfloat16;
+};
+template <>
+struct storage_of<Eigen::half> {
+  using type = half;
+};
+
+static_assert(sizeof(Eigen::bfloat16) == sizeof(bfloat16) && sizeof(Eigen::half) == sizeof(half));
+
+}  // namespace relpos::inline RELPOS_ABI

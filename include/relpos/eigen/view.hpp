@@ -1,0 +1,60 @@
+#pragma once
+// Eigen tensors as views: Tensor and TensorMap, RowMajor, const or not, of float, bfloat16 or half.
+
+#include <unsupported/Eigen/CXX11/Tensor>
+
+#include <type_traits>
+
+#include "relpos/core/view.hpp"
+#include "relpos/eigen/storage.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Tensor>
+struct eigen_view_traits {
+  static_assert(
+      static_cast<int>(Tensor::Layout) == static_cast<int>(Eigen::RowMajor),
+      "relpos: tensors are Eigen::RowMajor; for any other layout use a relpos::view with strides");
+
+  using stored = typename storage_of<std::remove_const_t<typename Tensor::Scalar>>::type;
+  static_assert(!std::is_void_v<stored>,
+                "relpos: tensors hold float, Eigen::bfloat16 or Eigen::half");
+
+  static constexpr int rank = Tensor::NumDimensions;
+  using value_type = std::conditional_t<
+      std::is_const_v<std::remove_pointer_t<decltype(std::declval<Tensor&>().data())>>,
+      const stored, stored>;
+
+  static view<value_type, rank> of(Tensor& tensor) {
+    typename view<value_type, rank>::index_array shape{};
+    for (int axis = 0; axis < rank; ++axis) {
+      shape[static_cast<std::size_t>(axis)] = static_cast<index>(tensor.dimension(axis));
+    }
+    return {reinterpret_cast<value_type*>(tensor.data()), shape};
+  }
+};
+
+template <class Scalar, int Rank, int Options, class Index>
+struct view_traits<Eigen::Tensor<Scalar, Rank, Options, Index>>
+    : eigen_view_traits<Eigen::Tensor<Scalar, Rank, Options, Index>> {};
+template <class Scalar, int Rank, int Options, class Index>
+struct view_traits<const Eigen::Tensor<Scalar, Rank, Options, Index>>
+    : eigen_view_traits<const Eigen::Tensor<Scalar, Rank, Options, Index>> {};
+template <class Plain, int Options, template <class> class MakePointer>
+struct view_traits<Eigen::TensorMap<Plain, Options, MakePointer>>
+    : eigen_view_traits<Eigen::TensorMap<Plain, Options, MakePointer>> {};
+template <class Plain, int Options, template <class> class MakePointer>
+struct view_traits<const Eigen::TensorMap<Plain, Options, MakePointer>>
+    : eigen_view_traits<const Eigen::TensorMap<Plain, Options, MakePointer>> {};
+
+/// A tensor that attention can read: specialises view_traits.
+template <class Tensor>
+concept eigen_tensor = requires { view_traits<std::remove_reference_t<Tensor>>::rank; };
+
+/// The view of a tensor, which must outlive it.
+template <class Tensor>
+auto view_of(Tensor& tensor) {
+  return view_traits<Tensor>::of(tensor);
+}
+
+}  // namespace relpos::inline RELPOS_ABI

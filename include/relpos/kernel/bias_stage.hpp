@@ -1,0 +1,147 @@
+#pragma once
+// The bias stage of one query group: what is added to the scores of one key, for all of the group's
+// queries. Three kinds of policy, one interface: `key(row)` prepares a key, `add<V>(s)` adds to vector V.
+//
+// Scores are in units of the exponent, and so is what is added: `factor` is log2(e) / temperature.
+
+#include <type_traits>
+
+#include "relpos/core/policy.hpp"
+#include "relpos/kernel/bias_table.hpp"
+#include "relpos/kernel/geometry.hpp"
+#include "relpos/kernel/group_rows.hpp"
+#include "relpos/simd/pack.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Computed from the distance.
+template <class Isa, class Bound>
+class computed_bias {
+ public:
+  RELPOS_INLINE computed_bias(const Bound& bound, float factor, const group_rows& rows)
+      : bound_(folded(bound, factor)), factor_(factor), rows_(rows) {}
+
+  struct key_bias {
+    using real = float_pack<Isa>;
+    const computed_bias& stage;
+    float distance;  // of the group's first query
+
+    template <int V>
+    RELPOS_INLINE real add(real s) const {
+      const real lane_distance = real(distance) - (real::iota() + real(float(V * lanes<Isa>)));
+      const real bias = stage.bound_.bias(lane_distance);
+      if constexpr (folds) {
+        return s + bias;
+      } else {
+        return fma(bias, real(stage.factor_), s);
+      }
+    }
+  };
+
+  RELPOS_INLINE key_bias key(index row) const {
+    return {*this, static_cast<float>(row + rows_.key_offset - rows_.q_pos)};
+  }
+
+ private:
+  static constexpr bool folds = requires(const Bound& bound) {
+    { bound.scaled(1.0f) } -> std::same_as<Bound>;
+  };
+  static RELPOS_INLINE Bound folded(const Bound& bound, float factor) {
+    if constexpr (folds) {
+      return bound.scaled(factor);
+    } else {
+      return bound;
+    }
+  }
+
+  Bound bound_;
+  float factor_;
+  group_rows rows_;
+};
+
+/// Read from a table over distance.
+template <class Isa>
+class table_bias {
+ public:
+  RELPOS_INLINE table_bias(const bias_table& table, float factor, const group_rows& rows)
+      : table_(table), factor_(factor), rows_(rows) {}
+
+  struct key_bias {
+    using real = float_pack<Isa>;
+    const float* lane_values;
+    float factor;
+
+    template <int V>
+    RELPOS_INLINE real add(real s) const {
+      return fma(real::load(lane_values + V * lanes<Isa>), factor, s);
+    }
+  };
+
+  RELPOS_INLINE key_bias key(index row) const {
+    return {table_.at(rows_.q_pos - row - rows_.key_offset, geometry<Isa>::group_rows), factor_};
+  }
+
+ private:
+  bias_table table_;
+  float factor_;
+  group_rows rows_;
+};
+
+/// Gathered from a matrix of the caller's.
+template <class Isa, class Bound>
+class element_bias {
+ public:
+  RELPOS_INLINE element_bias(const Bound& bound, float factor, const group_rows& rows)
+      : bound_(bound), factor_(factor), rows_(rows) {}
+
+  struct key_bias {
+    using real = float_pack<Isa>;
+    float lane_values[geometry<Isa>::group_rows];
+
+    template <int V>
+    RELPOS_INLINE real add(real s) const {
+      return s + real::load(lane_values + V * lanes<Isa>);
+    }
+  };
+
+  RELPOS_INLINE key_bias key(index row) const {
+    key_bias result{};
+    for (index lane = 0; lane < rows_.count; ++lane) {
+      result.lane_values[lane] = bound_.bias_element(rows_.first_row + lane, row) * factor_;
+    }
+    return result;
+  }
+
+ private:
+  Bound bound_;
+  float factor_;
+  group_rows rows_;
+};
+
+/// The stage of one policy for one group, or nothing (`no_bias`) where the policy is not a bias.
+struct no_bias {
+  struct key_bias {
+    template <int V, class Real>
+    RELPOS_INLINE Real add(Real s) const {
+      return s;
+    }
+  };
+  RELPOS_INLINE key_bias key(index) const { return {}; }
+};
+
+template <class Isa, class Policy>
+auto make_bias_stage(const Policy& policy, index batch, index head, float factor,
+                     const bias_table& table, const group_rows& rows) {
+  using bound_type = bound_policy<Policy>;
+  if constexpr (computes_bias<bound_type>) {
+    return computed_bias<Isa, bound_type>(bind(policy, batch, head), factor, rows);
+  } else if constexpr (tabulates_bias<Policy>) {
+    return table_bias<Isa>(table, factor, rows);
+  } else if constexpr (stores_bias<bound_type>) {
+    return element_bias<Isa, bound_type>(bind(policy, batch, head), factor, rows);
+  } else {
+    return no_bias{};
+  }
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,69 @@
+#pragma once
+// The bias of one head over distance, as the score kernel reads it: entry i holds the bias of distance
+// -(first + i), so that consecutive queries of one key are consecutive floats.
+//
+// Only distances that some query sees are asked of the policy, and where it says that its bias is constant
+// on either side of a range, only that range: memory is O(length), or O(1) where it saturates. A group's
+// width of edge values on both ends lets every vector load end inside.
+
+#include <algorithm>
+
+#include "relpos/core/policy.hpp"
+#include "relpos/core/position.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+struct bias_table {
+  const float* data = nullptr;
+  index first = 0;  // of q_pos - k_pos, padding included
+  index last = 0;
+
+  /// The biases of queries q_pos, q_pos + 1, ... for one key; anything beyond the ends is constant.
+  RELPOS_INLINE const float* at(index q_minus_k, index width) const {
+    return data + (std::clamp(q_minus_k, first, last + 1 - width) - first);
+  }
+};
+
+/// Where a policy's bias varies: everywhere, unless it says otherwise.
+template <class Policy>
+constexpr distance_range varying_distances(const Policy& policy) {
+  if constexpr (requires { policy.varies(); }) {
+    return policy.varies();
+  } else {
+    return unlimited_distances;
+  }
+}
+
+/// Entries that a head's table can take in a call of this shape.
+template <class Policy>
+constexpr index bias_table_capacity(const Policy& policy, const attention_shape& shape,
+                                    index width) {
+  const index visible = std::max<index>(shape.query_length + shape.key_length - 1, 1);
+  return std::min(varying_distances(policy).size(), visible) + 2 + 2 * width;
+}
+
+/// Tabulates one head over the `visible` distances into `data`.
+template <class Policy>
+bias_table fill_bias_table(const Policy& policy, index head, distance_range visible, index width,
+                           float* data) {
+  if (visible.empty()) {  // no row sees a key: nothing reads what lanes may load
+    std::fill(data, data + 2 * width + 1, 0.0f);
+    return {data, -width, width};
+  }
+  const distance_range varying = varying_distances(policy);
+  // One entry past the varying range stands for all that is beyond.
+  const index first = std::clamp(varying.first - 1, visible.first, visible.last);
+  const index last = std::clamp(varying.last + 1, visible.first, visible.last);
+
+  const bias_table table{data, -last - width, -first + width};
+  const auto value = [&](index distance) {
+    return static_cast<float>(policy.tabulated_bias(head, distance));
+  };
+  index i = 0;
+  for (const float edge = value(last); i < width; ++i) data[i] = edge;
+  for (index distance = last; distance >= first; --distance) data[i++] = value(distance);
+  for (const float edge = data[i - 1]; i <= table.last - table.first; ++i) data[i] = edge;
+  return table;
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,227 @@
+#pragma once
+// The fused attention of many queries. One work item is one block of query rows of one head:
+//
+//   pack the queries, scaled, one per SIMD lane
+//   for each key tile, from the last that any query sees down to the first:
+//     for each query group: classify by the masks -> skip | full | partial; skip if the bound allows
+//       S = QK^T . softcap . bias . mask . online softmax . O = rescale O + PV
+//   out = O / l, lse
+//
+// Going down, causal queries meet their nearest keys first: the running maximum is high when the far tiles
+// come, and biases that decay with distance let them be skipped. The order is that of absolute positions
+// and the same for every row, so a row's bits depend neither on how rows are grouped into blocks, batches
+// and calls nor on the threads.
+
+#include <algorithm>
+#include <array>
+#include <tuple>
+#include <utility>
+
+#include "relpos/core/executor.hpp"
+#include "relpos/kernel/prefill_scratch.hpp"
+#include "relpos/kernel/problem.hpp"
+#include "relpos/kernel/score_bound.hpp"
+#include "relpos/kernel/tile_attention.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Isa, class Problem>
+class prefill;
+
+template <class Isa, class Out, class Query, class Key, class Value, class... Policies>
+class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
+ public:
+  using problem_type = attention_problem<Out, Query, Key, Value, Policies...>;
+  using scratch_type = prefill_scratch<Isa, Policies...>;
+
+  prefill(const problem_type& problem, const scratch_type& scratch)
+      : problem_(problem), scratch_(scratch) {}
+
+  template <executor Executor>
+  void run(const Executor& runner) const {
+    runner.run(prepare_count(), [this](index i, index slot) { prepare(i, slot); });
+    runner.run(attend_count(), [this](index i, index slot) { attend(i, slot); });
+  }
+
+ private:
+  using tiles = geometry<Isa>;
+  using bound_policies = std::tuple<bound_policy<Policies>...>;
+  using mask_type = mask_stage<Isa, bound_policy<Policies>...>;
+  static constexpr bool bounds_scores = can_bound_scores<Policies...>;
+  static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
+  static constexpr bool has_tables = (tabulates_bias<Policies> || ... || false);
+
+  const attention_shape& shape() const { return problem_.shape; }
+
+  bound_policies bind_policies(index batch, index head) const {
+    return std::apply(
+        [&](const auto&... each) { return bound_policies(bind(each, batch, head)...); },
+        problem_.policies);
+  }
+
+  // The norms cost one pass over K; they pay when many queries share them.
+  bool uses_bound() const { return bounds_scores && shape().query_length >= 2 * tiles::group_rows; }
+
+  index table_items() const { return has_tables ? shape().query_heads : 0; }
+  index norm_items() const { return uses_bound() ? shape().batch * shape().key_heads : 0; }
+  index prepare_count() const { return table_items() + norm_items(); }
+
+  void prepare(index item, index slot) const {
+    if (item < table_items()) {
+      fill_tables(item, std::index_sequence_for<Policies...>());
+    } else {
+      const index head = item - table_items();
+      fill_norms(head / shape().key_heads, head % shape().key_heads, slot);
+    }
+  }
+
+  template <std::size_t... I>
+  void fill_tables(index head, std::index_sequence<I...>) const {
+    distance_range visible;
+    for (index batch = 0; batch < (binds_by_batch ? shape().batch : 1); ++batch) {
+      visible =
+          hull(visible, visible_distances(bind_policies(batch, head), shape(), problem_.position));
+    }
+    [[maybe_unused]] const auto fill =
+        [&]<std::size_t At>(std::integral_constant<std::size_t, At>) {
+          const auto& policy = std::get<At>(problem_.policies);
+          if constexpr (tabulates_bias<std::decay_t<decltype(policy)>>) {
+            scratch_.table(At, head) = fill_bias_table(policy, head, visible, tiles::group_rows,
+                                                       scratch_.table_values(At, head));
+          }
+        };
+    (fill(std::integral_constant<std::size_t, I>()), ...);
+  }
+
+  void fill_norms(index batch, index key_head, index slot) const {
+    const strided_rows<Isa, Key> rows(problem_.k, batch, key_head);
+    float* const norms = scratch_.key_norms(batch, key_head);
+    for (index t = first_tile(0); t <= last_tile(shape().key_length); ++t) {
+      const key_range range = tile_rows(t);
+      norms[t - first_tile(0)] = largest_norm(rows, range.first, range.last, shape().head_dim,
+                                              scratch_.slot(slot).row_buffer);
+    }
+  }
+
+  // Tiles are counted in absolute position.
+  index first_tile(index row) const {
+    return floor_div(row + problem_.position.key_offset, tiles::tile_keys);
+  }
+  index last_tile(index end_row) const { return first_tile(end_row - 1); }
+  key_range tile_rows(index t) const {
+    const index first = t * tiles::tile_keys - problem_.position.key_offset;
+    return {std::max<index>(first, 0), std::min(first + tiles::tile_keys, shape().key_length)};
+  }
+
+  index blocks() const { return ceil_div(shape().query_length, tiles::block_rows); }
+  index attend_count() const { return shape().batch * shape().query_heads * blocks(); }
+
+  // Within a head from the last block, the longest where a mask is causal, to the first; heads one after
+  // another, so that the items of a head find its keys in cache.
+  void attend(index item, index slot) const {
+    const index block = blocks() - 1 - item % blocks();
+    const index head = item / blocks() % shape().query_heads;
+    const index batch = item / blocks() / shape().query_heads;
+    attend_block(batch, head, block * tiles::block_rows, slot,
+                 std::make_index_sequence<static_cast<std::size_t>(tiles::groups)>());
+  }
+
+  group_rows rows_of_group(index block_row, std::size_t group) const {
+    const index first = block_row + static_cast<index>(group) * tiles::group_rows;
+    const index count = std::clamp<index>(shape().query_length - first, 0, tiles::group_rows);
+    return {first, count, first + problem_.position.query_offset, problem_.position.key_offset};
+  }
+
+  template <std::size_t... G>
+  void attend_block(index batch, index head, index block_row, index slot,
+                    std::index_sequence<G...>) const {
+    const bound_policies bound = bind_policies(batch, head);
+    const float factor = log2e / problem_.temperature(batch, head);
+    const bool capped = problem_.softcap > 0.0f;
+    const float query_factor = capped ? problem_.scale / problem_.softcap : problem_.scale * factor;
+    const float softcap = capped ? problem_.softcap * factor : 0.0f;
+
+    const std::array rows{rows_of_group(block_row, G)...};
+    const std::array masks{mask_type(bound, rows[G], shape().key_length)...};
+    const std::array biases{bias_stages(batch, head, factor, rows[G])...};
+    prefill_slot<Isa> memory = scratch_.slot(slot);
+    for (std::size_t g = 0; g < rows.size(); ++g) {
+      memory.groups[g].start(problem_.q, batch, head, rows[g].first_row, rows[g].count,
+                             query_factor, shape().value_dim, memory.row_buffer);
+    }
+
+    const index key_head = shape().key_head(head);
+    const strided_rows<Isa, Key> keys(problem_.k, batch, key_head);
+    const strided_rows<Isa, Value> values(problem_.v, batch, key_head);
+    const index some_first = std::min({masks[G].extremes().some_first...});
+    const index some_last = std::max({masks[G].extremes().some_last...});
+    key_tile<Isa> tile;
+    for (index t = last_tile(some_last); some_first < some_last && t >= first_tile(some_first);
+         --t) {
+      const key_range range = tile_rows(t);
+      bool found = false;
+      for (std::size_t g = 0; g < rows.size(); ++g) {
+        if (rows[g].count == 0) continue;
+        const tile_class tile_is = masks[g].classify(range.first, range.last);
+        if (tile_is == tile_class::skip) continue;
+        if (uses_bound()) {
+          const float norm = scratch_.key_norms(batch, key_head)[t - first_tile(0)];
+          const index q_to_k = problem_.position.key_offset - rows[g].q_pos;
+          const float bias = largest_bias(bound, range.first + q_to_k - (rows[g].count - 1),
+                                          range.last - 1 + q_to_k, factor);
+          if (tile_vanishes(memory.groups[g], norm, bias, softcap)) continue;
+        }
+        if (!found) {
+          tile.find(keys, values, range.first, range.last - range.first, memory.key_buffer,
+                    shape().head_dim, memory.value_buffer, shape().value_dim);
+          found = true;
+        }
+        attend_tile(memory.groups[g], biases[g], masks[g], tile, tile_is, softcap, memory.weights);
+      }
+    }
+    for (std::size_t g = 0; g < rows.size(); ++g) {
+      memory.groups[g].finish(problem_.out, problem_.lse, batch, head, rows[g].first_row);
+    }
+  }
+
+  auto bias_stages(index batch, index head, float factor, const group_rows& rows) const {
+    return bias_stages(batch, head, factor, rows, std::index_sequence_for<Policies...>());
+  }
+  template <std::size_t... I>
+  auto bias_stages([[maybe_unused]] index batch, [[maybe_unused]] index head,
+                   [[maybe_unused]] float factor, const group_rows& rows,
+                   std::index_sequence<I...>) const {
+    return std::tuple(make_bias_stage<Isa>(std::get<I>(problem_.policies), batch, head, factor,
+                                           table_of<I>(head), rows)...);
+  }
+  template <std::size_t I>
+  bias_table table_of(index head) const {
+    using policy_type = std::tuple_element_t<I, std::tuple<Policies...>>;
+    if constexpr (tabulates_bias<policy_type>) {
+      return scratch_.table(I, head);
+    } else {
+      return {};
+    }
+  }
+
+  /// With as many vectors as the group's rows fill: the last group of a sequence is often short.
+  template <int Vectors = Isa::tile_vectors, class Biases>
+  void attend_tile(const query_group<Isa>& group, const Biases& biases, const mask_type& masks,
+                   const key_tile<Isa>& tile, tile_class tile_is, float softcap,
+                   float* weights) const {
+    if constexpr (Vectors > 1) {
+      if (group.width < Vectors * lanes<Isa>) {
+        attend_tile<Vectors - 1>(group, biases, masks, tile, tile_is, softcap, weights);
+        return;
+      }
+    }
+    tile_attention<Isa, Vectors, Biases, mask_type>{
+        group, biases, masks, shape().head_dim, shape().value_dim, softcap, weights}
+        .run(tile, tile_is);
+  }
+
+  const problem_type& problem_;
+  const scratch_type& scratch_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

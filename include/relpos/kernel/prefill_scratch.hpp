@@ -1,0 +1,84 @@
+#pragma once
+// The scratch of one prefill call: tables and norms that prepare fills for all, O(length), and for each
+// slot the state of one work item, O(1). Nothing grows with query length x key length.
+
+#include <array>
+#include <tuple>
+
+#include "relpos/core/scratch.hpp"
+#include "relpos/kernel/bias_table.hpp"
+#include "relpos/kernel/query_group.hpp"
+#include "relpos/kernel/score_bound.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// What one work item works in.
+template <class Isa>
+struct prefill_slot {
+  std::array<query_group<Isa>, static_cast<std::size_t>(geometry<Isa>::groups)> groups;
+  float* weights;       // [tile_keys][group_rows]
+  float* row_buffer;    // one converted query or key row
+  float* key_buffer;    // the converted keys of a tile
+  float* value_buffer;  // and its values
+
+  prefill_slot(scratch_divider& memory, const attention_shape& shape) {
+    for (auto& group : groups) group = query_group<Isa>::take(memory, shape);
+    weights = memory.take<float>(geometry<Isa>::tile_keys * geometry<Isa>::group_rows);
+    row_buffer = memory.take<float>(shape.head_dim);
+    key_buffer = memory.take<float>(geometry<Isa>::tile_keys * shape.head_dim);
+    value_buffer = memory.take<float>(geometry<Isa>::tile_keys * shape.value_dim);
+  }
+};
+
+template <class Isa, class... Policies>
+class prefill_scratch {
+ public:
+  prefill_scratch(scratch_divider& memory, const attention_shape& shape,
+                  const std::tuple<Policies...>& policies, index slots)
+      : shape_(shape) {
+    std::size_t at = 0;
+    const auto take_table = [&]<class Policy>(const Policy& policy) {
+      if constexpr (tabulates_bias<Policy>) {
+        capacity_[at] = bias_table_capacity(policy, shape, geometry<Isa>::group_rows);
+        values_[at] = memory.take<float>(shape.query_heads * capacity_[at]);
+        tables_[at] = memory.take<bias_table>(shape.query_heads);
+      }
+      ++at;
+    };
+    std::apply([&](const auto&... each) { (take_table(each), ...); }, policies);
+    if constexpr (can_bound_scores<Policies...>) {
+      key_norms_ = memory.take<float>(shape.batch * shape.key_heads * key_tiles());
+    }
+    scratch_divider counted;
+    prefill_slot<Isa>(counted, shape);
+    slot_bytes_ = static_cast<index>(counted.bytes_taken());
+    slots_ = memory.take<std::byte>(slots * slot_bytes_);
+  }
+
+  /// Key tiles that the keys of a head can touch: they begin at multiples of a tile in position.
+  index key_tiles() const { return shape_.key_length / geometry<Isa>::tile_keys + 2; }
+
+  float* table_values(std::size_t policy, index head) const {
+    return values_[policy] + head * capacity_[policy];
+  }
+  bias_table& table(std::size_t policy, index head) const { return tables_[policy][head]; }
+  float* key_norms(index batch, index key_head) const {
+    return key_norms_ + (batch * shape_.key_heads + key_head) * key_tiles();
+  }
+  prefill_slot<Isa> slot(index i) const {
+    scratch_divider memory(
+        scratch(slots_ + i * slot_bytes_, static_cast<std::size_t>(slot_bytes_)));
+    return prefill_slot<Isa>(memory, shape_);
+  }
+
+ private:
+  attention_shape shape_;
+  std::array<float*, sizeof...(Policies)> values_{};  // [heads][capacity] of a tabulated policy
+  std::array<bias_table*, sizeof...(Policies)> tables_{};
+  std::array<index, sizeof...(Policies)> capacity_{};
+  float* key_norms_ = nullptr;  // [batch][key heads][key tiles]
+  std::byte* slots_ = nullptr;
+  index slot_bytes_ = 0;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

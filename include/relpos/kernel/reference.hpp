@@ -1,0 +1,123 @@
+#pragma once
+// Attention as its definition reads, one score at a time, in the arithmetic type `Real`: the oracle of
+// the fused kernels (double), and the yardstick of their rounding (float). Same policies, no tiles, no
+// tables, no memory beyond a row's: three passes over the visible keys recompute each score.
+
+#include <cmath>
+#include <limits>
+#include <tuple>
+
+#include "relpos/core/math.hpp"
+#include "relpos/kernel/problem.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// One query row of one head.
+template <class Real, class Problem>
+class reference_row {
+ public:
+  reference_row(const Problem& problem, index batch, index head, index row)
+      : problem_(problem),
+        batch_(batch),
+        head_(head),
+        row_(row),
+        q_pos_(row + problem.position.query_offset) {}
+
+  bool sees(index key) const {
+    const index k_pos = key + problem_.position.key_offset;
+    return all_policies([&](const auto& policy) {
+      const auto bound = bind(policy, batch_, head_);
+      using bound_type = std::decay_t<decltype(bound)>;
+      bool visible = true;
+      if constexpr (masks_range<bound_type>) visible = bound.visible_keys(q_pos_).contains(k_pos);
+      if constexpr (masks_elements<bound_type>) visible = visible && bound.keep(q_pos_, k_pos);
+      return visible;
+    });
+  }
+
+  Real score(index key) const {
+    const index key_head = problem_.shape.key_head(head_);
+    Real s = 0;
+    for (index c = 0; c < problem_.shape.head_dim; ++c) {
+      s += real(problem_.q(batch_, head_, row_, c)) * real(problem_.k(batch_, key_head, key, c));
+    }
+    s *= static_cast<Real>(problem_.scale);
+    const auto softcap = static_cast<Real>(problem_.softcap);
+    if (softcap > 0) s = softcap * std::tanh(s / softcap);
+    const index distance = key + problem_.position.key_offset - q_pos_;
+    all_policies([&](const auto& policy) {
+      s += bias(policy, distance, key);
+      return true;
+    });
+    return s / static_cast<Real>(problem_.temperature(batch_, head_));
+  }
+
+  Real value(index key, index channel) const {
+    return real(problem_.v(batch_, problem_.shape.key_head(head_), key, channel));
+  }
+
+ private:
+  template <class Stored>
+  static Real real(Stored x) {
+    return static_cast<Real>(static_cast<float>(x));
+  }
+
+  template <class Policy>
+  Real bias(const Policy& policy, index distance, index key) const {
+    const auto bound = bind(policy, batch_, head_);
+    using bound_type = std::decay_t<decltype(bound)>;
+    if constexpr (computes_bias<bound_type>) {
+      return bound.bias(static_cast<Real>(distance));
+    } else if constexpr (tabulates_bias<Policy>) {
+      return static_cast<Real>(policy.tabulated_bias(head_, distance));
+    } else if constexpr (stores_bias<bound_type>) {
+      return static_cast<Real>(bound.bias_element(row_, key));
+    } else {
+      return Real(0);
+    }
+  }
+
+  template <class Ask>
+  bool all_policies(Ask&& ask) const {
+    return std::apply([&](const auto&... each) { return (ask(each) && ... && true); },
+                      problem_.policies);
+  }
+
+  const Problem& problem_;
+  index batch_;
+  index head_;
+  index row_;
+  index q_pos_;
+};
+
+/// One row of out and lse. A row that sees no key, or only scores of -inf, gives 0 and -inf.
+template <class Real, class Problem>
+void reference_attention_row(const Problem& problem, index batch, index head, index query,
+                             const view<Real, 4>& out, const view<Real, 3>& lse) {
+  const reference_row<Real, Problem> row(problem, batch, head, query);
+  const index keys = problem.shape.key_length;
+  const index channels = problem.shape.value_dim;
+  const Real nothing = -std::numeric_limits<Real>::infinity();
+
+  Real largest = nothing;
+  for (index key = 0; key < keys; ++key) {
+    if (row.sees(key)) largest = max(row.score(key), largest);
+  }
+  const Real origin = largest == nothing ? Real(0) : largest;
+
+  Real sum = 0;
+  for (index c = 0; c < channels; ++c) out(batch, head, query, c) = 0;
+  for (index key = 0; key < keys; ++key) {
+    if (!row.sees(key)) continue;
+    const Real weight = std::exp(row.score(key) - origin);
+    sum += weight;
+    if (weight == 0) continue;
+    for (index c = 0; c < channels; ++c) out(batch, head, query, c) += weight * row.value(key, c);
+  }
+  if (sum != 0) {
+    for (index c = 0; c < channels; ++c) out(batch, head, query, c) /= sum;
+  }
+  if (lse.data != nullptr) lse(batch, head, query) = sum == 0 ? nothing : origin + std::log(sum);
+}
+
+}  // namespace relpos::inline RELPOS_ABI

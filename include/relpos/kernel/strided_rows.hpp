@@ -1,0 +1,48 @@
+#pragma once
+// The rows of one head of a view: read in place where they are contiguous floats, converted otherwise.
+
+#include <concepts>
+
+#include "relpos/core/row_source.hpp"
+#include "relpos/core/storage.hpp"
+#include "relpos/core/view.hpp"
+#include "relpos/simd/pack.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Isa, storage Stored>
+class strided_rows {
+ public:
+  strided_rows(const view<const Stored, 4>& array, index batch, index head)
+      : data_(array.data + batch * array.strides[0] + head * array.strides[1]),
+        channels_(array.shape[3]),
+        row_stride_(array.strides[2]),
+        channel_stride_(array.strides[3]) {}
+
+  RELPOS_INLINE const float* in_place(index row) const {
+    if constexpr (std::same_as<Stored, float>) {
+      if (channel_stride_ == 1) return data_ + row * row_stride_;
+    }
+    return nullptr;
+  }
+
+  void load(index row, float* to) const {
+    const Stored* from = data_ + row * row_stride_;
+    index c = 0;
+    if (channel_stride_ == 1) {
+      for (; c + lanes<Isa> <= channels_; c += lanes<Isa>)
+        float_pack<Isa>::load(from + c).store(to + c);
+    }
+    for (; c < channels_; ++c) to[c] = static_cast<float>(from[c * channel_stride_]);
+  }
+
+ private:
+  const Stored* data_;
+  index channels_;
+  index row_stride_;
+  index channel_stride_;
+};
+
+static_assert(row_source<strided_rows<generic<4>, float>>);
+
+}  // namespace relpos::inline RELPOS_ABI

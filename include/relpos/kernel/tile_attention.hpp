@@ -1,0 +1,179 @@
+#pragma once
+// One query group against one key tile: scores with bias and mask, online softmax, weighted values.
+
+#include <limits>
+#include <tuple>
+
+#include "relpos/core/unroll.hpp"
+#include "relpos/kernel/bias_stage.hpp"
+#include "relpos/kernel/key_tile.hpp"
+#include "relpos/kernel/mask_stage.hpp"
+#include "relpos/kernel/products.hpp"
+#include "relpos/kernel/query_group.hpp"
+#include "relpos/simd/exp2.hpp"
+#include "relpos/simd/tanh.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The stages of one group, and where it keeps the weights of a tile.
+template <class Isa, int Vectors, class BiasStages, class MaskStage>
+struct tile_attention {
+  using real = float_pack<Isa>;
+  using tiles = geometry<Isa>;
+  static constexpr index width = Vectors * lanes<Isa>;
+
+  const query_group<Isa>& group;
+  const BiasStages& biases;  // a tuple, in argument order
+  const MaskStage& masks;
+  index head_dim;
+  index value_dim;
+  float softcap;   // factor of tanh in units of the exponent, 0 for none
+  float* weights;  // [tile_keys][width]
+
+  /// The part of a tile that the group computes: its strips that are not skipped, closed up.
+  struct live_keys {
+    index count = 0;
+    bool any_partial = false;
+    const float* values[tiles::tile_keys];
+  };
+
+  RELPOS_NOINLINE void run(const key_tile<Isa>& tile, tile_class tile_is) const {
+    real maximum[Vectors];
+    unroll<Vectors>([&](auto v)
+                        RELPOS_LAMBDA { maximum[v] = real::load(group.maximum + v * lanes<Isa>); });
+
+    live_keys live;
+    constexpr int rows = Isa::tile_rows;
+    for (index first = 0; first < tile.count; first += rows) {
+      const index count = std::min<index>(rows, tile.count - first);
+      tile_class strip_is = tile_is;
+      if constexpr (MaskStage::any_mask) {
+        if (tile_is == tile_class::partial) {
+          strip_is = masks.classify(tile.first_row + first, tile.first_row + first + count);
+        }
+        if (strip_is == tile_class::skip) continue;
+      }
+      const bool partial = strip_is == tile_class::partial;
+      if (count == rows) {
+        score_strip<rows>(tile, first, partial, live, maximum);
+      } else {
+        for (index k = first; k < first + count; ++k)
+          score_strip<1>(tile, k, partial, live, maximum);
+      }
+    }
+    if (live.count == 0) return;
+
+    real rescale[Vectors];
+    exponentiate(live.count, maximum, rescale);
+    if (live.any_partial && !all_values_finite(live)) {
+      accumulate_values<Isa, Vectors, true>(live.values, weights, live.count, value_dim, rescale,
+                                            group.outputs);
+    } else {
+      accumulate_values<Isa, Vectors, false>(live.values, weights, live.count, value_dim, rescale,
+                                             group.outputs);
+    }
+  }
+
+ private:
+  /// Scores of `Rows` keys: product, bias and running maximum in registers, or, where there is a softcap or
+  /// something to mask, the stages behind the product key by key.
+  template <int Rows>
+  RELPOS_INLINE void score_strip(const key_tile<Isa>& tile, index first, bool partial,
+                                 live_keys& live, real (&maximum)[Vectors]) const {
+    auto scores = score_product<Isa, Rows, Vectors>(tile.keys + first, group.queries, head_dim);
+    float* const to = weights + live.count * width;
+    const bool plain = softcap == 0.0f && !partial;
+    unroll<Rows>([&](auto r) RELPOS_LAMBDA {
+      live.values[live.count + r] = tile.values[first + r];
+      if (plain) {
+        add_biases(tile.first_row + first + r, scores.at[r]);
+        raise(maximum, scores.at[r]);
+      }
+      store(scores.at[r], to + r * width);
+    });
+    if (!plain) {
+      live.any_partial |= partial;
+      for (index r = 0; r < Rows; ++r) {
+        finish_scores(tile.first_row + first + r, partial, to + r * width, maximum);
+      }
+    }
+    live.count += Rows;
+  }
+
+  /// The stages behind the product for the scores of one key, in memory.
+  RELPOS_INLINE void finish_scores(index key_row, bool partial, float* scores,
+                                   real (&maximum)[Vectors]) const {
+    real score[Vectors];
+    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+      score[v] = real::load(scores + v * lanes<Isa>);
+      if (softcap != 0.0f) score[v] = real(softcap) * tanh<Isa>(score[v]);
+    });
+    add_biases(key_row, score);
+    if constexpr (MaskStage::any_mask) {
+      if (partial) hide(key_row, score);
+    }
+    raise(maximum, score);
+    store(score, scores);
+  }
+
+  static RELPOS_INLINE void raise(real (&maximum)[Vectors], const real (&score)[Vectors]) {
+    unroll<Vectors>([&](auto v) RELPOS_LAMBDA { maximum[v] = max(score[v], maximum[v]); });
+  }
+  static RELPOS_INLINE void store(const real (&score)[Vectors], float* to) {
+    unroll<Vectors>([&](auto v) RELPOS_LAMBDA { score[v].store(to + v * lanes<Isa>); });
+  }
+
+  RELPOS_INLINE void add_biases(index key_row, real (&score)[Vectors]) const {
+    std::apply(
+        [&](const auto&... stage) RELPOS_LAMBDA {
+          (
+              [&]() RELPOS_LAMBDA {
+                const auto bias = stage.key(key_row);
+                unroll<Vectors>([&](auto v)
+                                    RELPOS_LAMBDA { score[v] = bias.template add<v>(score[v]); });
+              }(),
+              ...);
+        },
+        biases);
+  }
+
+  RELPOS_INLINE void hide(index key_row, real (&score)[Vectors]) const {
+    const auto visible = masks.template visible<Vectors>(key_row);
+    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+      score[v] = select(visible.lane[v], score[v], real(-std::numeric_limits<float>::infinity()));
+    });
+  }
+
+  /// Scores become weights relative to the new maximum; what was summed before is to be rescaled.
+  RELPOS_INLINE void exponentiate(index keys, const real (&maximum)[Vectors],
+                                  real (&rescale)[Vectors]) const {
+    real sum[Vectors];
+    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+      const index at = v * lanes<Isa>;
+      rescale[v] = exp2<Isa>(real::load(group.maximum + at) - maximum[v]);
+      maximum[v].store(group.maximum + at);
+      sum[v] = real(0.0f);
+    });
+    for (index k = 0; k < keys; ++k) {
+      unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+        float* const at = weights + k * width + v * lanes<Isa>;
+        const real weight = exp2<Isa>(real::load(at) - maximum[v]);
+        weight.store(at);
+        sum[v] = sum[v] + weight;
+      });
+    }
+    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+      const index at = v * lanes<Isa>;
+      fma(real::load(group.sum + at), rescale[v], sum[v]).store(group.sum + at);
+    });
+  }
+
+  bool all_values_finite(const live_keys& live) const {
+    for (index k = 0; k < live.count; ++k) {
+      if (!all_finite<Isa>(live.values[k], value_dim)) return false;
+    }
+    return true;
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

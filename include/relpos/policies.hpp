@@ -1,0 +1,11 @@
+#pragma once
+// Every encoding, mask and temperature.
+
+#include "relpos/policy/additive_bias.hpp"
+#include "relpos/policy/alibi.hpp"
+#include "relpos/policy/alibi_encoder.hpp"
+#include "relpos/policy/alibi_slopes.hpp"
+#include "relpos/policy/mask.hpp"
+#include "relpos/policy/relative_bias.hpp"
+#include "relpos/policy/t5.hpp"
+#include "relpos/policy/temperature.hpp"

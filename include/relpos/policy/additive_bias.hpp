@@ -1,0 +1,64 @@
+#pragma once
+// A bias matrix that the caller already has: s += bias[batch, head, query row, key row].
+//
+// Prefer a relative bias where there is one: the matrix is quadratic in memory and traffic. Minus
+// infinity hides a key from a query; a query that nothing is left for gives 0.
+
+#include "relpos/core/policy.hpp"
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// `additive_bias{matrix}`: a view or a tensor [batch, head, query, key] of float. An axis of
+/// extent 1 is broadcast; rows are those of this call, whatever the position offsets. Kept by the
+/// caller.
+struct additive_bias {
+  view<const float, 4> matrix;
+
+  constexpr additive_bias(view<const float, 4> values) : matrix(values) {}
+
+  struct head_bias {
+    const float* data;
+    index query_stride;
+    index key_stride;
+
+    float bias_element(index query_row, index key_row) const {
+      return data[query_row * query_stride + key_row * key_stride];
+    }
+  };
+
+  constexpr head_bias bind(index batch, index head) const {
+    return {matrix.data + batch * stride(0) + head * stride(1), stride(2), stride(3)};
+  }
+
+  status check(const attention_shape& shape) const {
+    const index wanted[4] = {shape.batch, shape.query_heads, shape.query_length, shape.key_length};
+    bool fits = true;
+    bool empty = false;
+    for (std::size_t axis = 0; axis < 4; ++axis) {
+      fits = fits && (matrix.shape[axis] == wanted[axis] || matrix.shape[axis] == 1);
+      empty = empty || wanted[axis] == 0;
+    }
+    const auto text = [](index extent) { return static_cast<long long>(extent); };
+    if (!fits) {
+      return status::error(
+          status_code::invalid_shape,
+          "additive_bias: matrix is [%lld, %lld, %lld, %lld], must be [batch, head, "
+          "query, key] = [%lld, %lld, %lld, %lld] or 1 where broadcast",
+          text(matrix.shape[0]), text(matrix.shape[1]), text(matrix.shape[2]),
+          text(matrix.shape[3]), text(wanted[0]), text(wanted[1]), text(wanted[2]),
+          text(wanted[3]));
+    }
+    if (matrix.data == nullptr && !empty) {
+      return status::error(status_code::null_data, "additive_bias: matrix is null");
+    }
+    return {};
+  }
+
+ private:
+  constexpr index stride(std::size_t axis) const {
+    return matrix.shape[axis] == 1 ? 0 : matrix.strides[axis];
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

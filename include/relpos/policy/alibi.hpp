@@ -1,0 +1,61 @@
+#pragma once
+// ALiBi: bias = slope[head] * (k_pos - q_pos), added after scale, for causal attention. (For keys after the
+// query it is a reward that grows with distance: encoders take a form of alibi_encoder.hpp.)
+// Press, Smith, Lewis, "Train Short, Test Long" (arXiv 2108.12409), section 3.
+//
+// Computed from the difference of integer positions, so it is as exact at position 2^40 as at 0
+// (the column-only form slope * k_pos loses 7.8e-3 at position 131k in float32). Differences
+// themselves are exact to 2^24, beyond that within one part in 2^24. Cost: two instructions per
+// vector of scores.
+
+#include <cmath>
+
+#include "relpos/core/math.hpp"
+#include "relpos/core/named_data.hpp"
+#include "relpos/core/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Refuses slopes that are not one per query head. `name` is the policy's.
+inline status check_slopes(const char* name, named_data slopes, const attention_shape& shape) {
+  const bool fits = slopes.size == shape.query_heads && (slopes.data || slopes.size == 0);
+  if (fits) return {};
+  return status::error(status_code::invalid_shape, "%s: %lld slopes for a query of %lld heads",
+                       name, static_cast<long long>(slopes.size),
+                       static_cast<long long>(shape.query_heads));
+}
+
+/// `alibi{slopes}`: one slope per query head, kept by the caller (alibi_slopes.hpp makes them).
+///
+/// `multiplier` scales all slopes: `alibi_before_scale(head_dim)` for models that add the bias
+/// before dividing by sqrt(head_dim) (Falcon-RW), train_length / length for position interpolation.
+struct alibi {
+  named_data slopes;
+  float multiplier = 1.0f;
+
+  constexpr alibi(named_data per_head, double factor = 1.0)
+      : slopes(per_head), multiplier(static_cast<float>(factor)) {}
+
+  struct head_bias {
+    float slope;
+
+    template <class Real>
+    RELPOS_INLINE Real bias(Real distance) const {
+      return slope * distance;
+    }
+    constexpr head_bias scaled(float factor) const { return {slope * factor}; }
+    constexpr float upper_bound(index first, index last) const {
+      return slope * static_cast<float>(slope < 0.0f ? first : last);
+    }
+  };
+
+  constexpr head_bias bind(index head) const { return {slopes.data[head] * multiplier}; }
+  status check(const attention_shape& shape) const { return check_slopes("alibi", slopes, shape); }
+};
+
+/// The multiplier of a bias that the model adds before its division by sqrt(head_dim).
+inline float alibi_before_scale(index head_dim) {
+  return 1.0f / std::sqrt(static_cast<float>(head_dim));
+}
+
+}  // namespace relpos::inline RELPOS_ABI

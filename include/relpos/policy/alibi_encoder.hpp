@@ -1,0 +1,129 @@
+#pragma once
+// ALiBi for bidirectional attention, where the paper is silent and models differ. With
+// distance = k_pos - q_pos:
+//
+//   alibi_symmetric{slopes}             -slope |distance|                          (JinaBERT)
+//   alibi_two_sided{left, right}        left distance if distance <= 0, else -right distance
+//   alibi_offset{slopes}                slope distance if distance <= 0, else slope / 2 - slope distance
+//   alibi_one_sided{slopes}             -slope |distance|; the first half of the heads sees no later
+//                                       key, the second half no earlier one
+//
+// Slopes, multiplier and exactness as in alibi.hpp.
+
+#include <limits>
+
+#include "relpos/policy/alibi.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The bias of one head: a line for keys up to the query, and another for keys after it.
+struct two_sided_line {
+  float left_slope;
+  float right_slope;
+  float right_start;
+
+  template <class Real>
+  RELPOS_INLINE Real bias(Real distance) const {
+    return select(distance > Real(0), Real(right_start) - right_slope * distance,
+                  left_slope * distance);
+  }
+  constexpr two_sided_line scaled(float factor) const {
+    return {left_slope * factor, right_slope * factor, right_start * factor};
+  }
+  constexpr float upper_bound(index first, index last) const {
+    float bound = -std::numeric_limits<float>::infinity();
+    const auto include = [&](index distance) {  // lines: only their ends can be largest
+      bound = max(bias(static_cast<float>(distance)), bound);
+    };
+    if (first <= 0) {
+      include(first);
+      include(last < 0 ? last : 0);
+    }
+    if (last > 0) {
+      include(first > 1 ? first : 1);
+      include(last);
+    }
+    return bound;
+  }
+};
+
+struct alibi_symmetric {
+  named_data slopes;
+  float multiplier = 1.0f;
+
+  constexpr alibi_symmetric(named_data per_head, double factor = 1.0)
+      : slopes(per_head), multiplier(static_cast<float>(factor)) {}
+
+  constexpr two_sided_line bind(index head) const {
+    const float slope = slopes.data[head] * multiplier;
+    return {slope, slope, 0.0f};
+  }
+  status check(const attention_shape& shape) const {
+    return check_slopes("alibi_symmetric", slopes, shape);
+  }
+};
+
+struct alibi_two_sided {
+  named_data left_slopes;
+  named_data right_slopes;
+  float multiplier = 1.0f;
+
+  constexpr alibi_two_sided(named_data left, named_data right, double factor = 1.0)
+      : left_slopes(left), right_slopes(right), multiplier(static_cast<float>(factor)) {}
+
+  constexpr two_sided_line bind(index head) const {
+    return {left_slopes.data[head] * multiplier, right_slopes.data[head] * multiplier, 0.0f};
+  }
+  status check(const attention_shape& shape) const {
+    const status left = check_slopes("alibi_two_sided, left", left_slopes, shape);
+    return left ? check_slopes("alibi_two_sided, right", right_slopes, shape) : left;
+  }
+};
+
+struct alibi_offset {
+  named_data slopes;
+  float multiplier = 1.0f;
+
+  constexpr alibi_offset(named_data per_head, double factor = 1.0)
+      : slopes(per_head), multiplier(static_cast<float>(factor)) {}
+
+  constexpr two_sided_line bind(index head) const {
+    const float slope = slopes.data[head] * multiplier;
+    return {slope, slope, slope / 2.0f};
+  }
+  status check(const attention_shape& shape) const {
+    return check_slopes("alibi_offset", slopes, shape);
+  }
+};
+
+/// Is a mask too: a head's blind side is not merely far away. Every head sees the query's own key.
+struct alibi_one_sided {
+  named_data slopes;
+  index left_heads;
+  float multiplier = 1.0f;
+
+  /// The first half of the heads looks left.
+  constexpr alibi_one_sided(named_data per_head) : alibi_one_sided(per_head, per_head.size / 2) {}
+  /// The first `left` heads look left: for a shard of the heads, those of its own that do.
+  constexpr alibi_one_sided(named_data per_head, index left, double factor = 1.0)
+      : slopes(per_head), left_heads(left), multiplier(static_cast<float>(factor)) {}
+
+  struct head_bias : two_sided_line {
+    bool looks_left;
+
+    constexpr key_range visible_keys(index q_pos) const {
+      return looks_left ? key_range{key_range::everything().first, q_pos + 1}
+                        : key_range{q_pos, key_range::everything().last};
+    }
+  };
+
+  constexpr head_bias bind(index head) const {
+    const float slope = slopes.data[head] * multiplier;
+    return {{slope, slope, 0.0f}, head < left_heads};
+  }
+  status check(const attention_shape& shape) const {
+    return check_slopes("alibi_one_sided", slopes, shape);
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

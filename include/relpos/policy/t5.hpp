@@ -1,0 +1,107 @@
+#pragma once
+// T5's relative position bias: bias = table[bucket(k_pos - q_pos)][head], learned, added to scores that
+// are not divided by sqrt(head_dim). Raffel et al., arXiv 1910.10683, section 2.1.
+//
+// The bias is constant beyond max_distance, so the table that the kernel reads has at most
+// 2 max_distance + 3 entries per head at any length. Cross-attention has no bias in T5; T5 shares one
+// table across layers, UMT5 has one per layer.
+
+#include <bit>
+
+#include "relpos/core/named_data.hpp"
+#include "relpos/core/policy.hpp"
+#include "relpos/policy/t5_bucket.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Which index of the table runs fastest.
+enum class t5_layout {
+  buckets_by_heads,  // [num_buckets, heads]: Hugging Face's embedding weight
+  heads_by_buckets   // [heads, num_buckets]: Mesh TensorFlow, FasterTransformer
+};
+
+/// `t5_bias{table, bidirectional}`: 32 buckets, distances to 128, [num_buckets, heads].
+/// The table is kept by the caller. Sets the default scale to 1.
+struct t5_bias {
+  static constexpr float default_scale = 1.0f;
+
+  struct options {
+    index num_buckets = 32;
+    index max_distance = 128;
+    t5_layout layout = t5_layout::buckets_by_heads;
+  };
+
+  named_data table;
+  t5_buckets buckets;
+  t5_layout layout = t5_layout::buckets_by_heads;
+
+  constexpr t5_bias(named_data weights, t5_direction direction)
+      : t5_bias(weights, direction, options{}) {}
+  constexpr t5_bias(named_data weights, t5_direction direction, options choice)
+      : table(weights),
+        buckets{choice.num_buckets, choice.max_distance, direction},
+        layout(choice.layout) {}
+
+  double tabulated_bias(index head, index distance) const {
+    const index bucket = buckets.bucket(distance);
+    const index heads = table.size / buckets.num_buckets;
+    const bool by_heads = layout == t5_layout::buckets_by_heads;
+    return static_cast<double>(
+        table.data[by_heads ? bucket * heads + head : head * buckets.num_buckets + bucket]);
+  }
+
+  constexpr distance_range varies() const {
+    const bool both = buckets.direction == t5_direction::bidirectional;
+    return {-buckets.max_distance, both ? buckets.max_distance : 0};
+  }
+
+  status check(const attention_shape& shape) const {
+    const auto num_buckets = static_cast<long long>(buckets.num_buckets);
+    const auto max_distance = static_cast<long long>(buckets.max_distance);
+    const bool both = buckets.direction == t5_direction::bidirectional;
+    if (num_buckets % 2 != 0 || num_buckets < (both ? 4 : 2)) {
+      return status::error(status_code::invalid_value,
+                           "t5_bias: num_buckets is %lld, must be even and at least %d",
+                           num_buckets, both ? 4 : 2);
+    }
+    const index exact = buckets.per_direction() / 2;
+    if (buckets.max_distance <= exact || buckets.max_distance > (index{1} << 30)) {
+      return status::error(status_code::invalid_value,
+                           "t5_bias: max_distance is %lld, must be above %lld (the buckets of one "
+                           "distance each) and at most 2^30",
+                           max_distance, static_cast<long long>(exact));
+    }
+    const index bits = std::bit_width(static_cast<std::uint64_t>(buckets.max_distance));
+    if ((buckets.per_direction() - exact) * bits > exact_product::capacity_bits) {
+      return status::error(
+          status_code::invalid_value,
+          "t5_bias: num_buckets %lld with max_distance %lld is beyond exact arithmetic",
+          num_buckets, max_distance);
+    }
+    return check_table(shape);
+  }
+
+ private:
+  status check_table(const attention_shape& shape) const {
+    const bool by_heads = layout == t5_layout::buckets_by_heads;
+    const index rows = by_heads ? buckets.num_buckets : shape.query_heads;
+    const index columns = by_heads ? shape.query_heads : buckets.num_buckets;
+    const bool has_shape = table.rows != 0 || table.columns != 0;
+    const bool fits =
+        has_shape ? table.rows == rows && table.columns == columns : table.size == rows * columns;
+    if (fits && table.data != nullptr) return {};
+    const char* const names = by_heads ? "[num_buckets, heads]" : "[heads, num_buckets]";
+    if (has_shape) {
+      return status::error(
+          status_code::invalid_shape, "t5_bias: table is [%lld, %lld], must be %s = [%lld, %lld]",
+          static_cast<long long>(table.rows), static_cast<long long>(table.columns), names,
+          static_cast<long long>(rows), static_cast<long long>(columns));
+    }
+    return status::error(status_code::invalid_shape,
+                         "t5_bias: table has %lld values, must be %s = [%lld, %lld]",
+                         static_cast<long long>(table.size), names, static_cast<long long>(rows),
+                         static_cast<long long>(columns));
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

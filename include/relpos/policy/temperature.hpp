@@ -1,0 +1,29 @@
+#pragma once
+// A constant temperature: divides the score and the bias, p = softmax(s / temperature). Below 1 it
+// sharpens attention that has dispersed over a longer input than the model was trained on
+// (Chi, Fan, Rudnicky, arXiv 2311.00684). Folded into the query: no instruction in the loop.
+
+#include <concepts>
+
+#include "relpos/core/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// `temperature{0.85}`, from any number; > 0 and finite.
+struct temperature {
+  float value;
+
+  constexpr temperature(std::floating_point auto divisor) : value(static_cast<float>(divisor)) {}
+  constexpr temperature(std::integral auto divisor) : value(static_cast<float>(divisor)) {}
+
+  constexpr float softmax_temperature() const { return value; }
+
+  status check(const attention_shape&) const {
+    if (value > 0.0f && value <= 3.4e38f) return {};
+    return status::error(status_code::invalid_value,
+                         "temperature: is %g, must be positive and finite",
+                         static_cast<double>(value));
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,47 @@
+#pragma once
+// AVX-512 (F, BW, DQ, VL): what the vector extensions cannot say.
+
+#include "relpos/simd/vector_pack.hpp"
+
+#if RELPOS_HAS_VECTOR_EXTENSIONS && RELPOS_HAS_AVX512
+
+#include <immintrin.h>
+
+namespace relpos::inline RELPOS_ABI {
+
+template <>
+struct vector_ops<avx512> {
+  using floats = vector_type<float, avx512>;
+  using ints = vector_type<std::int32_t, avx512>;
+  using words = vector_type<std::uint32_t, avx512>;
+
+  // GCC 12 warns of uninitialised values inside its own unmasked intrinsics. Under a constant full
+  // mask the zero-masked ones are the same instructions.
+  static constexpr __mmask16 all = 0xffff;
+
+  static RELPOS_INLINE floats broadcast(float x) { return _mm512_set1_ps(x); }
+  static RELPOS_INLINE ints broadcast(std::int32_t x) {
+    return reinterpret_cast<ints>(_mm512_set1_epi32(x));
+  }
+  static RELPOS_INLINE words broadcast(std::uint32_t x) {
+    return reinterpret_cast<words>(broadcast(static_cast<std::int32_t>(x)));
+  }
+  static RELPOS_INLINE floats fma(floats a, floats b, floats c) { return _mm512_fmadd_ps(a, b, c); }
+  static RELPOS_INLINE floats max(floats a, floats b) { return _mm512_maskz_max_ps(all, a, b); }
+  static RELPOS_INLINE floats min(floats a, floats b) { return _mm512_maskz_min_ps(all, a, b); }
+  static RELPOS_INLINE bool any(ints condition) {
+    return _mm512_movepi32_mask(reinterpret_cast<__m512i>(condition)) != 0;
+  }
+  static RELPOS_INLINE floats load(const bfloat16* from) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    const __m512i wide = _mm512_maskz_cvtepu16_epi32(all, bits);
+    return reinterpret_cast<floats>(_mm512_maskz_slli_epi32(all, wide, 16));
+  }
+  static RELPOS_INLINE floats load(const half* from) {
+    return _mm512_maskz_cvtph_ps(all, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI
+
+#endif

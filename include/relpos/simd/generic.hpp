@@ -1,0 +1,117 @@
+#pragma once
+// pack over a plain array: one loop per operation, no compiler extension.
+
+#include <bit>
+#include <cstdint>
+
+#include "relpos/core/math.hpp"
+#include "relpos/core/storage.hpp"
+#include "relpos/simd/isa.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class T, class Isa>
+struct pack;
+
+template <class T, int N>
+struct pack<T, generic<N>> {
+  using isa = generic<N>;
+  using mask = pack<std::int32_t, isa>;
+  static constexpr int size = N;
+
+  T lane[N];
+
+  pack() = default;
+  RELPOS_INLINE pack(T value) {
+    for (T& x : lane) x = value;
+  }
+
+  template <class F>
+  static RELPOS_INLINE pack each(F&& f) {
+    pack result;
+    for (int i = 0; i < N; ++i) result.lane[i] = f(i);
+    return result;
+  }
+  template <class F>
+  static RELPOS_INLINE mask test(F&& f) {
+    return mask::each([&](int i) { return f(i) ? -1 : 0; });
+  }
+
+  static RELPOS_INLINE pack load(const T* from) {
+    return each([&](int i) { return from[i]; });
+  }
+  /// From 16-bit storage.
+  template <storage S>
+    requires(!std::is_same_v<S, T>)
+  static RELPOS_INLINE pack load(const S* from) {
+    return each([&](int i) { return static_cast<T>(from[i]); });
+  }
+  RELPOS_INLINE void store(T* to) const {
+    for (int i = 0; i < N; ++i) to[i] = lane[i];
+  }
+  static RELPOS_INLINE pack iota() {
+    return each([](int i) { return static_cast<T>(i); });
+  }
+
+  friend RELPOS_INLINE pack operator+(pack a, pack b) {
+    return each([&](int i) { return a.lane[i] + b.lane[i]; });
+  }
+  friend RELPOS_INLINE pack operator-(pack a, pack b) {
+    return each([&](int i) { return a.lane[i] - b.lane[i]; });
+  }
+  friend RELPOS_INLINE pack operator*(pack a, pack b) {
+    return each([&](int i) { return a.lane[i] * b.lane[i]; });
+  }
+  friend RELPOS_INLINE pack operator/(pack a, pack b) {
+    return each([&](int i) { return a.lane[i] / b.lane[i]; });
+  }
+  friend RELPOS_INLINE pack operator&(pack a, pack b) {
+    return each([&](int i) { return a.lane[i] & b.lane[i]; });
+  }
+  friend RELPOS_INLINE pack operator-(pack a) {
+    return each([&](int i) { return -a.lane[i]; });
+  }
+  friend RELPOS_INLINE mask operator<(pack a, pack b) {
+    return test([&](int i) { return a.lane[i] < b.lane[i]; });
+  }
+  friend RELPOS_INLINE mask operator<=(pack a, pack b) {
+    return test([&](int i) { return a.lane[i] <= b.lane[i]; });
+  }
+  friend RELPOS_INLINE mask operator>(pack a, pack b) { return b < a; }
+  friend RELPOS_INLINE mask operator>=(pack a, pack b) { return b <= a; }
+  friend RELPOS_INLINE mask operator==(pack a, pack b) {
+    return test([&](int i) { return a.lane[i] == b.lane[i]; });
+  }
+
+  /// a * b + c. Unfused: a fused one is a library call where the processor has none.
+  static RELPOS_INLINE pack multiply_add(pack a, pack b, pack c) { return a * b + c; }
+  static RELPOS_INLINE pack larger(pack a, pack b) {
+    return each([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+  static RELPOS_INLINE pack smaller(pack a, pack b) {
+    return each([&](int i) { return a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+  static RELPOS_INLINE pack magnitude(pack a) {
+    return each([&](int i) { return relpos::abs(a.lane[i]); });
+  }
+  static RELPOS_INLINE pack choose(mask condition, pack a, pack b) {
+    return each([&](int i) { return condition.lane[i] ? a.lane[i] : b.lane[i]; });
+  }
+  friend RELPOS_INLINE pack shift_left(pack a, int bits) {
+    return each(
+        [&](int i) { return static_cast<T>(static_cast<std::uint32_t>(a.lane[i]) << bits); });
+  }
+  /// The same bits as lanes of another type.
+  template <class To>
+  RELPOS_INLINE pack<To, isa> bits_as() const {
+    return pack<To, isa>::each([&](int i) { return std::bit_cast<To>(lane[i]); });
+  }
+  /// True in any lane of a mask.
+  friend RELPOS_INLINE bool any(pack condition) {
+    bool result = false;
+    for (const T x : condition.lane) result |= x != T(0);
+    return result;
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,60 @@
+#pragma once
+// Instruction sets are types. `native` is the best one that the translation unit's flags allow; a
+// kernel takes it as a template argument, so that tests can build any of them anywhere.
+//
+// Each set says its vector width and the register tile of the two matrix products: `tile_rows`
+// broadcast values times `tile_vectors` vectors of queries, all accumulators in registers.
+
+#include "relpos/config.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Plain arrays of N lanes: for compilers without vector extensions, and for testing the code of
+/// wide vectors on a machine that lacks them.
+template <int N>
+struct generic {
+  static constexpr const char* name = "generic";
+  static constexpr int vector_bytes = 4 * N;
+  static constexpr int tile_rows = 4;
+  static constexpr int tile_vectors = 2;
+};
+
+/// 16-byte vectors of GCC and clang, with no instruction set named: SSE2 on x86-64, NEON on ARM.
+struct vector128 {
+  static constexpr const char* name = "128-bit vectors";
+  static constexpr int vector_bytes = 16;
+  static constexpr int tile_rows = 4;
+  static constexpr int tile_vectors = 3;
+};
+
+/// 16 registers: 12 accumulators, 3 queries and 1 broadcast fill them.
+struct avx2 {
+  static constexpr const char* name = "AVX2";
+  static constexpr int vector_bytes = 32;
+  static constexpr int tile_rows = 4;
+  static constexpr int tile_vectors = 3;
+};
+
+/// 32 registers: 24 accumulators hide the latency of 2 x 4 multiply-adds three times over.
+struct avx512 {
+  static constexpr const char* name = "AVX-512";
+  static constexpr int vector_bytes = 64;
+  static constexpr int tile_rows = 8;
+  static constexpr int tile_vectors = 3;
+};
+
+#if RELPOS_HAS_VECTOR_EXTENSIONS && RELPOS_HAS_AVX512
+using native = avx512;
+#elif RELPOS_HAS_VECTOR_EXTENSIONS && RELPOS_HAS_AVX2
+using native = avx2;
+#elif RELPOS_HAS_VECTOR_EXTENSIONS
+using native = vector128;
+#else
+using native = generic<4>;
+#endif
+
+/// Number of float lanes.
+template <class Isa>
+inline constexpr int lanes = Isa::vector_bytes / 4;
+
+}  // namespace relpos::inline RELPOS_ABI

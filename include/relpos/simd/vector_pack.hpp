@@ -1,0 +1,93 @@
+#pragma once
+// pack over the vector types of GCC and clang. What the extensions cannot say, or say badly
+// (fused multiply-add, maximum, 16-bit conversion), is `vector_ops<Isa>`, one small file per
+// instruction set.
+
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#include "relpos/core/storage.hpp"
+#include "relpos/simd/isa.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class T, class Isa>
+struct pack;
+
+/// fma, max, min and load/store conversions on `vector_type<float, Isa>`.
+template <class Isa>
+struct vector_ops;
+
+template <class T, int Bytes>
+struct vector_of {
+  typedef T type __attribute__((vector_size(Bytes)));
+};
+template <class T, class Isa>
+using vector_type = typename vector_of<T, Isa::vector_bytes>::type;
+
+template <class T, class Isa>
+struct pack {
+  using isa = Isa;
+  using vector = vector_type<T, Isa>;
+  using mask = pack<std::int32_t, Isa>;
+  using ops = vector_ops<Isa>;
+  static constexpr int size = Isa::vector_bytes / static_cast<int>(sizeof(T));
+
+  vector v;
+
+  pack() = default;
+  RELPOS_INLINE pack(vector all) : v(all) {}
+  RELPOS_INLINE pack(T value) : v(ops::broadcast(value)) {}
+
+  static RELPOS_INLINE pack load(const T* from) {
+    vector v;
+    __builtin_memcpy(&v, from, sizeof v);
+    return v;
+  }
+  /// From 16-bit storage.
+  template <storage S>
+    requires(!std::is_same_v<S, T>)
+  static RELPOS_INLINE pack load(const S* from) {
+    return ops::load(from);
+  }
+  RELPOS_INLINE void store(T* to) const { __builtin_memcpy(to, &v, sizeof v); }
+  static RELPOS_INLINE pack iota() {
+    return []<int... I>(std::integer_sequence<int, I...>) RELPOS_LAMBDA {
+      return pack(vector{static_cast<T>(I)...});
+    }(std::make_integer_sequence<int, size>{});
+  }
+
+  friend RELPOS_INLINE pack operator+(pack a, pack b) { return a.v + b.v; }
+  friend RELPOS_INLINE pack operator-(pack a, pack b) { return a.v - b.v; }
+  friend RELPOS_INLINE pack operator*(pack a, pack b) { return a.v * b.v; }
+  friend RELPOS_INLINE pack operator/(pack a, pack b) { return a.v / b.v; }
+  friend RELPOS_INLINE pack operator&(pack a, pack b) { return a.v & b.v; }
+  friend RELPOS_INLINE pack operator-(pack a) { return -a.v; }
+  friend RELPOS_INLINE mask operator<(pack a, pack b) { return mask(a.v < b.v); }
+  friend RELPOS_INLINE mask operator<=(pack a, pack b) { return mask(a.v <= b.v); }
+  friend RELPOS_INLINE mask operator>(pack a, pack b) { return mask(a.v > b.v); }
+  friend RELPOS_INLINE mask operator>=(pack a, pack b) { return mask(a.v >= b.v); }
+  friend RELPOS_INLINE mask operator==(pack a, pack b) { return mask(a.v == b.v); }
+
+  static RELPOS_INLINE pack multiply_add(pack a, pack b, pack c) { return ops::fma(a.v, b.v, c.v); }
+  static RELPOS_INLINE pack larger(pack a, pack b) { return ops::max(a.v, b.v); }
+  static RELPOS_INLINE pack smaller(pack a, pack b) { return ops::min(a.v, b.v); }
+  static RELPOS_INLINE pack magnitude(pack a) {
+    return (a.template bits_as<std::int32_t>() & pack<std::int32_t, Isa>(0x7fffffff))
+        .template bits_as<float>();
+  }
+  static RELPOS_INLINE pack choose(mask condition, pack a, pack b) {
+    return condition.v ? a.v : b.v;
+  }
+  friend RELPOS_INLINE pack shift_left(pack a, int bits) { return a.v << bits; }
+  /// The same bits as lanes of another type.
+  template <class To>
+  RELPOS_INLINE pack<To, Isa> bits_as() const {
+    return reinterpret_cast<vector_type<To, Isa>>(v);
+  }
+  /// True in any lane of a mask.
+  friend RELPOS_INLINE bool any(pack condition) { return ops::any(condition.v); }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,16 @@
+// expect: relpos: this argument is neither options nor a policy: a policy is a trivially copyable struct with bias
+#include <relpos/views.hpp>
+
+#include <vector>
+
+struct owning {
+  std::vector<double> values;
+  double tabulated_bias(relpos::index, relpos::index distance) const {
+    return values[static_cast<std::size_t>(distance)];
+  }
+};
+
+relpos::status call(relpos::scratch memory, relpos::view<float, 4> out,
+                    relpos::view<const float, 4> in) {
+  return relpos::attention(relpos::serial{}, memory, out, in, in, in, owning{});
+}

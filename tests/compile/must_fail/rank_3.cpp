@@ -1,0 +1,9 @@
+// expect: relpos: q, k, v and out have four axes: [batch, head, position, channel]
+#include <relpos/relpos.hpp>
+
+using tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;
+using rank_3_tensor = Eigen::Tensor<float, 3, Eigen::RowMajor>;
+
+tensor call(const rank_3_tensor& q, const tensor& k, const tensor& v) {
+  return relpos::attention(q, k, v, relpos::causal{});
+}

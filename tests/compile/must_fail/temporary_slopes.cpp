@@ -1,0 +1,4 @@
+// expect: relpos: a policy refers to its data and does not copy it: give the vector a name and keep it alive, instead of passing a temporary
+#include <relpos/views.hpp>
+
+relpos::alibi policy() { return relpos::alibi{relpos::alibi_slopes(8)}; }

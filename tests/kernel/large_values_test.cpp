@@ -1,0 +1,75 @@
+// Scores far beyond the exponential's range, values near the largest float, positions near the limit.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "relpos/policies.hpp"
+#include "support/attend.hpp"
+#include "support/reference.hpp"
+
+namespace {
+
+using relpos::index;
+using support::inputs;
+
+const std::vector<float> slopes{0.3f, 0.02f};
+
+inputs<float> two_heads(float spread) {
+  return support::random_inputs({.batch = 1,
+                                 .query_heads = 2,
+                                 .key_heads = 2,
+                                 .query_length = 100,
+                                 .key_length = 260,
+                                 .head_dim = 16,
+                                 .value_dim = 8},
+                                37, spread);
+}
+
+// What all keys of a row share is large; what tells them apart is not, so that rounding shows in every row.
+TEST(large_values, scores_to_ten_thousand) {
+  for (const float score : {300.0f, -300.0f, 1e4f, -1e4f}) {
+    inputs<float> in = two_heads(3.0f);
+    for (index h = 0; h < 2; ++h) {
+      for (index row = 0; row < 100; ++row) in.q(0, h, row, 0) = score * std::sqrt(16.0f);
+      for (index key = 0; key < 260; ++key) in.k(0, h, key, 0) = 1.0f;
+    }
+    expect_reference_of(in, {}, relpos::alibi{slopes}, relpos::causal{});
+  }
+}
+
+TEST(large_values, equal_scores_of_any_size) {
+  // A score of any size that all keys share changes lse alone.
+  for (const float score : {1e4f, -1e4f, 1e30f, -1e30f}) {
+    inputs<float> in = two_heads(1.0f);
+    for (float& value : in.q.values) value = 0.0f;
+    for (float& value : in.k.values) value = 0.0f;
+    const support::tensor<float> everywhere({1, 1, 1, 1}, score);
+    const auto got = attend(in, {}, relpos::additive_bias{everywhere.view()});
+    EXPECT_TRUE(same_bits(
+        got.out, attend(in, {}, relpos::additive_bias{everywhere.view()}, relpos::full{}).out));
+    expect_reference(got, in, {}, relpos::additive_bias{everywhere.view()});
+  }
+}
+
+TEST(large_values, values_near_the_largest_float) {
+  inputs<float> in = two_heads(1.0f);
+  for (float& value : in.v.values) value *= 1e36f;
+  expect_reference_of(in, {}, relpos::alibi{slopes}, relpos::causal{});
+}
+
+TEST(large_values, steep_slopes) {
+  const inputs<float> in = two_heads(1.0f);
+  const std::vector<float> steep{1e4f, 1e30f};
+  expect_reference_of(in, {}, relpos::alibi{steep}, relpos::causal{});
+}
+
+// One unit of distance at 2^30: exact to a part in 2^23, which the sum over the keys does not notice.
+TEST(large_values, keys_far_behind_the_queries) {
+  const inputs<float> in = two_heads(3.0f);
+  const std::vector<float> flat{1e-9f, 1e-8f};
+  const relpos::options choice{.query_offset = (index{1} << 30) + 7, .key_offset = -12345};
+  expect_reference_of(in, choice, relpos::alibi{flat}, relpos::causal{});
+}
+
+}  // namespace

@@ -1,0 +1,145 @@
+// What the masks say of a tile, a strip and a key, against the visibility of every single pair.
+
+#include "relpos/kernel/mask_stage.hpp"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "relpos/policies.hpp"
+#include "support/random_tensors.hpp"
+
+namespace {
+
+using relpos::group_rows;
+using relpos::index;
+using relpos::tile_class;
+
+constexpr index width = relpos::geometry<relpos::native>::group_rows;
+constexpr int vectors = relpos::native::tile_vectors;
+
+using visibility = std::function<bool(index q_pos, index k_pos)>;
+
+group_rows random_group(support::random_numbers& random, index origin) {
+  return {.first_row = 0,
+          .count = random.between(1, width),
+          .q_pos = origin + random.between(-60, 260),
+          .key_offset = origin + random.between(-5, 5)};
+}
+
+/// The class that the pairs of rows [first, last) of the keys and all of the group's queries have.
+tile_class brute_force(const group_rows& rows, index first, index last, const visibility& sees) {
+  bool any = false;
+  bool all = true;
+  for (index lane = 0; lane < rows.count; ++lane) {
+    for (index key = first; key < last; ++key) {
+      const bool seen = sees(rows.q_pos + lane, key + rows.key_offset);
+      any = any || seen;
+      all = all && seen;
+    }
+  }
+  return !any ? tile_class::skip : all ? tile_class::full : tile_class::partial;
+}
+
+/// `exact`: the class is that of the pairs. Otherwise it may be partial where the pairs agree.
+template <class... Bound>
+void expect_classes(bool exact, const visibility& sees, const Bound&... bound) {
+  support::random_numbers random(43);
+  int seen[3] = {};
+  for (const index origin : {index{0}, -(index{1} << 40), relpos::max_offset - 1000}) {
+    for (int round = 0; round < 300; ++round) {
+      const index key_length = random.between(1, 200);
+      const group_rows rows = random_group(random, origin);
+      const relpos::mask_stage<relpos::native, Bound...> stage(std::tuple<Bound...>(bound...), rows,
+                                                               key_length);
+      index first = random.between(0, key_length - 1);
+      const index last = random.between(first + 1, std::min(first + 64, key_length));
+      const tile_class got = stage.classify(first, last);
+      const tile_class pairs = brute_force(rows, first, last, sees);
+      ++seen[static_cast<int>(got)];
+      if (exact || got != tile_class::partial) {
+        ASSERT_EQ(static_cast<int>(got), static_cast<int>(pairs));
+      }
+
+      for (; first < last; ++first) {
+        const auto lanes = stage.template visible<vectors>(first);
+        std::int32_t visible[width];
+        for (int v = 0; v < vectors; ++v)
+          lanes.lane[v].store(visible + v * relpos::lanes<relpos::native>);
+        for (index lane = 0; lane < rows.count; ++lane) {
+          ASSERT_EQ(visible[lane], sees(rows.q_pos + lane, first + rows.key_offset) ? -1 : 0);
+        }
+      }
+    }
+  }
+  for (const int count : seen) EXPECT_GT(count, 0) << "a class that never came up";
+}
+
+TEST(mask_stage, causal) {
+  expect_classes(true, [](index q, index k) { return k <= q; }, relpos::causal{});
+}
+
+TEST(mask_stage, band) {
+  expect_classes(
+      true, [](index q, index k) { return q - 70 <= k && k <= q + 5; }, relpos::band{70, 5});
+}
+
+TEST(mask_stage, ranges_that_overlap) {
+  expect_classes(
+      true, [](index q, index k) { return q - 70 <= k && k <= q; }, relpos::band{70, 5},
+      relpos::full{}, relpos::causal{});
+}
+
+TEST(mask_stage, everything_is_full) {
+  support::random_numbers random(47);
+  for (int round = 0; round < 100; ++round) {
+    const group_rows rows = random_group(random, 0);
+    const relpos::mask_stage<relpos::native, relpos::full> stage({}, rows, 100);
+    EXPECT_EQ(stage.classify(random.between(0, 50), random.between(51, 100)), tile_class::full);
+  }
+}
+
+/// Blocks of 32 positions see each other; asked element by element.
+struct same_block {
+  bool keep(index q_pos, index k_pos) const {
+    return relpos::floor_div(q_pos, 32) == relpos::floor_div(k_pos, 32);
+  }
+};
+/// The same, and says so of whole tiles.
+struct same_block_of_tiles : same_block {
+  tile_class classify(const relpos::tile& of) const {
+    const index first_q = relpos::floor_div(of.first_query, 32);
+    const index last_q = relpos::floor_div(of.last_query - 1, 32);
+    const index first_k = relpos::floor_div(of.first_key, 32);
+    const index last_k = relpos::floor_div(of.last_key - 1, 32);
+    if (last_k < first_q || last_q < first_k) return tile_class::skip;
+    return first_q == last_k && last_q == first_k ? tile_class::full : tile_class::partial;
+  }
+};
+
+bool in_same_block(index q, index k) {
+  const auto block = [](index at) { return at >= 0 ? at / 32 : -((31 - at) / 32); };
+  return block(q) == block(k);
+}
+
+TEST(mask_stage, elements_that_classify) {
+  expect_classes(true, in_same_block, same_block_of_tiles{});
+}
+
+TEST(mask_stage, elements_and_ranges) {
+  const auto sees = [](index q, index k) { return k <= q && in_same_block(q, k); };
+  expect_classes(false, sees, relpos::causal{}, same_block_of_tiles{});
+  expect_classes(false, sees, same_block_of_tiles{}, relpos::causal{}, same_block_of_tiles{});
+}
+
+TEST(mask_stage, elements_that_do_not_classify_are_partial) {
+  support::random_numbers random(53);
+  for (int round = 0; round < 100; ++round) {
+    const group_rows rows = random_group(random, 0);
+    const relpos::mask_stage<relpos::native, same_block> stage({}, rows, 100);
+    const index key = random.between(0, 99);
+    EXPECT_EQ(stage.classify(key, key + 1), tile_class::partial);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,157 @@
+// Attention over slices of the keys, merged, is attention over all of them.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "relpos/policies.hpp"
+#include "support/attend.hpp"
+#include "support/reference.hpp"
+
+namespace {
+
+using relpos::index;
+using support::infinity;
+using support::inputs;
+using support::tensor;
+
+const std::vector<float> slopes{0.1f, 0.004f};
+
+struct state {
+  tensor<float> out;
+  tensor<float, 3> lse;
+
+  state(std::array<index, 4> shape, float filled_with)
+      : out(shape, filled_with), lse({shape[0], shape[1], shape[2]}, filled_with) {}
+
+  relpos::partial_state view() { return {out.view(), lse.view()}; }
+};
+
+inputs<float> long_inputs() {
+  return support::random_inputs({.batch = 2,
+                                 .query_heads = 2,
+                                 .key_heads = 1,
+                                 .query_length = 60,
+                                 .key_length = 333,
+                                 .head_dim = 16,
+                                 .value_dim = 6},
+                                29);
+}
+constexpr std::array<index, 4> out_shape{2, 2, 60, 6};
+
+/// The state of keys [first, last), in positions of the whole.
+template <class... Policies>
+state part(const inputs<float>& in, index first, index last, const Policies&... policies) {
+  state result(out_shape, support::not_a_number);
+  const auto k = in.k.view().slice(2, first, last - first);
+  const auto v = in.v.view().slice(2, first, last - first);
+  support::watched_memory memory(
+      relpos::scratch_bytes(relpos::serial{}, in.q.view(), k, v, policies...));
+  const relpos::status done = relpos::partial(
+      relpos::serial{}, {memory.data(), memory.bytes()}, result.view(), in.q.view(), k, v,
+      policies..., relpos::options{.query_offset = 333 - 60, .key_offset = first});
+  EXPECT_TRUE(done) << done.message;
+  return result;
+}
+
+/// Cuts the keys at random, merges the parts in a random tree and compares with the whole.
+template <class... Policies>
+void expect_any_tree(const Policies&... policies) {
+  const inputs<float> in = long_inputs();
+  support::random_numbers random(31);
+  for (const int cuts : {0, 1, 2, 5, 12}) {
+    std::vector<index> ends{0, 333};
+    for (int i = 0; i < cuts; ++i) ends.push_back(random.between(0, 333));
+    ends.push_back(ends[static_cast<std::size_t>(random.between(0, cuts))]);  // one slice is empty
+    std::sort(ends.begin(), ends.end());
+    std::vector<state> states;
+    for (std::size_t i = 0; i + 1 < ends.size(); ++i) {
+      states.push_back(part(in, ends[i], ends[i + 1], policies...));
+    }
+    while (states.size() > 1) {
+      const auto a =
+          static_cast<std::size_t>(random.between(0, static_cast<index>(states.size()) - 1));
+      auto b = static_cast<std::size_t>(random.between(0, static_cast<index>(states.size()) - 2));
+      b += b >= a ? 1 : 0;
+      ASSERT_TRUE(relpos::merge(states[a].view(), states[b].view()));
+      states.erase(states.begin() + static_cast<std::ptrdiff_t>(b));
+    }
+    expect_reference(support::attended<float>{states[0].out, states[0].lse}, in, {}, policies...);
+  }
+}
+
+TEST(merge, any_tree_of_plain_slices) { expect_any_tree(); }
+
+// Of a narrow band, most slices are seen by some rows only.
+TEST(merge, any_tree_under_a_mask) { expect_any_tree(relpos::alibi{slopes}, relpos::band{37, 2}); }
+
+state filled(float out, float lse) {
+  state result({1, 1, 2, 3}, out);
+  for (float& value : result.lse.values) value = lse;
+  return result;
+}
+
+bool same_state(const state& a, const state& b) {
+  return support::same_bits(a.out, b.out) && support::same_bits(a.lse, b.lse);
+}
+
+TEST(merge, empty_changes_nothing) {
+  const state full = filled(0.3f, 2.0f);
+  state empty = filled(support::not_a_number, -infinity);  // out of an empty state is ignored
+  state got = full;
+  ASSERT_TRUE(relpos::merge(got.view(), empty.view()));
+  EXPECT_TRUE(same_state(got, full));
+
+  state from = full;
+  ASSERT_TRUE(relpos::merge(empty.view(), from.view()));
+  EXPECT_TRUE(same_state(empty, full));
+
+  state none = filled(0.0f, -infinity);
+  state other_none = none;
+  ASSERT_TRUE(relpos::merge(none.view(), other_none.view()));
+  EXPECT_TRUE(same_state(none, filled(0.0f, -infinity)));
+}
+
+TEST(merge, weighs_by_natural_exponentials) {
+  for (const float lse_a : {-200.0f, -3.0f, 0.0f, 1.5f, 1e4f}) {
+    for (const float difference : {-300.0f, -20.0f, -1.0f, 0.0f, 0.25f, 5.0f, 40.0f, 1e5f}) {
+      const float lse_b = lse_a + difference;
+      state a = filled(1.0f, lse_a);
+      state b = filled(-2.0f, lse_b);
+      ASSERT_TRUE(relpos::merge(a.view(), b.view()));
+      const double gap = static_cast<double>(lse_b) - lse_a;
+      const double weight_b = 1.0 / (1.0 + std::exp(-gap));
+      const double lse = std::max(lse_a, lse_b) + std::log1p(std::exp(-std::abs(gap)));
+      for (const float value : a.out.values) EXPECT_NEAR(value, 1.0 - 3.0 * weight_b, 1e-6);
+      for (const float value : a.lse.values) {
+        EXPECT_NEAR(value, lse, 1e-7 * std::max(1.0, std::abs(lse)));
+      }
+    }
+  }
+}
+
+TEST(merge, lse_of_equal_scores_is_the_logarithm_of_their_number) {
+  inputs<float> in = long_inputs();
+  for (float& value : in.q.values) value = 0.0f;
+  for (const index count : {1, 2, 10, 333}) {
+    for (const float lse : part(in, 0, count).lse.values) {
+      EXPECT_NEAR(lse, std::log(static_cast<double>(count)), 1e-6);
+    }
+  }
+}
+
+TEST(merge, partial_wants_positions_of_the_whole) {
+  const inputs<float> in = long_inputs();
+  state result(out_shape, 7.0f);
+  std::vector<std::byte> memory(
+      relpos::scratch_bytes(relpos::serial{}, in.q.view(), in.k.view(), in.v.view()));
+  const relpos::status refused = relpos::partial(relpos::serial{}, memory, result.view(),
+                                                 in.q.view(), in.k.view(), in.v.view());
+  EXPECT_FALSE(refused);
+  EXPECT_NE(std::strstr(refused.message, "query_offset"), nullptr);
+  EXPECT_TRUE(same_state(result, state(out_shape, 7.0f)));
+}
+
+}  // namespace

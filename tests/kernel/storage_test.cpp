@@ -1,0 +1,75 @@
+// q, k, v and out in 16 bits: the same numbers as float, rounded once on the way out.
+
+#include <gtest/gtest.h>
+
+#include "relpos/policies.hpp"
+#include "support/attend.hpp"
+#include "support/reference.hpp"
+
+namespace {
+
+using relpos::bfloat16;
+using relpos::half;
+using support::random_tensor;
+using support::sizes;
+
+const std::vector<float> slopes{0.3f, 0.02f, 0.11f, -0.04f};
+
+constexpr sizes shapes[] = {{.batch = 2,
+                             .query_heads = 4,
+                             .key_heads = 2,
+                             .query_length = 35,
+                             .key_length = 150,
+                             .head_dim = 64,
+                             .value_dim = 64},
+                            {.batch = 1,
+                             .query_heads = 4,
+                             .key_heads = 1,
+                             .query_length = 130,
+                             .key_length = 131,
+                             .head_dim = 19,
+                             .value_dim = 37},
+                            {.batch = 1,
+                             .query_heads = 4,
+                             .key_heads = 4,
+                             .query_length = 3,
+                             .key_length = 2,
+                             .head_dim = 1,
+                             .value_dim = 1}};
+
+template <class Query, class Key, class Value, class Out>
+void expect_stored() {
+  for (const sizes& of : shapes) {
+    const auto q =
+        random_tensor<Query>({of.batch, of.query_heads, of.query_length, of.head_dim}, 1, 3.0f);
+    const auto k = random_tensor<Key>({of.batch, of.key_heads, of.key_length, of.head_dim}, 2);
+    const auto v = random_tensor<Value>({of.batch, of.key_heads, of.key_length, of.value_dim}, 3);
+    const auto& read_q = q;
+    const auto& read_k = k;
+    const auto& read_v = v;
+    const relpos::alibi bias{slopes};
+    const auto got = support::attend<relpos::native, Out>(
+        read_q.view(), read_k.view(), read_v.view(), {}, bias, relpos::causal{});
+    support::expect_reference(got, read_q.view(), read_k.view(), read_v.view(), {}, bias,
+                              relpos::causal{});
+  }
+}
+
+TEST(storage, all_bfloat16) { expect_stored<bfloat16, bfloat16, bfloat16, bfloat16>(); }
+TEST(storage, all_half) { expect_stored<half, half, half, half>(); }
+TEST(storage, sixteen_bits_in_float_out) { expect_stored<half, half, bfloat16, float>(); }
+TEST(storage, float_in_sixteen_bits_out) { expect_stored<float, float, float, bfloat16>(); }
+TEST(storage, each_its_own) { expect_stored<float, bfloat16, half, half>(); }
+
+TEST(storage, out_is_the_float_result_rounded) {
+  const auto in = support::random_inputs(shapes[0], 9);
+  const auto whole = attend(in, {}, relpos::alibi{slopes}, relpos::causal{});
+  const auto rounded =
+      support::attend<relpos::native, bfloat16>(in, {}, relpos::alibi{slopes}, relpos::causal{});
+  for (std::size_t i = 0; i < whole.out.values.size(); ++i) {
+    ASSERT_EQ(rounded.out.values[i].bits, bfloat16(whole.out.values[i]).bits);
+  }
+  EXPECT_TRUE(same_bits(whole.lse, rounded.lse));
+}
+
+}  // namespace

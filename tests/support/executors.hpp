@@ -1,0 +1,53 @@
+#pragma once
+// Executors that do not do one thing after the other.
+
+#include <algorithm>
+#include <atomic>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#include "support/random_tensors.hpp"
+
+namespace support {
+
+/// In another order than `serial`, on several slots in turn.
+struct shuffled {
+  index slot_count = 3;
+  std::uint32_t seed = 1;
+
+  index slots() const { return slot_count; }
+
+  template <class Item>
+  void run(index count, Item&& item) const {
+    std::vector<index> order(static_cast<std::size_t>(count));
+    std::iota(order.begin(), order.end(), index{0});
+    random_numbers random(seed);
+    for (index i = count - 1; i > 0; --i) {
+      std::swap(order[static_cast<std::size_t>(i)],
+                order[static_cast<std::size_t>(random.between(0, i))]);
+    }
+    for (const index i : order) item(i, random.between(0, slot_count - 1));
+  }
+};
+
+/// A thread for each slot.
+struct threaded {
+  index slot_count = 4;
+
+  index slots() const { return slot_count; }
+
+  template <class Item>
+  void run(index count, Item&& item) const {
+    std::atomic<index> next{0};
+    std::vector<std::thread> threads;
+    for (index slot = 0; slot < slot_count; ++slot) {
+      threads.emplace_back([&next, &item, count, slot] {
+        for (index i = next++; i < count; i = next++) item(i, slot);
+      });
+    }
+    for (std::thread& each : threads) each.join();
+  }
+};
+
+}  // namespace support
