@@ -37,9 +37,9 @@ double largest_error(const tensor& out, const projections& in, const Policies&..
     const int row = rows == 1 ? 0 : sample * (length - 1) / (rows - 1);
     const relpos::view<const float, 4> query(&q(0, 0, row, 0), {1, heads, 1, head_dim}, q.strides);
     const relpos::view<double, 4> exact(expected.data(), {1, heads, 1, head_dim});
-    const relpos::status done = relpos::reference_attention(
-        exact, relpos::view<double, 3>(), query, relpos::view_of(in.k), relpos::view_of(in.v),
-        policies..., relpos::options{.query_offset = row});
+    const relpos::status done =
+        relpos::reference_attention(exact, {}, query, relpos::view_of(in.k), relpos::view_of(in.v),
+                                    policies..., relpos::options{.query_offset = row});
     if (!done) throw std::runtime_error(done.message);
     for (int h = 0; h < heads; ++h) {
       for (int c = 0; c < head_dim; ++c) {

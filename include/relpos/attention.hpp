@@ -17,7 +17,7 @@
 #include <type_traits>
 
 #include "relpos/core/call.hpp"
-#include "relpos/core/check.hpp"
+#include "relpos/core/check_call.hpp"
 #include "relpos/core/executor.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/storage.hpp"
@@ -30,40 +30,48 @@ namespace relpos::inline RELPOS_ABI {
 template <class T>
 using read_only = view<const std::remove_const_t<T>, 4>;
 
-/// Refuses a call before anything is written: shapes, strides, null, overlap, options, policy data.
-template <class Out, class Query, class Key, class Value, class... Policies>
-status check_call(const view<Out, 4>& out, const view<Query, 4>& q, const view<Key, 4>& k,
-                  const view<Value, 4>& v, const options& choice,
-                  const std::tuple<Policies...>& policies) {
-  if (status valid = check_shapes(out, q, k, v, choice.lse); !valid) return valid;
-  if (status valid = check_overlap(out, q, k, v, choice.lse); !valid) return valid;
-  if (status valid = check_options(choice); !valid) return valid;
-  status result;
-  const auto ask = [&](const auto& policy) {
-    if constexpr (requires { policy.check(attention_shape{}); }) {
-      if (result) result = policy.check(attention_shape::of(q, k, v));
-    }
-  };
-  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
-  return result;
-}
-
 /// Bytes of scratch that `attention` needs with these tensors, policies and executor. Linear in the
-/// lengths and in the executor's slots; never grows with query length x key length.
+/// lengths and in the executor's slots; never grows with query length x key length. 0 for a call that
+/// `attention` refuses because of them.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
           class... Arguments>
 std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const view<Key, 4>& k,
                           const view<Value, 4>& v, const Arguments&... arguments) noexcept {
   static_assert(check_arguments<Arguments...>());
+  const auto policies = policies_of(arguments...);
   const attention_shape shape = attention_shape::of(q, k, v);
-  scratch_divider counted;
-  std::apply(
-      [&]<class... Policies>(const Policies&... each) {
-        prefill_scratch<Isa, Policies...>(counted, shape, std::tuple<Policies...>(each...),
-                                          static_cast<index>(runner.slots()));
-      },
-      policies_of(arguments...));
-  return counted.bytes_taken();
+  if (!check_inputs(q, k, v) || !check_policies(policies, shape)) return 0;
+  return prefill_scratch_bytes<Isa>(shape, policies, static_cast<index>(runner.slots()));
+}
+
+/// What `attention` and `partial` do, on outputs that are not yet checked.
+template <class Isa, executor Executor, class Out, class Query, class Key, class Value,
+          class... Arguments>
+status attend(const Executor& runner, scratch memory, const call_outputs<Out>& to,
+              const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
+              const options& choice, const Arguments&... arguments) noexcept {
+  static_assert(
+      storage<Out> && storage<std::remove_const_t<Query>> && storage<std::remove_const_t<Key>> &&
+          storage<std::remove_const_t<Value>>,
+      "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not const");
+  static_assert(check_arguments<Arguments...>());
+  const auto policies = policies_of(arguments...);
+  if (status valid = check_call(to, q, k, v, choice, policies); !valid) return valid;
+  const attention_shape shape = attention_shape::of(q, k, v);
+  const auto slots = static_cast<index>(runner.slots());
+  if (status valid = check_slots(slots); !valid) return valid;
+  const std::size_t needed = prefill_scratch_bytes<Isa>(shape, policies, slots);
+  if (status valid = check_scratch(memory, needed); !valid) return valid;
+  const byte_range lent = byte_range::of(memory.data, needed);
+  if (status valid = check_scratch_overlap(lent, to, q, k, v); !valid) return valid;
+
+  const auto problem = make_problem(to.out, read_only<Query>(q), read_only<Key>(k),
+                                    read_only<Value>(v), to.lse, choice, policies);
+  scratch_divider divider(memory);
+  const prefill_scratch<Isa, std::remove_const_t<decltype(policies)>> divided(divider, shape,
+                                                                              policies, slots);
+  prefill<Isa, std::remove_const_t<decltype(problem)>>(problem, divided).run(runner);
+  return {};
 }
 
 /// out [batch, heads, query, d_v] = attention of q [batch, heads, query, d] over
@@ -76,31 +84,9 @@ template <class Isa = native, executor Executor, class Out, class Query, class K
 status attention(const Executor& runner, scratch memory, const view<Out, 4>& out,
                  const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                  const Arguments&... arguments) noexcept {
-  static_assert(
-      storage<Out> && storage<std::remove_const_t<Query>> && storage<std::remove_const_t<Key>> &&
-          storage<std::remove_const_t<Value>>,
-      "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not const");
-  static_assert(check_arguments<Arguments...>());
   const options choice = options_of(arguments...);
-  return std::apply(
-      [&]<class... Policies>(const Policies&... each) -> status {
-        const std::tuple<Policies...> policies(each...);
-        if (status valid = check_call(out, q, k, v, choice, policies); !valid) return valid;
-        const std::size_t needed = scratch_bytes<Isa>(runner, q, k, v, each...);
-        if (memory.bytes < needed || (memory.data == nullptr && needed > 0)) {
-          return status::error(status_code::scratch_too_small,
-                               "scratch: has %zu bytes, needs %zu (scratch_bytes tells)",
-                               memory.data == nullptr ? std::size_t{0} : memory.bytes, needed);
-        }
-        const auto problem = make_problem(out, read_only<Query>(q), read_only<Key>(k),
-                                          read_only<Value>(v), choice, policies);
-        scratch_divider divider(memory);
-        const prefill_scratch<Isa, Policies...> divided(divider, problem.shape, policies,
-                                                        static_cast<index>(runner.slots()));
-        prefill<Isa, std::remove_const_t<decltype(problem)>>(problem, divided).run(runner);
-        return {};
-      },
-      policies_of(arguments...));
+  return attend<Isa>(runner, memory, call_outputs<Out>{out, choice.lse}, q, k, v, choice,
+                     arguments...);
 }
 
 /// Attention over a slice of the keys, to be merged with that over the others (`merge`).
@@ -112,55 +98,48 @@ template <class Isa = native, executor Executor, class Query, class Key, class V
 status partial(const Executor& runner, scratch memory, const partial_state& state,
                const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                const Arguments&... arguments) noexcept {
-  static_assert(check_arguments<Arguments...>());
-  options choice = options_of(arguments...);
+  const options choice = options_of(arguments...);
   if (!choice.query_offset) {
     return status::error(
         status_code::invalid_value,
         "options.query_offset: must be given to partial, because a slice of the keys "
         "does not tell where the queries are");
   }
-  if (choice.lse.data != nullptr) {
+  if (choice.lse) {
     return status::error(status_code::invalid_value,
-                         "options.lse: must be empty for partial, which writes state.lse");
+                         "options.lse: must be absent for partial, which writes state.lse");
   }
-  if (state.lse.data == nullptr && state.lse.size() > 0) {
-    return status::error(status_code::null_data, "state.lse: data is null, shape is %s",
-                         shape_text(state.lse.shape).text);
-  }
-  choice.lse = state.lse;
-  return std::apply(
-      [&](const auto&... policies) {
-        return attention<Isa>(runner, memory, state.out, q, k, v, policies..., choice);
-      },
-      policies_of(arguments...));
+  const call_outputs<float> to{state.out, state.lse, "state.out", "state.lse"};
+  return attend<Isa>(runner, memory, to, q, k, v, choice, arguments...);
 }
 
 /// The same by definition, one score at a time in the arithmetic type `Real` (double: the oracle of the
-/// tests; float: the yardstick of their tolerance). Slow; options.lse is ignored, `lse` may be empty.
+/// tests; float: the yardstick of their tolerance). Slow. `lse` is given apart, and options.lse ignored.
 template <class Real, class Query, class Key, class Value, class... Arguments>
-status reference_attention(const view<Real, 4>& out, const view<Real, 3>& lse,
+status reference_attention(const view<Real, 4>& out,
+                           const std::type_identity_t<std::optional<view<Real, 3>>>& lse,
                            const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
-                           const Arguments&... arguments) {
+                           const Arguments&... arguments) noexcept {
+  static_assert(std::is_same_v<Real, double> || std::is_same_v<Real, float>,
+                "relpos: the reference computes in double or float");
+  static_assert(storage<std::remove_const_t<Query>> && storage<std::remove_const_t<Key>> &&
+                    storage<std::remove_const_t<Value>>,
+                "relpos: q, k and v hold float, relpos::bfloat16 or relpos::half");
   static_assert(check_arguments<Arguments...>());
-  options choice = options_of(arguments...);
-  choice.lse = {};
-  return std::apply(
-      [&]<class... Policies>(const Policies&... each) -> status {
-        const std::tuple<Policies...> policies(each...);
-        if (status valid = check_call(out, q, k, v, choice, policies); !valid) return valid;
-        const auto problem = make_problem(out, read_only<Query>(q), read_only<Key>(k),
-                                          read_only<Value>(v), choice, policies);
-        for (index b = 0; b < problem.shape.batch; ++b) {
-          for (index h = 0; h < problem.shape.query_heads; ++h) {
-            for (index row = 0; row < problem.shape.query_length; ++row) {
-              reference_attention_row<Real>(problem, b, h, row, out, lse);
-            }
-          }
-        }
-        return {};
-      },
-      policies_of(arguments...));
+  const options choice = options_of(arguments...);
+  const auto policies = policies_of(arguments...);
+  const call_outputs<Real, Real> to{out, lse, "out", "lse"};
+  if (status valid = check_call(to, q, k, v, choice, policies); !valid) return valid;
+  const auto problem = make_problem(out, read_only<Query>(q), read_only<Key>(k),
+                                    read_only<Value>(v), {}, choice, policies);
+  for (index b = 0; b < problem.shape.batch; ++b) {
+    for (index h = 0; h < problem.shape.query_heads; ++h) {
+      for (index row = 0; row < problem.shape.query_length; ++row) {
+        reference_attention_row<Real>(problem, b, h, row, out, lse.value_or(view<Real, 3>()));
+      }
+    }
+  }
+  return {};
 }
 
 }  // namespace relpos::inline RELPOS_ABI

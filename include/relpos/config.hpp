@@ -1,53 +1,89 @@
 #pragma once
 // Compiler facts, in the one place that may ask for them.
-//
-// Everything in relpos lives in `namespace relpos::inline RELPOS_ABI`, whose name follows the
-// instruction set that the translation unit is compiled for. Two translation units with different
-// -m flags in one program therefore share no function: the linker cannot hand the AVX-512 body of
-// an inline function to code that was compiled, and may have to run, without AVX-512.
 
 #if __cplusplus < 202002L
 #error "relpos needs C++20"
 #endif
-
-// Empty rows, masked keys and overflowed scores are told apart by infinities and by exact zeros.
-// A compiler that assumes they do not exist would return wrong numbers without a word.
-#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
-#error "relpos cannot keep its promises under -ffast-math or -ffinite-math-only: build without it"
+#if !defined(__GNUC__)
+#error "relpos needs the vector extensions of GCC or clang"
 #endif
 
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
-#define RELPOS_HAS_AVX512 1
-#define RELPOS_ABI avx512_abi
-#else
-#define RELPOS_HAS_AVX512 0
+// Empty rows, masked keys and overflowed scores are told apart by infinities and by exact zeros, and exp2
+// and the sums over keys depend on the order of additions. A compiler that ignores either would return
+// wrong numbers without a word. (clang does not tell of -fassociative-math given alone.)
+#if (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || defined(__ASSOCIATIVE_MATH__)
+#error "relpos cannot keep its promises under -ffast-math or a part of it: build without"
 #endif
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define RELPOS_HAS_AVX2 1
-#ifndef RELPOS_ABI
-#define RELPOS_ABI avx2_abi
-#endif
 #else
 #define RELPOS_HAS_AVX2 0
 #endif
 
-#ifndef RELPOS_ABI
-#define RELPOS_ABI generic_abi
+#if RELPOS_HAS_AVX2 && defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && \
+    defined(__AVX512VL__)
+#define RELPOS_HAS_AVX512 1
+#else
+#define RELPOS_HAS_AVX512 0
 #endif
 
-// The kernels are built from functions of a few instructions, whose operands must stay in
-// registers: a call between them would cost more than their work.
-#if defined(__GNUC__)
+// Everything in relpos lives in `namespace relpos::inline RELPOS_ABI`, whose name follows the instruction
+// set that the translation unit is compiled for. Two translation units with different -m flags in one
+// program therefore share no function: the linker cannot hand the AVX-512 body of an inline function to
+// code that was compiled, and may have to run, without AVX-512.
+//
+// The name tells apart what compilers emit unasked: generic_abi, generic_avx_fma_abi, avx512_bmi2_abi.
+#if RELPOS_HAS_AVX512
+#define RELPOS_ABI_SET avx512
+#elif RELPOS_HAS_AVX2
+#define RELPOS_ABI_SET avx2
+#else
+#define RELPOS_ABI_SET generic
+#endif
+
+#if !RELPOS_HAS_AVX512 && defined(__AVX512F__)
+#define RELPOS_ABI_VECTORS _avx512f
+#elif !RELPOS_HAS_AVX2 && defined(__AVX2__)
+#define RELPOS_ABI_VECTORS _avx2
+#elif !RELPOS_HAS_AVX2 && defined(__AVX__)
+#define RELPOS_ABI_VECTORS _avx
+#elif !RELPOS_HAS_AVX2 && defined(__SSE4_1__)
+#define RELPOS_ABI_VECTORS _sse4
+#elif !RELPOS_HAS_AVX2 && defined(__SSE3__)
+#define RELPOS_ABI_VECTORS _sse3
+#else
+#define RELPOS_ABI_VECTORS
+#endif
+
+#if !RELPOS_HAS_AVX2 && defined(__FMA__)
+#define RELPOS_ABI_FMA _fma
+#else
+#define RELPOS_ABI_FMA
+#endif
+
+#if defined(__BMI2__)
+#define RELPOS_ABI_BITS _bmi2
+#else
+#define RELPOS_ABI_BITS
+#endif
+
+#if defined(__AVX512VBMI__)
+#define RELPOS_ABI_PERMUTE _vbmi
+#else
+#define RELPOS_ABI_PERMUTE
+#endif
+
+#define RELPOS_ABI_PASTE(set, vectors, fma, bits, permute) set##vectors##fma##bits##permute##_abi
+#define RELPOS_ABI_NAME(set, vectors, fma, bits, permute) \
+  RELPOS_ABI_PASTE(set, vectors, fma, bits, permute)
+#define RELPOS_ABI                                                                     \
+  RELPOS_ABI_NAME(RELPOS_ABI_SET, RELPOS_ABI_VECTORS, RELPOS_ABI_FMA, RELPOS_ABI_BITS, \
+                  RELPOS_ABI_PERMUTE)
+
+// The kernels are built from functions of a few instructions, whose operands must stay in registers: a
+// call between them would cost more than their work.
 #define RELPOS_INLINE inline __attribute__((always_inline))
 #define RELPOS_LAMBDA __attribute__((always_inline))
 #define RELPOS_NOINLINE __attribute__((noinline))
 #define RELPOS_MAY_ALIAS __attribute__((may_alias))
-#define RELPOS_HAS_VECTOR_EXTENSIONS 1
-#else
-#define RELPOS_INLINE inline
-#define RELPOS_LAMBDA
-#define RELPOS_NOINLINE
-#define RELPOS_MAY_ALIAS
-#define RELPOS_HAS_VECTOR_EXTENSIONS 0
-#endif

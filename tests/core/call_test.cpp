@@ -40,7 +40,7 @@ TEST(call, options_have_defaults) {
   const options choice = options_of(halving{});
   EXPECT_FALSE(choice.scale);
   EXPECT_EQ(choice.softcap, 0.0f);
-  EXPECT_EQ(choice.lse.data, nullptr);
+  EXPECT_FALSE(choice.lse);
   EXPECT_FALSE(choice.query_offset);
   EXPECT_EQ(choice.key_offset, 0);
   EXPECT_EQ(std::tuple_size_v<decltype(policies_of())>, 0u);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,7 @@ TEST(check_null, tensors_with_elements_have_data) {
   call.out.data = nullptr;
   EXPECT_TRUE(call.refuses(status_code::null_data, {"out: ", "null", "[2, 4, 3, 6]"}));
   call.out.data = call.out_values.data();
-  call.choice.lse.data = nullptr;
+  call.choice.lse->data = nullptr;
   EXPECT_TRUE(call.refuses(status_code::null_data, {"lse: ", "null", "[2, 4, 3]"}));
 }
 
@@ -47,10 +48,38 @@ TEST(check_null, empty_tensors_need_none) {
 
 TEST(check_null, an_empty_lse_is_not_asked_for) {
   attention_call call;
-  call.choice.lse = {};
+  call.choice.lse.reset();
   EXPECT_TRUE(call.run());
   for (const float value : call.lse_values) EXPECT_EQ(value, attention_call::pattern);
   for (const float value : call.out_values) EXPECT_NE(value, attention_call::pattern);
+}
+
+TEST(check_null, an_lse_that_is_given_has_a_shape) {
+  attention_call call;
+  call.choice.lse = view<float, 3>();
+  EXPECT_TRUE(
+      call.refuses(status_code::invalid_shape, {"options.lse: ", "[0, 0, 0]", "[2, 4, 3]"}));
+}
+
+TEST(check_strides, what_no_address_can_reach_is_refused) {
+  constexpr index far = std::numeric_limits<index>::max();
+  for (const index stride : {far, -far - 1, index{1} << 60}) {
+    attention_call call;
+    call.k.strides[1] = stride;
+    EXPECT_TRUE(call.refuses(status_code::invalid_shape, {"k: ", "[2, 2, 5, 8]", "2^56"}));
+    attention_call output;
+    output.out.strides[0] = stride;
+    EXPECT_TRUE(output.refuses(status_code::invalid_shape, {"out: ", "[2, 4, 3, 6]", "2^56"}));
+  }
+  for (const std::array<index, 4> shape : {std::array<index, 4>{far, far, 1, 8},
+                                           {index{1} << 40, index{1} << 40, 1, 1},
+                                           {index{1} << 32, index{1} << 32, 0, 1}}) {
+    attention_call call;
+    call.q.shape = shape;
+    call.q.strides = {0, 0, 0, 1};
+    EXPECT_TRUE(call.refuses(status_code::invalid_shape, {"q: ", "2^56"}));
+    EXPECT_EQ(relpos::scratch_bytes(relpos::serial{}, call.q, call.k, call.v), 0u);
+  }
 }
 
 TEST(check_strides, elements_of_out_do_not_share_memory) {
@@ -68,10 +97,10 @@ TEST(check_strides, elements_of_out_do_not_share_memory) {
 
 TEST(check_strides, elements_of_lse_do_not_share_memory) {
   attention_call call;
-  call.choice.lse.strides = {12, 3, 0};
+  call.choice.lse->strides = {12, 3, 0};
   EXPECT_TRUE(call.refuses(status_code::invalid_stride,
                            {"lse: ", "strides [12, 3, 0]", "shape [2, 4, 3]"}));
-  call.choice.lse.strides = {12, 2, 1};
+  call.choice.lse->strides = {12, 2, 1};
   EXPECT_TRUE(call.refuses(status_code::invalid_stride, {"lse: ", "[12, 2, 1]"}));
 }
 
@@ -116,8 +145,8 @@ TEST(check_strides, out_may_have_any_order_of_axes_gaps_and_direction) {
 TEST(check_strides, the_stride_of_an_axis_of_extent_one_does_not_matter) {
   attention_call call;
   call.q.shape[0] = call.k.shape[0] = call.v.shape[0] = call.out.shape[0] = 1;
-  call.choice.lse.shape[0] = 1;
-  call.out.strides[0] = call.choice.lse.strides[0] = 0;
+  call.choice.lse->shape[0] = 1;
+  call.out.strides[0] = call.choice.lse->strides[0] = 0;
   EXPECT_TRUE(call.run());
 }
 
@@ -226,6 +255,32 @@ TEST(check_overlap, neighbours_do_not_overlap) {
   const relpos::status done = call.run();
   EXPECT_TRUE(done) << done.message;
   EXPECT_EQ(in_index_order(call.out), contiguous_result());
+}
+
+TEST(check_overlap, scratch_does_not_overlap_a_tensor) {
+  shared_block shared;
+  attention_call& call = shared.call;
+  const std::size_t bytes = relpos::scratch_bytes(relpos::serial{}, call.q, call.k, call.v);
+  shared.block.assign(bytes / sizeof(float) + 1000, attention_call::pattern);
+  const relpos::scratch memory(shared.block.data(), bytes);
+  const std::vector<float> before = shared.block;
+  const auto refused = [&](std::initializer_list<std::string> words) {
+    const relpos::status done =
+        relpos::attention(relpos::serial{}, memory, call.out, call.q, call.k, call.v, call.choice);
+    if (shared.block != before) return testing::AssertionFailure() << "memory was written";
+    return call.explains(done, status_code::overlap, words);
+  };
+  std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
+  const view<const float, 4> q = call.q;
+  call.q = shared.at<4>(100, {2, 4, 3, 8});
+  EXPECT_TRUE(refused({"scratch: ", "q [2, 4, 3, 8]"}));
+  call.q = q;
+  const view<float, 4> out = call.out;
+  call.out = shared.at<4>(static_cast<index>(bytes / sizeof(float)) - 1, {2, 4, 3, 6});
+  EXPECT_TRUE(refused({"scratch: ", "out [2, 4, 3, 6]"}));
+  call.out = out;
+  call.choice.lse = shared.at<3>(0, {2, 4, 3});
+  EXPECT_TRUE(refused({"scratch: ", "options.lse [2, 4, 3]"}));
 }
 
 TEST(check_overlap, inputs_may_share_their_memory) {

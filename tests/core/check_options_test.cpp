@@ -70,9 +70,9 @@ TEST(check_options, offsets_up_to_the_limit_are_accepted) {
 
 /// partial() on the tensors of an attention_call.
 struct partial_call : attention_call {
-  relpos::partial_state state{out, choice.lse};
+  relpos::partial_state state{out, *choice.lse};
   partial_call() {
-    choice.lse = {};
+    choice.lse.reset();
     choice.query_offset = 2;
   }
   testing::AssertionResult refuses(status_code code, std::initializer_list<std::string> words) {
@@ -104,6 +104,13 @@ TEST(check_partial, the_state_has_an_lse) {
   partial_call call;
   call.state.lse.data = nullptr;
   EXPECT_TRUE(call.refuses(status_code::null_data, {"state.lse: ", "[2, 4, 3]"}));
+}
+
+TEST(check_partial, the_state_is_not_empty) {
+  partial_call call;
+  call.state.lse = {};
+  EXPECT_TRUE(
+      call.refuses(status_code::invalid_shape, {"state.lse: ", "[0, 0, 0]", "must be [2, 4, 3]"}));
 }
 
 TEST(check_partial, the_state_has_the_shape_of_the_result) {

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -176,6 +177,35 @@ TEST(check_policies, additive_bias_has_data) {
   EXPECT_TRUE(call.refuses(status_code::null_data, {"additive_bias: ", "null"}));
 }
 
+TEST(check_policies, data_of_the_right_size_is_not_null) {
+  const relpos::attention_shape shape{.batch = 1, .query_heads = 4, .key_heads = 2};
+  const std::span<const float> four(static_cast<const float*>(nullptr), 0);
+  relpos::named_data null_slopes(four);
+  null_slopes.size = 4;
+  const relpos::status slopes = relpos::alibi{null_slopes}.check(shape);
+  EXPECT_EQ(slopes.code, status_code::null_data);
+  EXPECT_STREQ(slopes.message, "alibi: slopes are null for a query of 4 heads");
+  relpos::named_data null_table(four);
+  null_table.size = 32 * 4;
+  const relpos::status table = relpos::t5_bias{null_table, relpos::bidirectional}.check(shape);
+  EXPECT_EQ(table.code, status_code::null_data);
+  EXPECT_STREQ(table.message, "t5_bias: table is null, must be [num_buckets, heads] = [32, 4]");
+}
+
+TEST(check_policies, data_of_policies_is_not_written) {
+  policy_call call;
+  for (std::vector<float>* const data : {&call.slopes, &call.right, &call.table})
+    data->reserve(300);
+  call.matrix.resize(300);
+  call.matrix_view.data = call.matrix.data();
+  for (float* const read : {call.slopes.data() + 3, call.right.data(), call.table.data() + 127,
+                            call.matrix.data() + 119}) {
+    call.out = view<float, 4>(read, {2, 4, 3, 6});
+    EXPECT_TRUE(
+        call.refuses(status_code::overlap, {"out: ", "[2, 4, 3, 6]", "the data of a policy"}));
+  }
+}
+
 TEST(check_policies, band_is_not_negative) {
   policy_call call;
   call.band = relpos::band{-1, 2};
@@ -203,6 +233,37 @@ TEST(check_policies, temperature_is_positive_and_finite) {
     call.temperature = relpos::temperature{value};
     EXPECT_TRUE(call.refuses(invalid_value, {"temperature: is ", "positive and finite"}));
   }
+}
+
+/// A user's, unchecked by itself; the second head is the one that is wrong.
+struct own_temperature {
+  float value;
+  struct of_head {
+    float value;
+    float softmax_temperature() const { return value; }
+  };
+  of_head bind(index head) const { return {head == 1 ? value : 1.0f}; }
+};
+
+TEST(check_policies, temperatures_of_users_are_checked_for_every_head) {
+  for (const float value : {0.0f, -1.0f, std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    attention_call call;
+    EXPECT_TRUE(call.refuses(invalid_value, {"temperature: is ", "head 1", "positive and finite"},
+                             own_temperature{value}));
+  }
+}
+
+TEST(check_policies, quotients_of_scale_softcap_and_temperature_are_finite) {
+  attention_call cold;
+  EXPECT_TRUE(cold.refuses(invalid_value, {"options.scale", "temperature 1e-39", "float32"},
+                           own_temperature{1e-39f}));
+  attention_call steep;
+  steep.choice.scale = 3e38f;
+  EXPECT_TRUE(
+      steep.refuses(invalid_value, {"options.scale 3e+38", "float32"}, own_temperature{1.0f}));
+  attention_call capped;
+  capped.choice.softcap = 1e-40f;
+  EXPECT_TRUE(capped.refuses(invalid_value, {"options.softcap", "float32"}, own_temperature{1.0f}));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -83,6 +84,32 @@ struct many_slots : serial {
   relpos::index count;
   relpos::index slots() const { return count; }
 };
+
+TEST(check_scratch, an_executor_has_at_least_one_slot) {
+  for (const relpos::index slots : {0, -1}) {
+    attention_call call;
+    std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
+    const status done = relpos::attention(many_slots{{}, slots}, call.memory, call.out, call.q,
+                                          call.k, call.v, call.choice);
+    EXPECT_TRUE(call.explains(done, status_code::invalid_value,
+                              {"executor: slots() is " + std::to_string(slots), "at least 1"}));
+  }
+}
+
+TEST(check_scratch, is_none_for_a_call_that_is_refused) {
+  attention_call call;
+  const std::vector<float> slopes(3);
+  EXPECT_EQ(relpos::scratch_bytes(serial{}, call.q, call.k, call.v, relpos::alibi{slopes}), 0u);
+  const std::vector<float> table(32 * 4);
+  EXPECT_EQ(relpos::scratch_bytes(
+                serial{}, call.q, call.k, call.v,
+                relpos::t5_bias{table,
+                                relpos::bidirectional,
+                                {.max_distance = std::numeric_limits<relpos::index>::max()}}),
+            0u);
+  call.k.shape[2] = -1;
+  EXPECT_EQ(needed(call), 0u);
+}
 
 TEST(check_scratch, grows_linearly_in_the_slots) {
   const attention_call call;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "relpos/policies.hpp"
 #include "support/attend.hpp"
@@ -49,6 +50,33 @@ TEST(large_values, equal_scores_of_any_size) {
     EXPECT_TRUE(same_bits(
         got.out, attend(in, {}, relpos::additive_bias{everywhere.view()}, relpos::full{}).out));
     expect_reference(got, in, {}, relpos::additive_bias{everywhere.view()});
+  }
+}
+
+// What many models write where they mean minus infinity. A row that has nothing else is the mean of its
+// values, not an empty row.
+TEST(large_values, biases_of_the_largest_float) {
+  constexpr float largest = std::numeric_limits<float>::max();
+  inputs<float> in = two_heads(1.0f);
+  support::tensor<float> matrix({1, 1, 100, 260}, 0.0f);
+  for (index row = 0; row < 100; ++row) {
+    for (index key = 0; key < 260; ++key) {
+      if (row % 3 == 0 || key % 2 == 0) matrix(0, 0, row, key) = -largest;
+      if (row % 7 == 1 && key == 33) matrix(0, 0, row, key) = largest;
+    }
+  }
+  const auto got = attend(in, {}, relpos::additive_bias{matrix.view()});
+  for (index row = 0; row < 100; row += 3) {
+    if (row % 7 == 1) continue;
+    for (index c = 0; c < 8; ++c) {
+      double mean = 0.0;
+      for (index key = 0; key < 260; ++key) mean += in.v(0, 0, key, c) / 260.0;
+      EXPECT_NEAR(got.out(0, 0, row, c), mean, 1e-6);
+    }
+    EXPECT_TRUE(std::isfinite(got.lse(0, 0, row)));
+  }
+  for (index row = 1; row < 100; row += 21) {
+    for (index c = 0; c < 8; ++c) EXPECT_EQ(got.out(0, 0, row, c), in.v(0, 0, 33, c));
   }
 }
 

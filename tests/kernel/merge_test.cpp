@@ -8,6 +8,7 @@
 
 #include "relpos/policies.hpp"
 #include "support/attend.hpp"
+#include "support/executors.hpp"
 #include "support/reference.hpp"
 
 namespace {
@@ -75,7 +76,7 @@ void expect_any_tree(const Policies&... policies) {
           static_cast<std::size_t>(random.between(0, static_cast<index>(states.size()) - 1));
       auto b = static_cast<std::size_t>(random.between(0, static_cast<index>(states.size()) - 2));
       b += b >= a ? 1 : 0;
-      ASSERT_TRUE(relpos::merge(states[a].view(), states[b].view()));
+      ASSERT_TRUE(relpos::merge(relpos::serial{}, states[a].view(), states[b].view()));
       states.erase(states.begin() + static_cast<std::ptrdiff_t>(b));
     }
     expect_reference(support::attended<float>{states[0].out, states[0].lse}, in, {}, policies...);
@@ -101,16 +102,16 @@ TEST(merge, empty_changes_nothing) {
   const state full = filled(0.3f, 2.0f);
   state empty = filled(support::not_a_number, -infinity);  // out of an empty state is ignored
   state got = full;
-  ASSERT_TRUE(relpos::merge(got.view(), empty.view()));
+  ASSERT_TRUE(relpos::merge(relpos::serial{}, got.view(), empty.view()));
   EXPECT_TRUE(same_state(got, full));
 
   state from = full;
-  ASSERT_TRUE(relpos::merge(empty.view(), from.view()));
+  ASSERT_TRUE(relpos::merge(relpos::serial{}, empty.view(), from.view()));
   EXPECT_TRUE(same_state(empty, full));
 
   state none = filled(0.0f, -infinity);
   state other_none = none;
-  ASSERT_TRUE(relpos::merge(none.view(), other_none.view()));
+  ASSERT_TRUE(relpos::merge(relpos::serial{}, none.view(), other_none.view()));
   EXPECT_TRUE(same_state(none, filled(0.0f, -infinity)));
 }
 
@@ -120,7 +121,7 @@ TEST(merge, weighs_by_natural_exponentials) {
       const float lse_b = lse_a + difference;
       state a = filled(1.0f, lse_a);
       state b = filled(-2.0f, lse_b);
-      ASSERT_TRUE(relpos::merge(a.view(), b.view()));
+      ASSERT_TRUE(relpos::merge(relpos::serial{}, a.view(), b.view()));
       const double gap = static_cast<double>(lse_b) - lse_a;
       const double weight_b = 1.0 / (1.0 + std::exp(-gap));
       const double lse = std::max(lse_a, lse_b) + std::log1p(std::exp(-std::abs(gap)));
@@ -130,6 +131,29 @@ TEST(merge, weighs_by_natural_exponentials) {
       }
     }
   }
+}
+
+TEST(merge, on_any_executor_is_the_same) {
+  const inputs<float> in = long_inputs();
+  state serially = part(in, 0, 100);
+  state threaded = serially;
+  state from = part(in, 100, 200);
+  ASSERT_TRUE(relpos::merge(relpos::serial{}, serially.view(), from.view()));
+  ASSERT_TRUE(relpos::merge(support::threaded{}, threaded.view(), from.view()));
+  EXPECT_TRUE(same_state(serially, threaded));
+}
+
+TEST(merge, a_state_that_overlaps_itself_is_refused) {
+  std::vector<float> memory(100, 7.0f);
+  const std::vector<float> before = memory;
+  const relpos::view<float, 4> out(memory.data(), {1, 1, 2, 3});
+  const relpos::partial_state into{out, relpos::view<float, 3>(memory.data() + 5, {1, 1, 2})};
+  state from = filled(1.0f, 1.0f);
+  const relpos::status done = relpos::merge(relpos::serial{}, into, from.view());
+  EXPECT_EQ(done.code, relpos::status_code::overlap);
+  EXPECT_NE(std::strstr(done.message, "into.lse [1, 1, 2] overlaps into.out [1, 1, 2, 3]"), nullptr)
+      << done.message;
+  EXPECT_EQ(memory, before);
 }
 
 TEST(merge, lse_of_equal_scores_is_the_logarithm_of_their_number) {

@@ -139,7 +139,7 @@ void expect_partials_merge() {
       relpos::partial(relpos::serial{}, relpos::scratch(memory, sizeof memory), state(1), q,
                       slice(k, cut, keys - cut), slice(v, cut, keys - cut), relpos::causal{},
                       relpos::alibi{slopes}, late);
-  const status merged = relpos::merge(state(0), state(1));
+  const status merged = relpos::merge(relpos::serial{}, state(0), state(1));
   expect(allocations() == before, "partial and merge allocate");
   expect(first && second && merged && is_weighted_mean(state(0)), "partial and merge");
 }
@@ -171,12 +171,13 @@ void expect_refusals() {
   expect_refused(status_code::scratch_too_small, [&] { return with(q, bytes - 1, {}); });
   expect_refused(status_code::invalid_value, [&] { return with(q, bytes, {.softcap = -0.5f}); });
   relpos::options broadcast{.lse = state(0).lse};
-  broadcast.lse.strides = {0, 0, 0};
+  broadcast.lse->strides = {0, 0, 0};
   expect_refused(status_code::invalid_stride, [&] { return with(q, bytes, broadcast); });
   slopes.count = 3;
   expect_refused(status_code::invalid_shape, [&] { return with(q, bytes, {}); });
   slopes.count = heads;
-  expect_refused(status_code::overlap, [] { return relpos::merge(state(0), state(0)); });
+  expect_refused(status_code::overlap,
+                 [] { return relpos::merge(relpos::serial{}, state(0), state(0)); });
 }
 
 void expect_allocations_are_counted() {
@@ -194,7 +195,7 @@ static_assert(noexcept(relpos::attention(relpos::serial{}, relpos::scratch{}, st
                                          relpos::causal{})));
 static_assert(noexcept(relpos::scratch_bytes(relpos::serial{}, q, k, v)));
 static_assert(noexcept(relpos::partial(relpos::serial{}, relpos::scratch{}, state(0), q, k, v)));
-static_assert(noexcept(relpos::merge(state(0), state(1))));
+static_assert(noexcept(relpos::merge(relpos::serial{}, state(0), state(1))));
 
 }  // namespace
 

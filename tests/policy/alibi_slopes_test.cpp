@@ -77,4 +77,17 @@ TEST(alibi_slopes, a_shard_has_the_slopes_of_its_heads) {
   }
 }
 
+TEST(alibi_slopes, what_is_no_shard_has_none) {
+  for (const relpos::head_shard shard : {relpos::head_shard{6, 4, 8},
+                                         {-1, 2, 8},
+                                         {0, -1, 8},
+                                         {9, 0, 8},
+                                         {0, 0, -1},
+                                         {1, std::numeric_limits<index>::max(), 8}}) {
+    EXPECT_TRUE(alibi_slopes(shard).empty());
+  }
+  EXPECT_TRUE(alibi_slopes(-1).empty());
+  EXPECT_TRUE(alibi_slopes(0).empty());
+}
+
 }  // namespace

@@ -59,7 +59,7 @@ attended<Out> attend_on(const Executor& runner, relpos::view<const Query, 4> q,
   watched_memory lse(result.lse.values.size() * sizeof(float));
   watched_memory memory(relpos::scratch_bytes<Isa>(runner, q, k, v, policies...), 20);
 
-  choice.lse = {static_cast<float*>(lse.data()), result.lse.shape};
+  choice.lse = relpos::view<float, 3>(static_cast<float*>(lse.data()), result.lse.shape);
   const relpos::status done =
       relpos::attention<Isa>(runner, relpos::scratch(memory.data(), memory.bytes()),
                              relpos::view<Out, 4>(static_cast<Out*>(out.data()), result.out.shape),

@@ -9,7 +9,7 @@
 namespace support {
 
 inline nlohmann::json golden(const std::string& name) {
-  const std::string path = std::string(RELPOS_TEST_DATA) + "/" + name;
+  const std::string path = RELPOS_TEST_DATA "/" + name;
   std::ifstream file(path);
   if (!file) throw std::runtime_error("cannot open " + path);
   return nlohmann::json::parse(file);

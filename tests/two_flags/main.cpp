@@ -8,6 +8,7 @@
 
 #include "call.hpp"
 
+two_flags_answer answer_with_avx_fma(const two_flags_call& call);
 two_flags_answer answer_with_avx2(const two_flags_call& call);
 two_flags_answer answer_with_avx512(const two_flags_call& call);
 
@@ -94,6 +95,7 @@ int main() {
   };
   check("no flags", answer_with_own_flags(call), 4);
 #ifdef RELPOS_HAVE_AVX2
+  check("avx and fma", answer_with_avx_fma(call), 4);
   check("avx2", answer_with_avx2(call), 8);
 #endif
 #ifdef RELPOS_HAVE_AVX512

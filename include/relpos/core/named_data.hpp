@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "relpos/core/index.hpp"
+#include "relpos/core/memory.hpp"
 #include "relpos/core/view.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -37,12 +38,24 @@ struct named_data {
         "and keep it alive, instead of passing a temporary");
     static_assert(std::is_convertible_v<decltype(container.data()), const float*>,
                   "relpos: policy data (slopes, tables) is an array of float");
+    static_assert(
+        is_viewable<const owner> || !requires { container.innerStride(); },
+        "relpos: an Eigen vector or matrix may have strides: include relpos/relpos.hpp, which "
+        "knows");
     if constexpr (viewable_as<const owner, const float, 2>) {
       const view<const float, 2> matrix(static_cast<const owner&>(container));
       rows = matrix.shape[0];
       columns = matrix.shape[1];
     }
   }
+
+  bool overlaps(const byte_range& memory) const {
+    return byte_range::of(data, static_cast<std::size_t>(size) * sizeof(float)).overlaps(memory);
+  }
+
+ private:
+  template <class Owner>
+  static constexpr bool is_viewable = requires { view_traits<Owner>::rank; };
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -16,8 +16,8 @@ struct options {
   float softcap = 0.0f;
 
   /// Where to write the natural-log sum of exponentials of each row, [batch, head, query]; -inf for a
-  /// row that sees no key. Empty: not written.
-  view<float, 3> lse{};
+  /// row that sees no key. Default: not written.
+  std::optional<view<float, 3>> lse{};
 
   /// Position of the first query row. Default: the queries are the last rows of the keys, as with a KV
   /// cache: key_offset + key_length - query_length.

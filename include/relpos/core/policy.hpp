@@ -24,17 +24,19 @@
 //     auto bind(index head)                    the policy of one head: per-head values in registers.
 //     auto bind(index batch, index head)       The other members are then looked for in its result
 //                                              (tabulated_bias in the policy itself).
-//     auto scaled(float factor)                the same bias times a factor, folded in once
+//     Policy scaled(float factor)              the same bias times a factor, folded in once
 //     float upper_bound(index first, index last)
 //                                              no bias over these distances is larger; lets tiles
 //                                              be skipped whose every weight is exactly zero
 //     distance_range varies()                  tabulated_bias is constant on either side of it
 //     status check(const attention_shape&)     refuses a call that the policy's data does not fit
+//     bool reads(const byte_range& memory)     its data lies there: outputs must not
 //     static constexpr float default_scale     instead of 1/sqrt(head_dim)
 
 #include <concepts>
 #include <type_traits>
 
+#include "relpos/core/memory.hpp"
 #include "relpos/core/position.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/status.hpp"

@@ -17,4 +17,12 @@ concept row_source = requires(const Source& source, index row, float* to) {
   { source.load(row, to) } -> std::same_as<void>;
 };
 
+/// A row as contiguous floats: in place, or converted into `buffer`, which holds one.
+template <row_source Source>
+RELPOS_INLINE const float* read_row(const Source& source, index row, float* buffer) {
+  if (const float* in_place = source.in_place(row)) return in_place;
+  source.load(row, buffer);
+  return buffer;
+}
+
 }  // namespace relpos::inline RELPOS_ABI

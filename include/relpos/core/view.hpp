@@ -9,8 +9,12 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// How a foreign tensor type becomes a view: specialise with `value_type`, `rank` and
-/// `static view<value_type, rank> of(Tensor&)`. eigen/view.hpp does it for Eigen's tensors.
+/// How a foreign tensor type becomes a view: specialise with
+///
+///   value_type, rank, static view<value_type, rank> of(Tensor&)
+///   owns_nothing     true: a temporary may be viewed
+///
+/// eigen/view.hpp does it for Eigen's tensors, eigen/dense.hpp for its vectors and matrices.
 template <class Tensor>
 struct view_traits;
 
@@ -59,6 +63,14 @@ struct view {
   template <class Tensor>
     requires viewable_as<Tensor, T, Rank>
   view(Tensor& tensor) : view(view_traits<Tensor>::of(tensor)) {}
+  template <class Tensor>
+    requires(!std::is_lvalue_reference_v<Tensor>) && viewable_as<Tensor, T, Rank>
+  view(Tensor&& tensor) : view(view_traits<Tensor>::of(tensor)) {
+    static_assert(
+        view_traits<Tensor>::owns_nothing,
+        "relpos: a view refers to a tensor and does not copy it: give the tensor a name and "
+        "keep it alive, instead of passing a temporary");
+  }
 
   /// Number of elements.
   constexpr index size() const {

@@ -52,18 +52,11 @@ void attention(const Device& device, Out&& out, const Query& q, const Key& k, co
                const Arguments&... arguments) {
   static_assert(check_tensors<Out, const Query, const Key, const Value>());
   static_assert(check_arguments<Arguments...>());
-  const auto out_view = view_of(out);
-  const auto q_view = view_of(q);
-  const auto k_view = view_of(k);
-  const auto v_view = view_of(v);
-  // Before the scratch, whose size follows from the shapes.
-  throw_unless(check_call(out_view, q_view, k_view, v_view, options_of(arguments...),
-                          policies_of(arguments...)));
   const auto runner = executor_of(device);
-  const std::size_t bytes = scratch_bytes(runner, q_view, k_view, v_view, arguments...);
+  const std::size_t bytes = scratch_bytes(runner, view_of(q), view_of(k), view_of(v), arguments...);
   const auto memory = std::make_unique_for_overwrite<std::byte[]>(bytes);
-  throw_unless(attention(runner, scratch(memory.get(), bytes), out_view, q_view, k_view, v_view,
-                         arguments...));
+  throw_unless(attention(runner, scratch(memory.get(), bytes), view_of(out), view_of(q), view_of(k),
+                         view_of(v), arguments...));
 }
 
 /// Returns [batch, heads, query, d_v] of q's scalar type, computed on the calling thread.
@@ -93,8 +86,8 @@ void partial(const Device& device, const partial_state& state, const Query& q, c
 
 /// Merges `from` into `into`: states of the same queries over disjoint keys.
 template <eigen_device Device>
-void merge(const Device&, const partial_state& into, const partial_state& from) {
-  throw_unless(merge(into, from));
+void merge(const Device& device, const partial_state& into, const partial_state& from) {
+  throw_unless(merge(executor_of(device), into, from));
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -6,11 +6,12 @@
 #include <type_traits>
 
 #include "relpos/core/view.hpp"
+#include "relpos/eigen/dense.hpp"
 #include "relpos/eigen/storage.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-template <class Tensor>
+template <class Tensor, bool OwnsNothing>
 struct eigen_view_traits {
   static_assert(
       static_cast<int>(Tensor::Layout) == static_cast<int>(Eigen::RowMajor),
@@ -20,6 +21,7 @@ struct eigen_view_traits {
   static_assert(!std::is_void_v<stored>,
                 "relpos: tensors hold float, Eigen::bfloat16 or Eigen::half");
 
+  static constexpr bool owns_nothing = OwnsNothing;
   static constexpr int rank = Tensor::NumDimensions;
   using value_type = std::conditional_t<
       std::is_const_v<std::remove_pointer_t<decltype(std::declval<Tensor&>().data())>>,
@@ -36,16 +38,16 @@ struct eigen_view_traits {
 
 template <class Scalar, int Rank, int Options, class Index>
 struct view_traits<Eigen::Tensor<Scalar, Rank, Options, Index>>
-    : eigen_view_traits<Eigen::Tensor<Scalar, Rank, Options, Index>> {};
+    : eigen_view_traits<Eigen::Tensor<Scalar, Rank, Options, Index>, false> {};
 template <class Scalar, int Rank, int Options, class Index>
 struct view_traits<const Eigen::Tensor<Scalar, Rank, Options, Index>>
-    : eigen_view_traits<const Eigen::Tensor<Scalar, Rank, Options, Index>> {};
+    : eigen_view_traits<const Eigen::Tensor<Scalar, Rank, Options, Index>, false> {};
 template <class Plain, int Options, template <class> class MakePointer>
 struct view_traits<Eigen::TensorMap<Plain, Options, MakePointer>>
-    : eigen_view_traits<Eigen::TensorMap<Plain, Options, MakePointer>> {};
+    : eigen_view_traits<Eigen::TensorMap<Plain, Options, MakePointer>, true> {};
 template <class Plain, int Options, template <class> class MakePointer>
 struct view_traits<const Eigen::TensorMap<Plain, Options, MakePointer>>
-    : eigen_view_traits<const Eigen::TensorMap<Plain, Options, MakePointer>> {};
+    : eigen_view_traits<const Eigen::TensorMap<Plain, Options, MakePointer>, true> {};
 
 /// A tensor that attention can read: specialises view_traits.
 template <class Tensor>

@@ -4,6 +4,9 @@
 //
 // Scores are in units of the exponent, and so is what is added: `factor` is log2(e) / temperature.
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <type_traits>
 
 #include "relpos/core/policy.hpp"
@@ -18,6 +21,14 @@ namespace relpos::inline RELPOS_ABI {
 template <class Isa, class Bound>
 class computed_bias {
  public:
+  static_assert(
+      requires(const Bound& bound, float_pack<Isa> distance) {
+        { bound.bias(distance) } -> std::convertible_to<float_pack<Isa>>;
+      },
+      "relpos: bias(distance) is a template over the type of distance, double or a pack of floats, "
+      "and "
+      "calls relpos::abs, max, min and select on it");
+
   RELPOS_INLINE computed_bias(const Bound& bound, float factor, const group_rows& rows)
       : bound_(folded(bound, factor)), factor_(factor), rows_(rows) {}
 
@@ -43,9 +54,7 @@ class computed_bias {
   }
 
  private:
-  static constexpr bool folds = requires(const Bound& bound) {
-    { bound.scaled(1.0f) } -> std::same_as<Bound>;
-  };
+  static constexpr bool folds = requires(const Bound& bound) { bound.scaled(1.0f); };
   static RELPOS_INLINE Bound folded(const Bound& bound, float factor) {
     if constexpr (folds) {
       return bound.scaled(factor);
@@ -105,9 +114,13 @@ class element_bias {
   };
 
   RELPOS_INLINE key_bias key(index row) const {
+    constexpr float largest = std::numeric_limits<float>::max();
     key_bias result{};
     for (index lane = 0; lane < rows_.count; ++lane) {
-      result.lane_values[lane] = bound_.bias_element(rows_.first_row + lane, row) * factor_;
+      // A large finite bias may overflow in the units of the exponent: only infinity is to be infinite.
+      const float bias = bound_.bias_element(rows_.first_row + lane, row);
+      result.lane_values[lane] =
+          std::isinf(bias) ? bias : std::clamp(bias * factor_, -largest, largest);
     }
     return result;
   }
@@ -118,7 +131,7 @@ class element_bias {
   group_rows rows_;
 };
 
-/// The stage of one policy for one group, or nothing (`no_bias`) where the policy is not a bias.
+/// Of a policy that is no bias.
 struct no_bias {
   struct key_bias {
     template <int V, class Real>
@@ -129,6 +142,7 @@ struct no_bias {
   RELPOS_INLINE key_bias key(index) const { return {}; }
 };
 
+/// The stage of one policy for one group.
 template <class Isa, class Policy>
 auto make_bias_stage(const Policy& policy, index batch, index head, float factor,
                      const bias_table& table, const group_rows& rows) {

@@ -19,10 +19,6 @@ struct geometry {
   // begin at multiples of this in absolute position, so that how a sequence is cut into calls does not
   // change the order of summation.
   static constexpr index tile_keys = 128;
-
-  // Keys per strip: what the score kernel computes at once, and the grain at which masks skip.
-  static constexpr index strip_keys = Isa::tile_rows;
-  static constexpr index strips = tile_keys / strip_keys;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

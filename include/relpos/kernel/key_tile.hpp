@@ -27,17 +27,9 @@ struct key_tile {
     first_row = first;
     count = count_found;
     for (index i = 0; i < count; ++i) {
-      keys[i] = find_row(key_rows, first + i, key_buffer + i * head_dim);
-      values[i] = find_row(value_rows, first + i, value_buffer + i * value_dim);
+      keys[i] = read_row(key_rows, first + i, key_buffer + i * head_dim);
+      values[i] = read_row(value_rows, first + i, value_buffer + i * value_dim);
     }
-  }
-
- private:
-  template <row_source Rows>
-  static const float* find_row(const Rows& rows, index row, float* buffer) {
-    if (const float* in_place = rows.in_place(row)) return in_place;
-    rows.load(row, buffer);
-    return buffer;
   }
 };
 

@@ -7,7 +7,9 @@
 #include <cmath>
 #include <limits>
 
-#include "relpos/core/check.hpp"
+#include "relpos/core/check_overlap.hpp"
+#include "relpos/core/check_shapes.hpp"
+#include "relpos/core/executor.hpp"
 #include "relpos/core/view.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -24,47 +26,55 @@ inline status check_merge(const partial_state& into, const partial_state& from) 
   if (status valid = check_output("into.lse", into.lse); !valid) return valid;
   if (status valid = check_view("from.out", from.out); !valid) return valid;
   if (status valid = check_view("from.lse", from.lse); !valid) return valid;
-  const auto refuse = [](const char* what, const auto& a, const auto& b) {
-    return status::error(status_code::invalid_shape, what, shape_text(a).text, shape_text(b).text);
-  };
   const std::array<index, 3> rows{into.out.shape[0], into.out.shape[1], into.out.shape[2]};
-  if (into.lse.shape != rows)
-    return refuse("into.lse: shape is %s, must be %s", into.lse.shape, rows);
-  if (from.out.shape != into.out.shape) {
-    return refuse("from.out: shape is %s, must be %s", from.out.shape, into.out.shape);
+  if (into.lse.shape != rows) {
+    return shapes_differ("into.lse: shape is %s, must be %s", into.lse.shape, rows);
   }
-  if (from.lse.shape != rows)
-    return refuse("from.lse: shape is %s, must be %s", from.lse.shape, rows);
-  for (const byte_range written : {byte_range::of(into.out), byte_range::of(into.lse)}) {
-    if (written.overlaps(byte_range::of(from.out)) || written.overlaps(byte_range::of(from.lse))) {
-      return status::error(status_code::overlap, "from: its memory overlaps that of into, both %s",
-                           shape_text(from.out.shape).text);
+  if (from.out.shape != into.out.shape) {
+    return shapes_differ("from.out: shape is %s, must be %s", from.out.shape, into.out.shape);
+  }
+  if (from.lse.shape != rows) {
+    return shapes_differ("from.lse: shape is %s, must be %s", from.lse.shape, rows);
+  }
+  const named_memory into_out("into.out", into.out);
+  const named_memory into_lse("into.lse", into.lse);
+  const named_memory from_out("from.out", from.out);
+  const named_memory from_lse("from.lse", from.lse);
+  for (const named_memory& written : {into_out, into_lse}) {
+    for (const named_memory& read : {from_out, from_lse}) {
+      if (status valid = check_apart(written, read); !valid) return valid;
     }
   }
-  return {};
+  return check_apart(into_lse, into_out);
 }
 
-/// Merges `from` into `into`: states of the same queries over disjoint keys.
-inline status merge(const partial_state& into, const partial_state& from) noexcept {
-  if (status valid = check_merge(into, from); !valid) return valid;
+inline void merge_row(const partial_state& into, const partial_state& from, index batch, index head,
+                      index row) {
   const float empty = -std::numeric_limits<float>::infinity();
-  for (index b = 0; b < into.out.shape[0]; ++b) {
-    for (index h = 0; h < into.out.shape[1]; ++h) {
-      for (index row = 0; row < into.out.shape[2]; ++row) {
-        float& lse = into.lse(b, h, row);
-        const float other = from.lse(b, h, row);
-        if (other == empty) continue;
-        const float weight = lse == empty ? 0.0f : 1.0f / (1.0f + std::exp(other - lse));
-        for (index c = 0; c < into.out.shape[3]; ++c) {
-          float& out = into.out(b, h, row, c);
-          const float added = (1.0f - weight) * from.out(b, h, row, c);
-          out = lse == empty ? added : weight * out + added;
-        }
-        const float larger = lse > other ? lse : other;
-        lse = lse == empty ? other : larger + std::log1p(std::exp(-std::abs(lse - other)));
-      }
-    }
+  float& lse = into.lse(batch, head, row);
+  const float other = from.lse(batch, head, row);
+  if (other == empty) return;
+  const float weight = lse == empty ? 0.0f : 1.0f / (1.0f + std::exp(other - lse));
+  for (index c = 0; c < into.out.shape[3]; ++c) {
+    float& out = into.out(batch, head, row, c);
+    const float added = (1.0f - weight) * from.out(batch, head, row, c);
+    out = lse == empty ? added : weight * out + added;
   }
+  const float larger = lse > other ? lse : other;
+  lse = lse == empty ? other : larger + std::log1p(std::exp(-std::abs(lse - other)));
+}
+
+/// Merges `from` into `into`: states of the same queries over disjoint keys. One item per head.
+template <executor Executor>
+status merge(const Executor& runner, const partial_state& into,
+             const partial_state& from) noexcept {
+  if (status valid = check_merge(into, from); !valid) return valid;
+  const auto& shape = into.out.shape;
+  runner.run(shape[0] * shape[1], [&](index item, index) {
+    for (index row = 0; row < shape[2]; ++row) {
+      merge_row(into, from, item / shape[1], item % shape[1], row);
+    }
+  });
   return {};
 }
 

@@ -32,7 +32,7 @@ template <class Isa, class Out, class Query, class Key, class Value, class... Po
 class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
  public:
   using problem_type = attention_problem<Out, Query, Key, Value, Policies...>;
-  using scratch_type = prefill_scratch<Isa, Policies...>;
+  using scratch_type = prefill_scratch<Isa, std::tuple<Policies...>>;
 
   prefill(const problem_type& problem, const scratch_type& scratch)
       : problem_(problem), scratch_(scratch) {}
@@ -136,18 +136,16 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
   void attend_block(index batch, index head, index block_row, index slot,
                     std::index_sequence<G...>) const {
     const bound_policies bound = bind_policies(batch, head);
-    const float factor = log2e / problem_.temperature(batch, head);
-    const bool capped = problem_.softcap > 0.0f;
-    const float query_factor = capped ? problem_.scale / problem_.softcap : problem_.scale * factor;
-    const float softcap = capped ? problem_.softcap * factor : 0.0f;
+    const score_factors factors(problem_.scale, problem_.softcap,
+                                softmax_temperature(problem_.policies, batch, head));
 
     const std::array rows{rows_of_group(block_row, G)...};
     const std::array masks{mask_type(bound, rows[G], shape().key_length)...};
-    const std::array biases{bias_stages(batch, head, factor, rows[G])...};
+    const std::array biases{bias_stages(batch, head, factors.bias, rows[G])...};
     prefill_slot<Isa> memory = scratch_.slot(slot);
     for (std::size_t g = 0; g < rows.size(); ++g) {
       memory.groups[g].start(problem_.q, batch, head, rows[g].first_row, rows[g].count,
-                             query_factor, shape().value_dim, memory.row_buffer);
+                             factors.query, shape().value_dim, memory.row_buffer);
     }
 
     const index key_head = shape().key_head(head);
@@ -167,16 +165,19 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
         if (uses_bound()) {
           const float norm = scratch_.key_norms(batch, key_head)[t - first_tile(0)];
           const index q_to_k = problem_.position.key_offset - rows[g].q_pos;
-          const float bias = largest_bias(bound, range.first + q_to_k - (rows[g].count - 1),
-                                          range.last - 1 + q_to_k, factor);
-          if (tile_vanishes(memory.groups[g], norm, bias, softcap)) continue;
+          const bias_bound bias = largest_bias(bound, range.first + q_to_k - (rows[g].count - 1),
+                                               range.last - 1 + q_to_k, factors.bias);
+          if (tile_vanishes(memory.groups[g], shape().head_dim, norm, bias, factors.softcap)) {
+            continue;
+          }
         }
         if (!found) {
           tile.find(keys, values, range.first, range.last - range.first, memory.key_buffer,
                     shape().head_dim, memory.value_buffer, shape().value_dim);
           found = true;
         }
-        attend_tile(memory.groups[g], biases[g], masks[g], tile, tile_is, softcap, memory.weights);
+        attend_tile(memory.groups[g], biases[g], masks[g], tile, tile_is, factors.softcap,
+                    memory.weights);
       }
     }
     for (std::size_t g = 0; g < rows.size(); ++g) {

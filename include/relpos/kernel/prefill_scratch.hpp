@@ -30,8 +30,11 @@ struct prefill_slot {
   }
 };
 
+template <class Isa, class Policies>
+class prefill_scratch;
+
 template <class Isa, class... Policies>
-class prefill_scratch {
+class prefill_scratch<Isa, std::tuple<Policies...>> {
  public:
   prefill_scratch(scratch_divider& memory, const attention_shape& shape,
                   const std::tuple<Policies...>& policies, index slots)
@@ -80,5 +83,13 @@ class prefill_scratch {
   std::byte* slots_ = nullptr;
   index slot_bytes_ = 0;
 };
+
+template <class Isa, class Policies>
+std::size_t prefill_scratch_bytes(const attention_shape& shape, const Policies& policies,
+                                  index slots) {
+  scratch_divider counted;
+  prefill_scratch<Isa, Policies>(counted, shape, policies, slots);
+  return counted.bytes_taken();
+}
 
 }  // namespace relpos::inline RELPOS_ABI

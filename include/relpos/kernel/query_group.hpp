@@ -49,11 +49,7 @@ struct query_group {
     rows = count;
     const strided_rows<Isa, Query> source(q, batch, head);
     for (index lane = 0; lane < count; ++lane) {
-      const float* row = source.in_place(first + lane);
-      if (row == nullptr) {
-        source.load(first + lane, row_buffer);
-        row = row_buffer;
-      }
+      const float* const row = read_row(source, first + lane, row_buffer);
       for (index c = 0; c < channels; ++c) queries[c * width + lane] = row[c] * factor;
     }
     for (index lane = count; lane < width; ++lane) {

@@ -49,7 +49,7 @@ class reference_row {
       s += bias(policy, distance, key);
       return true;
     });
-    return s / static_cast<Real>(problem_.temperature(batch_, head_));
+    return s / static_cast<Real>(softmax_temperature(problem_.policies, batch_, head_));
   }
 
   Real value(index key, index channel) const {

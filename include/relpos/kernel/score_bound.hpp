@@ -24,17 +24,26 @@ inline constexpr bool can_bound_scores =
     ((bounds_bias<bound_policy<Policies>> || ... || false)) &&
     ((bounds_bias<bound_policy<Policies>> || !is_bias<Policies>) && ... && true);
 
-/// The largest bias over the distances [first, last], in units of the exponent.
-template <class... Policies>
-float largest_bias(const std::tuple<Policies...>& bound, index first, index last, float factor) {
+/// No bias of a tile is larger, in units of the exponent.
+struct bias_bound {
   float largest = 0.0f;
+  float magnitude = 0.0f;  // the sum of those of several biases, by which their sum is rounded
+};
+
+/// Over the distances [first, last].
+template <class... Policies>
+bias_bound largest_bias(const std::tuple<Policies...>& bound, index first, index last,
+                        float factor) {
+  bias_bound result;
   const auto add = [&](const auto& policy) {
     if constexpr (bounds_bias<std::decay_t<decltype(policy)>>) {
-      largest += policy.upper_bound(first, last) * factor;
+      const float largest = policy.upper_bound(first, last) * factor;
+      result.largest += largest;
+      result.magnitude += std::abs(largest);
     }
   };
   std::apply([&](const auto&... each) { (add(each), ...); }, bound);
-  return largest;
+  return result;
 }
 
 /// The largest Euclidean norm of rows [first, last); NaN or infinite if one of them is.
@@ -42,11 +51,7 @@ template <row_source Rows>
 float largest_norm(const Rows& rows, index first, index last, index channels, float* row_buffer) {
   float largest = 0.0f;
   for (index row = first; row < last; ++row) {
-    const float* at = rows.in_place(row);
-    if (at == nullptr) {
-      rows.load(row, row_buffer);
-      at = row_buffer;
-    }
+    const float* const at = read_row(rows, row, row_buffer);
     // Eight sums: one would wait for each addition, and compilers may not reorder them.
     constexpr index parts = 8;
     float square[parts] = {};
@@ -66,22 +71,26 @@ float largest_norm(const Rows& rows, index first, index last, index channels, fl
 /// True if no weight of the group's queries in this tile can differ from zero. False whenever the bound is
 /// not finite.
 template <class Isa>
-bool tile_vanishes(const query_group<Isa>& group, float largest_key_norm, float largest_tile_bias,
-                   float softcap) {
+bool tile_vanishes(const query_group<Isa>& group, index head_dim, float largest_key_norm,
+                   bias_bound tile_bias, float softcap) {
   using real = float_pack<Isa>;
-  // Rounding, of the norms and of the scores they bound: below (head_dim + 8) / 2^24 of |q| |k|, and of
+  // Rounding, of the norms and of the scores they bound: below (head_dim + 8) / 2^22 of |q| |k|, and of
   // the sums that follow below a millionth of their terms. Squares that underflow in a norm: below 0.01
   // in the product with any norm whose own square is finite.
-  constexpr float norm_slack = 1.001f;
+  const float norm_slack = 1.0f + static_cast<float>(head_dim + 8) * 0x1p-22f;
   constexpr float slack = 1e-6f;
   constexpr float underflow_slack = 0.01f;
   const real key_norm(largest_key_norm * norm_slack);
-  const real bias(largest_tile_bias);
+  const real bias(tile_bias.largest);
+  const real magnitude(tile_bias.magnitude);
   for (index lane = 0; lane < group.width; lane += lanes<Isa>) {
     real score = real::load(group.norm + lane) * key_norm;
-    if (softcap != 0.0f) score = real(softcap) * min(score, real(1.0f));
+    if (softcap != 0.0f) {
+      const real unless_finite = score - score;  // NaN: softcap must not hide it
+      score = real(softcap) * min(score, real(1.0f)) + unless_finite;
+    }
     const real maximum = real::load(group.maximum + lane);
-    const real rounding = real(slack) * (score + abs(bias) + abs(maximum)) + real(underflow_slack);
+    const real rounding = real(slack) * (score + magnitude + abs(maximum)) + real(underflow_slack);
     const real bound = score + bias + rounding - maximum;
     // Written so that a NaN is "may not vanish".
     const auto vanishes =

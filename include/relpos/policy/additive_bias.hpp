@@ -4,6 +4,7 @@
 // Prefer a relative bias where there is one: the matrix is quadratic in memory and traffic. Minus
 // infinity hides a key from a query; a query that nothing is left for gives 0.
 
+#include "relpos/core/check_shapes.hpp"
 #include "relpos/core/policy.hpp"
 #include "relpos/core/view.hpp"
 
@@ -34,10 +35,8 @@ struct additive_bias {
   status check(const attention_shape& shape) const {
     const index wanted[4] = {shape.batch, shape.query_heads, shape.query_length, shape.key_length};
     bool fits = true;
-    bool empty = false;
     for (std::size_t axis = 0; axis < 4; ++axis) {
       fits = fits && (matrix.shape[axis] == wanted[axis] || matrix.shape[axis] == 1);
-      empty = empty || wanted[axis] == 0;
     }
     const auto text = [](index extent) { return static_cast<long long>(extent); };
     if (!fits) {
@@ -49,11 +48,9 @@ struct additive_bias {
           text(matrix.shape[3]), text(wanted[0]), text(wanted[1]), text(wanted[2]),
           text(wanted[3]));
     }
-    if (matrix.data == nullptr && !empty) {
-      return status::error(status_code::null_data, "additive_bias: matrix is null");
-    }
-    return {};
+    return check_view("additive_bias: matrix", matrix);
   }
+  bool reads(const byte_range& memory) const { return byte_range::of(matrix).overlaps(memory); }
 
  private:
   constexpr index stride(std::size_t axis) const {

@@ -61,6 +61,7 @@ struct alibi_symmetric {
   status check(const attention_shape& shape) const {
     return check_slopes("alibi_symmetric", slopes, shape);
   }
+  bool reads(const byte_range& memory) const { return slopes.overlaps(memory); }
 };
 
 struct alibi_two_sided {
@@ -78,6 +79,9 @@ struct alibi_two_sided {
     const status left = check_slopes("alibi_two_sided, left", left_slopes, shape);
     return left ? check_slopes("alibi_two_sided, right", right_slopes, shape) : left;
   }
+  bool reads(const byte_range& memory) const {
+    return left_slopes.overlaps(memory) || right_slopes.overlaps(memory);
+  }
 };
 
 struct alibi_offset {
@@ -94,6 +98,7 @@ struct alibi_offset {
   status check(const attention_shape& shape) const {
     return check_slopes("alibi_offset", slopes, shape);
   }
+  bool reads(const byte_range& memory) const { return slopes.overlaps(memory); }
 };
 
 /// Is a mask too: a head's blind side is not merely far away. Every head sees the query's own key.
@@ -115,6 +120,9 @@ struct alibi_one_sided {
       return looks_left ? key_range{key_range::everything().first, q_pos + 1}
                         : key_range{q_pos, key_range::everything().last};
     }
+    constexpr head_bias scaled(float factor) const {
+      return {two_sided_line::scaled(factor), looks_left};
+    }
   };
 
   constexpr head_bias bind(index head) const {
@@ -124,6 +132,7 @@ struct alibi_one_sided {
   status check(const attention_shape& shape) const {
     return check_slopes("alibi_one_sided", slopes, shape);
   }
+  bool reads(const byte_range& memory) const { return slopes.overlaps(memory); }
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -18,14 +18,15 @@ namespace relpos::inline RELPOS_ABI {
 
 enum class alibi_rule { interleaved, geometric };
 
-/// The heads [first, first + count) of `total`, as one shard of a tensor-parallel model holds them.
+/// The heads [first, first + count) of `total`, as one shard of a tensor-parallel model holds them:
+/// 0 <= first <= first + count <= total.
 struct head_shard {
   index first = 0;
   index count = 0;
   index total = 0;
 };
 
-/// The slope of one head, 0 <= head < heads.
+/// The slope of one head. 0 <= head < heads.
 inline float alibi_slope(index head, index heads, alibi_rule rule = alibi_rule::interleaved,
                          double max_bias = 8.0) {
   const auto h = static_cast<double>(head);
@@ -38,10 +39,14 @@ inline float alibi_slope(index head, index heads, alibi_rule rule = alibi_rule::
   return static_cast<float>(std::exp2(exponent));
 }
 
-/// The slopes of a shard's heads, out of the global count: sharding a model does not change them.
+/// The slopes of a shard's heads, out of the global count: sharding a model does not change them. None for
+/// what is no shard; attention refuses those.
 inline std::vector<float> alibi_slopes(head_shard shard, alibi_rule rule = alibi_rule::interleaved,
                                        double max_bias = 8.0) {
   std::vector<float> slopes;
+  const bool is_shard = shard.first >= 0 && shard.count >= 0 && shard.first <= shard.total &&
+                        shard.count <= shard.total - shard.first;
+  if (!is_shard) return slopes;
   slopes.reserve(static_cast<std::size_t>(shard.count));
   for (index head = shard.first; head < shard.first + shard.count; ++head) {
     slopes.push_back(alibi_slope(head, shard.total, rule, max_bias));

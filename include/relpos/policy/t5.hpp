@@ -80,6 +80,7 @@ struct t5_bias {
     }
     return check_table(shape);
   }
+  bool reads(const byte_range& memory) const { return table.overlaps(memory); }
 
  private:
   status check_table(const attention_shape& shape) const {
@@ -89,8 +90,13 @@ struct t5_bias {
     const bool has_shape = table.rows != 0 || table.columns != 0;
     const bool fits =
         has_shape ? table.rows == rows && table.columns == columns : table.size == rows * columns;
-    if (fits && table.data != nullptr) return {};
     const char* const names = by_heads ? "[num_buckets, heads]" : "[heads, num_buckets]";
+    if (fits && table.data == nullptr && table.size > 0) {
+      return status::error(status_code::null_data,
+                           "t5_bias: table is null, must be %s = [%lld, %lld]", names,
+                           static_cast<long long>(rows), static_cast<long long>(columns));
+    }
+    if (fits) return {};
     if (has_shape) {
       return status::error(
           status_code::invalid_shape, "t5_bias: table is [%lld, %lld], must be %s = [%lld, %lld]",

@@ -17,13 +17,6 @@ struct temperature {
   constexpr temperature(std::integral auto divisor) : value(static_cast<float>(divisor)) {}
 
   constexpr float softmax_temperature() const { return value; }
-
-  status check(const attention_shape&) const {
-    if (value > 0.0f && value <= 3.4e38f) return {};
-    return status::error(status_code::invalid_value,
-                         "temperature: is %g, must be positive and finite",
-                         static_cast<double>(value));
-  }
 };
 
 }  // namespace relpos::inline RELPOS_ABI

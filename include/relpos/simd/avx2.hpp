@@ -3,7 +3,7 @@
 
 #include "relpos/simd/vector_pack.hpp"
 
-#if RELPOS_HAS_VECTOR_EXTENSIONS && RELPOS_HAS_AVX2
+#if RELPOS_HAS_AVX2
 
 #include <immintrin.h>
 

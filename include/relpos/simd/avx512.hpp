@@ -3,7 +3,7 @@
 
 #include "relpos/simd/vector_pack.hpp"
 
-#if RELPOS_HAS_VECTOR_EXTENSIONS && RELPOS_HAS_AVX512
+#if RELPOS_HAS_AVX512
 
 #include <immintrin.h>
 

@@ -9,8 +9,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Plain arrays of N lanes: for compilers without vector extensions, and for testing the code of
-/// wide vectors on a machine that lacks them.
+/// Plain arrays of N lanes: what a pack means, for testing the code of wide vectors on a machine that lacks
+/// them.
 template <int N>
 struct generic {
   static constexpr const char* name = "generic";
@@ -43,14 +43,12 @@ struct avx512 {
   static constexpr int tile_vectors = 3;
 };
 
-#if RELPOS_HAS_VECTOR_EXTENSIONS && RELPOS_HAS_AVX512
+#if RELPOS_HAS_AVX512
 using native = avx512;
-#elif RELPOS_HAS_VECTOR_EXTENSIONS && RELPOS_HAS_AVX2
+#elif RELPOS_HAS_AVX2
 using native = avx2;
-#elif RELPOS_HAS_VECTOR_EXTENSIONS
-using native = vector128;
 #else
-using native = generic<4>;
+using native = vector128;
 #endif
 
 /// Number of float lanes.

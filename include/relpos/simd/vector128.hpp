@@ -3,8 +3,6 @@
 
 #include "relpos/simd/vector_pack.hpp"
 
-#if RELPOS_HAS_VECTOR_EXTENSIONS
-
 namespace relpos::inline RELPOS_ABI {
 
 template <>
@@ -30,5 +28,3 @@ struct vector_ops<vector128> {
 };
 
 }  // namespace relpos::inline RELPOS_ABI
-
-#endif

@@ -1,4 +1,4 @@
-// expect: relpos cannot keep its promises under -ffast-math or -ffinite-math-only: build without it
+// expect: relpos cannot keep its promises under -ffast-math or a part of it: build without
 
 // What -ffast-math defines.
 #undef __FINITE_MATH_ONLY__

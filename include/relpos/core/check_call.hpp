@@ -1,0 +1,96 @@
+#pragma once
+// Every argument is checked once, at the entry, before anything is written. The kernels behind it assume
+// what is said here.
+
+#include <cmath>
+#include <tuple>
+
+#include "relpos/core/check_overlap.hpp"
+#include "relpos/core/check_shapes.hpp"
+#include "relpos/core/options.hpp"
+#include "relpos/core/policy.hpp"
+#include "relpos/core/scale.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+inline status check_options(const options& choice) {
+  const auto refuse_number = [](const char* name, float value, const char* rule) {
+    return status::error(status_code::invalid_value, "options.%s: is %g, must be %s", name,
+                         static_cast<double>(value), rule);
+  };
+  if (choice.scale && !std::isfinite(*choice.scale)) {
+    return refuse_number("scale", *choice.scale, "finite");
+  }
+  if (!(choice.softcap >= 0.0f) || !std::isfinite(choice.softcap)) {
+    return refuse_number("softcap", choice.softcap, "finite and not negative (0 is off)");
+  }
+  const auto fits = [](index offset) { return -max_offset <= offset && offset <= max_offset; };
+  if (!fits(choice.key_offset) || (choice.query_offset && !fits(*choice.query_offset))) {
+    return status::error(status_code::invalid_value,
+                         "options.query_offset, options.key_offset: must be within +-2^60");
+  }
+  return {};
+}
+
+/// Refuses an executor that can run nothing.
+inline status check_slots(index slots) {
+  if (slots >= 1) return {};
+  return status::error(status_code::invalid_value, "executor: slots() is %lld, must be at least 1",
+                       static_cast<long long>(slots));
+}
+
+/// Refuses policy data that does not fit the call.
+template <class... Policies>
+status check_policies(const std::tuple<Policies...>& policies, const attention_shape& shape) {
+  status result;
+  [[maybe_unused]] const auto ask = [&](const auto& policy) {
+    if constexpr (requires { policy.check(shape); }) {
+      if (result) result = policy.check(shape);
+    }
+  };
+  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  return result;
+}
+
+/// Refuses a temperature that is not positive and finite, and numbers that are in range one by one but
+/// whose quotients, by which scores are multiplied, are not.
+template <class... Policies>
+status check_factors(const options& choice, const std::tuple<Policies...>& policies,
+                     const attention_shape& shape) {
+  const float scale = choice.scale.value_or(default_scale<Policies...>(shape.head_dim));
+  for (index batch = 0; batch < shape.batch; ++batch) {
+    for (index head = 0; head < shape.query_heads; ++head) {
+      const float temperature = softmax_temperature(policies, batch, head);
+      if (!(temperature > 0.0f) || !std::isfinite(temperature)) {
+        return status::error(status_code::invalid_value,
+                             "temperature: is %g for head %lld, must be positive and finite",
+                             static_cast<double>(temperature), static_cast<long long>(head));
+      }
+      if (!score_factors(scale, choice.softcap, temperature).are_finite()) {
+        return status::error(status_code::invalid_value,
+                             "options.scale %g, options.softcap %g and temperature %g: their "
+                             "quotients are beyond float32",
+                             static_cast<double>(scale), static_cast<double>(choice.softcap),
+                             static_cast<double>(temperature));
+      }
+    }
+    if constexpr (!(binds_batch<Policies> || ... || false)) break;
+  }
+  return {};
+}
+
+/// Refuses a call before anything is written: shapes, strides, null, overlap, options, policies.
+template <class Out, class Real, class Query, class Key, class Value, class... Policies>
+status check_call(const call_outputs<Out, Real>& to, const view<Query, 4>& q, const view<Key, 4>& k,
+                  const view<Value, 4>& v, const options& choice,
+                  const std::tuple<Policies...>& policies) {
+  if (status valid = check_inputs(q, k, v); !valid) return valid;
+  if (status valid = check_outputs(to, q, v); !valid) return valid;
+  const attention_shape shape = attention_shape::of(q, k, v);
+  if (status valid = check_policies(policies, shape); !valid) return valid;
+  if (status valid = check_overlap(to, q, k, v, policies); !valid) return valid;
+  if (status valid = check_options(choice); !valid) return valid;
+  return check_factors(choice, policies, shape);
+}
+
+}  // namespace relpos::inline RELPOS_ABI

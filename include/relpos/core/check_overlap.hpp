@@ -1,0 +1,86 @@
+#pragma once
+// Refuses what is written where something else lies.
+
+#include <array>
+#include <tuple>
+
+#include "relpos/core/check_shapes.hpp"
+#include "relpos/core/memory.hpp"
+#include "relpos/core/scratch.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The memory of one argument.
+struct named_memory {
+  const char* name;
+  byte_range bytes;
+  shape_text shape;
+
+  template <class T, int Rank>
+  named_memory(const char* argument, const view<T, Rank>& array)
+      : name(argument), bytes(byte_range::of(array)), shape(array.shape) {}
+  /// Bytes that are no tensor.
+  named_memory(const char* argument, const byte_range& memory)
+      : name(argument),
+        bytes(memory),
+        shape(std::array<index, 1>{static_cast<index>(memory.last - memory.first)}) {}
+};
+
+/// Ranges of bytes are compared: what is woven between the strides of another counts as overlapping.
+inline status check_apart(const named_memory& written, const named_memory& other) {
+  if (!written.bytes.overlaps(other.bytes)) return {};
+  return status::error(status_code::overlap, "%s: memory of %s %s overlaps %s %s", written.name,
+                       written.name, written.shape.text, other.name, other.shape.text);
+}
+
+/// Refuses outputs that overlap what is read, policy data included, or each other.
+template <class Out, class Real, class Query, class Key, class Value, class... Policies>
+status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
+                     const view<Key, 4>& k, const view<Value, 4>& v,
+                     const std::tuple<Policies...>& policies) {
+  const named_memory out(to.out_name, to.out);
+  const named_memory lse(to.lse_name, to.lse.value_or(view<Real, 3>()));
+  for (const named_memory& written : {lse, out}) {
+    for (const named_memory& read :
+         {named_memory("q", q), named_memory("k", k), named_memory("v", v)}) {
+      if (status valid = check_apart(written, read); !valid) return valid;
+    }
+    bool is_read = false;
+    [[maybe_unused]] const auto ask = [&](const auto& policy) {
+      if constexpr (requires { policy.reads(written.bytes); }) {
+        is_read = is_read || policy.reads(written.bytes);
+      }
+    };
+    std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+    if (is_read) {
+      return status::error(status_code::overlap,
+                           "%s: memory of %s %s overlaps the data of a policy", written.name,
+                           written.name, written.shape.text);
+    }
+  }
+  return check_apart(lse, out);
+}
+
+/// Refuses scratch of less than `needed` bytes.
+inline status check_scratch(const scratch& memory, std::size_t needed) {
+  const std::size_t bytes = memory.data == nullptr ? 0 : memory.bytes;
+  if (bytes >= needed) return {};
+  return status::error(status_code::scratch_too_small,
+                       "scratch: has %zu bytes, needs %zu (scratch_bytes tells)", bytes, needed);
+}
+
+/// Refuses scratch that overlaps a tensor of the call.
+template <class Out, class Real, class Query, class Key, class Value>
+status check_scratch_overlap(const byte_range& memory, const call_outputs<Out, Real>& to,
+                             const view<Query, 4>& q, const view<Key, 4>& k,
+                             const view<Value, 4>& v) {
+  const named_memory scratch("scratch", memory);
+  for (const named_memory& other : {named_memory("q", q), named_memory("k", k),
+                                    named_memory("v", v), named_memory(to.out_name, to.out),
+                                    named_memory(to.lse_name, to.lse.value_or(view<Real, 3>()))}) {
+    if (status valid = check_apart(scratch, other); !valid) return valid;
+  }
+  return {};
+}
+
+}  // namespace relpos::inline RELPOS_ABI

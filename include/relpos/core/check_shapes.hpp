@@ -1,0 +1,110 @@
+#pragma once
+// Refuses tensors that cannot be what they say, or do not belong together.
+
+#include <optional>
+
+#include "relpos/core/memory.hpp"
+#include "relpos/core/shape_text.hpp"
+#include "relpos/core/status.hpp"
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// What a call writes, under the names that its caller knows. Of `Real`, except that `out` may be stored
+/// in 16 bits.
+template <class Out, class Real = float>
+struct call_outputs {
+  view<Out, 4> out;
+  std::optional<view<Real, 3>> lse;
+  const char* out_name = "out";
+  const char* lse_name = "options.lse";
+};
+
+/// Refuses what a view of `name` cannot be, whatever the others are.
+template <class T, int Rank>
+status check_view(const char* name, const view<T, Rank>& array) {
+  for (const index extent : array.shape) {
+    if (extent < 0) {
+      return status::error(status_code::invalid_shape,
+                           "%s: shape is %s, extents must not be negative", name,
+                           shape_text(array.shape).text);
+    }
+  }
+  if (!is_addressable(array)) {
+    return status::error(status_code::invalid_shape,
+                         "%s: shape %s with strides %s reaches beyond 2^56 elements", name,
+                         shape_text(array.shape).text, shape_text(array.strides).text);
+  }
+  if (array.size() > 0 && array.data == nullptr) {
+    return status::error(status_code::null_data, "%s: data is null, shape is %s", name,
+                         shape_text(array.shape).text);
+  }
+  return {};
+}
+
+template <class T, int Rank>
+status check_output(const char* name, const view<T, Rank>& array) {
+  if (status valid = check_view(name, array); !valid) return valid;
+  if (array.size() > 0 && !elements_are_distinct(array)) {
+    return status::error(status_code::invalid_stride,
+                         "%s: with strides %s, elements of shape %s share memory or interleave",
+                         name, shape_text(array.strides).text, shape_text(array.shape).text);
+  }
+  return {};
+}
+
+/// Lengths are counted in 32 bits inside a tile.
+inline constexpr index max_length = (index{1} << 31) - 1;
+
+/// Refuses inputs that do not belong together: q [batch, heads, query, d], k [batch, key heads, key, d],
+/// v [batch, key heads, key, d_v]; heads a multiple of key heads.
+template <class Query, class Key, class Value>
+status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v) {
+  if (status valid = check_view("q", q); !valid) return valid;
+  if (status valid = check_view("k", k); !valid) return valid;
+  if (status valid = check_view("v", v); !valid) return valid;
+  if (q.shape[3] == 0) {
+    return status::error(status_code::invalid_shape,
+                         "q: head_dim is 0 in shape %s, must be at least 1",
+                         shape_text(q.shape).text);
+  }
+  if (k.shape[0] != q.shape[0]) {
+    return shapes_differ("k: batch differs, k is %s, q is %s", k.shape, q.shape);
+  }
+  if (k.shape[3] != q.shape[3]) {
+    return shapes_differ("k: head_dim differs, k is %s, q is %s", k.shape, q.shape);
+  }
+  const bool no_key_heads = k.shape[1] == 0;
+  if (no_key_heads ? q.shape[1] != 0 : q.shape[1] % k.shape[1] != 0) {
+    return shapes_differ("k: query heads must be a multiple of key heads, k is %s, q is %s",
+                         k.shape, q.shape);
+  }
+  if (v.shape[0] != k.shape[0] || v.shape[1] != k.shape[1] || v.shape[2] != k.shape[2]) {
+    return shapes_differ("v: batch, heads and length must be those of k, v is %s, k is %s", v.shape,
+                         k.shape);
+  }
+  if (q.shape[2] > max_length || k.shape[2] > max_length) {
+    return shapes_differ("q, k: at most 2^31 - 1 rows, q is %s, k is %s", q.shape, k.shape);
+  }
+  return {};
+}
+
+/// Refuses outputs that are not [batch, heads, query, d_v] and, for lse, [batch, heads, query].
+template <class Out, class Real, class Query, class Value>
+status check_outputs(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
+                     const view<Value, 4>& v) {
+  const auto refuse = [](const char* name, const auto& is, const auto& must_be) {
+    return status::error(status_code::invalid_shape, "%s: shape is %s, must be %s", name,
+                         shape_text(is).text, shape_text(must_be).text);
+  };
+  if (status valid = check_output(to.out_name, to.out); !valid) return valid;
+  const std::array<index, 4> wanted{q.shape[0], q.shape[1], q.shape[2], v.shape[3]};
+  if (to.out.shape != wanted) return refuse(to.out_name, to.out.shape, wanted);
+  if (!to.lse) return {};
+  if (status valid = check_output(to.lse_name, *to.lse); !valid) return valid;
+  const std::array<index, 3> rows{q.shape[0], q.shape[1], q.shape[2]};
+  if (to.lse->shape != rows) return refuse(to.lse_name, to.lse->shape, rows);
+  return {};
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,56 @@
+#pragma once
+// What scores are multiplied by. Scores inside the kernels are in units of the exponent, base 2:
+//
+//   q.k scale log2(e) / temperature,   with softcap c:   c log2(e) / temperature tanh(q.k scale / c)
+
+#include <cmath>
+#include <numbers>
+#include <tuple>
+
+#include "relpos/core/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+inline constexpr float log2e = std::numbers::log2e_v<float>;
+inline constexpr float ln2 = std::numbers::ln2_v<float>;
+
+/// 1 / sqrt(head_dim), or what one of the policies sets.
+template <class... Policies>
+float default_scale(index head_dim) {
+  float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  [[maybe_unused]] const auto ask = [&]<class Policy>(const Policy*) {
+    if constexpr (requires { Policy::default_scale; }) scale = Policy::default_scale;
+  };
+  (ask(static_cast<const Policies*>(nullptr)), ...);
+  return scale;
+}
+
+/// The temperature of one head; 1 without such a policy.
+template <class... Policies>
+float softmax_temperature(const std::tuple<Policies...>& policies, index batch, index head) {
+  float result = 1.0f;
+  [[maybe_unused]] const auto ask = [&](const auto& policy) {
+    if constexpr (is_temperature<std::decay_t<decltype(policy)>>) {
+      result = bind(policy, batch, head).softmax_temperature();
+    }
+  };
+  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  return result;
+}
+
+struct score_factors {
+  float query;    // of the packed queries
+  float softcap;  // of tanh; 0 without
+  float bias;
+
+  score_factors(float scale, float cap, float temperature)
+      : query(cap > 0.0f ? scale / cap : scale * (log2e / temperature)),
+        softcap(cap > 0.0f ? cap * (log2e / temperature) : 0.0f),
+        bias(log2e / temperature) {}
+
+  bool are_finite() const {
+    return std::isfinite(query) && std::isfinite(softcap) && std::isfinite(bias);
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

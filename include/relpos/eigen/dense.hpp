@@ -1,0 +1,51 @@
+#pragma once
+// Eigen's vectors and matrices as the data of policies: slopes, tables.
+
+#include <Eigen/Core>
+
+#include <type_traits>
+
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Matrix, Array, Map, Ref and blocks of them.
+template <class T>
+concept eigen_dense =
+    requires(const T& object) { []<class D>(const Eigen::DenseBase<D>&) {}(object); };
+
+/// Those without strides, whatever their shape: Matrix, Array, and Map of them.
+template <class T>
+concept eigen_packed = requires(const T& object) {
+  []<class D>(const Eigen::PlainObjectBase<D>&) {}(object);
+} || requires(const T& object) {
+  []<class P, int Options>(const Eigen::Map<P, Options>&) {}(object);
+};
+
+/// A vector is of rank 1, a matrix of rank 2. What it refers to is contiguous.
+template <class Dense>
+  requires eigen_dense<Dense>
+struct view_traits<Dense> {
+  using plain = std::remove_const_t<Dense>;
+  static constexpr bool is_vector = plain::IsVectorAtCompileTime;
+  static constexpr bool is_contiguous = is_vector
+                                            ? static_cast<int>(plain::InnerStrideAtCompileTime) == 1
+                                            : eigen_packed<plain> && plain::IsRowMajor;
+  static_assert(
+      is_contiguous,
+      "relpos: policy data (slopes, tables) is contiguous: an Eigen matrix is RowMajor, and "
+      "no row, column or block of another; copy it into one that is");
+
+  static constexpr int rank = is_vector ? 1 : 2;
+  using value_type = const typename plain::Scalar;
+
+  static view<value_type, rank> of(const Dense& dense) {
+    if constexpr (is_vector) {
+      return {dense.data(), {static_cast<index>(dense.size())}};
+    } else {
+      return {dense.data(), {static_cast<index>(dense.rows()), static_cast<index>(dense.cols())}};
+    }
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI
