@@ -99,6 +99,32 @@ TEST(mask_stage, everything_is_full) {
   }
 }
 
+const std::vector<index> starts{-30, 0, 3, 3, 90, 200};
+
+bool in_same_document(index q, index k) {
+  for (std::size_t i = 0; i + 1 < starts.size(); ++i) {
+    if (starts[i] <= q && q < starts[i + 1]) return starts[i] <= k && k < starts[i + 1];
+  }
+  return false;
+}
+
+TEST(mask_stage, combined) {
+  const relpos::band band{40, 3};
+  const auto in_band = [](index q, index k) { return q - 40 <= k && k <= q + 3; };
+  expect_classes(
+      false, [&](index q, index k) { return in_band(q, k) || k < 5; },
+      relpos::either{band, relpos::sinks{5}});
+  expect_classes(
+      false, [&](index q, index k) { return k <= q && (in_band(q, k) || k < 5); },
+      relpos::either{band, relpos::sinks{5}}, relpos::causal{});
+  expect_classes(
+      true, [&](index q, index k) { return k <= q && in_band(q, k); },
+      relpos::both{relpos::causal{}, band});
+  expect_classes(
+      false, [&](index q, index k) { return (k <= q && in_same_document(q, k)) || in_band(q, k); },
+      relpos::either{relpos::both{relpos::causal{}, relpos::documents{starts}}, band});
+}
+
 /// Blocks of 32 positions see each other; asked element by element.
 struct same_block {
   bool keep(index q_pos, index k_pos) const {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "relpos/policy/mask.hpp"
+#include "relpos/policy/mask/causal.hpp"
 #include "support/attend.hpp"
 #include "support/naive.hpp"
 

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "relpos/policy/mask.hpp"
+#include "relpos/policy/mask/causal.hpp"
 #include "support/attend.hpp"
 #include "support/naive.hpp"
 

@@ -11,51 +11,56 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A reference to contiguous floats that the caller keeps alive: any lvalue with `data()` and
+/// A reference to contiguous numbers that the caller keeps alive: any lvalue with `data()` and
 /// `size()` (std::vector, std::array, an Eigen vector or tensor), or a temporary that owns nothing
 /// (std::span).
-struct named_data {
-  const float* data = nullptr;
+template <class T>
+struct named_values {
+  const T* data = nullptr;
   index size = 0;
   // The shape, where the container is a rank-2 tensor; otherwise 0 x 0 and only `size` is known.
   index rows = 0;
   index columns = 0;
 
-  constexpr named_data() = default;
+  constexpr named_values() = default;
 
   template <class Container>
-    requires(!std::is_same_v<std::remove_cvref_t<Container>, named_data> &&
+    requires(!std::is_same_v<std::remove_cvref_t<Container>, named_values> &&
              requires(Container& container) {
                container.data();
                container.size();
              })
-  constexpr named_data(Container&& container)
+  constexpr named_values(Container&& container)
       : data(container.data()), size(static_cast<index>(container.size())) {
     using owner = std::remove_cvref_t<Container>;
     static_assert(
         std::is_lvalue_reference_v<Container> || std::ranges::enable_borrowed_range<owner>,
         "relpos: a policy refers to its data and does not copy it: give the vector a name "
         "and keep it alive, instead of passing a temporary");
-    static_assert(std::is_convertible_v<decltype(container.data()), const float*>,
-                  "relpos: policy data (slopes, tables) is an array of float");
+    static_assert(std::is_convertible_v<decltype(container.data()), const T*>,
+                  "relpos: policy data is an array of float (slopes, tables) or of relpos::index "
+                  "(positions)");
     static_assert(
         is_viewable<const owner> || !requires { container.innerStride(); },
         "relpos: an Eigen vector or matrix may have strides: include relpos/relpos.hpp, which "
         "knows");
-    if constexpr (viewable_as<const owner, const float, 2>) {
-      const view<const float, 2> matrix(static_cast<const owner&>(container));
+    if constexpr (viewable_as<const owner, const T, 2>) {
+      const view<const T, 2> matrix(static_cast<const owner&>(container));
       rows = matrix.shape[0];
       columns = matrix.shape[1];
     }
   }
 
   bool overlaps(const byte_range& memory) const {
-    return byte_range::of(data, static_cast<std::size_t>(size) * sizeof(float)).overlaps(memory);
+    return byte_range::of(data, static_cast<std::size_t>(size) * sizeof(T)).overlaps(memory);
   }
 
  private:
   template <class Owner>
   static constexpr bool is_viewable = requires { view_traits<Owner>::rank; };
 };
+
+/// Slopes and tables.
+using named_data = named_values<float>;
 
 }  // namespace relpos::inline RELPOS_ABI

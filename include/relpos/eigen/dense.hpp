@@ -9,18 +9,21 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+// Never defined: only asked what they accept.
+template <class Derived>
+void takes_dense(const Eigen::DenseBase<Derived>&);
+template <class Derived>
+void takes_packed(const Eigen::PlainObjectBase<Derived>&);
+template <class Plain, int Options>
+void takes_packed(const Eigen::Map<Plain, Options>&);
+
 /// Matrix, Array, Map, Ref and blocks of them.
 template <class T>
-concept eigen_dense =
-    requires(const T& object) { []<class D>(const Eigen::DenseBase<D>&) {}(object); };
+concept eigen_dense = requires(const T& object) { takes_dense(object); };
 
 /// Those without strides, whatever their shape: Matrix, Array, and Map of them.
 template <class T>
-concept eigen_packed = requires(const T& object) {
-  []<class D>(const Eigen::PlainObjectBase<D>&) {}(object);
-} || requires(const T& object) {
-  []<class P, int Options>(const Eigen::Map<P, Options>&) {}(object);
-};
+concept eigen_packed = requires(const T& object) { takes_packed(object); };
 
 /// A vector is of rank 1, a matrix of rank 2. What it refers to is contiguous.
 template <class Dense>

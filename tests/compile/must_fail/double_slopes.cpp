@@ -1,4 +1,4 @@
-// expect: relpos: policy data (slopes, tables) is an array of float
+// expect: relpos: policy data is an array of float (slopes, tables) or of relpos::index (positions)
 #include <relpos/views.hpp>
 
 #include <vector>

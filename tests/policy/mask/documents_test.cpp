@@ -1,0 +1,64 @@
+#include "relpos/policy/mask/documents.hpp"
+
+#include <gtest/gtest.h>
+
+#include <span>
+
+#include "policy/mask/expect_visible.hpp"
+#include "relpos/policy/mask/causal.hpp"
+
+namespace {
+
+using relpos::index;
+
+/// The number of the document that has a position, -1 for none.
+int document_of(const std::vector<index>& starts, index position) {
+  for (std::size_t i = 0; i + 1 < starts.size(); ++i) {
+    if (starts[i] <= position && position < starts[i + 1]) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+TEST(documents, do_not_see_each_other) {
+  const std::vector<std::vector<index>> packings = {
+      {0, 300}, {0, 1, 2, 50, 128, 129, 260}, {10, 10, 10, 40, 40, 100}, {-20, 0, 64, 200, 1000}};
+  for (const std::vector<index>& starts : packings) {
+    const auto together = [&](index, index q_pos, index k_pos) {
+      const int document = document_of(starts, q_pos);
+      return document >= 0 && document == document_of(starts, k_pos);
+    };
+    support::expect_visible(together, relpos::documents{starts});
+    support::expect_visible(
+        [&](index head, index q_pos, index k_pos) {
+          return k_pos <= q_pos && together(head, q_pos, k_pos);
+        },
+        relpos::documents{starts}, relpos::causal{});
+  }
+}
+
+TEST(documents, of_none_see_nothing) {
+  const std::vector<index> none;
+  const std::vector<index> one{5};
+  const auto nothing = [](index, index, index) { return false; };
+  support::expect_visible(nothing, relpos::documents{none});
+  support::expect_visible(nothing, relpos::documents{one});
+}
+
+TEST(documents, starts_ascend) {
+  const std::vector<index> starts{0, 7, 6, 9};
+  EXPECT_STREQ(relpos::documents{starts}.check({}).message,
+               "documents: starts must ascend, but 7 is followed by 6 at 2");
+  relpos::documents null{std::span<const index>()};
+  EXPECT_TRUE(null.check({}));
+  null.starts.size = 3;
+  EXPECT_EQ(null.check({}).code, relpos::status_code::null_data);
+}
+
+TEST(documents, starts_are_not_written) {
+  const std::vector<index> starts{0, 7, 9};
+  const relpos::documents mask{starts};
+  EXPECT_TRUE(mask.reads(relpos::byte_range::of(starts.data() + 2, 1)));
+  EXPECT_FALSE(mask.reads(relpos::byte_range::of(starts.data() + 3, 8)));
+}
+
+}  // namespace
