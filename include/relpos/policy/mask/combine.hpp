@@ -95,10 +95,11 @@ struct both : two_masks<A, B> {
   constexpr tile_class classify(const tile& of) const
     requires(masks_elements<A> || masks_elements<B>)
   {
-    const tile_class a = relpos::classify(this->a, of);
-    const tile_class b = relpos::classify(this->b, of);
-    if (a == tile_class::skip || b == tile_class::skip) return tile_class::skip;
-    return a == tile_class::full && b == tile_class::full ? tile_class::full : tile_class::partial;
+    const tile_class by_a = relpos::classify(this->a, of);
+    const tile_class by_b = relpos::classify(this->b, of);
+    if (by_a == tile_class::skip || by_b == tile_class::skip) return tile_class::skip;
+    const bool full = by_a == tile_class::full && by_b == tile_class::full;
+    return full ? tile_class::full : tile_class::partial;
   }
 };
 template <class A, class B>
@@ -119,10 +120,11 @@ struct either : two_masks<A, B> {
     return sees(this->a, q_pos, k_pos) || sees(this->b, q_pos, k_pos);
   }
   constexpr tile_class classify(const tile& of) const {
-    const tile_class a = relpos::classify(this->a, of);
-    const tile_class b = relpos::classify(this->b, of);
-    if (a == tile_class::full || b == tile_class::full) return tile_class::full;
-    return a == tile_class::skip && b == tile_class::skip ? tile_class::skip : tile_class::partial;
+    const tile_class by_a = relpos::classify(this->a, of);
+    const tile_class by_b = relpos::classify(this->b, of);
+    if (by_a == tile_class::full || by_b == tile_class::full) return tile_class::full;
+    const bool none = by_a == tile_class::skip && by_b == tile_class::skip;
+    return none ? tile_class::skip : tile_class::partial;
   }
 };
 template <class A, class B>
