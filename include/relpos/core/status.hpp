@@ -20,7 +20,7 @@ enum class status_code {
 
 /// Converts to true when the call did what it was asked. Otherwise nothing was written.
 struct [[nodiscard]] status {
-  static constexpr int message_capacity = 256;
+  static constexpr int message_capacity = 320;
 
   status_code code = status_code::ok;
   char message[message_capacity] = {};
