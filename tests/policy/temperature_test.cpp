@@ -56,6 +56,33 @@ TEST(temperature, softcap_comes_before_bias_and_temperature) {
   }
 }
 
+TEST(head_temperature, divides_the_scores_of_its_head) {
+  const inputs<float> in = two_heads();
+  const std::vector<float> values{0.4f, 3.0f};
+  const auto got =
+      attend(in, {}, relpos::alibi{slopes}, relpos::causal{}, relpos::head_temperature{values});
+  for (index head = 0; head < 2; ++head) {
+    const float degrees = values[static_cast<std::size_t>(head)];
+    const auto alone =
+        attend(in, {}, relpos::alibi{slopes}, relpos::causal{}, temperature{degrees});
+    for (index row = 0; row < 60; ++row) {
+      EXPECT_EQ(got.lse(0, head, row), alone.lse(0, head, row));
+      for (index c = 0; c < 8; ++c) EXPECT_EQ(got.out(0, head, row, c), alone.out(0, head, row, c));
+    }
+  }
+}
+
+TEST(head_temperature, has_a_value_for_each_head) {
+  const relpos::attention_shape shape{.batch = 1, .query_heads = 2, .key_heads = 2};
+  const std::vector<float> three(3, 1.0f);
+  EXPECT_STREQ(relpos::head_temperature{three}.check(shape).message,
+               "head_temperature: 3 values for a query of 2 heads");
+  relpos::head_temperature null{three};
+  null.values.data = nullptr;
+  null.values.size = 2;
+  EXPECT_EQ(null.check(shape).code, relpos::status_code::null_data);
+}
+
 TEST(temperature, one_is_none) {
   const inputs<float> in = two_heads();
   for (const float cap : {0.0f, 2.0f}) {

@@ -1,10 +1,12 @@
 #pragma once
-// A constant temperature: divides the score and the bias, p = softmax(s / temperature). Below 1 it
-// sharpens attention that has dispersed over a longer input than the model was trained on
-// (Chi, Fan, Rudnicky, arXiv 2311.00684). Folded into the query: no instruction in the loop.
+// Constant temperatures, one for all heads or one each. They divide the score and the bias, p =
+// softmax(s / temperature). Below 1 they sharpen attention that has dispersed over a longer input than the
+// model was trained on (Chi, Fan, Rudnicky, arXiv 2311.00684; temperature_alignment.hpp finds the value).
+// Folded into the query: no instruction in the loop.
 
 #include <concepts>
 
+#include "relpos/core/named_data.hpp"
 #include "relpos/core/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -17,6 +19,30 @@ struct temperature {
   constexpr temperature(std::integral auto divisor) : value(static_cast<float>(divisor)) {}
 
   constexpr float softmax_temperature() const { return value; }
+};
+
+/// `head_temperature{values}`: one per query head, kept by the caller.
+struct head_temperature {
+  named_data values;
+
+  constexpr head_temperature(named_data per_head) : values(per_head) {}
+
+  constexpr temperature bind(index head) const { return {values.data[head]}; }
+
+  status check(const attention_shape& shape) const {
+    const auto heads = static_cast<long long>(shape.query_heads);
+    if (values.size != shape.query_heads) {
+      return status::error(status_code::invalid_shape,
+                           "head_temperature: %lld values for a query of %lld heads",
+                           static_cast<long long>(values.size), heads);
+    }
+    if (values.data == nullptr && values.size > 0) {
+      return status::error(status_code::null_data,
+                           "head_temperature: values are null for a query of %lld heads", heads);
+    }
+    return {};
+  }
+  bool reads(const byte_range& memory) const { return values.overlaps(memory); }
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,119 @@
+#pragma once
+// The frequencies of rotary encodings (Su et al., "RoFormer", arXiv 2104.09864): channel pair i of
+// rotary_dim / 2 turns by radians[i] per position. Models that were stretched beyond their training length
+// differ in nothing else.
+//
+// Each function returns rotary_dim / 2 frequencies, or none where an argument is out of range: rotary_dim is
+// even and positive, base is above 1, lengths are positive, factors are at least 1.
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <span>
+#include <vector>
+
+#include "relpos/core/index.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+struct rotary_frequencies {
+  std::vector<double> radians;    // per position
+  double attention_factor = 1.0;  // of cosine and sine: scores grow by its square
+};
+
+/// base^(-2i / rotary_dim).
+inline rotary_frequencies rope_frequencies(index rotary_dim, double base = 10000.0) {
+  rotary_frequencies result;
+  if (rotary_dim < 2 || rotary_dim % 2 != 0 || !(base > 1.0)) return result;
+  for (index i = 0; i < rotary_dim / 2; ++i) {
+    const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim);
+    result.radians.push_back(std::pow(base, -exponent));
+  }
+  return result;
+}
+
+/// Position interpolation (Chen et al., arXiv 2306.15595): all frequencies / factor.
+inline rotary_frequencies linear_frequencies(index rotary_dim, double factor,
+                                             double base = 10000.0) {
+  if (!(factor >= 1.0)) return {};
+  rotary_frequencies result = rope_frequencies(rotary_dim, base);
+  for (double& radians : result.radians) radians /= factor;
+  return result;
+}
+
+/// NTK-aware scaling: base factor^(d / (d - 2)), which leaves the fastest pair as it is and divides the
+/// slowest by factor. rotary_dim is at least 4.
+inline rotary_frequencies ntk_frequencies(index rotary_dim, double factor, double base = 10000.0) {
+  if (!(factor >= 1.0) || rotary_dim < 4) return {};
+  const auto d = static_cast<double>(rotary_dim);
+  return rope_frequencies(rotary_dim, base * std::pow(factor, d / (d - 2.0)));
+}
+
+/// Dynamic NTK: NTK with the factor that `length` asks for, factor length / train_length - (factor - 1), and
+/// plain RoPE up to train_length. The frequencies change with the length: not for keys that a cache holds
+/// rotated.
+inline rotary_frequencies dynamic_ntk_frequencies(index rotary_dim, double factor,
+                                                  index train_length, index length,
+                                                  double base = 10000.0) {
+  if (!(factor >= 1.0) || train_length < 1) return {};
+  const double stretch =
+      static_cast<double>(std::max(length, train_length)) / static_cast<double>(train_length);
+  return ntk_frequencies(rotary_dim, factor * stretch - (factor - 1.0), base);
+}
+
+/// YaRN (Peng et al., arXiv 2309.00071): pairs that turn more than `fast` times over the training length are
+/// kept, those that turn less than `slow` times are divided by factor, with a ramp over the pairs between.
+/// Scores are sharpened by 0.1 ln factor + 1 on cosine and sine.
+inline rotary_frequencies yarn_frequencies(index rotary_dim, double factor, index train_length,
+                                           double base = 10000.0, double fast = 32.0,
+                                           double slow = 1.0) {
+  if (!(factor >= 1.0) || train_length < 1 || !(fast >= slow) || !(slow > 0.0)) return {};
+  rotary_frequencies result = rope_frequencies(rotary_dim, base);
+  // The pair, as a fraction of an index, that turns so many times.
+  const auto pair_of = [&](double turns) {
+    const double turned = static_cast<double>(train_length) / (turns * 2.0 * std::numbers::pi);
+    return static_cast<double>(rotary_dim) * std::log(turned) / (2.0 * std::log(base));
+  };
+  const double first = std::max(std::floor(pair_of(fast)), 0.0);
+  const double last = std::min(std::ceil(pair_of(slow)), static_cast<double>(rotary_dim - 1));
+  const double width = first == last ? 0.001 : last - first;
+  for (std::size_t i = 0; i < result.radians.size(); ++i) {
+    const double divided = std::clamp((static_cast<double>(i) - first) / width, 0.0, 1.0);
+    result.radians[i] *= divided / factor + (1.0 - divided);
+  }
+  result.attention_factor = 0.1 * std::log(factor) + 1.0;
+  return result;
+}
+
+/// Llama 3: wavelengths below train_length / high are kept, those above train_length / low are divided by
+/// factor, with a ramp over train_length / wavelength between.
+inline rotary_frequencies llama3_frequencies(index rotary_dim, double base = 500000.0,
+                                             double factor = 8.0, double low = 1.0,
+                                             double high = 4.0, index train_length = 8192) {
+  if (!(factor >= 1.0) || train_length < 1 || !(high > low)) return {};
+  rotary_frequencies result = rope_frequencies(rotary_dim, base);
+  for (double& radians : result.radians) {
+    const double turns = static_cast<double>(train_length) * radians / (2.0 * std::numbers::pi);
+    const double kept = std::clamp((turns - low) / (high - low), 0.0, 1.0);
+    radians *= kept + (1.0 - kept) / factor;
+  }
+  return result;
+}
+
+/// LongRoPE (Ding et al., arXiv 2402.13753): a divisor for each pair, found by search and shipped with the
+/// model, and scores sharpened by sqrt(1 + ln factor / ln train_length) on cosine and sine. `factor` is the
+/// ratio of the longest to the training length, which is at least 2.
+inline rotary_frequencies longrope_frequencies(std::span<const double> divisors, double factor,
+                                               index train_length, double base = 10000.0) {
+  if (!(factor >= 1.0) || train_length < 2) return {};
+  rotary_frequencies result = rope_frequencies(2 * static_cast<index>(divisors.size()), base);
+  for (std::size_t i = 0; i < result.radians.size(); ++i) {
+    if (!(divisors[i] > 0.0)) return {};
+    result.radians[i] /= divisors[i];
+  }
+  result.attention_factor =
+      std::sqrt(1.0 + std::log(factor) / std::log(static_cast<double>(train_length)));
+  return result;
+}
+
+}  // namespace relpos::inline RELPOS_ABI

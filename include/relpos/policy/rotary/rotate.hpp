@@ -1,0 +1,84 @@
+#pragma once
+// The rotation of RoPE by itself, for callers who keep rotated keys in a cache of their own.
+//
+//   const auto frequencies = relpos::rope_frequencies(head_dim);
+//   relpos::status done = relpos::rotate(k, frequencies, relpos::rotary_layout::half_split, position);
+//
+// Channel pair (a, b) of the row at position p becomes f (a cos - b sin, a sin + b cos) of the angle
+// p radians[i], with f the attention factor. Su et al., "RoFormer", arXiv 2104.09864, equation 34.
+
+#include <cmath>
+#include <vector>
+
+#include "relpos/core/check_shapes.hpp"
+#include "relpos/core/position.hpp"
+#include "relpos/core/storage.hpp"
+#include "relpos/policy/rotary/frequencies.hpp"
+#include "relpos/policy/rotary/phase.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Which two channels are pair i of rotary_dim / 2. A model is trained with one of them, and the other gives
+/// wrong numbers without a sign of it.
+enum class rotary_layout {
+  interleaved,  // 2 i and 2 i + 1: the paper, GPT-J, torchscale, Meta's Llama
+  half_split    // i and i + rotary_dim / 2: GPT-NeoX, Hugging Face
+};
+
+template <class T>
+status check_rotation(const view<T, 4>& rows, const rotary_frequencies& frequencies,
+                      index position_offset) {
+  if (status valid = check_output("rows", rows); !valid) return valid;
+  const auto rotary_dim = 2 * static_cast<index>(frequencies.radians.size());
+  if (rotary_dim == 0 || rotary_dim > rows.shape[3]) {
+    return status::error(
+        status_code::invalid_shape,
+        "frequencies: %lld pairs of channels, must be 1 to half of the channels of %s",
+        static_cast<long long>(rotary_dim / 2), shape_text(rows.shape).text);
+  }
+  if (position_offset < -max_offset || position_offset > max_offset) {
+    return status::error(status_code::invalid_value, "position_offset: must be within +-2^60");
+  }
+  return {};
+}
+
+/// Rotates rows [batch, head, position, channel] in place; row r is at position r + position_offset, within
+/// +-2^60. Channels beyond the pairs (partial rotary) stay as they are. Computed in float32 from angles in
+/// float64. Allocates one position's cosines and sines.
+template <storage T>
+status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, rotary_layout layout,
+              index position_offset = 0) {
+  if (status valid = check_rotation(rows, frequencies, position_offset); !valid) return valid;
+  const auto pairs = static_cast<index>(frequencies.radians.size());
+  std::vector<phase> phases(frequencies.radians.begin(), frequencies.radians.end());
+  std::vector<float> cosines(phases.size());
+  std::vector<float> sines(phases.size());
+  const bool interleaved = layout == rotary_layout::interleaved;
+  const index step = interleaved ? 2 : 1;
+  const index apart = interleaved ? 1 : pairs;
+
+  for (index row = 0; row < rows.shape[2]; ++row) {
+    for (std::size_t i = 0; i < phases.size(); ++i) {
+      const double angle = phases[i].angle(row + position_offset);
+      cosines[i] = static_cast<float>(frequencies.attention_factor * std::cos(angle));
+      sines[i] = static_cast<float>(frequencies.attention_factor * std::sin(angle));
+    }
+    for (index batch = 0; batch < rows.shape[0]; ++batch) {
+      for (index head = 0; head < rows.shape[1]; ++head) {
+        for (index i = 0; i < pairs; ++i) {
+          T& first = rows(batch, head, row, i * step);
+          T& second = rows(batch, head, row, i * step + apart);
+          const auto a = static_cast<float>(first);
+          const auto b = static_cast<float>(second);
+          const float cosine = cosines[static_cast<std::size_t>(i)];
+          const float sine = sines[static_cast<std::size_t>(i)];
+          first = static_cast<T>(a * cosine - b * sine);
+          second = static_cast<T>(a * sine + b * cosine);
+        }
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace relpos::inline RELPOS_ABI
