@@ -13,6 +13,7 @@
 // A row that sees no key gives out = 0 and lse = -inf. What a query does not see has no influence on it,
 // not even NaN. Arithmetic is float32; weights below e^-87.3 of the row's largest are exactly 0.
 
+#include <optional>
 #include <tuple>
 #include <type_traits>
 
@@ -135,7 +136,7 @@ status reference_attention(const view<Real, 4>& out,
   for (index b = 0; b < problem.shape.batch; ++b) {
     for (index h = 0; h < problem.shape.query_heads; ++h) {
       for (index row = 0; row < problem.shape.query_length; ++row) {
-        reference_attention_row<Real>(problem, b, h, row, out, lse.value_or(view<Real, 3>()));
+        reference_attention_row<Real>(problem, b, h, row, out, to.lse_or_none());
       }
     }
   }

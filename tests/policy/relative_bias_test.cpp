@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "relpos/policy/mask/band.hpp"
 #include "relpos/policy/mask/causal.hpp"
 #include "support/attend.hpp"
 #include "support/naive.hpp"

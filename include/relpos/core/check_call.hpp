@@ -5,6 +5,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "relpos/core/check_numbers.hpp"
 #include "relpos/core/check_overlap.hpp"
 #include "relpos/core/check_shapes.hpp"
 #include "relpos/core/options.hpp"
@@ -24,12 +25,9 @@ inline status check_options(const options& choice) {
   if (!(choice.softcap >= 0.0f) || !std::isfinite(choice.softcap)) {
     return refuse_number("softcap", choice.softcap, "finite and not negative (0 is off)");
   }
-  const auto fits = [](index offset) { return -max_offset <= offset && offset <= max_offset; };
-  if (!fits(choice.key_offset) || (choice.query_offset && !fits(*choice.query_offset))) {
-    return status::error(status_code::invalid_value,
-                         "options.query_offset, options.key_offset: must be within +-2^60");
-  }
-  return {};
+  const char* const offsets = "options.query_offset, options.key_offset";
+  if (status valid = check_offset(offsets, choice.key_offset); !valid) return valid;
+  return check_offset(offsets, choice.query_offset.value_or(0));
 }
 
 /// Refuses an executor that can run nothing.
@@ -57,7 +55,7 @@ status check_policies(const std::tuple<Policies...>& policies, const attention_s
 template <class... Policies>
 status check_factors(const options& choice, const std::tuple<Policies...>& policies,
                      const attention_shape& shape) {
-  const float scale = choice.scale.value_or(default_scale<Policies...>(shape.head_dim));
+  const float scale = score_scale(choice, policies, shape.head_dim);
   for (index batch = 0; batch < shape.batch; ++batch) {
     for (index head = 0; head < shape.query_heads; ++head) {
       const float temperature = softmax_temperature(policies, batch, head);

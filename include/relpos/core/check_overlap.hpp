@@ -39,7 +39,7 @@ status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
                      const view<Key, 4>& k, const view<Value, 4>& v,
                      const std::tuple<Policies...>& policies) {
   const named_memory out(to.out_name, to.out);
-  const named_memory lse(to.lse_name, to.lse.value_or(view<Real, 3>()));
+  const named_memory lse(to.lse_name, to.lse_or_none());
   for (const named_memory& written : {lse, out}) {
     for (const named_memory& read :
          {named_memory("q", q), named_memory("k", k), named_memory("v", v)}) {
@@ -74,11 +74,11 @@ template <class Out, class Real, class Query, class Key, class Value>
 status check_scratch_overlap(const byte_range& memory, const call_outputs<Out, Real>& to,
                              const view<Query, 4>& q, const view<Key, 4>& k,
                              const view<Value, 4>& v) {
-  const named_memory scratch("scratch", memory);
-  for (const named_memory& other : {named_memory("q", q), named_memory("k", k),
-                                    named_memory("v", v), named_memory(to.out_name, to.out),
-                                    named_memory(to.lse_name, to.lse.value_or(view<Real, 3>()))}) {
-    if (status valid = check_apart(scratch, other); !valid) return valid;
+  const named_memory lent("scratch", memory);
+  for (const named_memory& other :
+       {named_memory("q", q), named_memory("k", k), named_memory("v", v),
+        named_memory(to.out_name, to.out), named_memory(to.lse_name, to.lse_or_none())}) {
+    if (status valid = check_apart(lent, other); !valid) return valid;
   }
   return {};
 }

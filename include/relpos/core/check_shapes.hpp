@@ -18,6 +18,9 @@ struct call_outputs {
   std::optional<view<Real, 3>> lse;
   const char* out_name = "out";
   const char* lse_name = "options.lse";
+
+  /// An empty view where lse is not asked for.
+  view<Real, 3> lse_or_none() const { return lse.value_or(view<Real, 3>()); }
 };
 
 /// Refuses what a view of `name` cannot be, whatever the others are.

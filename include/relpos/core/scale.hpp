@@ -7,6 +7,7 @@
 #include <numbers>
 #include <tuple>
 
+#include "relpos/core/options.hpp"
 #include "relpos/core/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -14,15 +15,15 @@ namespace relpos::inline RELPOS_ABI {
 inline constexpr float log2e = std::numbers::log2e_v<float>;
 inline constexpr float ln2 = std::numbers::ln2_v<float>;
 
-/// 1 / sqrt(head_dim), or what one of the policies sets.
+/// What multiplies q.k: the caller's choice, or what one of the policies sets, or 1 / sqrt(head_dim).
 template <class... Policies>
-float default_scale(index head_dim) {
+float score_scale(const options& choice, const std::tuple<Policies...>&, index head_dim) {
   float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
   [[maybe_unused]] const auto ask = [&]<class Policy>(const Policy*) {
     if constexpr (requires { Policy::default_scale; }) scale = Policy::default_scale;
   };
   (ask(static_cast<const Policies*>(nullptr)), ...);
-  return scale;
+  return choice.scale.value_or(scale);
 }
 
 /// The temperature of one head; 1 without such a policy.
@@ -43,10 +44,10 @@ struct score_factors {
   float softcap;  // of tanh; 0 without
   float bias;
 
-  score_factors(float scale, float cap, float temperature)
-      : query(cap > 0.0f ? scale / cap : scale * (log2e / temperature)),
-        softcap(cap > 0.0f ? cap * (log2e / temperature) : 0.0f),
-        bias(log2e / temperature) {}
+  score_factors(float scale, float cap, float temperature) : bias(log2e / temperature) {
+    query = cap > 0.0f ? scale / cap : scale * bias;
+    softcap = cap > 0.0f ? cap * bias : 0.0f;
+  }
 
   bool are_finite() const {
     return std::isfinite(query) && std::isfinite(softcap) && std::isfinite(bias);

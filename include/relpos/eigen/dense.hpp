@@ -39,6 +39,7 @@ struct view_traits<Dense> {
       "relpos: policy data (slopes, tables) is contiguous: an Eigen matrix is RowMajor, and "
       "no row, column or block of another; copy it into one that is");
 
+  static constexpr bool owns_nothing = false;
   static constexpr int rank = is_vector ? 1 : 2;
   using value_type = const typename plain::Scalar;
 

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <tuple>
 
-#include "relpos/core/policy.hpp"
+#include "relpos/core/mask.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/kernel/geometry.hpp"
 #include "relpos/kernel/group_rows.hpp"
@@ -97,16 +97,7 @@ class mask_stage {
       const tile block{rows_.q_pos, rows_.q_pos + rows_.count, first + rows_.key_offset,
                        last + rows_.key_offset};
       const auto ask = [&](const auto& mask) {
-        using mask_type = std::decay_t<decltype(mask)>;
-        if constexpr (masks_elements<mask_type>) {
-          tile_class said = tile_class::partial;
-          if constexpr (requires { mask.classify(block); }) said = mask.classify(block);
-          if (said == tile_class::skip || result == tile_class::skip) {
-            result = tile_class::skip;
-          } else if (said == tile_class::partial) {
-            result = tile_class::partial;
-          }
-        }
+        result = both_of(result, classify_elements(mask, block));
       };
       std::apply([&](const auto&... each) { (ask(each), ...); }, bound_);
     }

@@ -1,6 +1,7 @@
 #pragma once
 // One attention call, checked and resolved: what prepare and attend read.
 
+#include <optional>
 #include <tuple>
 
 #include "relpos/core/options.hpp"
@@ -44,7 +45,7 @@ attention_problem<Out, Query, Key, Value, Policies...> make_problem(
           lse.value_or(view<float, 3>()),
           shape,
           resolve_positions(choice, shape),
-          choice.scale.value_or(default_scale<Policies...>(shape.head_dim)),
+          score_scale(choice, policies, shape.head_dim),
           choice.softcap,
           policies};
 }

@@ -7,6 +7,7 @@
 #include <limits>
 #include <tuple>
 
+#include "relpos/core/mask.hpp"
 #include "relpos/core/math.hpp"
 #include "relpos/kernel/problem.hpp"
 
@@ -26,12 +27,7 @@ class reference_row {
   bool sees(index key) const {
     const index k_pos = key + problem_.position.key_offset;
     return all_policies([&](const auto& policy) {
-      const auto bound = bind(policy, batch_, head_);
-      using bound_type = std::decay_t<decltype(bound)>;
-      bool visible = true;
-      if constexpr (masks_range<bound_type>) visible = bound.visible_keys(q_pos_).contains(k_pos);
-      if constexpr (masks_elements<bound_type>) visible = visible && bound.keep(q_pos_, k_pos);
-      return visible;
+      return relpos::sees(bind(policy, batch_, head_), q_pos_, k_pos);
     });
   }
 

@@ -10,25 +10,12 @@
 
 #include <cmath>
 
+#include "relpos/core/check_per_head.hpp"
 #include "relpos/core/math.hpp"
 #include "relpos/core/named_data.hpp"
 #include "relpos/core/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
-
-/// Refuses slopes that are not one per query head. `name` is the policy's.
-inline status check_slopes(const char* name, named_data slopes, const attention_shape& shape) {
-  const auto heads = static_cast<long long>(shape.query_heads);
-  if (slopes.size != shape.query_heads) {
-    return status::error(status_code::invalid_shape, "%s: %lld slopes for a query of %lld heads",
-                         name, static_cast<long long>(slopes.size), heads);
-  }
-  if (slopes.data == nullptr && slopes.size > 0) {
-    return status::error(status_code::null_data, "%s: slopes are null for a query of %lld heads",
-                         name, heads);
-  }
-  return {};
-}
 
 /// `alibi{slopes}`: one slope per query head, kept by the caller (alibi_slopes.hpp makes them).
 ///
@@ -55,7 +42,9 @@ struct alibi {
   };
 
   constexpr head_bias bind(index head) const { return {slopes.data[head] * multiplier}; }
-  status check(const attention_shape& shape) const { return check_slopes("alibi", slopes, shape); }
+  status check(const attention_shape& shape) const {
+    return check_per_head("alibi", "slopes", slopes, shape);
+  }
   bool reads(const byte_range& memory) const { return slopes.overlaps(memory); }
 };
 

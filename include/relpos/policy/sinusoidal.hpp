@@ -6,8 +6,8 @@
 
 #include <cmath>
 
+#include "relpos/core/check_numbers.hpp"
 #include "relpos/core/check_shapes.hpp"
-#include "relpos/core/position.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/policy/rotary/frequencies.hpp"
 #include "relpos/policy/rotary/phase.hpp"
@@ -31,9 +31,7 @@ status for_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index po
                          "rows: channels of %s must be even and positive, base %g above 1",
                          shape_text(rows.shape).text, base);
   }
-  if (position_offset < -max_offset || position_offset > max_offset) {
-    return status::error(status_code::invalid_value, "position_offset: must be within +-2^60");
-  }
+  if (status valid = check_offset("position_offset", position_offset); !valid) return valid;
   const auto pairs = static_cast<index>(frequencies.radians.size());
   const bool interleaved = layout == sinusoidal_layout::interleaved;
   for (index i = 0; i < pairs; ++i) {

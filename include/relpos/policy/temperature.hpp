@@ -6,6 +6,7 @@
 
 #include <concepts>
 
+#include "relpos/core/check_per_head.hpp"
 #include "relpos/core/named_data.hpp"
 #include "relpos/core/policy.hpp"
 
@@ -30,17 +31,7 @@ struct head_temperature {
   constexpr temperature bind(index head) const { return {values.data[head]}; }
 
   status check(const attention_shape& shape) const {
-    const auto heads = static_cast<long long>(shape.query_heads);
-    if (values.size != shape.query_heads) {
-      return status::error(status_code::invalid_shape,
-                           "head_temperature: %lld values for a query of %lld heads",
-                           static_cast<long long>(values.size), heads);
-    }
-    if (values.data == nullptr && values.size > 0) {
-      return status::error(status_code::null_data,
-                           "head_temperature: values are null for a query of %lld heads", heads);
-    }
-    return {};
+    return check_per_head("head_temperature", "values", values, shape);
   }
   bool reads(const byte_range& memory) const { return values.overlaps(memory); }
 };

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "policy/mask/expect_visible.hpp"
+#include "relpos/policy/mask/band.hpp"
+#include "relpos/policy/mask/full.hpp"
 
 namespace {
 

@@ -4,6 +4,8 @@
 
 #include "policy/mask/expect_visible.hpp"
 #include "relpos/policy/mask/causal.hpp"
+#include "relpos/policy/mask/full.hpp"
+#include "relpos/policy/mask/sinks.hpp"
 
 namespace {
 

@@ -1,45 +1,13 @@
 #pragma once
-// Masks that let a query see one range of keys. From the range alone the kernel derives which tiles to
-// skip, which to compute without masking, and how to mask the rest.
-//
-// Several masks in one call are and-ed.
-
-#include <concepts>
 
 #include "relpos/core/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Every query sees every key: the same as no mask.
-struct full {
-  constexpr key_range visible_keys(index) const { return key_range::everything(); }
-};
-
 /// k_pos <= q_pos.
 struct causal {
   constexpr key_range visible_keys(index q_pos) const {
     return {key_range::everything().first, q_pos + 1};
-  }
-};
-
-/// q_pos - left <= k_pos <= q_pos + right: a sliding window of left + 1 + right keys.
-/// `band{w - 1, 0}` is the causal window of w keys.
-struct band {
-  index left;
-  index right;
-
-  /// Any integers >= 0.
-  constexpr band(std::integral auto before, std::integral auto after)
-      : left(static_cast<index>(before)), right(static_cast<index>(after)) {}
-
-  constexpr key_range visible_keys(index q_pos) const { return {q_pos - left, q_pos + right + 1}; }
-
-  status check(const attention_shape&) const {
-    const auto fits = [](index extent) { return 0 <= extent && extent <= max_offset; };
-    if (fits(left) && fits(right)) return {};
-    return status::error(status_code::invalid_value,
-                         "band: left is %lld and right is %lld, must be 0 to 2^60",
-                         static_cast<long long>(left), static_cast<long long>(right));
   }
 };
 

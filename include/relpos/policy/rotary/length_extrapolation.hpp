@@ -15,7 +15,7 @@ namespace relpos::inline RELPOS_ABI {
 /// part of a score after scale_base positions.
 inline double xpos_decay(index pair, index rotary_dim, double gamma = 0.4) {
   const double part = 2.0 * static_cast<double>(pair) / static_cast<double>(rotary_dim);
-  return (part + gamma) / (1.0 + gamma);
+  return 1.0 - (1.0 - part) / (1.0 + gamma);
 }
 
 /// The expectation curve of XPOS, g(distance) = sum over pairs of cos(distance theta_i) zeta_i^(distance /
@@ -27,9 +27,7 @@ inline double expected_score(std::span<const double> radians, index distance, do
   double sum = 0.0;
   for (std::size_t i = 0; i < radians.size(); ++i) {
     const double decay =
-        std::isinf(gamma)
-            ? 1.0
-            : xpos_decay(static_cast<index>(i), 2 * static_cast<index>(radians.size()), gamma);
+        xpos_decay(static_cast<index>(i), 2 * static_cast<index>(radians.size()), gamma);
     sum += std::cos(n * radians[i]) * std::pow(decay, n / scale_base);
   }
   return sum;

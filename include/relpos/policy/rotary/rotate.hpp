@@ -10,8 +10,8 @@
 #include <cmath>
 #include <vector>
 
+#include "relpos/core/check_numbers.hpp"
 #include "relpos/core/check_shapes.hpp"
-#include "relpos/core/position.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/policy/rotary/frequencies.hpp"
 #include "relpos/policy/rotary/phase.hpp"
@@ -36,10 +36,7 @@ status check_rotation(const view<T, 4>& rows, const rotary_frequencies& frequenc
         "frequencies: %lld pairs of channels, must be 1 to half of the channels of %s",
         static_cast<long long>(rotary_dim / 2), shape_text(rows.shape).text);
   }
-  if (position_offset < -max_offset || position_offset > max_offset) {
-    return status::error(status_code::invalid_value, "position_offset: must be within +-2^60");
-  }
-  return {};
+  return check_offset("position_offset", position_offset);
 }
 
 /// Rotates rows [batch, head, position, channel] in place; row r is at position r + position_offset, within

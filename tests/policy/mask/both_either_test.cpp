@@ -1,10 +1,12 @@
-#include "relpos/policy/mask/combine.hpp"
+#include "relpos/policy/mask/both.hpp"
 
 #include <gtest/gtest.h>
 
 #include "policy/mask/expect_visible.hpp"
+#include "relpos/policy/mask/band.hpp"
 #include "relpos/policy/mask/causal.hpp"
-#include "relpos/policy/mask/prefix.hpp"
+#include "relpos/policy/mask/either.hpp"
+#include "relpos/policy/mask/sinks.hpp"
 
 namespace {
 

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <concepts>
+
+#include "relpos/core/check_numbers.hpp"
+#include "relpos/core/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Blockwise causal attention (Sun et al., "A Length-Extrapolatable Transformer", arXiv 2212.10554): a query
+/// sees its own block of positions, [b block, (b + 1) block), causally and the whole of the block before,
+///
+///   max(0, (floor(q_pos / block) - 1) block) <= k_pos <= q_pos
+///
+/// The paper's block is half of the training length, so that no query sees further than in training. Rows
+/// below 2 block are those of causal attention.
+struct blockwise_causal {
+  index block;
+
+  constexpr blockwise_causal(std::integral auto length) : block(static_cast<index>(length)) {}
+
+  constexpr key_range visible_keys(index q_pos) const {
+    const index before = (floor_div(q_pos, block) - 1) * block;
+    return {before > 0 ? before : 0, q_pos + 1};
+  }
+  status check(const attention_shape&) const {
+    return check_extent("blockwise_causal", "block", block, 1);
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,23 @@
+#pragma once
+
+#include "relpos/policy/mask/two_masks.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// `either{a, b}`: a key that at least one of two masks lets a query see, as in
+/// `either{both{causal{}, band{255, 0}}, sinks{4}}`.
+template <class A, class B>
+struct either : two_masks<either, A, B> {
+  using two_masks<either, A, B>::two_masks;
+
+  constexpr bool keep(index q_pos, index k_pos) const {
+    return sees(this->a, q_pos, k_pos) || sees(this->b, q_pos, k_pos);
+  }
+  constexpr tile_class classify(const tile& of) const {
+    return either_of(relpos::classify(this->a, of), relpos::classify(this->b, of));
+  }
+};
+template <class A, class B>
+either(A, B) -> either<A, B>;
+
+}  // namespace relpos::inline RELPOS_ABI

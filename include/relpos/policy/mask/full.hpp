@@ -1,0 +1,12 @@
+#pragma once
+
+#include "relpos/core/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Every query sees every key: the same as no mask.
+struct full {
+  constexpr key_range visible_keys(index) const { return key_range::everything(); }
+};
+
+}  // namespace relpos::inline RELPOS_ABI
