@@ -118,6 +118,11 @@ void compare(index heads, index length, index head_dim, int turns) {
   for (std::size_t i = 0; i < table.size(); ++i) table[i] = std::sin(static_cast<float>(i));
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
 
+  using layout = relpos::pair_layout;
+  const relpos::rotary_table rope(relpos::rope_frequencies(head_dim), layout::half_split);
+  const relpos::rotary_table pairs(relpos::rope_frequencies(head_dim), layout::interleaved);
+  const relpos::rotary_table xpos(relpos::xpos_frequencies(head_dim), layout::half_split);
+
   const relpos::causal mask;
   const relpos::alibi alibi{slopes};
   const relpos::t5_bias t5{table, relpos::unidirectional};
@@ -131,6 +136,9 @@ void compare(index heads, index length, index head_dim, int turns) {
       verified("causal, alibi", t, {}, mask, alibi),
       verified("causal, t5", t, {.scale = scale}, mask, t5),
       verified("causal, relative_bias (log)", t, {}, mask, logarithmic),
+      verified("causal, rope, half-split", t, {}, mask, relpos::rotary{rope}),
+      verified("causal, rope, interleaved", t, {}, mask, relpos::rotary{pairs}),
+      verified("causal, xpos", t, {}, mask, relpos::rotary{xpos}),
       verified("causal, temperature 0.8", t, {}, mask, relpos::temperature{0.8}),
       verified("causal, softcap 50", t, {.softcap = 50.0f}, mask),
       verified("full", t, {}),
@@ -165,7 +173,7 @@ int main(int argc, char** argv) {
   const int turns = argc > 1 ? std::atoi(argv[1]) : 20;
   if (turns < 1) fail("usage: relpos_bench_prefill [turns]");
   for (const index head_dim : {64, 128}) {
-    for (const index length : {512, 2048}) compare(4, length, head_dim, turns);
+    for (const index length : {512, 2048}) compare(8, length, head_dim, turns);
   }
   return 0;
 }

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <set>
 
 #include "relpos/policies.hpp"
 #include "support/attend.hpp"
@@ -46,6 +45,14 @@ attended<float> attend_with_encoding(const json& of, const support::inputs<float
         {.num_buckets = of.at("num_buckets"), .max_distance = of.at("max_distance")}};
     return attend(in, choice, bias, degrees, masks...);
   }
+  if (encoding == "xpos" || encoding == "rope_half") {
+    const index head_dim = of.at("head_dim");
+    const bool is_xpos = encoding == "xpos";
+    const relpos::rotary_table table(
+        is_xpos ? relpos::xpos_frequencies(head_dim) : relpos::rope_frequencies(head_dim),
+        is_xpos ? relpos::pair_layout::interleaved : relpos::pair_layout::half_split);
+    return attend(in, choice, relpos::rotary{table}, degrees, masks...);
+  }
   const std::vector<float> slopes = relpos::alibi_slopes(of.at("query_heads").get<index>());
   if (encoding == "alibi_symmetric") {
     return attend(in, choice, relpos::alibi_symmetric{slopes}, degrees, masks...);
@@ -57,6 +64,10 @@ attended<float> attend_with_encoding(const json& of, const support::inputs<float
 attended<float> attend_case(const json& of, const support::inputs<float>& in,
                             const relpos::options& choice) {
   if (of.at("mask") == "none") return attend_with_encoding(of, in, choice);
+  if (of.at("mask") == "blockwise_causal") {
+    return attend_with_encoding(of, in, choice,
+                                relpos::blockwise_causal{of.at("block").get<index>()});
+  }
   EXPECT_EQ(of.at("mask"), "causal");
   return attend_with_encoding(of, in, choice, relpos::causal{});
 }
@@ -86,21 +97,48 @@ void expect_case(const json& of) {
 }
 
 TEST(golden, attention) {
-  const std::set<std::string> encodings{"alibi", "alibi_symmetric", "t5"};
-  const std::set<std::string> masks{"none", "causal"};
-  std::set<std::string> ran;
   const json recorded = support::golden("attention.json");
+  EXPECT_EQ(recorded.at("cases").size(), 11u);
   for (const json& each : recorded.at("cases")) {
-    if (!encodings.contains(each.at("encoding")) || !masks.contains(each.at("mask"))) continue;
     SCOPED_TRACE(each.at("name").get<std::string>());
     expect_case(each);
-    ran.insert(each.at("name"));
   }
-  const std::set<std::string> expected{
-      "alibi causal",           "alibi decode gqa",       "alibi symmetric encoder",
-      "alibi past one tile",    "t5 encoder temperature", "t5 decoder",
-      "t5 past the last bucket"};
-  EXPECT_EQ(ran, expected);
+}
+
+/// The score of one pair is the lse of a call over one key.
+double score_of(const json& query, const json& key, index q_pos, index k_pos,
+                const relpos::rotary_table& xpos) {
+  const auto head_dim = static_cast<index>(query.size());
+  support::inputs<float> in{tensor<float>({1, 1, 1, head_dim}), tensor<float>({1, 1, 1, head_dim}),
+                            tensor<float>({1, 1, 1, 1})};
+  for (std::size_t c = 0; c < query.size(); ++c) {
+    in.q.values[c] = query.at(c);
+    in.k.values[c] = key.at(c);
+  }
+  const relpos::options choice{.scale = 1.0f, .query_offset = q_pos, .key_offset = k_pos};
+  return static_cast<double>(attend(in, choice, relpos::rotary{xpos}).lse.values[0]);
+}
+
+TEST(golden, xpos_scores) {
+  const json recorded = support::golden("xpos_scores.json");
+  ASSERT_EQ(recorded.at("cases").size(), 3u);
+  for (const json& each : recorded.at("cases")) {
+    const relpos::rotary_table xpos(
+        relpos::xpos_frequencies(each.at("head_dim"), 0.4, each.at("scale_base")),
+        relpos::pair_layout::interleaved);
+    const json& rows = each.at("scores_lower_triangle_float64");
+    const auto length = each.at("length").get<std::size_t>();
+    ASSERT_EQ(rows.size(), length);
+    for (std::size_t q = 0; q < length; ++q) {
+      ASSERT_EQ(rows.at(q).size(), q + 1);
+      for (std::size_t k = 0; k <= q; ++k) {
+        const double score = rows.at(q).at(k);
+        EXPECT_NEAR(score_of(each.at("query").at(q), each.at("key").at(k), static_cast<index>(q),
+                             static_cast<index>(k), xpos),
+                    score, 1e-5 * std::max(1.0, std::abs(score)));
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -78,6 +78,15 @@ TEST(poison, later_keys_under_causal) {
   }
 }
 
+TEST(poison, later_keys_of_a_rotation) {
+  const relpos::rotary_table xpos(relpos::xpos_frequencies(10), relpos::pair_layout::interleaved);
+  for (const index key : {141, 150, 255, 256, 289}) {
+    // Position 512 is that of key 112.
+    expect_unharmed(key, 290, 0, key - 140, {.key_offset = 400}, relpos::rotary{xpos},
+                    relpos::alibi{slopes}, relpos::causal{});
+  }
+}
+
 TEST(poison, keys_outside_a_band) {
   // Row r stands at 100 + r and sees 70 + r to 105 + r.
   const relpos::options choice{.query_offset = 100};

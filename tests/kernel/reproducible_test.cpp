@@ -99,6 +99,15 @@ TEST(reproducible, chunks_of_a_tabulated_bias) {
   expect_chunks(keys_in_sight, bias, relpos::band{150, 40});
 }
 
+TEST(reproducible, chunks_of_a_rotation) {
+  // The queries stand from 1240 on and the keys from 1000 on: both pass origins.
+  const relpos::rotary_table rope(relpos::rope_frequencies(20), relpos::pair_layout::half_split);
+  const relpos::rotary_table xpos(relpos::xpos_frequencies(24), relpos::pair_layout::interleaved);
+  expect_chunks(all_keys, relpos::rotary{rope}, relpos::causal{});
+  expect_chunks(keys_so_far, relpos::rotary{xpos}, relpos::alibi{slopes}, relpos::causal{});
+  expect_chunks(keys_in_sight, relpos::rotary{rope}, relpos::band{150, 40});
+}
+
 TEST(reproducible, chunks_without_policies) { expect_chunks(all_keys); }
 
 TEST(reproducible, any_executor) {
@@ -112,6 +121,13 @@ TEST(reproducible, any_executor) {
                                                     {}, relpos::alibi{slopes}, relpos::causal{})));
     EXPECT_TRUE(same_bits(buckets, support::attend_on(runner, in.q.view(), in.k.view(), in.v.view(),
                                                       {}, bias, relpos::band{150, 40})));
+  }
+  const relpos::rotary_table xpos(relpos::xpos_frequencies(24), relpos::pair_layout::half_split);
+  const attended<float> turned = attend(in, {}, relpos::rotary{xpos}, relpos::causal{});
+  for (const index slots : {1, 2, 5}) {
+    const support::shuffled runner{slots, static_cast<std::uint32_t>(slots)};
+    EXPECT_TRUE(same_bits(turned, support::attend_on(runner, in.q.view(), in.k.view(), in.v.view(),
+                                                     {}, relpos::rotary{xpos}, relpos::causal{})));
   }
   for (int times = 0; times < 5; ++times) {
     EXPECT_TRUE(same_bits(

@@ -61,6 +61,18 @@ TEST(storage, sixteen_bits_in_float_out) { expect_stored<half, half, bfloat16, f
 TEST(storage, float_in_sixteen_bits_out) { expect_stored<float, float, float, bfloat16>(); }
 TEST(storage, each_its_own) { expect_stored<float, bfloat16, half, half>(); }
 
+TEST(storage, sixteen_bits_turned) {
+  const relpos::rotary_table xpos(relpos::xpos_frequencies(18), relpos::pair_layout::interleaved);
+  const auto q = random_tensor<bfloat16>({1, 4, 130, 19}, 1, 3.0f);
+  const auto k = random_tensor<half>({1, 2, 700, 19}, 2);
+  const auto v = random_tensor<half>({1, 2, 700, 5}, 3);
+  const auto read = [](const auto& of) { return of.view(); };
+  const auto got = support::attend(read(q), read(k), read(v), {}, relpos::rotary{xpos},
+                                   relpos::alibi{slopes}, relpos::causal{});
+  support::expect_reference(got, read(q), read(k), read(v), {}, relpos::rotary{xpos},
+                            relpos::alibi{slopes}, relpos::causal{});
+}
+
 TEST(storage, out_is_the_float_result_rounded) {
   const auto in = support::random_inputs(shapes[0], 9);
   const auto whole = attend(in, {}, relpos::alibi{slopes}, relpos::causal{});

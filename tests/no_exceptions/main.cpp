@@ -205,6 +205,9 @@ int main() {
   expect_computed("alibi, causal", relpos::alibi{slopes}, relpos::causal{});
   expect_computed("t5, temperature", relpos::t5_bias{t5_table, relpos::bidirectional},
                   relpos::temperature{0.9});
+  const relpos::rotary_table rope(relpos::rope_frequencies(channels),
+                                  relpos::pair_layout::half_split);
+  expect_computed("rotary, causal", relpos::rotary{rope}, relpos::causal{});
   const relpos::additive_bias bias(view<const float, 4>(matrix, {1, 1, queries, keys}));
   const relpos::relative_bias rate([](index head, index distance) {
     return -0.01 * static_cast<double>(head * (distance < 0 ? -distance : distance));

@@ -15,16 +15,20 @@ using relpos::index;
 using support::inputs;
 
 constexpr index far = index{1} << 40;
-constexpr index tile_shifts[] = {
+const std::vector<index> tile_shifts{
     128, -128 * 7, far, -far, far + 128 * 12345, relpos::max_offset - 1024, -relpos::max_offset};
+// Rotations are relative to origins, 512 apart.
+const std::vector<index> origin_shifts{
+    512, -512 * 7, far, -far, far + 512 * 12345, relpos::max_offset - 1024, -relpos::max_offset};
 constexpr index odd_shifts[] = {1, -77, 1000003, far + 1, -far + 65};
 
 const std::vector<float> slopes{0.2f, 0.01f};
 const std::vector<float> right_slopes{0.05f, 0.4f};
 const std::vector<float> table = support::random_tensor({1, 1, 32, 2}, 3, 2.0f).values;
 
+/// `exact` shifts leave every bit as it is; all others, the numbers up to rounding.
 template <class... Policies>
-void expect_invariant(const Policies&... policies) {
+void expect_invariant_under(const std::vector<index>& exact, const Policies&... policies) {
   const inputs<float> in = support::random_inputs({.batch = 1,
                                                    .query_heads = 2,
                                                    .key_heads = 1,
@@ -36,7 +40,7 @@ void expect_invariant(const Policies&... policies) {
   const relpos::options here{.query_offset = 150, .key_offset = 0};
   const auto expected = attend(in, here, policies...);
   expect_reference(expected, in, here, policies...);
-  for (const index shift : tile_shifts) {
+  for (const index shift : exact) {
     EXPECT_TRUE(same_bits(
         expected, attend(in, {.query_offset = 150 + shift, .key_offset = shift}, policies...)))
         << shift;
@@ -46,6 +50,11 @@ void expect_invariant(const Policies&... policies) {
     expect_reference(attend(in, {.query_offset = 150 + shift, .key_offset = shift}, policies...),
                      in, here, policies...);
   }
+}
+
+template <class... Policies>
+void expect_invariant(const Policies&... policies) {
+  expect_invariant_under(tile_shifts, policies...);
 }
 
 TEST(shift_invariance, no_encoding) { expect_invariant(relpos::band{100, 30}); }
@@ -59,6 +68,15 @@ TEST(shift_invariance, alibi_one_sided) { expect_invariant(relpos::alibi_one_sid
 TEST(shift_invariance, t5) {
   expect_invariant(relpos::t5_bias{table, relpos::bidirectional}, relpos::full{});
   expect_invariant(relpos::t5_bias{table, relpos::unidirectional}, relpos::full{});
+}
+TEST(shift_invariance, rotations) {
+  for (const relpos::pair_layout layout :
+       {relpos::pair_layout::interleaved, relpos::pair_layout::half_split}) {
+    const relpos::rotary_table rope(relpos::rope_frequencies(6), layout);
+    const relpos::rotary_table xpos(relpos::xpos_frequencies(8), layout);
+    expect_invariant_under(origin_shifts, relpos::rotary{rope});
+    expect_invariant_under(origin_shifts, relpos::rotary{xpos}, relpos::causal{});
+  }
 }
 TEST(shift_invariance, relative_bias) {
   expect_invariant(relpos::relative_bias{[](index head, index distance) {

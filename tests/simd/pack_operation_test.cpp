@@ -204,6 +204,21 @@ TYPED_TEST(pack_operation, numbers_stand_for_packs_of_them) {
       [](float a, float) { return a + 2.0f; });
 }
 
+TYPED_TEST(pack_operation, evens_and_odds_split_pairs) {
+  using real = relpos::float_pack<TypeParam>;
+  float pairs[2 * real::size];
+  for (int i = 0; i < 2 * real::size; ++i) pairs[i] = static_cast<float>(i);
+  float evens[real::size], odds[real::size];
+  const real low = real::load(pairs);
+  const real high = real::load(pairs + real::size);
+  real::evens(low, high).store(evens);
+  real::odds(low, high).store(odds);
+  for (int i = 0; i < real::size; ++i) {
+    EXPECT_EQ(evens[i], static_cast<float>(2 * i));
+    EXPECT_EQ(odds[i], static_cast<float>(2 * i + 1));
+  }
+}
+
 TYPED_TEST(pack_operation, int_arithmetic) {
   const auto values = int_values();
   using integer = std::int32_t;

@@ -13,11 +13,22 @@
 
 namespace support {
 
+/// Pair i of the first rotary_dim channels turns by theta(i) radians with every position, and a query grows
+/// by zeta(i), a key by its inverse.
+struct rotary_meaning {
+  index rotary_dim = 0;
+  bool interleaved = false;
+  double factor = 1.0;
+  std::function<double(index pair)> theta{};
+  std::function<double(index pair)> zeta = [](index) { return 1.0; };
+};
+
 /// What a call means. Absent functions mean no bias and every key visible.
 struct meaning {
   std::function<double(index head, index distance)> bias{};
   std::function<double(index batch, index head, index query_row, index key_row)> element_bias{};
   std::function<bool(index head, index q_pos, index k_pos)> visible{};
+  std::optional<rotary_meaning> rotation{};
   std::optional<double> scale{};  // 1 / sqrt(head_dim)
   double softcap = 0.0;
   double temperature = 1.0;
@@ -30,6 +41,25 @@ struct naive_result {
   std::vector<Real> out;  // [batch, head, query, channel]
   std::vector<Real> lse;  // [batch, head, query]
 };
+
+/// One row at `position`, turned; `side` is 1 for a query and -1 for a key.
+template <class Real>
+void turn_naively(std::vector<Real>& row, const rotary_meaning& by, index position, double side) {
+  const index pairs = by.rotary_dim / 2;
+  for (index i = 0; i < pairs; ++i) {
+    const auto first = static_cast<std::size_t>(by.interleaved ? 2 * i : i);
+    const auto second = static_cast<std::size_t>(by.interleaved ? 2 * i + 1 : i + pairs);
+    const auto steps = static_cast<long double>(position);
+    const long double angle = steps * by.theta(i);
+    const long double size = by.factor * std::pow(by.zeta(i), side * static_cast<double>(position));
+    const auto cosine = static_cast<Real>(size * std::cos(angle));
+    const auto sine = static_cast<Real>(size * std::sin(angle));
+    const Real a = row[first];
+    const Real b = row[second];
+    row[first] = a * cosine - b * sine;
+    row[second] = a * sine + b * cosine;
+  }
+}
 
 template <class Real, class T>
 naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
@@ -45,6 +75,8 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
 
   naive_result<Real> result;
   std::vector<Real> scores(static_cast<std::size_t>(keys));
+  std::vector<Real> query(static_cast<std::size_t>(head_dim));
+  std::vector<Real> key_row(static_cast<std::size_t>(head_dim));
   for (index b = 0; b < batch; ++b) {
     for (index h = 0; h < heads; ++h) {
       const index kh = h / queries_per_key_head;
@@ -57,9 +89,16 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
           const auto at = static_cast<std::size_t>(key);
           sees[at] = !means.visible || means.visible(h, q_pos, k_pos);
           if (!sees[at]) continue;
+          for (index c = 0; c < head_dim; ++c) {
+            query[static_cast<std::size_t>(c)] = real(in.q(b, h, row, c));
+            key_row[static_cast<std::size_t>(c)] = real(in.k(b, kh, key, c));
+          }
+          if (means.rotation) {  // positions from the first query on: the scales of XPOS stay small
+            turn_naively(query, *means.rotation, row, 1.0);
+            turn_naively(key_row, *means.rotation, k_pos - query_offset, -1.0);
+          }
           Real s = 0;
-          for (index c = 0; c < head_dim; ++c)
-            s += real(in.q(b, h, row, c)) * real(in.k(b, kh, key, c));
+          for (std::size_t c = 0; c < query.size(); ++c) s += query[c] * key_row[c];
           s *= scale;
           if (softcap > 0) s = softcap * std::tanh(s / softcap);
           if (means.bias) s += static_cast<Real>(means.bias(h, k_pos - q_pos));

@@ -15,7 +15,7 @@ constexpr bool check_argument() {
   static_assert(
       std::is_same_v<Argument, options> || policy<Argument>,
       "relpos: this argument is neither options nor a policy: a policy is a trivially copyable "
-      "struct with bias, tabulated_bias, bias_element, visible_keys, keep or "
+      "struct with rotations, bias, tabulated_bias, bias_element, visible_keys, keep or "
       "softmax_temperature (core/policy.hpp)");
   return true;
 }
@@ -27,6 +27,8 @@ constexpr bool check_arguments() {
   if constexpr ((check_argument<Arguments>() && ... && true)) {
     static_assert((0 + ... + (is_temperature<Arguments> ? 1 : 0)) <= 1,
                   "relpos: the temperature is given twice");
+    static_assert((0 + ... + (is_rotation<Arguments> ? 1 : 0)) <= 1,
+                  "relpos: the rotation is given twice");
   }
   return true;
 }

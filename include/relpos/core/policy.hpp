@@ -1,10 +1,14 @@
 #pragma once
 // What makes a struct a policy. It opts into a stage of
 //
-//   s = (softcap(scale q.k) + bias) / temperature,   p = softmax of s over the visible keys,
+//   s = (softcap(scale R q.R k) + bias) / temperature,   p = softmax of s over the visible keys,
 //
 // by having the stage's member; a member that is absent is no code. All members are const.
 //
+//   rotation R of queries and keys
+//     rotation_rows rotations()                tables of what channel pairs are multiplied by
+//     turn relative_turn(index pair, index distance)
+//                                              and what is left of it in the product
 //   bias, one of
 //     Real bias(Real distance)                 vector-generic, computed in the loop; distance is
 //                                              k_pos - q_pos, Real is double or a SIMD pack
@@ -23,7 +27,8 @@
 // and, where they help:
 //     auto bind(index head)                    the policy of one head: per-head values in registers.
 //     auto bind(index batch, index head)       The other members are then looked for in its result
-//                                              (tabulated_bias in the policy itself).
+//                                              (those of a rotation, and tabulated_bias, in the
+//                                              policy itself)
 //     Policy scaled(float factor)              the same bias times a factor, folded in once
 //     float upper_bound(index first, index last)
 //                                              no bias over these distances is larger; lets tiles
@@ -38,6 +43,7 @@
 
 #include "relpos/core/memory.hpp"
 #include "relpos/core/position.hpp"
+#include "relpos/core/rotation.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/status.hpp"
 #include "relpos/core/tile.hpp"
@@ -63,7 +69,13 @@ constexpr auto bind(const Policy& policy, index batch, index head) {
 template <class Policy>
 using bound_policy = decltype(bind(std::declval<const Policy&>(), index{}, index{}));
 
-// Stages, each asked of a bound policy (tabulated_bias of the policy itself).
+// Stages, each asked of a bound policy (rotation and tabulated_bias of the policy itself).
+
+template <class Policy>
+concept is_rotation = requires(const Policy& policy, index at) {
+  { policy.rotations() } -> std::same_as<rotation_rows>;
+  { policy.relative_turn(at, at) } -> std::same_as<turn>;
+};
 
 template <class Bound>
 concept computes_bias = requires(const Bound& bound) {
@@ -110,7 +122,8 @@ template <class Policy>
 inline constexpr bool is_temperature = sets_temperature<bound_policy<Policy>>;
 
 template <class Policy>
-concept policy = std::is_trivially_copyable_v<Policy> &&
-                 (is_bias<Policy> || is_mask<Policy> || is_temperature<Policy>);
+concept policy =
+    std::is_trivially_copyable_v<Policy> &&
+    (is_rotation<Policy> || is_bias<Policy> || is_mask<Policy> || is_temperature<Policy>);
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,7 +1,7 @@
 #pragma once
 // The fused attention of many queries. One work item is one block of query rows of one head:
 //
-//   pack the queries, scaled, one per SIMD lane
+//   pack the queries, turned and scaled, one per SIMD lane
 //   for each key tile, from the last that any query sees down to the first:
 //     for each query group: classify by the masks -> skip | full | partial; skip if the bound allows
 //       S = QK^T . softcap . bias . mask . online softmax . O = rescale O + PV
@@ -18,9 +18,11 @@
 #include <utility>
 
 #include "relpos/core/executor.hpp"
+#include "relpos/kernel/prefill_preparation.hpp"
 #include "relpos/kernel/prefill_scratch.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/kernel/score_bound.hpp"
+#include "relpos/kernel/strided_rows.hpp"
 #include "relpos/kernel/tile_attention.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -35,11 +37,11 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
   using scratch_type = prefill_scratch<Isa, std::tuple<Policies...>>;
 
   prefill(const problem_type& problem, const scratch_type& scratch)
-      : problem_(problem), scratch_(scratch) {}
+      : problem_(problem), scratch_(scratch), preparation_(problem, scratch) {}
 
   template <executor Executor>
   void run(const Executor& runner) const {
-    runner.run(prepare_count(), [this](index i, index slot) { prepare(i, slot); });
+    runner.run(preparation_.count(), [this](index i, index slot) { preparation_.run(i, slot); });
     runner.run(attend_count(), [this](index i, index slot) { attend(i, slot); });
   }
 
@@ -47,71 +49,9 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
   using tiles = geometry<Isa>;
   using bound_policies = std::tuple<bound_policy<Policies>...>;
   using mask_type = mask_stage<Isa, bound_policy<Policies>...>;
-  static constexpr bool bounds_scores = can_bound_scores<Policies...>;
-  static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
-  static constexpr bool has_tables = (tabulates_bias<Policies> || ... || false);
+  static constexpr bool rotates = any_rotation<Policies...>;
 
   const attention_shape& shape() const { return problem_.shape; }
-
-  bound_policies bind_policies(index batch, index head) const {
-    return std::apply(
-        [&](const auto&... each) { return bound_policies(bind(each, batch, head)...); },
-        problem_.policies);
-  }
-
-  // The norms cost one pass over K; they pay when many queries share them.
-  bool uses_bound() const { return bounds_scores && shape().query_length >= 2 * tiles::group_rows; }
-
-  index table_items() const { return has_tables ? shape().query_heads : 0; }
-  index norm_items() const { return uses_bound() ? shape().batch * shape().key_heads : 0; }
-  index prepare_count() const { return table_items() + norm_items(); }
-
-  void prepare(index item, index slot) const {
-    if (item < table_items()) {
-      fill_tables(item, std::index_sequence_for<Policies...>());
-    } else {
-      const index head = item - table_items();
-      fill_norms(head / shape().key_heads, head % shape().key_heads, slot);
-    }
-  }
-
-  template <std::size_t... I>
-  void fill_tables(index head, std::index_sequence<I...>) const {
-    distance_range visible;
-    for (index batch = 0; batch < (binds_by_batch ? shape().batch : 1); ++batch) {
-      visible =
-          hull(visible, visible_distances(bind_policies(batch, head), shape(), problem_.position));
-    }
-    [[maybe_unused]] const auto fill =
-        [&]<std::size_t At>(std::integral_constant<std::size_t, At>) {
-          const auto& policy = std::get<At>(problem_.policies);
-          if constexpr (tabulates_bias<std::decay_t<decltype(policy)>>) {
-            scratch_.table(At, head) = fill_bias_table(policy, head, visible, tiles::group_rows,
-                                                       scratch_.table_values(At, head));
-          }
-        };
-    (fill(std::integral_constant<std::size_t, I>()), ...);
-  }
-
-  void fill_norms(index batch, index key_head, index slot) const {
-    const strided_rows<Isa, Key> rows(problem_.k, batch, key_head);
-    float* const norms = scratch_.key_norms(batch, key_head);
-    for (index t = first_tile(0); t <= last_tile(shape().key_length); ++t) {
-      const key_range range = tile_rows(t);
-      norms[t - first_tile(0)] = largest_norm(rows, range.first, range.last, shape().head_dim,
-                                              scratch_.slot(slot).row_buffer);
-    }
-  }
-
-  // Tiles are counted in absolute position.
-  index first_tile(index row) const {
-    return floor_div(row + problem_.position.key_offset, tiles::tile_keys);
-  }
-  index last_tile(index end_row) const { return first_tile(end_row - 1); }
-  key_range tile_rows(index t) const {
-    const index first = t * tiles::tile_keys - problem_.position.key_offset;
-    return {std::max<index>(first, 0), std::min(first + tiles::tile_keys, shape().key_length)};
-  }
 
   index blocks() const { return ceil_div(shape().query_length, tiles::block_rows); }
   index attend_count() const { return shape().batch * shape().query_heads * blocks(); }
@@ -135,7 +75,7 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
   template <std::size_t... G>
   void attend_block(index batch, index head, index block_row, index slot,
                     std::index_sequence<G...>) const {
-    const bound_policies bound = bind_policies(batch, head);
+    const bound_policies bound = bind_all(problem_.policies, batch, head);
     const score_factors factors(problem_.scale, problem_.softcap,
                                 softmax_temperature(problem_.policies, batch, head));
 
@@ -144,26 +84,30 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
     const std::array biases{bias_stages(batch, head, factors.bias, rows[G])...};
     prefill_slot<Isa> memory = scratch_.slot(slot);
     for (std::size_t g = 0; g < rows.size(); ++g) {
-      memory.groups[g].start(problem_.q, batch, head, rows[g].first_row, rows[g].count,
-                             factors.query, shape().value_dim, memory.row_buffer);
+      start_group(memory.groups[g], batch, head, rows[g], factors.query, memory);
     }
 
     const index key_head = shape().key_head(head);
-    const strided_rows<Isa, Key> keys(problem_.k, batch, key_head);
+    const auto keys = keys_of(batch, key_head);
+    const key_tiles<Isa> tiling = preparation_.tiling();
     const strided_rows<Isa, Value> values(problem_.v, batch, key_head);
     const index some_first = std::min({masks[G].extremes().some_first...});
     const index some_last = std::max({masks[G].extremes().some_last...});
     key_tile<Isa> tile;
-    for (index t = last_tile(some_last); some_first < some_last && t >= first_tile(some_first);
+    for (index t = tiling.of(some_last - 1); some_first < some_last && t >= tiling.of(some_first);
          --t) {
-      const key_range range = tile_rows(t);
+      const key_range range = tiling.rows(t);
       bool found = false;
       for (std::size_t g = 0; g < rows.size(); ++g) {
         if (rows[g].count == 0) continue;
         const tile_class tile_is = masks[g].classify(range.first, range.last);
         if (tile_is == tile_class::skip) continue;
-        if (uses_bound()) {
-          const float norm = scratch_.key_norms(batch, key_head)[t - first_tile(0)];
+        if constexpr (rotates) {
+          memory.groups[g].turn(preparation_.gains(), rows[g].q_pos,
+                                rotation_rows::origin(t * tiling.size), shape().head_dim);
+        }
+        if (preparation_.uses_bound()) {
+          const float norm = scratch_.key_norms(batch, key_head)[t - tiling.first()];
           const index q_to_k = problem_.position.key_offset - rows[g].q_pos;
           const bias_bound bias = largest_bias(bound, range.first + q_to_k - (rows[g].count - 1),
                                                range.last - 1 + q_to_k, factors.bias);
@@ -182,6 +126,33 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
     }
     for (std::size_t g = 0; g < rows.size(); ++g) {
       memory.groups[g].finish(problem_.out, problem_.lse, batch, head, rows[g].first_row);
+    }
+  }
+
+  void start_group(query_group<Isa>& group, index batch, index head, const group_rows& rows,
+                   float factor, const prefill_slot<Isa>& memory) const {
+    const strided_rows<Isa, Query> stored(problem_.q, batch, head);
+    const auto start = [&](const auto& source) {
+      group.start(source, rows.first_row, rows.count, factor, shape().head_dim, shape().value_dim,
+                  memory.row_buffer);
+    };
+    if constexpr (rotates) {
+      with_rotation(problem_.policies, [&](const auto& policy) {
+        const rotation_rows rotations = policy.rotations();
+        start(turned_rows<Isa, decltype(stored)>{stored, rotations, rotations.queries,
+                                                 problem_.position.query_offset, shape().head_dim,
+                                                 memory.stored_row});
+      });
+    } else {
+      start(stored);
+    }
+  }
+
+  auto keys_of(index batch, index key_head) const {
+    if constexpr (rotates) {
+      return packed_rows{scratch_.turned_keys(batch, key_head), shape().head_dim};
+    } else {
+      return strided_rows<Isa, Key>(problem_.k, batch, key_head);
     }
   }
 
@@ -223,6 +194,7 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
 
   const problem_type& problem_;
   const scratch_type& scratch_;
+  prefill_preparation<Isa, problem_type> preparation_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

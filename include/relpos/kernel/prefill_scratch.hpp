@@ -1,13 +1,15 @@
 #pragma once
-// The scratch of one prefill call: tables and norms that prepare fills for all, O(length), and for each
-// slot the state of one work item, O(1). Nothing grows with query length x key length.
+// The scratch of one prefill call: tables, norms and turned keys that prepare fills for all, O(length), and
+// for each slot the state of one work item, O(1). Nothing grows with query length x key length.
 
 #include <array>
 #include <tuple>
 
 #include "relpos/core/scratch.hpp"
 #include "relpos/kernel/bias_table.hpp"
+#include "relpos/kernel/key_tiles.hpp"
 #include "relpos/kernel/query_group.hpp"
+#include "relpos/kernel/rotation.hpp"
 #include "relpos/kernel/score_bound.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -17,14 +19,16 @@ template <class Isa>
 struct prefill_slot {
   std::array<query_group<Isa>, static_cast<std::size_t>(geometry<Isa>::groups)> groups;
   float* weights;       // [tile_keys][group_rows]
-  float* row_buffer;    // one converted query or key row
+  float* row_buffer;    // one converted or turned query or key row
+  float* stored_row;    // what it was converted from, where it is turned
   float* key_buffer;    // the converted keys of a tile
   float* value_buffer;  // and its values
 
-  prefill_slot(scratch_divider& memory, const attention_shape& shape) {
-    for (auto& group : groups) group = query_group<Isa>::take(memory, shape);
+  prefill_slot(scratch_divider& memory, const attention_shape& shape, bool turns) {
+    for (auto& group : groups) group = query_group<Isa>::take(memory, shape, turns);
     weights = memory.take<float>(geometry<Isa>::tile_keys * geometry<Isa>::group_rows);
     row_buffer = memory.take<float>(shape.head_dim);
+    stored_row = memory.take<float>(turns ? shape.head_dim : 0);
     key_buffer = memory.take<float>(geometry<Isa>::tile_keys * shape.head_dim);
     value_buffer = memory.take<float>(geometry<Isa>::tile_keys * shape.value_dim);
   }
@@ -50,36 +54,50 @@ class prefill_scratch<Isa, std::tuple<Policies...>> {
     };
     std::apply([&](const auto&... each) { (take_table(each), ...); }, policies);
     if constexpr (can_bound_scores<Policies...>) {
-      key_norms_ = memory.take<float>(shape.batch * shape.key_heads * key_tiles());
+      key_norms_ = memory.take<float>(shape.batch * shape.key_heads * tiles_of_head());
+    }
+    if constexpr (turns) {
+      with_rotation(policies, [&](const auto& policy) {
+        gains_ = memory.take<float>(rotation_gains::capacity(shape) * 2 * policy.rotations().pairs);
+      });
+      turned_keys_ =
+          memory.take<float>(shape.batch * shape.key_heads * shape.key_length * shape.head_dim);
     }
     scratch_divider counted;
-    prefill_slot<Isa>(counted, shape);
+    prefill_slot<Isa>(counted, shape, turns);
     slot_bytes_ = static_cast<index>(counted.bytes_taken());
     slots_ = memory.take<std::byte>(slots * slot_bytes_);
   }
-
-  /// Key tiles that the keys of a head can touch: they begin at multiples of a tile in position.
-  index key_tiles() const { return shape_.key_length / geometry<Isa>::tile_keys + 2; }
 
   float* table_values(std::size_t policy, index head) const {
     return values_[policy] + head * capacity_[policy];
   }
   bias_table& table(std::size_t policy, index head) const { return tables_[policy][head]; }
   float* key_norms(index batch, index key_head) const {
-    return key_norms_ + (batch * shape_.key_heads + key_head) * key_tiles();
+    return key_norms_ + (batch * shape_.key_heads + key_head) * tiles_of_head();
+  }
+  float* gains() const { return gains_; }
+  float* turned_keys(index batch, index key_head) const {
+    return turned_keys_ +
+           (batch * shape_.key_heads + key_head) * shape_.key_length * shape_.head_dim;
   }
   prefill_slot<Isa> slot(index i) const {
     scratch_divider memory(
         scratch(slots_ + i * slot_bytes_, static_cast<std::size_t>(slot_bytes_)));
-    return prefill_slot<Isa>(memory, shape_);
+    return prefill_slot<Isa>(memory, shape_, turns);
   }
 
  private:
+  static constexpr bool turns = any_rotation<Policies...>;
+  index tiles_of_head() const { return key_tiles<Isa>::capacity(shape_.key_length); }
+
   attention_shape shape_;
   std::array<float*, sizeof...(Policies)> values_{};  // [heads][capacity] of a tabulated policy
   std::array<bias_table*, sizeof...(Policies)> tables_{};
   std::array<index, sizeof...(Policies)> capacity_{};
-  float* key_norms_ = nullptr;  // [batch][key heads][key tiles]
+  float* key_norms_ = nullptr;    // [batch][key heads][key tiles]
+  float* gains_ = nullptr;        // [apart][2][pairs]
+  float* turned_keys_ = nullptr;  // [batch][key heads][key_length][head_dim]
   std::byte* slots_ = nullptr;
   index slot_bytes_ = 0;
 };

@@ -27,6 +27,16 @@ struct attention_problem {
   std::tuple<Policies...> policies;
 };
 
+/// The policies of one head.
+template <class... Policies>
+auto bind_all(const std::tuple<Policies...>& policies, index batch, index head) {
+  return std::apply(
+      [&](const auto&... each) {
+        return std::tuple<bound_policy<Policies>...>(bind(each, batch, head)...);
+      },
+      policies);
+}
+
 inline positions resolve_positions(const options& choice, const attention_shape& shape) {
   const index aligned_at_the_end = choice.key_offset + shape.key_length - shape.query_length;
   return {choice.query_offset.value_or(aligned_at_the_end), choice.key_offset};

@@ -4,13 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/kernel/geometry.hpp"
 #include "relpos/kernel/problem.hpp"
-#include "relpos/kernel/strided_rows.hpp"
+#include "relpos/kernel/rotation.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -18,21 +19,28 @@ namespace relpos::inline RELPOS_ABI {
 /// that has seen no key.
 inline constexpr float no_maximum = std::numeric_limits<float>::lowest();
 
+/// No origin of keys.
+inline constexpr index not_turned = std::numeric_limits<index>::min();
+
 /// Pointers into a slot's scratch. `width` floats per row: the lanes that the group uses.
 template <class Isa>
 struct query_group {
   index width = 0;
   index rows = 0;            // queries that exist; the other lanes compute on zeros
-  float* queries = nullptr;  // [head_dim][width], times the folded scale
+  float* packed = nullptr;   // [head_dim][width], times the folded scale
+  float* queries = nullptr;  // the same as the product takes it: turned, or `packed` itself
   float* outputs = nullptr;  // [value_dim][width], sum of weight * value
   float* maximum = nullptr;  // [width], running maximum of the exponents, base 2
   float* sum = nullptr;      // [width], sum of weights relative to it
-  float* norm = nullptr;     // [width], Euclidean norm of the packed query
+  float* norm = nullptr;     // [width], Euclidean norm of `queries`
+  index key_origin = 0;      // that the queries are turned to
 
-  static query_group take(scratch_divider& memory, const attention_shape& shape) {
+  /// `turns`: the queries are turned between the origins of a rotation.
+  static query_group take(scratch_divider& memory, const attention_shape& shape, bool turns) {
     constexpr index width = geometry<Isa>::group_rows;
     query_group group;
-    group.queries = memory.take<float>(shape.head_dim * width);
+    group.packed = memory.take<float>(shape.head_dim * width);
+    group.queries = turns ? memory.take<float>(shape.head_dim * width) : group.packed;
     group.outputs = memory.take<float>(shape.value_dim * width);
     group.maximum = memory.take<float>(width);
     group.sum = memory.take<float>(width);
@@ -41,27 +49,55 @@ struct query_group {
   }
 
   /// Packs `count` query rows from `first` on, times `factor`, and empties the softmax.
-  template <class Query>
-  void start(const view<const Query, 4>& q, index batch, index head, index first, index count,
-             float factor, index value_dim, float* row_buffer) {
-    const index channels = q.shape[3];
+  template <row_source Source>
+  void start(const Source& source, index first, index count, float factor, index channels,
+             index value_dim, float* row_buffer) {
     width = ceil_div(count, lanes<Isa>) * lanes<Isa>;
     rows = count;
-    const strided_rows<Isa, Query> source(q, batch, head);
     for (index lane = 0; lane < count; ++lane) {
       const float* const row = read_row(source, first + lane, row_buffer);
-      for (index c = 0; c < channels; ++c) queries[c * width + lane] = row[c] * factor;
+      for (index c = 0; c < channels; ++c) packed[c * width + lane] = row[c] * factor;
     }
     for (index lane = count; lane < width; ++lane) {
-      for (index c = 0; c < channels; ++c) queries[c * width + lane] = 0.0f;
+      for (index c = 0; c < channels; ++c) packed[c * width + lane] = 0.0f;
     }
-    measure_norms(channels);
+    key_origin = not_turned;
+    if (queries == packed) measure_norms(channels);
     for (index lane = 0; lane < width; ++lane) {
       // A lane without a query must not hold up the skipping of a tile: nothing rises above its maximum.
       maximum[lane] = lane < count ? no_maximum : -no_maximum;
       sum[lane] = 0.0f;
     }
     std::fill(outputs, outputs + value_dim * width, 0.0f);
+  }
+
+  /// Turns the queries, the first of which is at `q_pos`, from their origins to that of a tile of keys.
+  void turn(const rotation_gains& gains, index q_pos, index to_origin, index channels) {
+    using real = float_pack<Isa>;
+    if (key_origin == to_origin) return;
+    key_origin = to_origin;
+    // A group is narrower than the grid: its queries have one origin, or two.
+    const index origin = rotation_rows::origin(q_pos);
+    const int_pack<Isa> of_first(static_cast<std::int32_t>((origin + 1) * rotation_grid - q_pos));
+    const float* const first = gains.between(origin, to_origin);
+    const float* const second = gains.between(origin + 1, to_origin);
+    const index pairs = gains.pairs;
+    for (index lane = 0; lane < width; lane += lanes<Isa>) {
+      const auto is_first =
+          int_pack<Isa>::iota() + int_pack<Isa>(static_cast<std::int32_t>(lane)) < of_first;
+      for (index i = 0; i < pairs; ++i) {
+        const real cosine = select(is_first, real(first[i]), real(second[i]));
+        const real sine = select(is_first, real(first[pairs + i]), real(second[pairs + i]));
+        const index at_a = i * width + lane;
+        const index at_b = at_a + pairs * width;
+        const real a = real::load(packed + at_a);
+        const real b = real::load(packed + at_b);
+        fma(a, cosine, -(b * sine)).store(queries + at_a);
+        fma(a, sine, b * cosine).store(queries + at_b);
+      }
+    }
+    std::copy(packed + 2 * pairs * width, packed + channels * width, queries + 2 * pairs * width);
+    measure_norms(channels);
   }
 
   void measure_norms(index channels) const {

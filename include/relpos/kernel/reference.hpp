@@ -10,6 +10,7 @@
 #include "relpos/core/mask.hpp"
 #include "relpos/core/math.hpp"
 #include "relpos/kernel/problem.hpp"
+#include "relpos/kernel/rotation.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -32,15 +33,10 @@ class reference_row {
   }
 
   Real score(index key) const {
-    const index key_head = problem_.shape.key_head(head_);
-    Real s = 0;
-    for (index c = 0; c < problem_.shape.head_dim; ++c) {
-      s += real(problem_.q(batch_, head_, row_, c)) * real(problem_.k(batch_, key_head, key, c));
-    }
-    s *= static_cast<Real>(problem_.scale);
+    const index distance = key + problem_.position.key_offset - q_pos_;
+    Real s = product(key, distance) * static_cast<Real>(problem_.scale);
     const auto softcap = static_cast<Real>(problem_.softcap);
     if (softcap > 0) s = softcap * std::tanh(s / softcap);
-    const index distance = key + problem_.position.key_offset - q_pos_;
     all_policies([&](const auto& policy) {
       s += bias(policy, distance, key);
       return true;
@@ -56,6 +52,35 @@ class reference_row {
   template <class Stored>
   static Real real(Stored x) {
     return static_cast<Real>(static_cast<float>(x));
+  }
+
+  Real query(index channel) const { return real(problem_.q(batch_, head_, row_, channel)); }
+  Real key_value(index key, index channel) const {
+    return real(problem_.k(batch_, problem_.shape.key_head(head_), key, channel));
+  }
+
+  /// R q.R k, by the turn between the two.
+  Real product(index key, index distance) const {
+    Real sum = 0;
+    index plain = 0;  // channels from here on are not turned
+    with_rotation(problem_.policies, [&](const auto& policy) {
+      const rotation_rows rotations = policy.rotations();
+      const bool interleaved = rotations.layout == pair_layout::interleaved;
+      // The factor of both tables at an origin, where nothing is turned yet.
+      const auto factor = static_cast<Real>(rotations.queries[0]);
+      for (index i = 0; i < rotations.pairs; ++i) {
+        const index a = interleaved ? 2 * i : i;
+        const index b = interleaved ? 2 * i + 1 : i + rotations.pairs;
+        const turn by = policy.relative_turn(i, distance);
+        const Real along = query(a) * key_value(key, a) + query(b) * key_value(key, b);
+        const Real across = query(b) * key_value(key, a) - query(a) * key_value(key, b);
+        sum += factor * factor *
+               (along * static_cast<Real>(by.real) - across * static_cast<Real>(by.imaginary));
+      }
+      plain = 2 * rotations.pairs;
+    });
+    for (index c = plain; c < problem_.shape.head_dim; ++c) sum += query(c) * key_value(key, c);
+    return sum;
   }
 
   template <class Policy>

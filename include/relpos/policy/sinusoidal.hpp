@@ -8,9 +8,9 @@
 
 #include "relpos/core/check_numbers.hpp"
 #include "relpos/core/check_shapes.hpp"
+#include "relpos/core/phase.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/policy/rotary/frequencies.hpp"
-#include "relpos/policy/rotary/phase.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -97,6 +97,13 @@ struct pack<T, generic<N>> {
   static RELPOS_INLINE pack choose(mask condition, pack a, pack b) {
     return each([&](int i) { return condition.lane[i] ? a.lane[i] : b.lane[i]; });
   }
+  /// Lanes 0, 2, 4, ... of two packs one after the other, and lanes 1, 3, 5, ...
+  static RELPOS_INLINE pack evens(pack a, pack b) {
+    return each([&](int i) { return 2 * i < N ? a.lane[2 * i] : b.lane[2 * i - N]; });
+  }
+  static RELPOS_INLINE pack odds(pack a, pack b) {
+    return each([&](int i) { return 2 * i < N ? a.lane[2 * i + 1] : b.lane[2 * i + 1 - N]; });
+  }
   friend RELPOS_INLINE pack shift_left(pack a, int bits) {
     return each(
         [&](int i) { return static_cast<T>(static_cast<std::uint32_t>(a.lane[i]) << bits); });

@@ -80,6 +80,9 @@ struct pack {
   static RELPOS_INLINE pack choose(mask condition, pack a, pack b) {
     return condition.v ? a.v : b.v;
   }
+  /// Lanes 0, 2, 4, ... of two packs one after the other, and lanes 1, 3, 5, ...
+  static RELPOS_INLINE pack evens(pack a, pack b) { return every_other<0>(a, b); }
+  static RELPOS_INLINE pack odds(pack a, pack b) { return every_other<1>(a, b); }
   friend RELPOS_INLINE pack shift_left(pack a, int bits) { return a.v << bits; }
   /// The same bits as lanes of another type.
   template <class To>
@@ -88,6 +91,14 @@ struct pack {
   }
   /// True in any lane of a mask.
   friend RELPOS_INLINE bool any(pack condition) { return ops::any(condition.v); }
+
+ private:
+  template <int First>
+  static RELPOS_INLINE pack every_other(pack a, pack b) {
+    return [&]<int... I>(std::integer_sequence<int, I...>) RELPOS_LAMBDA {
+      return pack(__builtin_shufflevector(a.v, b.v, (2 * I + First)...));
+    }(std::make_integer_sequence<int, size>{});
+  }
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,4 +1,4 @@
-// expect: relpos: this argument is neither options nor a policy: a policy is a trivially copyable struct with bias
+// expect: relpos: this argument is neither options nor a policy: a policy is a trivially copyable struct with rotations
 #include <relpos/relpos.hpp>
 
 using tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;

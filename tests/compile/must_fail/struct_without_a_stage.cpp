@@ -1,4 +1,4 @@
-// expect: relpos: this argument is neither options nor a policy: a policy is a trivially copyable struct with bias
+// expect: relpos: this argument is neither options nor a policy: a policy is a trivially copyable struct with rotations
 #include <relpos/views.hpp>
 
 struct misspelt {

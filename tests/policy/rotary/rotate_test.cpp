@@ -6,12 +6,13 @@
 #include <cstring>
 #include <vector>
 
+#include "relpos/policy/rotary/xpos_frequencies.hpp"
 #include "support/random_tensors.hpp"
 
 namespace {
 
 using relpos::index;
-using relpos::rotary_layout;
+using relpos::pair_layout;
 using support::tensor;
 
 constexpr long double pi = 3.141592653589793238462643383279502884L;
@@ -31,12 +32,12 @@ long double angle_of(index position, index pair, index rotary_dim) {
 }
 
 void expect_rotated(const tensor<float>& got, const tensor<float>& from, index rotary_dim,
-                    rotary_layout layout, index offset, double factor = 1.0) {
+                    pair_layout layout, index offset, double factor = 1.0) {
   for (index b = 0; b < 2; ++b) {
     for (index h = 0; h < 3; ++h) {
       for (index row = 0; row < from.shape[2]; ++row) {
         for (index i = 0; i < rotary_dim / 2; ++i) {
-          const bool interleaved = layout == rotary_layout::interleaved;
+          const bool interleaved = layout == pair_layout::interleaved;
           const index first = interleaved ? 2 * i : i;
           const index second = interleaved ? 2 * i + 1 : i + rotary_dim / 2;
           const long double angle = angle_of(row + offset, i, rotary_dim);
@@ -60,7 +61,7 @@ void expect_rotated(const tensor<float>& got, const tensor<float>& from, index r
 }
 
 TEST(rotate, turns_pairs_of_either_layout) {
-  for (const rotary_layout layout : {rotary_layout::interleaved, rotary_layout::half_split}) {
+  for (const pair_layout layout : {pair_layout::interleaved, pair_layout::half_split}) {
     for (const index rotary_dim : {2, 8, 20}) {
       for (const index offset : {0, 5, -3, 1000000}) {
         const tensor<float> from = random_rows(9, 20);
@@ -78,8 +79,8 @@ TEST(rotate, multiplies_by_the_attention_factor) {
   frequencies.attention_factor = 1.25;
   const tensor<float> from = random_rows(4, 8);
   tensor<float> rows = from;
-  ASSERT_TRUE(relpos::rotate(rows.view(), frequencies, rotary_layout::half_split));
-  expect_rotated(rows, from, 8, rotary_layout::half_split, 0, 1.25);
+  ASSERT_TRUE(relpos::rotate(rows.view(), frequencies, pair_layout::half_split));
+  expect_rotated(rows, from, 8, pair_layout::half_split, 0, 1.25);
 }
 
 /// All products of a query row and a key row.
@@ -102,8 +103,8 @@ TEST(rotate, scores_depend_on_the_distance_alone) {
     tensor<float> q = random_rows(6, 64, 1);
     tensor<float> k = random_rows(40, 64, 2);
     const auto frequencies = relpos::rope_frequencies(64);
-    EXPECT_TRUE(relpos::rotate(q.view(), frequencies, rotary_layout::interleaved, offset + 34));
-    EXPECT_TRUE(relpos::rotate(k.view(), frequencies, rotary_layout::interleaved, offset));
+    EXPECT_TRUE(relpos::rotate(q.view(), frequencies, pair_layout::interleaved, offset + 34));
+    EXPECT_TRUE(relpos::rotate(k.view(), frequencies, pair_layout::interleaved, offset));
     return scores(q, k);
   };
   const std::vector<double> wanted = scores_at(0);
@@ -118,11 +119,11 @@ TEST(rotate, chunks_are_the_whole) {
   tensor<float> whole = random_rows(50, 16);
   tensor<float> parts = whole;
   const auto frequencies = relpos::rope_frequencies(16);
-  ASSERT_TRUE(relpos::rotate(whole.view(), frequencies, rotary_layout::half_split, 100));
+  ASSERT_TRUE(relpos::rotate(whole.view(), frequencies, pair_layout::half_split, 100));
   for (index first = 0; first < 50; first += 7) {
     const index count = std::min<index>(7, 50 - first);
     ASSERT_TRUE(relpos::rotate(parts.view().slice(2, first, count), frequencies,
-                               rotary_layout::half_split, 100 + first));
+                               pair_layout::half_split, 100 + first));
   }
   EXPECT_EQ(std::memcmp(whole.values.data(), parts.values.data(), whole.values.size() * 4), 0);
 }
@@ -136,9 +137,9 @@ TEST(rotate, rounds_sixteen_bit_rows_once) {
     exact.values[i] = static_cast<float>(rows.values[i]);
   }
   ASSERT_TRUE(
-      relpos::rotate(rows.view(), relpos::rope_frequencies(8), rotary_layout::interleaved, 3));
+      relpos::rotate(rows.view(), relpos::rope_frequencies(8), pair_layout::interleaved, 3));
   ASSERT_TRUE(
-      relpos::rotate(exact.view(), relpos::rope_frequencies(8), rotary_layout::interleaved, 3));
+      relpos::rotate(exact.view(), relpos::rope_frequencies(8), pair_layout::interleaved, 3));
   for (std::size_t i = 0; i < exact.values.size(); ++i) {
     EXPECT_EQ(rows.values[i].bits, relpos::bfloat16(exact.values[i]).bits);
   }
@@ -149,7 +150,7 @@ TEST(rotate, refuses_what_does_not_fit) {
   tensor<float> rows = before;
   const auto refused = [&](const relpos::view<float, 4>& of, const relpos::rotary_frequencies& with,
                            index offset = 0) {
-    const relpos::status done = relpos::rotate(of, with, rotary_layout::interleaved, offset);
+    const relpos::status done = relpos::rotate(of, with, pair_layout::interleaved, offset);
     EXPECT_EQ(rows.values, before.values);
     return std::string(done.message);
   };
@@ -159,6 +160,8 @@ TEST(rotate, refuses_what_does_not_fit) {
             "frequencies: 0 pairs of channels, must be 1 to half of the channels of [2, 3, 4, 6]");
   EXPECT_EQ(refused(rows.view(), relpos::rope_frequencies(6), relpos::max_offset + 1),
             "position_offset: must be within +-2^60");
+  EXPECT_NE(refused(rows.view(), relpos::xpos_frequencies(6)).find("rotary{table}"),
+            std::string::npos);
   relpos::view<float, 4> broken = rows.view();
   broken.strides[1] = 0;
   EXPECT_NE(refused(broken, relpos::rope_frequencies(6)).find("share memory"), std::string::npos);

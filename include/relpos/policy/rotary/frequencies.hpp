@@ -19,6 +19,8 @@ namespace relpos::inline RELPOS_ABI {
 struct rotary_frequencies {
   std::vector<double> radians;    // per position
   double attention_factor = 1.0;  // of cosine and sine: scores grow by its square
+  std::vector<double>
+      log2_decay{};  // of a pair's part of the score, per position from key to query; or none
 };
 
 /// base^(-2i / rotary_dim).

@@ -2,7 +2,7 @@
 // The rotation of RoPE by itself, for callers who keep rotated keys in a cache of their own.
 //
 //   const auto frequencies = relpos::rope_frequencies(head_dim);
-//   relpos::status done = relpos::rotate(k, frequencies, relpos::rotary_layout::half_split, position);
+//   relpos::status done = relpos::rotate(k, frequencies, relpos::pair_layout::half_split, position);
 //
 // Channel pair (a, b) of the row at position p becomes f (a cos - b sin, a sin + b cos) of the angle
 // p radians[i], with f the attention factor. Su et al., "RoFormer", arXiv 2104.09864, equation 34.
@@ -12,18 +12,12 @@
 
 #include "relpos/core/check_numbers.hpp"
 #include "relpos/core/check_shapes.hpp"
+#include "relpos/core/phase.hpp"
+#include "relpos/core/rotation.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/policy/rotary/frequencies.hpp"
-#include "relpos/policy/rotary/phase.hpp"
 
 namespace relpos::inline RELPOS_ABI {
-
-/// Which two channels are pair i of rotary_dim / 2. A model is trained with one of them, and the other gives
-/// wrong numbers without a sign of it.
-enum class rotary_layout {
-  interleaved,  // 2 i and 2 i + 1: the paper, GPT-J, torchscale, Meta's Llama
-  half_split    // i and i + rotary_dim / 2: GPT-NeoX, Hugging Face
-};
 
 template <class T>
 status check_rotation(const view<T, 4>& rows, const rotary_frequencies& frequencies,
@@ -36,6 +30,11 @@ status check_rotation(const view<T, 4>& rows, const rotary_frequencies& frequenc
         "frequencies: %lld pairs of channels, must be 1 to half of the channels of %s",
         static_cast<long long>(rotary_dim / 2), shape_text(rows.shape).text);
   }
+  if (!frequencies.log2_decay.empty()) {
+    return status::error(status_code::invalid_value,
+                         "frequencies: those of XPOS scale a key by its distance from a query, "
+                         "which a rotation in place does not know; give attention a rotary{table}");
+  }
   return check_offset("position_offset", position_offset);
 }
 
@@ -43,14 +42,14 @@ status check_rotation(const view<T, 4>& rows, const rotary_frequencies& frequenc
 /// +-2^60. Channels beyond the pairs (partial rotary) stay as they are. Computed in float32 from angles in
 /// float64. Allocates one position's cosines and sines.
 template <storage T>
-status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, rotary_layout layout,
+status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
               index position_offset = 0) {
   if (status valid = check_rotation(rows, frequencies, position_offset); !valid) return valid;
   const auto pairs = static_cast<index>(frequencies.radians.size());
   std::vector<phase> phases(frequencies.radians.begin(), frequencies.radians.end());
   std::vector<float> cosines(phases.size());
   std::vector<float> sines(phases.size());
-  const bool interleaved = layout == rotary_layout::interleaved;
+  const bool interleaved = layout == pair_layout::interleaved;
   const index step = interleaved ? 2 : 1;
   const index apart = interleaved ? 1 : pairs;
 

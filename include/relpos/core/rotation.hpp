@@ -1,0 +1,46 @@
+#pragma once
+// What a rotating policy tells the kernel. Pair i of a row's channels, (a, b) read as a + i b, is multiplied by
+// a complex number that depends on the row's position. In the product of a query and a key only the
+// quotient of the two is left:
+//
+//   q.k = sum over pairs of Re(q conj(k) turn(pair, k_pos - q_pos))
+//
+// Positions are split by a grid of origins, 512 apart: position = origin + rest. The kernel turns queries and
+// keys by their rests, from tables of 512 rows that serve at any position, and queries once more by the turn
+// between the two origins. So no number grows with a position: where the turn decays, a stored key is
+// scaled by at most its decay over 512 positions, and none overflows at any length.
+
+#include "relpos/core/index.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Which two channels of a row are pair i. A model is trained with one of them, and the other gives
+/// wrong numbers without a sign of it.
+enum class pair_layout {
+  interleaved,  // 2 i and 2 i + 1: the paper, GPT-J, torchscale, Meta's Llama
+  half_split    // i and i + pairs: GPT-NeoX, Hugging Face
+};
+
+/// A complex number in units that a score can take: real + i imaginary.
+struct turn {
+  double real = 1.0;
+  double imaginary = 0.0;
+};
+
+/// Positions between two origins.
+inline constexpr index rotation_grid = 512;
+
+/// Row r of a table is for positions r beyond an origin: real parts of all pairs, then imaginary parts.
+struct rotation_rows {
+  index pairs = 0;
+  pair_layout layout = pair_layout::half_split;
+  const float* queries = nullptr;  // [rotation_grid][2][pairs]
+  const float* keys = nullptr;     // the same size; what the product takes is its conjugate
+
+  static constexpr index origin(index position) { return floor_div(position, rotation_grid); }
+  constexpr const float* row_of(const float* table, index position) const {
+    return table + (position - origin(position) * rotation_grid) * 2 * pairs;
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,84 @@
+#pragma once
+// The tables that the policy `rotary` reads: made once for a model, for every position and every call.
+
+#include <cmath>
+#include <vector>
+
+#include "relpos/core/memory.hpp"
+#include "relpos/core/phase.hpp"
+#include "relpos/core/rotation.hpp"
+#include "relpos/policy/rotary/frequencies.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// `rotary_table(rope_frequencies(head_dim), pair_layout::half_split)`. Of 512 positions, from angles in
+/// float64 reduced exactly: 4 KiB per pair, twice that for frequencies that decay.
+class rotary_table {
+ public:
+  rotary_table(const rotary_frequencies& frequencies, pair_layout layout)
+      : layout_(layout),
+        phases_(frequencies.radians.begin(), frequencies.radians.end()),
+        log2_decay_(frequencies.log2_decay) {
+    if (!is_valid()) return;
+    queries_ = make_rows(frequencies.attention_factor, 1.0);
+    if (!log2_decay_.empty()) keys_ = make_rows(frequencies.attention_factor, -1.0);
+  }
+
+  /// There are frequencies, and the decay of each is such that float32 holds it over 512 positions.
+  bool is_valid() const {
+    if (!log2_decay_.empty() && log2_decay_.size() != phases_.size()) return false;
+    for (const double decay : log2_decay_) {
+      if (!(-0.125 <= decay && decay <= 0.0)) return false;
+    }
+    return !phases_.empty();
+  }
+
+  index pairs() const { return static_cast<index>(phases_.size()); }
+
+  rotation_rows rows() const {
+    return {pairs(), layout_, queries_.data(), keys_.empty() ? queries_.data() : keys_.data()};
+  }
+
+  /// Between a query and the key `distance` positions after it, without the attention factor.
+  turn relative(index pair, index distance) const {
+    const auto at = static_cast<std::size_t>(pair);
+    const double angle = phases_[at].angle(-distance);
+    const double size =
+        log2_decay_.empty() ? 1.0 : std::exp2(-log2_decay_[at] * static_cast<double>(distance));
+    return {size * std::cos(angle), size * std::sin(angle)};
+  }
+
+  bool overlaps(const byte_range& memory) const {
+    const auto of = [](const std::vector<float>& rows) {
+      return byte_range::of(rows.data(), rows.size() * sizeof(float));
+    };
+    return of(queries_).overlaps(memory) || of(keys_).overlaps(memory);
+  }
+
+ private:
+  /// `side` is 1 for queries and -1 for keys, whose decay is the inverse.
+  std::vector<float> make_rows(double factor, double side) const {
+    std::vector<float> rows;
+    rows.reserve(static_cast<std::size_t>(2 * rotation_grid * pairs()));
+    for (index r = 0; r < rotation_grid; ++r) {
+      const auto append = [&](double (*part)(double)) {
+        for (std::size_t i = 0; i < phases_.size(); ++i) {
+          const double decay = log2_decay_.empty() ? 0.0 : log2_decay_[i];
+          const double size = factor * std::exp2(side * decay * static_cast<double>(r));
+          rows.push_back(static_cast<float>(size * part(phases_[i].angle(r))));
+        }
+      };
+      append([](double angle) { return std::cos(angle); });
+      append([](double angle) { return std::sin(angle); });
+    }
+    return rows;
+  }
+
+  pair_layout layout_;
+  std::vector<phase> phases_;
+  std::vector<double> log2_decay_;
+  std::vector<float> queries_;
+  std::vector<float> keys_;  // empty where they are those of queries
+};
+
+}  // namespace relpos::inline RELPOS_ABI
