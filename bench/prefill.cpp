@@ -42,11 +42,19 @@ struct tensors {
     k = {k_data.data(), shape};
     v = {v_data.data(), shape};
     out = {out_data.data(), shape};
+    const auto rows = [&](std::vector<float>& of) {
+      of.resize(static_cast<std::size_t>(heads * length));
+      return view<float, 3>(of.data(), {1, heads, length});
+    };
+    statistics = {rows(row_data[0]), rows(row_data[1]), rows(row_data[2]), rows(row_data[3]),
+                  rows(row_data[4])};
   }
 
   std::vector<float> q_data, k_data, v_data, out_data;
   view<const float, 4> q, k, v;
   view<float, 4> out;
+  std::array<std::vector<float>, 5> row_data;
+  relpos::row_statistics statistics;
 };
 
 /// ALiBi that keeps its bound to itself, so that no tile is skipped: the cost of the bias alone.
@@ -74,6 +82,7 @@ double largest_error(const tensors& t, relpos::options choice, const Policies&..
   for (index row = t.q.shape[2] - 1; row >= 0; row -= t.q.shape[2] / 3 + 1) {
     const view<const float, 4> query(&t.q(0, 0, row, 0), rows, t.q.strides);
     choice.query_offset = row;
+    choice.statistics = {};
     const relpos::status done =
         relpos::reference_attention(expected, {}, query, t.k, t.v, policies..., choice);
     if (!done) fail(done.message);
@@ -139,6 +148,8 @@ void compare(index heads, index length, index head_dim, int turns) {
       verified("causal, rope, half-split", t, {}, mask, relpos::rotary{rope}),
       verified("causal, rope, interleaved", t, {}, mask, relpos::rotary{pairs}),
       verified("causal, xpos", t, {}, mask, relpos::rotary{xpos}),
+      verified("causal, entropy", t, {.statistics = {.entropy = t.statistics.entropy}}, mask),
+      verified("causal, all statistics", t, {.statistics = t.statistics}, mask),
       verified("causal, temperature 0.8", t, {}, mask, relpos::temperature{0.8}),
       verified("causal, softcap 50", t, {.softcap = 50.0f}, mask),
       verified("full", t, {}),

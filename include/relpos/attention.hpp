@@ -67,7 +67,7 @@ status attend(const Executor& runner, scratch memory, const call_outputs<Out>& t
   if (status valid = check_scratch_overlap(lent, to, q, k, v); !valid) return valid;
 
   const auto problem = make_problem(to.out, read_only<Query>(q), read_only<Key>(k),
-                                    read_only<Value>(v), to.lse, choice, policies);
+                                    read_only<Value>(v), to.lse, to.statistics, choice, policies);
   scratch_divider divider(memory);
   const prefill_scratch<Isa, std::remove_const_t<decltype(policies)>> divided(divider, shape,
                                                                               policies, slots);
@@ -86,8 +86,8 @@ status attention(const Executor& runner, scratch memory, const view<Out, 4>& out
                  const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                  const Arguments&... arguments) noexcept {
   const options choice = options_of(arguments...);
-  return attend<Isa>(runner, memory, call_outputs<Out>{out, choice.lse}, q, k, v, choice,
-                     arguments...);
+  return attend<Isa>(runner, memory, call_outputs<Out>{out, choice.lse, choice.statistics}, q, k, v,
+                     choice, arguments...);
 }
 
 /// Attention over a slice of the keys, to be merged with that over the others (`merge`).
@@ -99,6 +99,14 @@ template <class Isa = native, executor Executor, class Query, class Key, class V
 status partial(const Executor& runner, scratch memory, const partial_state& state,
                const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                const Arguments&... arguments) noexcept {
+  static_assert(
+      !(has_sink<bound_policy<Arguments>> || ... || false),
+      "relpos: a sink logit joins the denominator once, not with every slice of the keys: "
+      "merge a state of out = 0 and lse = the sink logit");
+  static_assert(
+      !(scales_by_count<bound_policy<Arguments>> || ... || false),
+      "relpos: this length law needs the number of keys that a query sees, which a slice of "
+      "the keys does not tell");
   const options choice = options_of(arguments...);
   if (!choice.query_offset) {
     return status::error(
@@ -110,12 +118,18 @@ status partial(const Executor& runner, scratch memory, const partial_state& stat
     return status::error(status_code::invalid_value,
                          "options.lse: must be absent for partial, which writes state.lse");
   }
-  const call_outputs<float> to{state.out, state.lse, "state.out", "state.lse"};
+  if (choice.statistics.any()) {
+    return status::error(status_code::invalid_value,
+                         "options.statistics: must be absent for partial, which writes "
+                         "state.statistics");
+  }
+  const call_outputs<float> to{state.out, state.lse, state.statistics, "state.out", "state.lse"};
   return attend<Isa>(runner, memory, to, q, k, v, choice, arguments...);
 }
 
 /// The same by definition, one score at a time in the arithmetic type `Real` (double: the oracle of the
-/// tests; float: the yardstick of their tolerance). Slow. `lse` is given apart, and options.lse ignored.
+/// tests; float: the yardstick of their tolerance). Slow. `lse` is given apart, and options.lse ignored;
+/// statistics are rounded to float.
 template <class Real, class Query, class Key, class Value, class... Arguments>
 status reference_attention(const view<Real, 4>& out,
                            const std::type_identity_t<std::optional<view<Real, 3>>>& lse,
@@ -129,10 +143,10 @@ status reference_attention(const view<Real, 4>& out,
   static_assert(check_arguments<Arguments...>());
   const options choice = options_of(arguments...);
   const auto policies = policies_of(arguments...);
-  const call_outputs<Real, Real> to{out, lse, "out", "lse"};
+  const call_outputs<Real, Real> to{out, lse, choice.statistics, "out", "lse"};
   if (status valid = check_call(to, q, k, v, choice, policies); !valid) return valid;
   const auto problem = make_problem(out, read_only<Query>(q), read_only<Key>(k),
-                                    read_only<Value>(v), {}, choice, policies);
+                                    read_only<Value>(v), {}, choice.statistics, choice, policies);
   for (index b = 0; b < problem.shape.batch; ++b) {
     for (index h = 0; h < problem.shape.query_heads; ++h) {
       for (index row = 0; row < problem.shape.query_length; ++row) {

@@ -1,5 +1,6 @@
 #pragma once
-// All of relpos over views: for callers without Eigen, without exceptions, without allocation.
+// All of relpos over views: for callers without Eigen and without exceptions.
 
+#include "relpos/alignment.hpp"
 #include "relpos/attention.hpp"
 #include "relpos/policies.hpp"

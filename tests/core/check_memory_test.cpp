@@ -33,6 +33,35 @@ TEST(check_null, tensors_with_elements_have_data) {
   EXPECT_TRUE(call.refuses(status_code::null_data, {"lse: ", "null", "[2, 4, 3]"}));
 }
 
+TEST(check_statistics, are_checked_like_lse) {
+  attention_call call;
+  std::vector<float> values(2 * 4 * 3);
+  auto& entropy = call.choice.statistics.entropy;
+  entropy = view<float, 3>(values.data(), {2, 4, 3});
+  EXPECT_TRUE(call.run());
+  call.out_values.assign(call.out_values.size(), attention_call::pattern);
+  call.lse_values.assign(call.lse_values.size(), attention_call::pattern);
+  entropy->shape = {2, 4, 2};
+  EXPECT_TRUE(call.refuses(status_code::invalid_shape,
+                           {"statistics.entropy: ", "[2, 4, 2]", "must be [2, 4, 3]"}));
+  entropy->shape = {2, 4, 3};
+  entropy->strides = {0, 3, 1};
+  EXPECT_TRUE(call.refuses(status_code::invalid_stride, {"statistics.entropy: "}));
+  entropy->strides = {12, 3, 1};
+  entropy->data = nullptr;
+  EXPECT_TRUE(call.refuses(status_code::null_data, {"statistics.entropy: ", "null"}));
+  entropy->data = call.lse_values.data() + 23;
+  EXPECT_TRUE(call.refuses(status_code::overlap, {"lse", "overlaps statistics.entropy"}));
+  entropy->data = call.out_values.data();
+  EXPECT_TRUE(call.refuses(status_code::overlap, {"out", "overlaps statistics.entropy"}));
+  entropy->data = call.k_values.data();
+  EXPECT_TRUE(call.refuses(status_code::overlap, {"statistics.entropy", "overlaps k"}));
+  entropy->data = values.data();
+  call.choice.statistics.logit_mean = entropy;
+  EXPECT_TRUE(
+      call.refuses(status_code::overlap, {"statistics.entropy", "overlaps statistics.logit_mean"}));
+}
+
 TEST(check_null, empty_tensors_need_none) {
   attention_call call;
   call.k = view<const float, 4>(nullptr, {2, 2, 0, 8});

@@ -7,6 +7,7 @@
 #include "relpos/policies.hpp"
 #include "support/attend.hpp"
 #include "support/golden.hpp"
+#include "support/statistics.hpp"
 
 namespace {
 
@@ -76,8 +77,11 @@ void expect_case(const json& of) {
   const support::inputs<float> in{tensor_of(of.at("query"), of.at("head_dim")),
                                   tensor_of(of.at("key"), of.at("head_dim")),
                                   tensor_of(of.at("value"), of.at("value_dim"))};
-  const attended<float> got = attend_case(
-      of, in, {.scale = of.at("scale").get<float>(), .query_offset = of.at("query_offset")});
+  support::collected statistics(support::rows_of(in));
+  const attended<float> got = attend_case(of, in,
+                                          {.scale = of.at("scale").get<float>(),
+                                           .statistics = statistics.views(),
+                                           .query_offset = of.at("query_offset")});
 
   for (index h = 0; h < got.out.shape[1]; ++h) {
     for (index row = 0; row < got.out.shape[2]; ++row) {
@@ -92,6 +96,10 @@ void expect_case(const json& of) {
       }
       const double lse = of.at("logsumexp").at(at_h).at(at_row);
       EXPECT_NEAR(got.lse(0, h, row), lse, 2e-6 * std::max(1.0, std::abs(lse)));
+      const double max_probability = of.at("max_probability").at(at_h).at(at_row);
+      const double entropy = of.at("entropy").at(at_h).at(at_row);
+      EXPECT_NEAR(statistics.max_probability(0, h, row), max_probability, 2e-6);
+      EXPECT_NEAR(statistics.entropy(0, h, row), entropy, 4e-6);
     }
   }
 }

@@ -43,6 +43,7 @@ relpos::half k_values[heads * keys * channels];
 relpos::bfloat16 v_values[heads * keys * channels];
 float out_values[2][heads * queries * channels];
 float lse_values[2][heads * queries];
+float entropy_values[heads * queries];
 float slopes_values[heads];
 float table[32 * heads];
 float matrix[queries * keys];
@@ -111,12 +112,13 @@ bool is_weighted_mean(const relpos::partial_state& result) {
 template <class... Policies>
 void expect_computed(const char* what, const Policies&... policies) {
   const relpos::partial_state to = state(0);
+  const view<float, 3> entropy(entropy_values, {1, heads, queries});
   for (float& x : out_values[0]) x = NAN;
   const long before = allocations();
   const std::size_t bytes = relpos::scratch_bytes(alternating{}, q, k, v, policies...);
-  const status done =
-      relpos::attention(alternating{}, relpos::scratch(memory, bytes), to.out, q, k, v, policies...,
-                        relpos::options{.softcap = 20.0f, .lse = to.lse});
+  const status done = relpos::attention(
+      alternating{}, relpos::scratch(memory, bytes), to.out, q, k, v, policies...,
+      relpos::options{.softcap = 20.0f, .lse = to.lse, .statistics = {.entropy = entropy}});
   expect(allocations() == before, what);
   expect(bytes <= sizeof memory && done && is_weighted_mean(to), what);
 }

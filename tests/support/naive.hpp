@@ -29,6 +29,8 @@ struct meaning {
   std::function<double(index batch, index head, index query_row, index key_row)> element_bias{};
   std::function<bool(index head, index q_pos, index k_pos)> visible{};
   std::optional<rotary_meaning> rotation{};
+  std::function<double(index head, index q_pos, index visible)> logit_factor{};
+  std::function<double(index head)> sink{};
   std::optional<double> scale{};  // 1 / sqrt(head_dim)
   double softcap = 0.0;
   double temperature = 1.0;
@@ -36,10 +38,40 @@ struct meaning {
   index key_offset = 0;
 };
 
+/// Of each row of [batch, head, query].
+template <class Real>
+struct naive_statistics {
+  std::vector<Real> max_probability, entropy, logit_count, logit_mean, logit_variance;
+
+  /// From the logits and probabilities of a row's visible keys.
+  void append(const std::vector<Real>& logits, const std::vector<Real>& probabilities) {
+    Real largest = 0, disorder = 0, count = 0, sum = 0, squares = 0;
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      const Real p = probabilities[i];
+      if (p > largest) largest = p;
+      if (p > 0) disorder -= p * std::log(p);
+      if (logits[i] == -std::numeric_limits<Real>::infinity()) continue;
+      count += 1;
+      sum += logits[i];
+    }
+    const Real mean = count > 0 ? sum / count : 0;
+    for (const Real logit : logits) {
+      if (logit == -std::numeric_limits<Real>::infinity()) continue;
+      squares += (logit - mean) * (logit - mean);
+    }
+    max_probability.push_back(largest);
+    entropy.push_back(disorder);
+    logit_count.push_back(count);
+    logit_mean.push_back(mean);
+    logit_variance.push_back(count > 0 ? squares / count : 0);
+  }
+};
+
 template <class Real>
 struct naive_result {
   std::vector<Real> out;  // [batch, head, query, channel]
   std::vector<Real> lse;  // [batch, head, query]
+  naive_statistics<Real> statistics{};
 };
 
 /// One row at `position`, turned; `side` is 1 for a query and -1 for a key.
@@ -82,12 +114,19 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
       const index kh = h / queries_per_key_head;
       for (index row = 0; row < queries; ++row) {
         const index q_pos = row + query_offset;
-        Real largest = -std::numeric_limits<Real>::infinity();
+        const Real nothing = -std::numeric_limits<Real>::infinity();
+        const Real sink = means.sink ? static_cast<Real>(means.sink(h)) : nothing;
+        Real largest = sink;
         std::vector<bool> sees(static_cast<std::size_t>(keys));
+        index visible = 0;
+        for (index key = 0; key < keys; ++key) {
+          const auto at = static_cast<std::size_t>(key);
+          sees[at] = !means.visible || means.visible(h, q_pos, key + means.key_offset);
+          visible += sees[at] ? 1 : 0;
+        }
         for (index key = 0; key < keys; ++key) {
           const index k_pos = key + means.key_offset;
           const auto at = static_cast<std::size_t>(key);
-          sees[at] = !means.visible || means.visible(h, q_pos, k_pos);
           if (!sees[at]) continue;
           for (index c = 0; c < head_dim; ++c) {
             query[static_cast<std::size_t>(c)] = real(in.q(b, h, row, c));
@@ -103,23 +142,32 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
           if (softcap > 0) s = softcap * std::tanh(s / softcap);
           if (means.bias) s += static_cast<Real>(means.bias(h, k_pos - q_pos));
           if (means.element_bias) s += static_cast<Real>(means.element_bias(b, h, row, key));
+          if (means.logit_factor) {
+            s *= static_cast<Real>(means.logit_factor(h, q_pos, visible));
+          }
           scores[at] = s / static_cast<Real>(means.temperature);
           if (scores[at] > largest) largest = scores[at];
         }
 
-        Real sum = 0;
+        Real sum = largest > nothing ? std::exp(sink - largest) : 0;
         std::vector<Real> out(static_cast<std::size_t>(value_dim));
-        for (index key = 0; key < keys && largest > -std::numeric_limits<Real>::infinity(); ++key) {
+        std::vector<Real> logits;
+        std::vector<Real> probabilities;
+        for (index key = 0; key < keys && largest > nothing; ++key) {
           const auto at = static_cast<std::size_t>(key);
           if (!sees[at]) continue;
           const Real weight = std::exp(scores[at] - largest);
           sum += weight;
+          logits.push_back(scores[at]);
+          probabilities.push_back(weight);
           for (index c = 0; c < value_dim; ++c) {
             out[static_cast<std::size_t>(c)] += weight * real(in.v(b, kh, key, c));
           }
         }
         for (const Real value : out) result.out.push_back(sum > 0 ? value / sum : Real(0));
         result.lse.push_back(sum > 0 ? largest + std::log(sum) : largest);
+        for (Real& p : probabilities) p /= sum;
+        result.statistics.append(logits, probabilities);
       }
     }
   }

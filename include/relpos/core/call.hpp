@@ -15,8 +15,8 @@ constexpr bool check_argument() {
   static_assert(
       std::is_same_v<Argument, options> || policy<Argument>,
       "relpos: this argument is neither options nor a policy: a policy is a trivially copyable "
-      "struct with rotations, bias, tabulated_bias, bias_element, visible_keys, keep or "
-      "softmax_temperature (core/policy.hpp)");
+      "struct with rotations, bias, tabulated_bias, bias_element, visible_keys, keep, "
+      "softmax_temperature, logit_factor or sink_logit (core/policy.hpp)");
   return true;
 }
 
@@ -27,6 +27,13 @@ constexpr bool check_arguments() {
   if constexpr ((check_argument<Arguments>() && ... && true)) {
     static_assert((0 + ... + (is_temperature<Arguments> ? 1 : 0)) <= 1,
                   "relpos: the temperature is given twice");
+    static_assert((0 + ... + (has_sink<bound_policy<Arguments>> ? 1 : 0)) <= 1,
+                  "relpos: sink logits are given twice");
+    static_assert(
+        !(scales_by_count<bound_policy<Arguments>> || ... || false) ||
+            !(masks_elements<bound_policy<Arguments>> || ... || false),
+        "relpos: this length law needs the number of keys that a query sees, which masks of "
+        "key ranges tell and those with `keep` do not");
     static_assert((0 + ... + (is_rotation<Arguments> ? 1 : 0)) <= 1,
                   "relpos: the rotation is given twice");
   }

@@ -33,14 +33,38 @@ inline status check_apart(const named_memory& written, const named_memory& other
                        written.name, written.shape.text, other.name, other.shape.text);
 }
 
+/// All that a call writes.
+template <class Out, class Real>
+std::array<named_memory, 7> written_memory(const call_outputs<Out, Real>& to) {
+  const auto statistics = to.statistics.all();
+  const auto memory = [](const auto& of) { return named_memory(of.name, of.rows_or_none()); };
+  return {named_memory(to.lse_name, to.lse_or_none()),
+          named_memory(to.out_name, to.out),
+          memory(statistics[0]),
+          memory(statistics[1]),
+          memory(statistics[2]),
+          memory(statistics[3]),
+          memory(statistics[4])};
+}
+
+/// Refuses two of several that overlap.
+template <std::size_t Count>
+status check_all_apart(const std::array<named_memory, Count>& written) {
+  for (std::size_t i = 0; i < Count; ++i) {
+    for (std::size_t j = i + 1; j < Count; ++j) {
+      if (status valid = check_apart(written[i], written[j]); !valid) return valid;
+    }
+  }
+  return {};
+}
+
 /// Refuses outputs that overlap what is read, policy data included, or each other.
 template <class Out, class Real, class Query, class Key, class Value, class... Policies>
 status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
                      const view<Key, 4>& k, const view<Value, 4>& v,
                      const std::tuple<Policies...>& policies) {
-  const named_memory out(to.out_name, to.out);
-  const named_memory lse(to.lse_name, to.lse_or_none());
-  for (const named_memory& written : {lse, out}) {
+  const auto outputs = written_memory(to);
+  for (const named_memory& written : outputs) {
     for (const named_memory& read :
          {named_memory("q", q), named_memory("k", k), named_memory("v", v)}) {
       if (status valid = check_apart(written, read); !valid) return valid;
@@ -58,7 +82,7 @@ status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
                            written.name, written.shape.text);
     }
   }
-  return check_apart(lse, out);
+  return check_all_apart(outputs);
 }
 
 /// Refuses scratch of less than `needed` bytes.
@@ -75,10 +99,12 @@ status check_scratch_overlap(const byte_range& memory, const call_outputs<Out, R
                              const view<Query, 4>& q, const view<Key, 4>& k,
                              const view<Value, 4>& v) {
   const named_memory lent("scratch", memory);
-  for (const named_memory& other :
-       {named_memory("q", q), named_memory("k", k), named_memory("v", v),
-        named_memory(to.out_name, to.out), named_memory(to.lse_name, to.lse_or_none())}) {
-    if (status valid = check_apart(lent, other); !valid) return valid;
+  for (const named_memory& read :
+       {named_memory("q", q), named_memory("k", k), named_memory("v", v)}) {
+    if (status valid = check_apart(lent, read); !valid) return valid;
+  }
+  for (const named_memory& written : written_memory(to)) {
+    if (status valid = check_apart(lent, written); !valid) return valid;
   }
   return {};
 }

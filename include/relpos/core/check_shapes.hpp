@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "relpos/core/memory.hpp"
+#include "relpos/core/row_statistics.hpp"
 #include "relpos/core/shape_text.hpp"
 #include "relpos/core/status.hpp"
 #include "relpos/core/view.hpp"
@@ -16,6 +17,7 @@ template <class Out, class Real = float>
 struct call_outputs {
   view<Out, 4> out;
   std::optional<view<Real, 3>> lse;
+  row_statistics statistics{};
   const char* out_name = "out";
   const char* lse_name = "options.lse";
 
@@ -92,7 +94,8 @@ status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<V
   return {};
 }
 
-/// Refuses outputs that are not [batch, heads, query, d_v] and, for lse, [batch, heads, query].
+/// Refuses outputs that are not [batch, heads, query, d_v] and, for lse and statistics,
+/// [batch, heads, query].
 template <class Out, class Real, class Query, class Value>
 status check_outputs(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
                      const view<Value, 4>& v) {
@@ -103,10 +106,16 @@ status check_outputs(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
   if (status valid = check_output(to.out_name, to.out); !valid) return valid;
   const std::array<index, 4> wanted{q.shape[0], q.shape[1], q.shape[2], v.shape[3]};
   if (to.out.shape != wanted) return refuse(to.out_name, to.out.shape, wanted);
-  if (!to.lse) return {};
-  if (status valid = check_output(to.lse_name, *to.lse); !valid) return valid;
   const std::array<index, 3> rows{q.shape[0], q.shape[1], q.shape[2]};
-  if (to.lse->shape != rows) return refuse(to.lse_name, to.lse->shape, rows);
+  const auto check_rows = [&](const char* name, const auto& array) -> status {
+    if (!array) return {};
+    if (status valid = check_output(name, *array); !valid) return valid;
+    return array->shape == rows ? status() : refuse(name, array->shape, rows);
+  };
+  if (status valid = check_rows(to.lse_name, to.lse); !valid) return valid;
+  for (const auto& each : to.statistics.all()) {
+    if (status valid = check_rows(each.name, each.rows); !valid) return valid;
+  }
   return {};
 }
 

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "relpos/core/row_statistics.hpp"
 #include "relpos/core/view.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -18,6 +19,9 @@ struct options {
   /// Where to write the natural-log sum of exponentials of each row, [batch, head, query]; -inf for a
   /// row that sees no key. Default: not written.
   std::optional<view<float, 3>> lse{};
+
+  /// Largest probability, entropy and moments of the logits of each row. Default: none of them.
+  row_statistics statistics{};
 
   /// Position of the first query row. Default: the queries are the last rows of the keys, as with a KV
   /// cache: key_offset + key_length - query_length.

@@ -23,6 +23,12 @@
 //                                              tiles are skipped or computed without asking
 //   temperature
 //     float softmax_temperature()              > 0
+//     float logit_factor(index q_pos)          of the logits of one row, bias included; finite
+//     float logit_factor(index q_pos, index visible)
+//                                              the same from the number of keys that the row sees;
+//                                              with masks that are ranges
+//   softmax
+//     float sink_logit()                       joins the denominator, without a value
 //
 // and, where they help:
 //     auto bind(index head)                    the policy of one head: per-head values in registers.
@@ -33,6 +39,7 @@
 //     float upper_bound(index first, index last)
 //                                              no bias over these distances is larger; lets tiles
 //                                              be skipped whose every weight is exactly zero
+//     float row_gate(index query_row)          of a tabulated bias: a factor for one row of the call
 //     distance_range varies()                  tabulated_bias is constant on either side of it
 //     status check(const attention_shape&)     refuses a call that the policy's data does not fit
 //     bool reads(const byte_range& memory)     its data lies there: outputs must not
@@ -112,6 +119,29 @@ concept sets_temperature = requires(const Bound& bound) {
   { bound.softmax_temperature() } -> std::convertible_to<float>;
 };
 
+template <class Bound>
+concept scales_by_position = requires(const Bound& bound, index at) {
+  { bound.logit_factor(at) } -> std::convertible_to<float>;
+};
+
+template <class Bound>
+concept scales_by_count = requires(const Bound& bound, index at) {
+  { bound.logit_factor(at, at) } -> std::convertible_to<float>;
+};
+
+template <class Bound>
+concept scales_rows = scales_by_position<Bound> || scales_by_count<Bound>;
+
+template <class Bound>
+concept has_sink = requires(const Bound& bound) {
+  { bound.sink_logit() } -> std::convertible_to<float>;
+};
+
+template <class Bound>
+concept gates_rows = requires(const Bound& bound, index at) {
+  { bound.row_gate(at) } -> std::convertible_to<float>;
+};
+
 template <class Policy>
 inline constexpr bool is_bias = computes_bias<bound_policy<Policy>> || tabulates_bias<Policy> ||
                                 stores_bias<bound_policy<Policy>>;
@@ -124,6 +154,7 @@ inline constexpr bool is_temperature = sets_temperature<bound_policy<Policy>>;
 template <class Policy>
 concept policy =
     std::is_trivially_copyable_v<Policy> &&
-    (is_rotation<Policy> || is_bias<Policy> || is_mask<Policy> || is_temperature<Policy>);
+    (is_rotation<Policy> || is_bias<Policy> || is_mask<Policy> || is_temperature<Policy> ||
+     scales_rows<bound_policy<Policy>> || has_sink<bound_policy<Policy>>);
 
 }  // namespace relpos::inline RELPOS_ABI

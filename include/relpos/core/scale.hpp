@@ -4,6 +4,7 @@
 //   q.k scale log2(e) / temperature,   with softcap c:   c log2(e) / temperature tanh(q.k scale / c)
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <tuple>
 
@@ -36,6 +37,17 @@ float softmax_temperature(const std::tuple<Policies...>& policies, index batch, 
     }
   };
   std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  return result;
+}
+
+/// The sink logit of one head; -inf without such a policy.
+template <class... Bound>
+float sink_logit(const std::tuple<Bound...>& bound) {
+  float result = -std::numeric_limits<float>::infinity();
+  [[maybe_unused]] const auto ask = [&](const auto& policy) {
+    if constexpr (has_sink<std::decay_t<decltype(policy)>>) result = policy.sink_logit();
+  };
+  std::apply([&](const auto&... each) { (ask(each), ...); }, bound);
   return result;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 // The bias stage of one query group: what is added to the scores of one key, for all of the group's
-// queries. Three kinds of policy, one interface: `key(row)` prepares a key, `add<V>(s)` adds to vector V.
+// queries. Three kinds of policy, one interface: `key(row)` prepares a key, `apply<V>(s)` adds to vector V.
 //
 // Scores are in units of the exponent, and so is what is added: `factor` is log2(e) / temperature.
 
@@ -38,7 +38,7 @@ class computed_bias {
     float distance;  // of the group's first query
 
     template <int V>
-    RELPOS_INLINE real add(real s) const {
+    RELPOS_INLINE real apply(real s) const {
       const real lane_distance = real(distance) - (real::iota() + real(float(V * lanes<Isa>)));
       const real bias = stage.bound_.bias(lane_distance);
       if constexpr (folds) {
@@ -81,7 +81,7 @@ class table_bias {
     float factor;
 
     template <int V>
-    RELPOS_INLINE real add(real s) const {
+    RELPOS_INLINE real apply(real s) const {
       return fma(real::load(lane_values + V * lanes<Isa>), factor, s);
     }
   };
@@ -96,6 +96,41 @@ class table_bias {
   group_rows rows_;
 };
 
+/// Read from a table over distance, times a factor of each row.
+template <class Isa>
+class gated_table_bias {
+ public:
+  template <class Bound>
+  RELPOS_INLINE gated_table_bias(const Bound& bound, const bias_table& table, float factor,
+                                 const group_rows& rows)
+      : table_(table), rows_(rows) {
+    for (index lane = 0; lane < rows.count; ++lane) {
+      gates_[lane] = bound.row_gate(rows.first_row + lane) * factor;
+    }
+  }
+
+  struct key_bias {
+    using real = float_pack<Isa>;
+    const float* lane_values;
+    const float* gates;
+
+    template <int V>
+    RELPOS_INLINE real apply(real s) const {
+      constexpr index at = V * lanes<Isa>;
+      return fma(real::load(lane_values + at), real::load(gates + at), s);
+    }
+  };
+
+  RELPOS_INLINE key_bias key(index row) const {
+    return {table_.at(rows_.q_pos - row - rows_.key_offset, geometry<Isa>::group_rows), gates_};
+  }
+
+ private:
+  bias_table table_;
+  group_rows rows_;
+  float gates_[geometry<Isa>::group_rows] = {};
+};
+
 /// Gathered from a matrix of the caller's.
 template <class Isa, class Bound>
 class element_bias {
@@ -108,7 +143,7 @@ class element_bias {
     float lane_values[geometry<Isa>::group_rows];
 
     template <int V>
-    RELPOS_INLINE real add(real s) const {
+    RELPOS_INLINE real apply(real s) const {
       return s + real::load(lane_values + V * lanes<Isa>);
     }
   };
@@ -135,7 +170,7 @@ class element_bias {
 struct no_bias {
   struct key_bias {
     template <int V, class Real>
-    RELPOS_INLINE Real add(Real s) const {
+    RELPOS_INLINE Real apply(Real s) const {
       return s;
     }
   };
@@ -149,6 +184,8 @@ auto make_bias_stage(const Policy& policy, index batch, index head, float factor
   using bound_type = bound_policy<Policy>;
   if constexpr (computes_bias<bound_type>) {
     return computed_bias<Isa, bound_type>(bind(policy, batch, head), factor, rows);
+  } else if constexpr (tabulates_bias<Policy> && gates_rows<bound_type>) {
+    return gated_table_bias<Isa>(bind(policy, batch, head), table, factor, rows);
   } else if constexpr (tabulates_bias<Policy>) {
     return table_bias<Isa>(table, factor, rows);
   } else if constexpr (stores_bias<bound_type>) {

@@ -90,6 +90,9 @@ class mask_stage {
 
   const visible_rows& extremes() const { return extremes_; }
 
+  /// Keys that range masks leave visible to one query.
+  index visible_count(index lane) const { return last_[lane] - first_[lane]; }
+
   /// What the masks say about key rows [first, last) and all of the group's queries.
   tile_class classify(index first, index last) const {
     tile_class result = extremes_.classify(first, last);

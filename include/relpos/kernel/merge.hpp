@@ -11,6 +11,7 @@
 #include "relpos/core/check_shapes.hpp"
 #include "relpos/core/executor.hpp"
 #include "relpos/core/view.hpp"
+#include "relpos/kernel/merge_statistics.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -19,6 +20,7 @@ namespace relpos::inline RELPOS_ABI {
 struct partial_state {
   view<float, 4> out;
   view<float, 3> lse;
+  row_statistics statistics{};  // those that are wanted of the whole
 };
 
 inline status check_merge(const partial_state& into, const partial_state& from) {
@@ -36,16 +38,19 @@ inline status check_merge(const partial_state& into, const partial_state& from) 
   if (from.lse.shape != rows) {
     return shapes_differ("from.lse: shape is %s, must be %s", from.lse.shape, rows);
   }
-  const named_memory into_out("into.out", into.out);
-  const named_memory into_lse("into.lse", into.lse);
-  const named_memory from_out("from.out", from.out);
-  const named_memory from_lse("from.lse", from.lse);
-  for (const named_memory& written : {into_out, into_lse}) {
-    for (const named_memory& read : {from_out, from_lse}) {
-      if (status valid = check_apart(written, read); !valid) return valid;
+  if (status valid = check_merged_statistics(into.statistics, from.statistics, rows); !valid) {
+    return valid;
+  }
+  const auto written = written_memory(
+      call_outputs<float>{into.out, into.lse, into.statistics, "into.out", "into.lse"});
+  const auto read = written_memory(
+      call_outputs<float>{from.out, from.lse, from.statistics, "from.out", "from.lse"});
+  for (const named_memory& to : written) {
+    for (const named_memory& of : read) {
+      if (status valid = check_apart(to, of); !valid) return valid;
     }
   }
-  return check_apart(into_lse, into_out);
+  return check_all_apart(written);
 }
 
 inline void merge_row(const partial_state& into, const partial_state& from, index batch, index head,
@@ -55,6 +60,7 @@ inline void merge_row(const partial_state& into, const partial_state& from, inde
   const float other = from.lse(batch, head, row);
   if (other == empty) return;
   const float weight = lse == empty ? 0.0f : 1.0f / (1.0f + std::exp(other - lse));
+  merge_row_statistics(into.statistics, from.statistics, weight, batch, head, row);
   for (index c = 0; c < into.out.shape[3]; ++c) {
     float& out = into.out(batch, head, row, c);
     const float added = (1.0f - weight) * from.out(batch, head, row, c);

@@ -21,6 +21,7 @@
 #include "relpos/kernel/prefill_preparation.hpp"
 #include "relpos/kernel/prefill_scratch.hpp"
 #include "relpos/kernel/problem.hpp"
+#include "relpos/kernel/row_factor_stage.hpp"
 #include "relpos/kernel/score_bound.hpp"
 #include "relpos/kernel/strided_rows.hpp"
 #include "relpos/kernel/tile_attention.hpp"
@@ -81,7 +82,7 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
 
     const std::array rows{rows_of_group(block_row, G)...};
     const std::array masks{mask_type(bound, rows[G], shape().key_length)...};
-    const std::array biases{bias_stages(batch, head, factors.bias, rows[G])...};
+    const std::array biases{score_stages(batch, head, factors.bias, rows[G], bound, masks[G])...};
     prefill_slot<Isa> memory = scratch_.slot(slot);
     for (std::size_t g = 0; g < rows.size(); ++g) {
       start_group(memory.groups[g], batch, head, rows[g], factors.query, memory);
@@ -124,8 +125,9 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
                     memory.weights);
       }
     }
+    const float sink = sink_logit(bound) * log2e;
     for (std::size_t g = 0; g < rows.size(); ++g) {
-      memory.groups[g].finish(problem_.out, problem_.lse, batch, head, rows[g].first_row);
+      memory.groups[g].finish(problem_, batch, head, rows[g].first_row, sink);
     }
   }
 
@@ -156,8 +158,19 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
     }
   }
 
-  auto bias_stages(index batch, index head, float factor, const group_rows& rows) const {
-    return bias_stages(batch, head, factor, rows, std::index_sequence_for<Policies...>());
+  /// What is done to the scores of a group between product and mask, in order.
+  auto score_stages(index batch, index head, float factor, const group_rows& rows,
+                    [[maybe_unused]] const bound_policies& bound,
+                    [[maybe_unused]] const mask_type& mask) const {
+    const auto biases =
+        bias_stages(batch, head, factor, rows, std::index_sequence_for<Policies...>());
+    if constexpr (problem_type::has_row_factor) {
+      const row_factor_stage<Isa> factors(bound, rows,
+                                          [&](index lane) { return mask.visible_count(lane); });
+      return std::tuple_cat(biases, std::tuple(factors));
+    } else {
+      return biases;
+    }
   }
   template <std::size_t... I>
   auto bias_stages([[maybe_unused]] index batch, [[maybe_unused]] index head,
@@ -187,8 +200,14 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
         return;
       }
     }
-    tile_attention<Isa, Vectors, Biases, mask_type>{
-        group, biases, masks, shape().head_dim, shape().value_dim, softcap, weights}
+    tile_attention<Isa, Vectors, Biases, mask_type>{group,
+                                                    biases,
+                                                    masks,
+                                                    shape().head_dim,
+                                                    shape().value_dim,
+                                                    softcap,
+                                                    weights,
+                                                    problem_.statistics.any()}
         .run(tile, tile_is);
   }
 

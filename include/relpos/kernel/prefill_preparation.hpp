@@ -30,9 +30,11 @@ class prefill_preparation<Isa, attention_problem<Out, Query, Key, Value, Policie
 
   key_tiles<Isa> tiling() const { return {problem_.position.key_offset, shape().key_length}; }
 
-  // The norms cost one pass over K; they pay when many queries share them.
+  // The norms cost one pass over K; they pay when many queries share them. The moments of logits are of all
+  // keys, also of those whose weight is zero.
   bool uses_bound() const {
-    return can_bound_scores<Policies...> && shape().query_length >= 2 * geometry<Isa>::group_rows;
+    return can_bound_scores<Policies...> && shape().query_length >= 2 * geometry<Isa>::group_rows &&
+           !problem_.statistics.of_logits();
   }
 
   rotation_gains gains() const

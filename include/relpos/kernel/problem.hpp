@@ -15,11 +15,14 @@ namespace relpos::inline RELPOS_ABI {
 
 template <class Out, class Query, class Key, class Value, class... Policies>
 struct attention_problem {
+  static constexpr bool has_row_factor = (scales_rows<bound_policy<Policies>> || ... || false);
+
   view<Out, 4> out;
   view<const Query, 4> q;
   view<const Key, 4> k;
   view<const Value, 4> v;
   view<float, 3> lse;  // null where not asked for
+  row_statistics statistics;
   attention_shape shape;
   positions position;
   float scale = 1.0f;
@@ -45,7 +48,8 @@ inline positions resolve_positions(const options& choice, const attention_shape&
 template <class Out, class Query, class Key, class Value, class... Policies>
 attention_problem<Out, Query, Key, Value, Policies...> make_problem(
     const view<Out, 4>& out, const view<const Query, 4>& q, const view<const Key, 4>& k,
-    const view<const Value, 4>& v, const std::optional<view<float, 3>>& lse, const options& choice,
+    const view<const Value, 4>& v, const std::optional<view<float, 3>>& lse,
+    const row_statistics& statistics, const options& choice,
     const std::tuple<Policies...>& policies) {
   const attention_shape shape = attention_shape::of(q, k, v);
   return {out,
@@ -53,6 +57,7 @@ attention_problem<Out, Query, Key, Value, Policies...> make_problem(
           k,
           v,
           lse.value_or(view<float, 3>()),
+          statistics,
           shape,
           resolve_positions(choice, shape),
           score_scale(choice, policies, shape.head_dim),

@@ -10,6 +10,7 @@
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/kernel/geometry.hpp"
+#include "relpos/kernel/group_statistics.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/kernel/rotation.hpp"
 
@@ -33,7 +34,8 @@ struct query_group {
   float* maximum = nullptr;  // [width], running maximum of the exponents, base 2
   float* sum = nullptr;      // [width], sum of weights relative to it
   float* norm = nullptr;     // [width], Euclidean norm of `queries`
-  index key_origin = 0;      // that the queries are turned to
+  group_statistics statistics{};
+  index key_origin = 0;  // that the queries are turned to
 
   /// `turns`: the queries are turned between the origins of a rotation.
   static query_group take(scratch_divider& memory, const attention_shape& shape, bool turns) {
@@ -45,6 +47,7 @@ struct query_group {
     group.maximum = memory.take<float>(width);
     group.sum = memory.take<float>(width);
     group.norm = memory.take<float>(width);
+    group.statistics = group_statistics::take(memory, width);
     return group;
   }
 
@@ -69,6 +72,7 @@ struct query_group {
       sum[lane] = 0.0f;
     }
     std::fill(outputs, outputs + value_dim * width, 0.0f);
+    statistics.start(width);
   }
 
   /// Turns the queries, the first of which is at `q_pos`, from their origins to that of a tile of keys.
@@ -113,21 +117,48 @@ struct query_group {
     for (index lane = 0; lane < width; ++lane) norm[lane] = std::sqrt(norm[lane]);
   }
 
-  /// Writes out = outputs / sum, and lse = ln 2 (maximum + log2 sum). An empty row gives 0 and -inf.
-  template <class Out>
-  void finish(const view<Out, 4>& out, const view<float, 3>& lse, index batch, index head,
-              index first) const {
+  /// Writes out = outputs / total, and lse = ln 2 (top + log2 total), where the total includes the sink, an
+  /// exponent, and is relative to the top of all. An empty row without a sink gives 0 and -inf.
+  template <class Problem>
+  void finish(const Problem& problem, index batch, index head, index first, float sink) const {
     for (index lane = 0; lane < rows; ++lane) {
-      const float total = sum[lane];
-      const float inverse = total == 0.0f ? 0.0f : 1.0f / total;
-      for (index c = 0; c < out.shape[3]; ++c) {
-        out(batch, head, first + lane, c) = static_cast<Out>(outputs[c * width + lane] * inverse);
+      const float top = max(maximum[lane], sink);
+      const float kept = sink > maximum[lane] ? std::exp2(maximum[lane] - sink) : 1.0f;
+      const float total = sum[lane] * kept + std::exp2(sink - top);
+      const float factor = total == 0.0f ? 0.0f : kept / total;
+      for (index c = 0; c < problem.out.shape[3]; ++c) {
+        auto& out = problem.out(batch, head, first + lane, c);
+        out = static_cast<std::decay_t<decltype(out)>>(outputs[c * width + lane] * factor);
       }
-      if (lse.data != nullptr) {
-        lse(batch, head, first + lane) = total == 0.0f ? -std::numeric_limits<float>::infinity()
-                                                       : (maximum[lane] + std::log2(total)) * ln2;
+      if (problem.lse.data != nullptr) {
+        problem.lse(batch, head, first + lane) = total == 0.0f
+                                                     ? -std::numeric_limits<float>::infinity()
+                                                     : (top + std::log2(total)) * ln2;
+      }
+      if (problem.statistics.any()) {
+        write_statistics(problem.statistics, batch, head, first + lane, lane, factor);
       }
     }
+  }
+
+ private:
+  /// A weight times `factor` is a probability.
+  void write_statistics(const row_statistics& to, index batch, index head, index row, index lane,
+                        float factor) const {
+    const auto write = [&](const std::optional<view<float, 3>>& where, float value) {
+      if (where) (*where)(batch, head, row) = value;
+    };
+    const bool empty = sum[lane] == 0.0f || factor == 0.0f;
+    write(to.max_probability, empty ? 0.0f : factor);
+    // - sum of p ln p, where ln p = ln 2 (s - maximum) + ln factor.
+    const float entropy = -factor * (sum[lane] * std::log(factor) + ln2 * statistics.spread[lane]);
+    write(to.entropy, empty ? 0.0f : std::fmax(0.0f, entropy));
+
+    const float count = statistics.count[lane];
+    const float square = count == 0.0f ? 0.0f : statistics.squares[lane] / count;
+    write(to.logit_count, count);
+    write(to.logit_mean, count == 0.0f ? 0.0f : statistics.mean[lane] * ln2);
+    write(to.logit_variance, std::fmax(0.0f, square) * (ln2 * ln2));
   }
 };
 

@@ -11,6 +11,7 @@
 #include "relpos/core/math.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/kernel/rotation.hpp"
+#include "relpos/kernel/row_factor_stage.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -23,7 +24,17 @@ class reference_row {
         batch_(batch),
         head_(head),
         row_(row),
-        q_pos_(row + problem.position.query_offset) {}
+        q_pos_(row + problem.position.query_offset) {
+    const auto bound = bind_all(problem.policies, batch, head);
+    index visible = 0;
+    if constexpr (Problem::has_row_factor) {
+      for (index key = 0; key < problem.shape.key_length; ++key) visible += sees(key) ? 1 : 0;
+    }
+    factor_ = static_cast<Real>(logit_factor(bound, q_pos_, visible));
+    sink_ = static_cast<Real>(sink_logit(bound));
+  }
+
+  Real sink() const { return sink_; }
 
   bool sees(index key) const {
     const index k_pos = key + problem_.position.key_offset;
@@ -41,7 +52,7 @@ class reference_row {
       s += bias(policy, distance, key);
       return true;
     });
-    return s / static_cast<Real>(softmax_temperature(problem_.policies, batch_, head_));
+    return s * factor_ / static_cast<Real>(softmax_temperature(problem_.policies, batch_, head_));
   }
 
   Real value(index key, index channel) const {
@@ -90,7 +101,11 @@ class reference_row {
     if constexpr (computes_bias<bound_type>) {
       return bound.bias(static_cast<Real>(distance));
     } else if constexpr (tabulates_bias<Policy>) {
-      return static_cast<Real>(policy.tabulated_bias(head_, distance));
+      const auto tabulated = static_cast<Real>(policy.tabulated_bias(head_, distance));
+      if constexpr (gates_rows<bound_type>) {
+        return static_cast<Real>(bound.row_gate(row_)) * tabulated;
+      }
+      return tabulated;
     } else if constexpr (stores_bias<bound_type>) {
       return static_cast<Real>(bound.bias_element(row_, key));
     } else {
@@ -109,7 +124,40 @@ class reference_row {
   index head_;
   index row_;
   index q_pos_;
+  Real factor_ = 1;  // of the logits
+  Real sink_ = 0;
 };
+
+/// The statistics of one row, rounded to float; `sum` is of exponentials relative to `origin`.
+template <class Real, class Problem>
+void reference_statistics(const Problem& problem, const reference_row<Real, Problem>& row,
+                          index batch, index head, index query, Real origin, Real sum) {
+  Real largest = 0;
+  Real entropy = 0;
+  Real count = 0;
+  Real mean = 0;
+  Real squares = 0;  // of differences from the mean: Welford's recurrence
+  for (index key = 0; key < problem.shape.key_length; ++key) {
+    if (!row.sees(key)) continue;
+    const Real score = row.score(key);
+    if (score == -std::numeric_limits<Real>::infinity()) continue;
+    const Real probability = std::exp(score - origin) / sum;
+    largest = max(probability, largest);
+    if (probability > 0) entropy -= probability * std::log(probability);
+    count += 1;
+    const Real difference = score - mean;
+    mean += difference / count;
+    squares += difference * (score - mean);
+  }
+  const auto write = [&](const std::optional<view<float, 3>>& where, Real value) {
+    if (where) (*where)(batch, head, query) = static_cast<float>(value);
+  };
+  write(problem.statistics.max_probability, largest);
+  write(problem.statistics.entropy, entropy);
+  write(problem.statistics.logit_count, count);
+  write(problem.statistics.logit_mean, mean);
+  write(problem.statistics.logit_variance, count > 0 ? squares / count : Real(0));
+}
 
 /// One row of out and lse. A row that sees no key, or only scores of -inf, gives 0 and -inf.
 template <class Real, class Problem>
@@ -120,13 +168,13 @@ void reference_attention_row(const Problem& problem, index batch, index head, in
   const index channels = problem.shape.value_dim;
   const Real nothing = -std::numeric_limits<Real>::infinity();
 
-  Real largest = nothing;
+  Real largest = row.sink();
   for (index key = 0; key < keys; ++key) {
     if (row.sees(key)) largest = max(row.score(key), largest);
   }
   const Real origin = largest == nothing ? Real(0) : largest;
 
-  Real sum = 0;
+  Real sum = std::exp(row.sink() - origin);
   for (index c = 0; c < channels; ++c) out(batch, head, query, c) = 0;
   for (index key = 0; key < keys; ++key) {
     if (!row.sees(key)) continue;
@@ -139,6 +187,9 @@ void reference_attention_row(const Problem& problem, index batch, index head, in
     for (index c = 0; c < channels; ++c) out(batch, head, query, c) /= sum;
   }
   if (lse.data != nullptr) lse(batch, head, query) = sum == 0 ? nothing : origin + std::log(sum);
+  if (problem.statistics.any()) {
+    reference_statistics<Real>(problem, row, batch, head, query, origin, sum);
+  }
 }
 
 }  // namespace relpos::inline RELPOS_ABI

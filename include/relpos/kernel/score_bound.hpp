@@ -17,12 +17,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Whether the biases of a call can be bounded: at least one says so, and the others do not raise scores
-/// by an unknown amount.
+/// Whether the biases of a call can be bounded: at least one says so, and nothing else raises scores by an
+/// unknown amount.
 template <class... Policies>
 inline constexpr bool can_bound_scores =
     ((bounds_bias<bound_policy<Policies>> || ... || false)) &&
-    ((bounds_bias<bound_policy<Policies>> || !is_bias<Policies>) && ... && true);
+    ((bounds_bias<bound_policy<Policies>> || !is_bias<Policies>) && ... && true) &&
+    (!scales_rows<bound_policy<Policies>> && ... && true);
 
 /// No bias of a tile is larger, in units of the exponent.
 struct bias_bound {

@@ -23,12 +23,13 @@ struct tile_attention {
   static constexpr index width = Vectors * lanes<Isa>;
 
   const query_group<Isa>& group;
-  const BiasStages& biases;  // a tuple, in argument order
+  const BiasStages& biases;  // a tuple, in argument order; row factors last
   const MaskStage& masks;
   index head_dim;
   index value_dim;
   float softcap;   // factor of tanh in units of the exponent, 0 for none
   float* weights;  // [tile_keys][width]
+  bool collects;   // statistics
 
   /// The part of a tile that the group computes: its strips that are not skipped, closed up.
   struct live_keys {
@@ -64,7 +65,11 @@ struct tile_attention {
     if (live.count == 0) return;
 
     real rescale[Vectors];
-    exponentiate(live.count, maximum, rescale);
+    if (collects) {
+      collect(live.count, maximum, rescale);
+    } else {
+      exponentiate(live.count, maximum, rescale);
+    }
     if (live.any_partial && !all_values_finite(live)) {
       accumulate_values<Isa, Vectors, true>(live.values, weights, live.count, value_dim, rescale,
                                             group.outputs);
@@ -130,7 +135,7 @@ struct tile_attention {
               [&]() RELPOS_LAMBDA {
                 const auto bias = stage.key(key_row);
                 unroll<Vectors>([&](auto v)
-                                    RELPOS_LAMBDA { score[v] = bias.template add<v>(score[v]); });
+                                    RELPOS_LAMBDA { score[v] = bias.template apply<v>(score[v]); });
               }(),
               ...);
         },
@@ -166,6 +171,31 @@ struct tile_attention {
       const index at = v * lanes<Isa>;
       fma(real::load(group.sum + at), rescale[v], sum[v]).store(group.sum + at);
     });
+  }
+
+  /// The same, and what the weights and scores say of the rows. The bits of the weights are the same.
+  RELPOS_NOINLINE void collect(index keys, const real (&maximum)[Vectors],
+                               real (&rescale)[Vectors]) const {
+    for (int v = 0; v < Vectors; ++v) {
+      const index lane = v * lanes<Isa>;
+      const real before = real::load(group.maximum + lane);
+      const real weight_sum = real::load(group.sum + lane);
+      rescale[v] = exp2<Isa>(before - maximum[v]);
+      statistics_lanes<Isa> statistics(group.statistics, lane, before, maximum[v], rescale[v],
+                                       weight_sum, real::load(weights + lane));
+      real sum(0.0f);
+      for (index k = 0; k < keys; ++k) {
+        float* const at = weights + k * width + lane;
+        const real score = real::load(at);
+        const real weight = exp2<Isa>(score - maximum[v]);
+        weight.store(at);
+        sum = sum + weight;
+        statistics.add(score, maximum[v], weight);
+      }
+      maximum[v].store(group.maximum + lane);
+      fma(weight_sum, rescale[v], sum).store(group.sum + lane);
+      statistics.store();
+    }
   }
 
   bool all_values_finite(const live_keys& live) const {

@@ -5,8 +5,8 @@
 //
 //   the logarithm of the largest probability     the entropy
 //
-// Both are monotone in the temperature, so that statistics of the model's own logits settle it
-// (aligned_temperature). For independent Gaussian logits there are closed forms.
+// Both are monotone in the temperature, so that statistics of the model's own logits settle it (alignment.hpp
+// measures them in the fused pass). For independent Gaussian logits there are closed forms.
 
 #include <cmath>
 
@@ -32,24 +32,57 @@ inline double max_probability_temperature(double sigma, index train_length, inde
   return sigma / (sigma + (largest(length) - largest(train_length)));
 }
 
-/// The temperature in [1 / sharpest, 1] at which `statistic(temperature)` equals `target`, by bisection of
-/// its inverse to a millionth. The statistic rises or falls with the temperature; where `target` is out of
-/// its reach, the nearer end is returned.
+/// Finds the temperature in [1 / sharpest, 1] at which a statistic equals a target, by bisection of its inverse
+/// to a millionth. The statistic rises or falls with the temperature; where the target is out of its reach, the
+/// nearer end is found.
+///
+///   for (temperature_search search(target); !search.is_done();) search.tell(statistic(search.ask()));
+class temperature_search {
+ public:
+  explicit temperature_search(double target, double sharpest = 64.0)
+      : target_(target), high_(sharpest) {}
+
+  bool is_done() const { return steps_ >= 2 && !(high_ - low_ > 1e-6 * low_); }
+
+  /// The temperature at which the statistic is wanted next; when done, the result.
+  double ask() const {
+    if (steps_ == 0) return 1.0 / low_;
+    if (steps_ == 1) return 1.0 / high_;
+    return 2.0 / (low_ + high_);
+  }
+
+  void tell(double statistic) {
+    ++steps_;
+    if (steps_ == 1) {
+      at_low_ = statistic;
+    } else if (steps_ == 2) {
+      direction_ = statistic > at_low_ ? 1.0 : -1.0;
+      if ((target_ - at_low_) * direction_ <= 0.0) {
+        high_ = low_;
+      } else if ((target_ - statistic) * direction_ >= 0.0) {
+        low_ = high_;
+      }
+    } else {
+      const bool beyond = (statistic - target_) * direction_ > 0.0;
+      (beyond ? high_ : low_) = 0.5 * (low_ + high_);
+    }
+  }
+
+ private:
+  double target_;
+  double low_ = 1.0;  // of 1 / temperature
+  double high_;
+  double at_low_ = 0.0;
+  double direction_ = 1.0;
+  int steps_ = 0;
+};
+
+/// The same for a function of the temperature.
 template <class Statistic>
 double aligned_temperature(const Statistic& statistic, double target, double sharpest = 64.0) {
-  double low = 1.0;  // of 1 / temperature
-  double high = sharpest;
-  const double at_low = static_cast<double>(statistic(1.0 / low));
-  const double at_high = static_cast<double>(statistic(1.0 / high));
-  const double direction = at_high > at_low ? 1.0 : -1.0;
-  if ((target - at_low) * direction <= 0.0) return 1.0 / low;
-  if ((target - at_high) * direction >= 0.0) return 1.0 / high;
-  while (high - low > 1e-6 * low) {
-    const double middle = 0.5 * (low + high);
-    const bool beyond = (static_cast<double>(statistic(1.0 / middle)) - target) * direction > 0.0;
-    (beyond ? high : low) = middle;
-  }
-  return 2.0 / (low + high);
+  temperature_search search(target, sharpest);
+  while (!search.is_done()) search.tell(static_cast<double>(statistic(search.ask())));
+  return search.ask();
 }
 
 }  // namespace relpos::inline RELPOS_ABI

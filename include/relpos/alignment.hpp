@@ -1,0 +1,119 @@
+#pragma once
+// Temperatures that make attention over long inputs as sharp as it was at the training length, from statistics
+// of the model's own queries and keys, measured in the fused pass: no attention matrix (Chi, Fan, Rudnicky,
+// arXiv 2311.00684; policy/temperature_alignment.hpp).
+//
+//   std::vector<double> targets(heads);     // at the training length
+//   relpos::measure_sharpness(runner, relpos::sharpness::entropy, targets, q, k, policies...);
+//   std::vector<float> temperatures(heads); // at the longer one
+//   relpos::align_temperatures(runner, relpos::sharpness::entropy, targets, temperatures, longer_q, longer_k,
+//                              policies...);
+//   relpos::attention(..., policies..., relpos::head_temperature{temperatures});
+//
+// Layers are solved in order: the input of one depends on the temperatures of those before it. A tool, not a
+// step of inference: it allocates.
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "relpos/attention.hpp"
+#include "relpos/policy/temperature.hpp"
+#include "relpos/policy/temperature_alignment.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// What is aligned: the mean over rows of ln(largest probability), or of the entropy.
+enum class sharpness { max_probability, entropy };
+
+/// Means over the rows of each head, and of all batch entries, that see at least half as many keys as the row
+/// that sees most: all rows of bidirectional attention, the second half of causal. `of_heads` has one element per query head, or one for
+/// all heads together; NaN where there is no such row.
+template <class Isa = native, executor Executor, class Query, class Key, class... Arguments>
+status measure_sharpness(const Executor& runner, sharpness what, std::span<double> of_heads,
+                         const view<Query, 4>& q, const view<Key, 4>& k,
+                         const Arguments&... arguments) {
+  const auto heads = static_cast<std::size_t>(q.shape[1]);
+  if (of_heads.size() != heads && of_heads.size() != 1) {
+    return status::error(status_code::invalid_shape,
+                         "of_heads: has %zu elements, must have 1, or %zu, one per query head",
+                         of_heads.size(), heads);
+  }
+  const std::array<index, 3> rows{q.shape[0], q.shape[1], q.shape[2]};
+  // No channel of values is computed: the statistics are all that is wanted.
+  const view<const float, 4> no_values(nullptr, {k.shape[0], k.shape[1], k.shape[2], 0});
+  const view<float, 4> no_out(nullptr, {rows[0], rows[1], rows[2], 0});
+  if (status valid = check_inputs(q, k, no_values); !valid) return valid;
+  const auto count = static_cast<std::size_t>(rows[0] * rows[1] * rows[2]);
+  std::vector<float> measured(count);
+  std::vector<float> seen(count);
+  options choice = options_of(arguments...);
+  choice.lse.reset();
+  choice.statistics = {};
+  choice.statistics.logit_count = view<float, 3>(seen.data(), rows);
+  const view<float, 3> to(measured.data(), rows);
+  (what == sharpness::entropy ? choice.statistics.entropy : choice.statistics.max_probability) = to;
+
+  const status done = std::apply(
+      [&](const auto&... policies) {
+        std::vector<std::byte> memory(scratch_bytes<Isa>(runner, q, k, no_values, policies...));
+        return attention<Isa>(runner, memory, no_out, q, k, no_values, policies..., choice);
+      },
+      policies_of(arguments...));
+  if (!done) return done;
+
+  std::vector<double> sums(of_heads.size());
+  std::vector<double> counts(of_heads.size());
+  const float most = seen.empty() ? 0.0f : *std::max_element(seen.begin(), seen.end());
+  for (std::size_t i = 0; i < count; ++i) {
+    if (seen[i] == 0.0f || 2.0f * seen[i] < most) continue;
+    const std::size_t head = i / static_cast<std::size_t>(rows[2]) % heads % of_heads.size();
+    const auto value = static_cast<double>(measured[i]);
+    sums[head] += what == sharpness::entropy ? value : std::log(value);
+    counts[head] += 1.0;
+  }
+  for (std::size_t i = 0; i < of_heads.size(); ++i) of_heads[i] = sums[i] / counts[i];
+  return {};
+}
+
+/// The temperatures, from 1/64 to 1, at which these queries and keys have the means `targets`; where that is
+/// out of reach, the nearer end. One target and temperature per query head, or one for all heads together. The
+/// call measures about thirty times.
+template <class Isa = native, executor Executor, class Query, class Key, class... Arguments>
+status align_temperatures(const Executor& runner, sharpness what, std::span<const double> targets,
+                          std::span<float> temperatures, const view<Query, 4>& q,
+                          const view<Key, 4>& k, const Arguments&... arguments) {
+  static_assert(!(is_temperature<Arguments> || ... || false),
+                "relpos: the temperature is what align_temperatures looks for");
+  if (targets.size() != temperatures.size()) {
+    return status::error(status_code::invalid_shape,
+                         "temperatures: has %zu elements, must have one per target, %zu",
+                         temperatures.size(), targets.size());
+  }
+  std::vector<temperature_search> searches(targets.begin(), targets.end());
+  const auto heads = static_cast<std::size_t>(q.shape[1]);
+  std::vector<float> of_heads(heads);
+  std::vector<double> means(targets.size());
+  bool is_done = false;
+  while (!is_done) {
+    for (std::size_t head = 0; head < heads && !searches.empty(); ++head) {
+      of_heads[head] = static_cast<float>(searches[head % searches.size()].ask());
+    }
+    const status done =
+        measure_sharpness<Isa>(runner, what, means, q, k, arguments..., head_temperature{of_heads});
+    if (!done) return done;
+    is_done = true;
+    for (std::size_t i = 0; i < searches.size(); ++i) {
+      if (!searches[i].is_done()) searches[i].tell(means[i]);
+      is_done = is_done && searches[i].is_done();
+    }
+  }
+  for (std::size_t i = 0; i < searches.size(); ++i) {
+    temperatures[i] = static_cast<float>(searches[i].ask());
+  }
+  return {};
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <array>
+#include <optional>
+
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// What a call tells of each row beside its output, [batch, head, query] each and written where asked for:
+/// `options{.statistics = {.entropy = entropy}}`. Computed in the same pass, O(1) memory per row. A row that
+/// sees no key has 0 in all of them.
+struct row_statistics {
+  std::optional<view<float, 3>> max_probability{};  // the largest p
+  std::optional<view<float, 3>> entropy{};          // - sum of p ln p, in nats
+  // Of the logits s of the softmax, over the visible keys whose logit is not -inf.
+  std::optional<view<float, 3>> logit_count{};  // exact to 2^24
+  std::optional<view<float, 3>> logit_mean{};
+  std::optional<view<float, 3>> logit_variance{};  // divided by the count
+
+  struct named_rows {
+    const char* name;
+    std::optional<view<float, 3>> rows;
+
+    view<float, 3> rows_or_none() const { return rows.value_or(view<float, 3>()); }
+  };
+  std::array<named_rows, 5> all() const {
+    return {{{"statistics.max_probability", max_probability},
+             {"statistics.entropy", entropy},
+             {"statistics.logit_count", logit_count},
+             {"statistics.logit_mean", logit_mean},
+             {"statistics.logit_variance", logit_variance}}};
+  }
+
+  bool any() const { return max_probability || entropy || of_logits(); }
+  bool of_logits() const { return logit_count || logit_mean || logit_variance; }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

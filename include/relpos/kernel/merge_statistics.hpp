@@ -1,0 +1,82 @@
+#pragma once
+// Statistics of a row over two disjoint sets of keys, from those over each. With w the first set's share of the
+// sum of exponentials:
+//
+//   max p    = max(w max p_a, (1 - w) max p_b)
+//   entropy  = w H_a + (1 - w) H_b - w ln w - (1 - w) ln(1 - w)
+//   mean     = m_a + (m_b - m_a) n_b / n
+//   variance = (n_a v_a + n_b v_b) / n + (m_b - m_a)^2 n_a n_b / n^2
+//
+// (Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.)
+
+#include <cmath>
+
+#include "relpos/core/check_shapes.hpp"
+#include "relpos/core/row_statistics.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Refuses what cannot be merged: `from` has what `into` has, and moments come with their count.
+inline status check_merged_statistics(const row_statistics& into, const row_statistics& from,
+                                      const std::array<index, 3>& rows) {
+  const auto of_into = into.all();
+  const auto of_from = from.all();
+  for (std::size_t i = 0; i < of_into.size(); ++i) {
+    if (!of_into[i].rows) continue;
+    const char* const name = of_into[i].name;
+    if (!of_from[i].rows) {
+      return status::error(status_code::invalid_value, "from.%s: is absent, but into.%s is not",
+                           name, name);
+    }
+    const view<float, 3> written = of_into[i].rows_or_none();
+    const view<float, 3> read = of_from[i].rows_or_none();
+    if (status valid = check_output(name, written); !valid) return valid;
+    if (status valid = check_view(name, read); !valid) return valid;
+    for (const auto& shape : {written.shape, read.shape}) {
+      if (shape == rows) continue;
+      return status::error(status_code::invalid_shape, "%s: shape is %s, must be %s", name,
+                           shape_text(shape).text, shape_text(rows).text);
+    }
+  }
+  const bool mean_without_count = into.logit_mean && !into.logit_count;
+  const bool variance_without_mean = into.logit_variance && !into.logit_mean;
+  if (mean_without_count || variance_without_mean) {
+    return status::error(status_code::invalid_value,
+                         "into.statistics: logit_mean merges with logit_count, and logit_variance "
+                         "with both; one of them is absent");
+  }
+  return {};
+}
+
+/// Before lse is merged. `share` is that of `into`.
+inline void merge_row_statistics(const row_statistics& into, const row_statistics& from,
+                                 float share, index batch, index head, index row) {
+  const auto at = [&](const std::optional<view<float, 3>>& rows) -> float& {
+    return (*rows)(batch, head, row);
+  };
+  const float rest = 1.0f - share;
+  if (into.max_probability) {
+    float& merged = at(into.max_probability);
+    merged = std::fmax(share * merged, rest * at(from.max_probability));
+  }
+  if (into.entropy) {
+    const auto of_choice = [](float p) { return p > 0.0f ? -p * std::log(p) : 0.0f; };
+    float& merged = at(into.entropy);
+    merged = share * merged + rest * at(from.entropy) + of_choice(share) + of_choice(rest);
+  }
+  if (!into.logit_count) return;
+  const float first = at(into.logit_count);
+  const float second = at(from.logit_count);
+  const float both = first + second;
+  at(into.logit_count) = both;
+  if (!into.logit_mean || both == 0.0f) return;
+  const float part = second / both;
+  const float apart = at(from.logit_mean) - at(into.logit_mean);
+  at(into.logit_mean) += apart * part;
+  if (!into.logit_variance) return;
+  float& variance = at(into.logit_variance);
+  variance = (1.0f - part) * variance + part * at(from.logit_variance) +
+             apart * apart * part * (1.0f - part);
+}
+
+}  // namespace relpos::inline RELPOS_ABI

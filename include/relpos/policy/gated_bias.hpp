@@ -1,0 +1,64 @@
+#pragma once
+// A relative bias times a factor of the query's own, as in WavLM (Chen et al., arXiv 2110.13900, section 3.2):
+//
+//   s += gate[batch, head, query row] * bias(head, distance)
+
+#include <type_traits>
+
+#include "relpos/core/check_shapes.hpp"
+#include "relpos/core/policy.hpp"
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// `gated_bias{gates, relative_bias{...}}`, `gated_bias{gates, t5_bias{...}}`: any tabulated bias. `gates` is
+/// a view or tensor [batch, heads, query] of float, by the rows of the call; kept by the caller. The scale of
+/// the call is 1 / sqrt(head_dim), T5 or not.
+template <class Bias>
+struct gated_bias {
+  static_assert(tabulates_bias<Bias>,
+                "relpos: gated_bias takes a bias that is tabulated: relative_bias, t5_bias");
+
+  view<const float, 3> gates;
+  Bias bias;
+
+  constexpr gated_bias(view<const float, 3> per_row, Bias gated) : gates(per_row), bias(gated) {}
+
+  double tabulated_bias(index head, index distance) const {
+    return static_cast<double>(bias.tabulated_bias(head, distance));
+  }
+  constexpr distance_range varies() const
+    requires requires(const Bias& of) { of.varies(); }
+  {
+    return bias.varies();
+  }
+
+  struct of_head {
+    const float* data;
+    index stride;
+    constexpr float row_gate(index query_row) const { return data[query_row * stride]; }
+  };
+  constexpr of_head bind(index batch, index head) const {
+    return {gates.data + batch * gates.strides[0] + head * gates.strides[1], gates.strides[2]};
+  }
+
+  status check(const attention_shape& shape) const {
+    if (status valid = check_view("gated_bias: gates", gates); !valid) return valid;
+    const std::array<index, 3> rows{shape.batch, shape.query_heads, shape.query_length};
+    if (gates.shape != rows) {
+      return shapes_differ("gated_bias: gates are %s, must be [batch, heads, query] = %s",
+                           gates.shape, rows);
+    }
+    if constexpr (requires { bias.check(shape); }) return bias.check(shape);
+    return {};
+  }
+  bool reads(const byte_range& memory) const {
+    if (byte_range::of(gates).overlaps(memory)) return true;
+    if constexpr (requires { bias.reads(memory); }) return bias.reads(memory);
+    return false;
+  }
+};
+template <class Gates, class Bias>
+gated_bias(Gates&&, Bias) -> gated_bias<Bias>;
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,82 @@
+#pragma once
+// Factors of a row's logits, bias included, that grow with the length that the row looks over: the dispersion
+// of attention over long inputs is met by the model itself. With n the number of keys that the row sees:
+//
+//   log_n{train_length}    max(1, ln n / ln train_length)        Chiang, Cholak, arXiv 2202.12172; Su
+//   ssmax{scales}          scale[head] ln n                      Nakanishi, arXiv 2501.19399
+//   position_log{...}      1 + scale ln(floor((q_pos + 1) / interval) + 1)            Llama 4
+//
+// (YaRN's factor does not depend on the row: yarn_frequencies has it.)
+
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+
+#include "relpos/core/check_per_head.hpp"
+#include "relpos/core/named_data.hpp"
+#include "relpos/core/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The masks of the call are ranges of keys, which can be counted.
+struct log_n {
+  index train_length;
+
+  /// At least 2.
+  constexpr log_n(std::integral auto length) : train_length(static_cast<index>(length)) {}
+
+  float logit_factor(index, index visible) const {
+    if (visible <= train_length) return 1.0f;
+    const double ratio =
+        std::log(static_cast<double>(visible)) / std::log(static_cast<double>(train_length));
+    return static_cast<float>(ratio);
+  }
+  status check(const attention_shape&) const {
+    if (train_length >= 2) return {};
+    return status::error(status_code::invalid_value,
+                         "log_n: train_length is %lld, must be at least 2",
+                         static_cast<long long>(train_length));
+  }
+};
+
+/// Scalable softmax: one learned scale per query head, kept by the caller. The masks of the call are ranges of
+/// keys, which can be counted.
+struct ssmax {
+  named_data scales;
+
+  constexpr ssmax(named_data per_head) : scales(per_head) {}
+
+  struct of_head {
+    float scale;
+    float logit_factor(index, index visible) const {
+      return scale * static_cast<float>(std::log(static_cast<double>(std::max<index>(visible, 1))));
+    }
+  };
+  constexpr of_head bind(index head) const { return {scales.data[head]}; }
+
+  status check(const attention_shape& shape) const {
+    return check_per_head("ssmax", "scales", scales, shape);
+  }
+  bool reads(const byte_range& memory) const { return scales.overlaps(memory); }
+};
+
+/// Llama 4's temperature tuning, of its layers without rotation: `position_log{}` has its scale, 0.1, and
+/// interval, 8192 positions.
+struct position_log {
+  double scale = 0.1;
+  index interval = 8192;
+
+  float logit_factor(index q_pos) const {
+    const index steps = std::max<index>(floor_div(q_pos + 1, interval), 0);
+    return static_cast<float>(1.0 + scale * std::log(static_cast<double>(steps) + 1.0));
+  }
+  status check(const attention_shape&) const {
+    if (interval >= 1 && std::isfinite(scale)) return {};
+    return status::error(
+        status_code::invalid_value,
+        "position_log: scale is %g and interval %lld, must be finite and at least 1", scale,
+        static_cast<long long>(interval));
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,33 @@
+#pragma once
+// A learned logit per head that joins the denominator of the softmax and has no value: where a query has
+// nothing to look at, it looks there (gpt-oss; Xiao et al., arXiv 2309.17453, section 4.2, "learnable sink";
+// Miller, "Attention is off by one", is a logit of 0).
+//
+//   p_j = e^(s_j) / (e^sink + sum of e^(s_i))
+
+#include "relpos/core/check_per_head.hpp"
+#include "relpos/core/named_data.hpp"
+#include "relpos/core/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// `sink_logits{values}`: one per query head, kept by the caller; -inf is none. Neither scaled nor divided by
+/// a temperature. lse includes it.
+struct sink_logits {
+  named_data values;
+
+  constexpr sink_logits(named_data per_head) : values(per_head) {}
+
+  struct of_head {
+    float value;
+    constexpr float sink_logit() const { return value; }
+  };
+  constexpr of_head bind(index head) const { return {values.data[head]}; }
+
+  status check(const attention_shape& shape) const {
+    return check_per_head("sink_logits", "values", values, shape);
+  }
+  bool reads(const byte_range& memory) const { return values.overlaps(memory); }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,9 @@
+// expect: relpos: this length law needs the number of keys that a query sees, which masks of key ranges tell and those with `keep` do not
+#include <relpos/relpos.hpp>
+
+using tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;
+
+tensor call(const tensor& q, const tensor& k, const tensor& v) {
+  return relpos::attention(q, k, v, relpos::log_n{512},
+                           relpos::either{relpos::band{255, 0}, relpos::sinks{4}});
+}

@@ -1,0 +1,129 @@
+// Statistics over slices of the keys, merged, are those over all of them.
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+
+#include "relpos/policies.hpp"
+#include "support/attend.hpp"
+#include "support/statistics.hpp"
+
+namespace {
+
+using relpos::index;
+using support::collected;
+using support::inputs;
+using support::meaning;
+using support::tensor;
+
+const inputs<float>& long_inputs() {
+  static const inputs<float> in = support::random_inputs({.batch = 1,
+                                                          .query_heads = 2,
+                                                          .key_heads = 2,
+                                                          .query_length = 40,
+                                                          .key_length = 300,
+                                                          .head_dim = 16,
+                                                          .value_dim = 4},
+                                                         41);
+  return in;
+}
+
+struct state {
+  tensor<float> out{{1, 2, 40, 4}, support::not_a_number};
+  tensor<float, 3> lse{{1, 2, 40}, support::not_a_number};
+  collected statistics{{1, 2, 40}};
+
+  relpos::partial_state view() { return {out.view(), lse.view(), statistics.views()}; }
+};
+
+template <class... Policies>
+state part(index first, index last, const Policies&... policies) {
+  const inputs<float>& in = long_inputs();
+  state result;
+  const auto k = in.k.view().slice(2, first, last - first);
+  const auto v = in.v.view().slice(2, first, last - first);
+  std::vector<std::byte> memory(
+      relpos::scratch_bytes(relpos::serial{}, in.q.view(), k, v, policies...));
+  const relpos::status done =
+      relpos::partial(relpos::serial{}, memory, result.view(), in.q.view(), k, v, policies...,
+                      relpos::options{.query_offset = 260, .key_offset = first});
+  EXPECT_TRUE(done) << done.message;
+  return result;
+}
+
+template <class... Policies>
+void expect_merged(const std::vector<index>& ends, const meaning& means,
+                   const Policies&... policies) {
+  state whole = part(ends[0], ends[1], policies...);
+  for (std::size_t i = 1; i + 1 < ends.size(); ++i) {
+    state next = part(ends[i], ends[i + 1], policies...);
+    const relpos::status done = relpos::merge(relpos::serial{}, whole.view(), next.view());
+    ASSERT_TRUE(done) << done.message;
+  }
+  expect_statistics(whole.statistics, naive_attention<double>(long_inputs(), means).statistics,
+                    naive_attention<float>(long_inputs(), means).statistics);
+}
+
+TEST(merge_statistics, of_slices) {
+  expect_merged({0, 300}, {});
+  expect_merged({0, 128, 300}, {});
+  expect_merged({0, 1, 7, 7, 130, 290, 300}, {});
+}
+
+// Most slices are not seen by most rows.
+TEST(merge_statistics, of_slices_under_a_band) {
+  const meaning means{
+      .visible = [](index, index q_pos, index k_pos) { return q_pos - 20 <= k_pos; }};
+  expect_merged({0, 50, 100, 250, 270, 300}, means, relpos::band{20, 1000});
+}
+
+std::string refusal(const relpos::partial_state& into, const relpos::partial_state& from) {
+  const relpos::status done = relpos::merge(relpos::serial{}, into, from);
+  EXPECT_FALSE(done);
+  return done.message;
+}
+
+TEST(merge_statistics, refuses_what_it_cannot_merge) {
+  state a = part(0, 100);
+  state b = part(100, 300);
+  const tensor<float, 3> before = a.statistics.entropy;
+  relpos::partial_state into = a.view();
+  relpos::partial_state from = b.view();
+  from.statistics.entropy.reset();
+  EXPECT_EQ(refusal(into, from),
+            "from.statistics.entropy: is absent, but into.statistics.entropy is not");
+  from = b.view();
+  from.statistics.entropy->shape = {1, 2, 39};
+  EXPECT_EQ(refusal(into, from), "statistics.entropy: shape is [1, 2, 39], must be [1, 2, 40]");
+  from = b.view();
+  into.statistics.logit_count.reset();
+  EXPECT_NE(refusal(into, from).find("logit_mean merges with logit_count"), std::string::npos);
+  into = a.view();
+  into.statistics.logit_mean.reset();
+  EXPECT_NE(refusal(into, from).find("one of them is absent"), std::string::npos);
+  into = a.view();
+  from.statistics.logit_count = into.statistics.entropy;
+  EXPECT_NE(refusal(into, from).find("overlaps"), std::string::npos);
+  EXPECT_TRUE(same_bits(a.statistics.entropy, before));
+
+  from = b.view();
+  into.statistics = {};  // nothing is wanted of the whole
+  EXPECT_TRUE(relpos::merge(relpos::serial{}, into, from));
+  EXPECT_TRUE(same_bits(a.statistics.entropy, before));
+}
+
+TEST(merge_statistics, are_not_options_of_partial) {
+  state result;
+  const inputs<float>& in = long_inputs();
+  std::vector<std::byte> memory(
+      relpos::scratch_bytes(relpos::serial{}, in.q.view(), in.k.view(), in.v.view()));
+  const relpos::status done = relpos::partial(
+      relpos::serial{}, memory, result.view(), in.q.view(), in.k.view(), in.v.view(),
+      relpos::options{.statistics = {.entropy = result.statistics.entropy.view()},
+                      .query_offset = 260});
+  EXPECT_EQ(done.code, relpos::status_code::invalid_value);
+  EXPECT_NE(std::strstr(done.message, "state.statistics"), nullptr);
+}
+
+}  // namespace

@@ -1,0 +1,120 @@
+#include "relpos/policy/length_laws.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "relpos/policy/alibi.hpp"
+#include "relpos/policy/mask/band.hpp"
+#include "relpos/policy/mask/causal.hpp"
+#include "relpos/policy/temperature.hpp"
+#include "support/attend.hpp"
+#include "support/naive.hpp"
+#include "support/reference.hpp"
+
+namespace {
+
+using relpos::index;
+using support::inputs;
+using support::meaning;
+
+const std::vector<float> slopes{0.05f, 0.3f};
+
+inputs<float> two_heads() {
+  return support::random_inputs({.batch = 2,
+                                 .query_heads = 2,
+                                 .key_heads = 1,
+                                 .query_length = 300,
+                                 .key_length = 400,
+                                 .head_dim = 16,
+                                 .value_dim = 6},
+                                22);
+}
+
+/// Of the score and a bias of slope * distance.
+meaning causal_lines() {
+  return {.bias =
+              [](index head, index distance) {
+                return static_cast<double>(slopes[static_cast<std::size_t>(head)]) *
+                       static_cast<double>(distance);
+              },
+          .visible = [](index, index q_pos, index k_pos) { return k_pos <= q_pos; }};
+}
+
+TEST(length_laws, log_n_starts_at_the_training_length) {
+  meaning means = causal_lines();
+  means.logit_factor = [](index, index, index visible) {
+    return std::max(1.0, std::log(static_cast<double>(visible)) / std::log(150.0));
+  };
+  expect_means(attend(two_heads(), {}, relpos::log_n{150}, relpos::alibi{slopes}, relpos::causal{}),
+               two_heads(), means);
+}
+
+TEST(length_laws, log_n_counts_what_the_masks_leave) {
+  meaning means{.visible = [](index, index q_pos, index k_pos) {
+    return q_pos - 199 <= k_pos && k_pos <= q_pos + 30;
+  }};
+  means.logit_factor = [](index, index, index visible) {
+    return std::max(1.0, std::log(static_cast<double>(visible)) / std::log(100.0));
+  };
+  expect_means(
+      attend(two_heads(), {}, relpos::log_n{100}, relpos::band{199, 1000}, relpos::band{1000, 30}),
+      two_heads(), means);
+}
+
+TEST(length_laws, ssmax_has_a_scale_per_head) {
+  const std::vector<float> scales{0.43f, 0.1f};
+  meaning means = causal_lines();
+  means.softcap = 5.0;
+  means.temperature = 2.0;
+  means.logit_factor = [&](index head, index, index visible) {
+    return static_cast<double>(scales[static_cast<std::size_t>(head)]) *
+           std::log(static_cast<double>(visible));
+  };
+  expect_means(attend(two_heads(), {.softcap = 5.0f}, relpos::ssmax{scales}, relpos::alibi{slopes},
+                      relpos::causal{}, relpos::temperature{2}),
+               two_heads(), means);
+}
+
+TEST(length_laws, position_log_rises_by_intervals) {
+  meaning means = causal_lines();
+  means.query_offset = 8100;
+  means.key_offset = 8000;
+  means.logit_factor = [](index, index q_pos, index) {
+    return 1.0 + 0.1 * std::log(std::floor(static_cast<double>(q_pos + 1) / 8192.0) + 1.0);
+  };
+  const relpos::options there{.query_offset = 8100, .key_offset = 8000};
+  expect_means(
+      attend(two_heads(), there, relpos::position_log{}, relpos::alibi{slopes}, relpos::causal{}),
+      two_heads(), means);
+  EXPECT_EQ(relpos::position_log{}.logit_factor(8190), 1.0f);
+  EXPECT_GT(relpos::position_log{}.logit_factor(8191), 1.0f);
+  EXPECT_EQ(relpos::position_log{}.logit_factor(-5), 1.0f);
+}
+
+TEST(length_laws, of_rows_that_see_nothing) {
+  const std::vector<float> scales{0.43f, 0.1f};
+  const inputs<float> in = two_heads();
+  support::expect_reference_of(in, {.query_offset = -150}, relpos::ssmax{scales}, relpos::causal{});
+  support::expect_reference_of(in, {.query_offset = -150}, relpos::log_n{10}, relpos::causal{});
+}
+
+// With a bias that could be bounded: no tile may be left out by a bound of other scores.
+TEST(length_laws, beside_a_steep_bias) {
+  const std::vector<float> steep{0.9f, 0.6f};
+  const std::vector<float> scales{0.05f, 3.0f};
+  support::expect_reference_of(two_heads(), {}, relpos::ssmax{scales}, relpos::alibi{steep},
+                               relpos::causal{});
+}
+
+TEST(length_laws, refuse_what_is_out_of_range) {
+  EXPECT_STREQ(relpos::log_n{1}.check({}).message, "log_n: train_length is 1, must be at least 2");
+  EXPECT_TRUE(relpos::log_n{2}.check({}));
+  EXPECT_FALSE((relpos::position_log{0.1, 0}.check({})));
+  EXPECT_FALSE((relpos::position_log{INFINITY, 8192}.check({})));
+  const std::vector<float> three(3);
+  EXPECT_STREQ(relpos::ssmax{three}.check({.query_heads = 2}).message,
+               "ssmax: 3 scales for a query of 2 heads");
+}
+
+}  // namespace

@@ -1,0 +1,108 @@
+#include "relpos/policy/sink_logits.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "relpos/kernel/merge.hpp"
+#include "relpos/policy/mask/causal.hpp"
+#include "relpos/policy/temperature.hpp"
+#include "support/attend.hpp"
+#include "support/statistics.hpp"
+
+namespace {
+
+using relpos::index;
+using support::collected;
+using support::inputs;
+using support::meaning;
+
+inputs<float> four_heads() {
+  return support::random_inputs({.batch = 2,
+                                 .query_heads = 4,
+                                 .key_heads = 2,
+                                 .query_length = 70,
+                                 .key_length = 200,
+                                 .head_dim = 16,
+                                 .value_dim = 6},
+                                21);
+}
+
+const std::vector<float> sinks{0.0f, 2.5f, -3.0f, 9.0f};
+
+meaning causal_with_sinks() {
+  return {
+      .visible = [](index, index q_pos, index k_pos) { return k_pos <= q_pos; },
+      .sink =
+          [](index head) { return static_cast<double>(sinks[static_cast<std::size_t>(head)]); }};
+}
+
+TEST(sink_logits, join_the_denominator) {
+  const inputs<float> in = four_heads();
+  collected statistics(support::rows_of(in));
+  const relpos::options choice{.statistics = statistics.views()};
+  const meaning means = causal_with_sinks();
+  expect_means(attend(in, choice, relpos::sink_logits{sinks}, relpos::causal{}), in, means);
+  expect_statistics(statistics, naive_attention<double>(in, means).statistics,
+                    naive_attention<float>(in, means).statistics);
+}
+
+TEST(sink_logits, are_not_divided_by_the_temperature) {
+  const inputs<float> in = four_heads();
+  meaning means = causal_with_sinks();
+  means.temperature = 0.5;
+  expect_means(
+      attend(in, {}, relpos::sink_logits{sinks}, relpos::causal{}, relpos::temperature{0.5}), in,
+      means);
+}
+
+TEST(sink_logits, are_all_that_an_empty_row_has) {
+  const auto got =
+      attend(four_heads(), {.query_offset = -100}, relpos::sink_logits{sinks}, relpos::causal{});
+  for (const float value : got.out.values) EXPECT_EQ(value, 0.0f);
+  for (index head = 0; head < 4; ++head) {
+    const float sink = sinks[static_cast<std::size_t>(head)];
+    EXPECT_NEAR(got.lse(1, head, 69), sink, 1e-6f);
+  }
+}
+
+TEST(sink_logits, of_minus_infinity_are_none) {
+  const inputs<float> in = four_heads();
+  const std::vector<float> none(4, -support::infinity);
+  EXPECT_TRUE(same_bits(attend(in, {}, relpos::sink_logits{none}, relpos::causal{}),
+                        attend(in, {}, relpos::causal{})));
+}
+
+TEST(sink_logits, far_above_all_scores_leave_nothing) {
+  const std::vector<float> high(4, 1e30f);
+  const auto got = attend(four_heads(), {}, relpos::sink_logits{high});
+  for (const float value : got.out.values) EXPECT_EQ(value, 0.0f);
+  for (const float value : got.lse.values) EXPECT_NEAR(value, 1e30f, 1e24f);
+}
+
+// Slices of the keys cannot each have the sink: it is a state of its own.
+TEST(sink_logits, merge_as_a_state) {
+  const inputs<float> in = four_heads();
+  auto without = attend(in, {}, relpos::causal{});
+  support::tensor<float> nothing({2, 4, 70, 6});
+  support::tensor<float, 3> lse({2, 4, 70});
+  for (index b = 0; b < 2; ++b) {
+    for (index h = 0; h < 4; ++h) {
+      for (index row = 0; row < 70; ++row) lse(b, h, row) = sinks[static_cast<std::size_t>(h)];
+    }
+  }
+  ASSERT_TRUE(relpos::merge(relpos::serial{}, {without.out.view(), without.lse.view()},
+                            {nothing.view(), lse.view()}));
+  const auto with = attend(in, {}, relpos::sink_logits{sinks}, relpos::causal{});
+  for (std::size_t i = 0; i < with.out.values.size(); ++i) {
+    EXPECT_NEAR(without.out.values[i], with.out.values[i], 1e-6);
+  }
+}
+
+TEST(sink_logits, are_one_per_query_head) {
+  const relpos::attention_shape shape{.batch = 1, .query_heads = 2, .key_heads = 2};
+  EXPECT_STREQ(relpos::sink_logits{sinks}.check(shape).message,
+               "sink_logits: 4 values for a query of 2 heads");
+}
+
+}  // namespace
