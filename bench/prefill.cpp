@@ -132,6 +132,14 @@ void compare(index heads, index length, index head_dim, int turns) {
   const relpos::rotary_table pairs(relpos::rope_frequencies(head_dim), layout::interleaved);
   const relpos::rotary_table xpos(relpos::xpos_frequencies(head_dim), layout::half_split);
 
+  // As in packed documents of 300 tokens.
+  std::vector<index> positions(static_cast<std::size_t>(length));
+  for (std::size_t row = 0; row < positions.size(); ++row) {
+    positions[row] = static_cast<index>(row % 300);
+  }
+  const view<const index, 2> restarting(positions.data(), {1, length});
+  const relpos::token_positions each_token{restarting, restarting};
+
   const relpos::causal mask;
   const relpos::alibi alibi{slopes};
   const relpos::t5_bias t5{table, relpos::unidirectional};
@@ -148,6 +156,8 @@ void compare(index heads, index length, index head_dim, int turns) {
       verified("causal, rope, half-split", t, {}, mask, relpos::rotary{rope}),
       verified("causal, rope, interleaved", t, {}, mask, relpos::rotary{pairs}),
       verified("causal, xpos", t, {}, mask, relpos::rotary{xpos}),
+      verified("causal, rope, token positions", t, {}, mask, relpos::rotary{rope}, each_token),
+      verified("causal, t5, token positions", t, {.scale = scale}, mask, t5, each_token),
       verified("causal, entropy", t, {.statistics = {.entropy = t.statistics.entropy}}, mask),
       verified("causal, all statistics", t, {.statistics = t.statistics}, mask),
       verified("causal, temperature 0.8", t, {}, mask, relpos::temperature{0.8}),

@@ -74,7 +74,7 @@ comparison compare(const projections& in, unfused_attention& unfused, const Poli
       relpos::scratch_bytes(relpos::executor_of(device), relpos::view_of(in.q),
                             relpos::view_of(in.k), relpos::view_of(in.v), policies...);
   result.unfused_bytes = unfused.bytes();
-  result.seconds = time_in_turns(0.5, run_relpos, run_unfused);
+  result.seconds = time_in_turns(0.3, run_relpos, run_unfused);
   return result;
 }
 

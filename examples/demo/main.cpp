@@ -1,5 +1,6 @@
-// relpos_demo FILE: attention over the bytes of a text, fused and not. Time, memory and error of both, on
-// one thread.
+// relpos_demo FILE: every encoding over the bytes of a text, up to four times the length that a model would have
+// been trained on. Time against the same without fusion; how attention disperses with length; and which
+// temperatures restore it. On one thread.
 
 #include <algorithm>
 #include <cmath>
@@ -11,12 +12,15 @@
 #include <vector>
 
 #include "compare.hpp"
+#include "other_biases.hpp"
+#include "sharpness.hpp"
 
 namespace demo {
 namespace {
 
-constexpr int lengths[] = {256, 512, 1024, 2048, 4096};
-constexpr std::size_t longest = 4096;
+constexpr int training_length = 512;
+constexpr int lengths[] = {512, 1024, 2048};
+constexpr std::size_t longest = 2048;
 
 std::string memory_text(std::size_t bytes) {
   char text[32];
@@ -29,37 +33,147 @@ std::string memory_text(std::size_t bytes) {
   return text;
 }
 
-void print_heading(const char* name) {
-  std::printf("\n%s\n", name);
-  std::printf(
-      "         --------- time, ms ---------   -- working memory ---   -- largest error ---\n");
-  std::printf("%6s   %9s %9s %9s   %10s %10s   %10s %9s\n", "length", "relpos", "unfused",
-              "speed-up", "relpos", "unfused", "relpos", "unfused");
+void print_heading() {
+  std::printf("\n%-24s %6s %8s %8s %6s %9s %9s %8s\n", "encoding, mask", "length", "relpos",
+              "unfused", "ratio", "memory", "unfused", "error");
 }
 
-void print_line(int length, const comparison& result) {
+void print_sharpness_heading() {
+  std::printf("\n%-24s %6s %8s %8s %10s   %-16s   %-16s\n", "encoding, mask", "length", "entropy",
+              "max p", "resolution", "t for entropy", "t for max p");
+}
+
+/// One encoding: `unfused(length)` makes the same without fusion.
+template <class Unfused, class... Policies>
+void time(const char* name, const std::string& text, input kind, const Unfused& unfused,
+          const Policies&... policies) {
+  const auto length = static_cast<int>(text.size());
+  unfused_attention without = unfused(length);
+  const comparison result = compare(project(text, kind), without, policies...);
   const auto [relpos_seconds, unfused_seconds] = result.seconds;
-  std::printf("%6d   %9.2f %9.2f %8.1fx   %10s %10s   %10.1e %9.1e\n", length, relpos_seconds * 1e3,
+  std::printf("%-24s %6d %8.2f %8.2f %5.1fx %9s %9s %8.1e\n", name, length, relpos_seconds * 1e3,
               unfused_seconds * 1e3, unfused_seconds / relpos_seconds,
               memory_text(result.relpos_bytes).c_str(), memory_text(result.unfused_bytes).c_str(),
-              result.relpos_error, result.unfused_error);
+              result.relpos_error);
   std::fflush(stdout);
 }
 
-comparison compare_alibi(const std::string& text) {
-  const std::vector<float> slopes = relpos::alibi_slopes(heads);
-  const auto length = static_cast<int>(text.size());
-  const projections in = project(text, true);
-  unfused_attention unfused(
-      length, 1.0f / std::sqrt(float{head_dim}), [&](int head, int q_pos, int k_pos) {
-        return k_pos > q_pos
-                   ? -std::numeric_limits<float>::infinity()
-                   : slopes[static_cast<std::size_t>(head)] * static_cast<float>(k_pos - q_pos);
-      });
-  return compare(in, unfused, relpos::alibi{slopes}, relpos::causal{});
+/// Its sharpness at `text`, and what it takes to have that of the training length again.
+template <class... Policies>
+void align(const char* name, const std::string& text, input kind, const Policies&... policies) {
+  using relpos::sharpness;
+  const projections in = project(text, kind);
+  const sharp here = look_at(text, kind, policies...);
+  std::printf("%-24s %6zu %8.3f %8.4f %10.3f", name, text.size(), here.entropy,
+              here.max_probability, here.resolution);
+  if (text.size() > training_length) {
+    const projections trained = project(text.substr(0, training_length), kind);
+    for (const sharpness what : {sharpness::entropy, sharpness::max_probability}) {
+      const double target = mean_over_rows(what, trained, policies...);
+      const float found = temperature_for(what, target, in, policies...);
+      const double restored = mean_over_rows(what, in, policies..., relpos::temperature{found});
+      std::printf(what == sharpness::entropy ? "   %.3f -> %-7.3f" : "   %.3f -> %-7.4f",
+                  static_cast<double>(found), restored);
+    }
+  }
+  std::printf("\n");
+  std::fflush(stdout);
 }
 
-comparison compare_t5(const std::string& text) {
+/// Calls `use(name, kind, unfused, policies...)` for every encoding.
+template <class Use>
+void for_each_encoding(const Use& use) {
+  const float scale = 1.0f / std::sqrt(float{head_dim});
+  constexpr float hidden = -std::numeric_limits<float>::infinity();
+  const relpos::causal causal;
+  const auto plain = [=](int length) {
+    return unfused_attention(
+        length, scale, [](int, int q_pos, int k_pos) { return k_pos > q_pos ? hidden : 0.0f; });
+  };
+  use("none, causal", input::plain, plain, causal);
+  use("sinusoidal, causal", input::sinusoidal, plain, causal);
+
+  const std::vector<float> slopes = relpos::alibi_slopes(heads);
+  const auto lines = [&](int length) {
+    return unfused_attention(length, scale, [&](int head, int q_pos, int k_pos) {
+      return k_pos > q_pos
+                 ? hidden
+                 : slopes[static_cast<std::size_t>(head)] * static_cast<float>(k_pos - q_pos);
+    });
+  };
+  use("ALiBi, causal", input::plain, lines, relpos::alibi{slopes}, causal);
+
+  const auto symmetric = [&](int length) {
+    return unfused_attention(length, scale, [&](int head, int q_pos, int k_pos) {
+      return -slopes[static_cast<std::size_t>(head)] * static_cast<float>(std::abs(k_pos - q_pos));
+    });
+  };
+  use("ALiBi, bidirectional", input::plain, symmetric, relpos::alibi_symmetric{slopes});
+
+  const auto sandwich = examples::sandwich(heads);
+  const auto sinusoids = [&](int length) {
+    std::vector<float> of_distance(static_cast<std::size_t>(length));  // of head 0
+    for (int n = 0; n < length; ++n) {
+      of_distance[static_cast<std::size_t>(n)] = static_cast<float>(sandwich.tabulated_bias(0, -n));
+    }
+    return unfused_attention(length, scale, [=](int head, int q_pos, int k_pos) {
+      return k_pos > q_pos ? hidden
+                           : of_distance[static_cast<std::size_t>(q_pos - k_pos)] /
+                                 static_cast<float>(head + 1);
+    });
+  };
+  use("Sandwich, causal", input::plain, sinusoids, sandwich, causal);
+
+  const auto kerple = [&](relpos::index head, relpos::index distance) {
+    const double slope = slopes[static_cast<std::size_t>(head)];
+    return -4.0 * slope * std::log1p(std::abs(static_cast<double>(distance)));
+  };
+  const auto logarithms = [&](int length) {
+    return unfused_attention(length, scale, [&](int head, int q_pos, int k_pos) {
+      return k_pos > q_pos ? hidden : static_cast<float>(kerple(head, k_pos - q_pos));
+    });
+  };
+  use("KERPLE (log), causal", input::plain, logarithms, relpos::relative_bias{kerple}, causal);
+
+  const auto theta = [](int i) { return std::pow(10000.0, -2.0 * i / head_dim); };
+  const auto rotated = [&](int length) {
+    return unfused_attention(
+        length, scale, [](int, int q_pos, int k_pos) { return k_pos > q_pos ? hidden : 0.0f; },
+        rotation(length, theta, [](int) { return 1.0; }));
+  };
+  const relpos::rotary_table rope(relpos::rope_frequencies(head_dim),
+                                  relpos::pair_layout::half_split);
+  use("RoPE, causal", input::plain, rotated, relpos::rotary{rope}, causal);
+
+  const relpos::rotary_frequencies stretched =
+      relpos::yarn_frequencies(head_dim, longest / double{training_length}, training_length);
+  const float sharper =
+      scale * static_cast<float>(stretched.attention_factor * stretched.attention_factor);
+  const auto rotated_less = [&](int length) {
+    return unfused_attention(
+        length, sharper, [](int, int q_pos, int k_pos) { return k_pos > q_pos ? hidden : 0.0f; },
+        rotation(
+            length, [&](int i) { return stretched.radians[static_cast<std::size_t>(i)]; },
+            [](int) { return 1.0; }));
+  };
+  const relpos::rotary_table yarn(stretched, relpos::pair_layout::half_split);
+  use("RoPE (YaRN), causal", input::plain, rotated_less, relpos::rotary{yarn}, causal);
+
+  constexpr int block = training_length / 2;
+  const auto scaled = [&](int length) {
+    return unfused_attention(
+        length, scale,
+        [](int, int q_pos, int k_pos) {
+          return k_pos > q_pos || k_pos < (q_pos / block - 1) * block ? hidden : 0.0f;
+        },
+        rotation(length, theta,
+                 [](int i) { return std::pow((2.0 * i / head_dim + 0.4) / 1.4, 1.0 / 512.0); }));
+  };
+  const relpos::rotary_table xpos(relpos::xpos_frequencies(head_dim),
+                                  relpos::pair_layout::half_split);
+  use("XPOS, blockwise causal", input::plain, scaled, relpos::rotary{xpos},
+      relpos::blockwise_causal{block});
+
   // Learned tables favour near keys, by a few units; [num_buckets, heads].
   constexpr int buckets = 32;
   fixed_numbers numbers(1910);
@@ -71,27 +185,23 @@ comparison compare_t5(const std::string& text) {
     }
   }
   const relpos::t5_bias bias{table, relpos::bidirectional};
-
-  const auto length = static_cast<int>(text.size());
-  std::vector<int> bucket_of;  // of distances from 1 - length on
-  for (int distance = 1 - length; distance < length; ++distance) {
-    bucket_of.push_back(static_cast<int>(bias.buckets.bucket(distance)));
-  }
-  const projections in = project(text, false);
-  unfused_attention unfused(length, 1.0f, [&](int head, int q_pos, int k_pos) {
-    return table(bucket_of[static_cast<std::size_t>(k_pos - q_pos + length - 1)], head);
-  });
-  return compare(in, unfused, bias);
+  const auto bucketed = [&](int length) {
+    std::vector<int> bucket_of;  // of distances from 1 - length on
+    for (int distance = 1 - length; distance < length; ++distance) {
+      bucket_of.push_back(static_cast<int>(bias.buckets.bucket(distance)));
+    }
+    return unfused_attention(length, 1.0f, [&, bucket_of](int head, int q_pos, int k_pos) {
+      return table(bucket_of[static_cast<std::size_t>(k_pos - q_pos + length - 1)], head);
+    });
+  };
+  use("T5, bidirectional", input::unscaled, bucketed, bias);
 }
 
-template <class Compare>
-void print_table(const char* name, const std::string& text, const Compare& compare_text) {
-  const auto bytes = static_cast<int>(text.size());
-  print_heading(name);
+template <class Show>
+void for_each_length(const std::string& text, const Show& show) {
   for (const int length : lengths) {
-    if (length > bytes && length != lengths[0]) break;
-    const int used = std::min(length, bytes);
-    print_line(used, compare_text(text.substr(0, static_cast<std::size_t>(used))));
+    if (static_cast<std::size_t>(length) > text.size() && length != lengths[0]) break;
+    show(text.substr(0, static_cast<std::size_t>(length)));
   }
 }
 
@@ -103,16 +213,31 @@ void run(const std::string& path) {
   std::printf("model     %d heads of %d channels, fixed random weights, float32, one thread\n",
               heads, head_dim);
   std::printf("compiled  %s\n", relpos::native::name);
-  print_table("ALiBi, causal", text, compare_alibi);
-  print_table("T5 bias, bidirectional", text, compare_t5);
+  print_heading();
+  for_each_encoding(
+      [&](const char* name, input kind, const auto& unfused, const auto&... policies) {
+        for_each_length(
+            text, [&](const std::string& part) { time(name, part, kind, unfused, policies...); });
+      });
+  print_sharpness_heading();
+  for_each_encoding([&](const char* name, input kind, const auto&, const auto&... policies) {
+    for_each_length(text, [&](const std::string& part) { align(name, part, kind, policies...); });
+  });
   std::printf(
       "\n"
-      "unfused         per head: Eigen product, plus a matrix of bias and mask that was built\n"
-      "                before the clock started, softmax by rows, Eigen product\n"
-      "time            median of runs taken in turns, after a check of the results\n"
-      "working memory  scratch; unfused: bias of all heads and scores of one\n"
-      "largest error   against the definition in float64, at %d rows spread over the text\n",
-      sampled_rows);
+      "relpos, unfused  milliseconds, median of runs taken in turns, after a check of the "
+      "results;\n"
+      "                 unfused: Eigen products around a matrix of bias and mask that was built\n"
+      "                 before the clock started, softmax by rows\n"
+      "memory           scratch; unfused: bias of all heads, scores of one, cosines and sines\n"
+      "error            largest against the definition in float64, at %d rows spread over the "
+      "text\n"
+      "entropy, max p   mean, and geometric mean, over the rows that see at least half of what any "
+      "sees\n"
+      "resolution       LeX's measure of the score of a key like the query at each distance\n"
+      "t                the temperature that aligns the longer text with %d positions -> what it "
+      "has then\n",
+      sampled_rows, training_length);
 }
 
 }  // namespace

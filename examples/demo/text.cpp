@@ -43,16 +43,12 @@ matrix fixed_numbers::next_matrix(int rows, int columns) {
 
 namespace {
 
-/// A row for each of the 256 bytes, looked up for each position.
-tensor look_up(const std::string& text, const matrix& rows_of_bytes) {
-  const auto length = static_cast<Eigen::Index>(text.size());
-  tensor result(1, heads, length, head_dim);
-  for (Eigen::Index at = 0; at < length; ++at) {
-    const int byte = static_cast<unsigned char>(text[static_cast<std::size_t>(at)]);
+/// [1, head, position, channel] of rows [position, head * channel].
+tensor split_heads(const matrix& rows) {
+  tensor result(1, heads, rows.rows(), head_dim);
+  for (Eigen::Index at = 0; at < rows.rows(); ++at) {
     for (int h = 0; h < heads; ++h) {
-      for (int c = 0; c < head_dim; ++c) {
-        result(0, h, at, c) = rows_of_bytes(byte, h * head_dim + c);
-      }
+      for (int c = 0; c < head_dim; ++c) result(0, h, at, c) = rows(at, h * head_dim + c);
     }
   }
   return result;
@@ -60,19 +56,31 @@ tensor look_up(const std::string& text, const matrix& rows_of_bytes) {
 
 }  // namespace
 
-projections project(const std::string& text, bool scores_are_scaled) {
+projections project(const std::string& text, input kind) {
   constexpr int width = 64;
+  const auto length = static_cast<Eigen::Index>(text.size());
   fixed_numbers numbers(2023);
   const matrix embedding = numbers.next_matrix(256, width);
+  matrix embedded(length, width);
+  for (Eigen::Index at = 0; at < length; ++at) {
+    embedded.row(at) =
+        embedding.row(static_cast<unsigned char>(text[static_cast<std::size_t>(at)]));
+  }
+  if (kind == input::sinusoidal) {
+    const relpos::view<float, 3> rows(embedded.data(), {1, length, width});
+    const relpos::status done =
+        relpos::add_sinusoidal(rows, relpos::sinusoidal_layout::interleaved);
+    if (!done) throw std::runtime_error(done.message);
+  }
   // A number of [-1, 1] has variance 1/3: this gives each channel variance 1.
   const float unit = 3.0f / std::sqrt(static_cast<float>(width));
-  const auto rows = [&](float factor) -> matrix {
-    return factor * unit * (embedding * numbers.next_matrix(width, heads * head_dim));
+  const auto rows = [&](float factor) -> tensor {
+    const matrix weights = factor * unit * numbers.next_matrix(width, heads * head_dim);
+    return split_heads(embedded * weights);
   };
-  const float query_factor = scores_are_scaled ? 1.0f : 1.0f / std::sqrt(float{head_dim});
-  tensor q = look_up(text, rows(query_factor));
-  tensor k = look_up(text, rows(1.0f));
-  tensor v = look_up(text, rows(1.0f));
+  tensor q = rows(kind == input::unscaled ? 1.0f / std::sqrt(float{head_dim}) : 1.0f);
+  tensor k = rows(1.0f);
+  tensor v = rows(1.0f);
   return {std::move(q), std::move(k), std::move(v)};
 }
 

@@ -35,8 +35,12 @@ struct projections {
   tensor v;
 };
 
-/// Embeds each byte by a fixed table and projects it to q, k and v, so that scores have a standard
-/// deviation of about 1. T5 does not scale scores by 1/sqrt(head_dim): its weights are smaller instead.
-projections project(const std::string& text, bool scores_are_scaled);
+/// What a model does before attention: nothing; adds sinusoids to its embeddings; or, as T5, has weights for
+/// scores that are not divided by sqrt(head_dim).
+enum class input { plain, sinusoidal, unscaled };
+
+/// Embeds each byte by a fixed table and projects it to q, k and v, so that scores have a standard deviation of
+/// about 1.
+projections project(const std::string& text, input kind);
 
 }  // namespace demo

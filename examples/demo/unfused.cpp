@@ -3,6 +3,20 @@
 #include <type_traits>
 
 namespace demo {
+namespace {
+
+template <class Rows>
+matrix turned(const Rows& rows, const matrix& cosines, const matrix& sines) {
+  constexpr int pairs = head_dim / 2;
+  const auto a = rows.leftCols(pairs).array();
+  const auto b = rows.rightCols(pairs).array();
+  matrix result(rows.rows(), rows.cols());
+  result.leftCols(pairs) = a * cosines.array() - b * sines.array();
+  result.rightCols(pairs) = a * sines.array() + b * cosines.array();
+  return result;
+}
+
+}  // namespace
 
 void unfused_attention::operator()(tensor& out, const projections& in) {
   const Eigen::Index length = scores_.rows();
@@ -13,7 +27,13 @@ void unfused_attention::operator()(tensor& out, const projections& in) {
     return Eigen::Map<mapped>(of.data() + head * length * head_dim, length, head_dim);
   };
   for (int head = 0; head < heads; ++head) {
-    scores_.noalias() = scale_ * (rows(in.q, head) * rows(in.k, head).transpose());
+    if (turns_) {
+      const matrix q = turned(rows(in.q, head), turns_->query_cosines, turns_->query_sines);
+      const matrix k = turned(rows(in.k, head), turns_->key_cosines, turns_->key_sines);
+      scores_.noalias() = scale_ * (q * k.transpose());
+    } else {
+      scores_.noalias() = scale_ * (rows(in.q, head) * rows(in.k, head).transpose());
+    }
     scores_ += biases_[static_cast<std::size_t>(head)];
     // Row by row, so that a row is in cache for all three steps.
     for (Eigen::Index i = 0; i < length; ++i) {
@@ -26,7 +46,9 @@ void unfused_attention::operator()(tensor& out, const projections& in) {
 }
 
 std::size_t unfused_attention::bytes() const {
-  return (biases_.size() + 1) * static_cast<std::size_t>(scores_.size()) * sizeof(float);
+  const auto of_rotation = turns_ ? 4 * static_cast<std::size_t>(turns_->key_sines.size()) : 0;
+  const auto matrices = (biases_.size() + 1) * static_cast<std::size_t>(scores_.size());
+  return (matrices + of_rotation) * sizeof(float);
 }
 
 }  // namespace demo

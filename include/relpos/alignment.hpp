@@ -29,8 +29,8 @@ namespace relpos::inline RELPOS_ABI {
 enum class sharpness { max_probability, entropy };
 
 /// Means over the rows of each head, and of all batch entries, that see at least half as many keys as the row
-/// that sees most: all rows of bidirectional attention, the second half of causal. `of_heads` has one element per query head, or one for
-/// all heads together; NaN where there is no such row.
+/// that sees most: all rows of bidirectional attention, the second half of causal. `of_heads` has one element
+/// per query head, or one for all heads together; NaN where there is no such row.
 template <class Isa = native, executor Executor, class Query, class Key, class... Arguments>
 status measure_sharpness(const Executor& runner, sharpness what, std::span<double> of_heads,
                          const view<Query, 4>& q, const view<Key, 4>& k,
@@ -92,6 +92,11 @@ status align_temperatures(const Executor& runner, sharpness what, std::span<cons
                          "temperatures: has %zu elements, must have one per target, %zu",
                          temperatures.size(), targets.size());
   }
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    if (std::isfinite(targets[i])) continue;
+    return status::error(status_code::invalid_value, "targets: has %g at %zu, must be finite",
+                         targets[i], i);
+  }
   std::vector<temperature_search> searches(targets.begin(), targets.end());
   const auto heads = static_cast<std::size_t>(q.shape[1]);
   std::vector<float> of_heads(heads);
@@ -106,6 +111,13 @@ status align_temperatures(const Executor& runner, sharpness what, std::span<cons
     if (!done) return done;
     is_done = true;
     for (std::size_t i = 0; i < searches.size(); ++i) {
+      if (std::isnan(means[i])) {
+        return status::error(
+            status_code::invalid_value,
+            "q, k: the sharpness of head %zu is not a number: no row sees a key, or "
+            "some do not hold numbers",
+            i);
+      }
       if (!searches[i].is_done()) searches[i].tell(means[i]);
       is_done = is_done && searches[i].is_done();
     }

@@ -7,8 +7,8 @@
 // Nothing here throws or allocates: the caller lends the scratch and reads the status. The same functions
 // over Eigen tensors, which allocate and throw, are in eigen/attention.hpp.
 //
-//   s = scale q.k;  s = softcap tanh(s / softcap);  s = (s + bias) / temperature
-//   p = softmax of s over the visible keys;  out = p V;  lse = ln sum e^s
+//   s = scale R q.R k;  s = softcap tanh(s / softcap);  s = (s + bias) factor / temperature
+//   S = e^sink + sum of e^s over the visible keys;  p = e^s / S;  out = p V;  lse = ln S
 //
 // A row that sees no key gives out = 0 and lse = -inf. What a query does not see has no influence on it,
 // not even NaN. Arithmetic is float32; weights below e^-87.3 of the row's largest are exactly 0.
@@ -64,7 +64,7 @@ status attend(const Executor& runner, scratch memory, const call_outputs<Out>& t
   const std::size_t needed = prefill_scratch_bytes<Isa>(shape, policies, slots);
   if (status valid = check_scratch(memory, needed); !valid) return valid;
   const byte_range lent = byte_range::of(memory.data, needed);
-  if (status valid = check_scratch_overlap(lent, to, q, k, v); !valid) return valid;
+  if (status valid = check_scratch_overlap(lent, to, q, k, v, policies); !valid) return valid;
 
   const auto problem = make_problem(to.out, read_only<Query>(q), read_only<Key>(k),
                                     read_only<Value>(v), to.lse, to.statistics, choice, policies);

@@ -312,6 +312,20 @@ TEST(check_overlap, scratch_does_not_overlap_a_tensor) {
   EXPECT_TRUE(refused({"scratch: ", "options.lse [2, 4, 3]"}));
 }
 
+TEST(check_overlap, scratch_does_not_overlap_the_data_of_a_policy) {
+  attention_call call;
+  std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
+  std::vector<float> memory(100000, 1.0f);
+  const std::span<const float> slopes(memory.data() + 3, 4);
+  const relpos::alibi alibi{slopes};
+  const relpos::status done = relpos::attention(
+      relpos::serial{}, relpos::scratch(memory.data(), memory.size() * sizeof(float)), call.out,
+      call.q, call.k, call.v, alibi, call.choice);
+  EXPECT_TRUE(
+      call.explains(done, status_code::overlap, {"scratch: ", "overlaps the data of a policy"}));
+  EXPECT_EQ(memory[3], 1.0f);
+}
+
 TEST(check_overlap, inputs_may_share_their_memory) {
   attention_call call;
   call.v = call.k;

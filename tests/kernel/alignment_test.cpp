@@ -122,4 +122,24 @@ TEST(align_temperatures, refuses_what_does_not_fit) {
   EXPECT_EQ(done.code, relpos::status_code::invalid_shape);
 }
 
+TEST(align_temperatures, refuses_what_is_not_a_number) {
+  inputs<float> in = of_length(10, 7);
+  std::vector<double> targets{1.0, std::nan("")};
+  std::vector<float> temperatures(2);
+  const auto refusal = [&](const auto&... policies) {
+    return std::string(relpos::align_temperatures(relpos::serial{}, sharpness::entropy, targets,
+                                                  temperatures, in.q.view(), in.k.view(),
+                                                  policies...)
+                           .message);
+  };
+  EXPECT_EQ(refusal(), "targets: has nan at 1, must be finite");
+  targets[1] = 1.0;
+  const char* const no_number =
+      "q, k: the sharpness of head 0 is not a number: no row sees a key, or some do not hold "
+      "numbers";
+  EXPECT_EQ(refusal(relpos::causal{}, relpos::options{.query_offset = -100}), no_number);
+  in.k(0, 0, 9, 0) = support::not_a_number;
+  EXPECT_EQ(refusal(), no_number);
+}
+
 }  // namespace

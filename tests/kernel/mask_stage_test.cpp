@@ -108,6 +108,38 @@ bool in_same_document(index q, index k) {
   return false;
 }
 
+index below_zero_too(index a, index b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+
+TEST(mask_stage, blocks) {
+  expect_classes(
+      true,
+      [](index q, index k) {
+        const index before = (below_zero_too(q, 32) - 1) * 32;
+        return std::max<index>(before, 0) <= k && k <= q;
+      },
+      relpos::blockwise_causal{32});
+  expect_classes(
+      true, [](index q, index k) { return below_zero_too(k, 16) <= below_zero_too(q, 16); },
+      relpos::block_lower{16});
+  expect_classes(true, [](index q, index k) { return k <= q || k < 20; }, relpos::prefix{20});
+}
+
+TEST(mask_stage, sequences_within_rows) {
+  const std::vector<index> counts{7, 40};
+  expect_classes(
+      true, [](index q, index k) { return q >= 40 && k >= 40; },
+      relpos::left_padding{counts}.bind(1, 0));
+  expect_classes(
+      true,
+      [](index q, index k) {
+        if (!in_same_document(q, k) || k > q) return false;
+        index start = starts[0];
+        for (const index each : starts) start = each <= q ? each : start;
+        return (k - start) / 16 + 1 >= (q - start) / 16;
+      },
+      relpos::documents{starts, relpos::blockwise_causal{16}});
+}
+
 TEST(mask_stage, combined) {
   const relpos::band band{40, 3};
   const auto in_band = [](index q, index k) { return q - 40 <= k && k <= q + 3; };

@@ -78,6 +78,19 @@ TEST(merge_statistics, of_slices_under_a_band) {
   expect_merged({0, 50, 100, 250, 270, 300}, means, relpos::band{20, 1000});
 }
 
+// Whatever the memory of an empty state holds.
+TEST(merge_statistics, into_an_empty_state_are_those_of_the_other) {
+  state empty;  // of NaN
+  std::fill(empty.lse.values.begin(), empty.lse.values.end(), -support::infinity);
+  state other = part(0, 300);
+  ASSERT_TRUE(relpos::merge(relpos::serial{}, empty.view(), other.view()));
+  EXPECT_TRUE(same_bits(empty.statistics.max_probability, other.statistics.max_probability));
+  EXPECT_TRUE(same_bits(empty.statistics.entropy, other.statistics.entropy));
+  EXPECT_TRUE(same_bits(empty.statistics.logit_count, other.statistics.logit_count));
+  EXPECT_TRUE(same_bits(empty.statistics.logit_mean, other.statistics.logit_mean));
+  EXPECT_TRUE(same_bits(empty.statistics.logit_variance, other.statistics.logit_variance));
+}
+
 std::string refusal(const relpos::partial_state& into, const relpos::partial_state& from) {
   const relpos::status done = relpos::merge(relpos::serial{}, into, from);
   EXPECT_FALSE(done);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <string>
 
 #include "relpos/policies.hpp"
 #include "support/attend.hpp"
@@ -173,6 +174,35 @@ TEST(statistics, of_the_reference_are_those_of_the_page) {
   const meaning means{.bias = line, .visible = is_causal};
   expect_statistics(got, naive_attention<double>(in, means).statistics,
                     naive_attention<float>(in, means).statistics);
+}
+
+// Not numbers that could be taken for those of a sound row, or of one that sees nothing.
+TEST(statistics, of_rows_that_see_nan_are_nan) {
+  inputs<float> in = support::random_inputs(long_shape, 9);
+  in.k(1, 0, 600, 3) = support::not_a_number;  // seen by rows from 50 on
+  in.q(0, 1, 7, 0) = support::not_a_number;
+  const auto is_poisoned = [](index batch, index head, index row) {
+    return (batch == 1 && row >= 50) || (batch == 0 && head == 1 && row == 7);
+  };
+  collected got = collect(in, {}, relpos::causal{});
+  collected expected(support::rows_of(in));
+  support::tensor<double> out({2, 2, 150, 8});
+  ASSERT_TRUE(relpos::reference_attention(out.view(), {}, in.q.view(), in.k.view(), in.v.view(),
+                                          relpos::causal{},
+                                          relpos::options{.statistics = expected.views()}));
+  for (index batch = 0; batch < 2; ++batch) {
+    for (index head = 0; head < 2; ++head) {
+      for (index row = 0; row < 150; ++row) {
+        for (auto* all : {&got, &expected}) {
+          for (auto* rows :
+               {&all->max_probability, &all->entropy, &all->logit_mean, &all->logit_variance}) {
+            ASSERT_EQ(std::isnan((*rows)(batch, head, row)), is_poisoned(batch, head, row)) << row;
+          }
+          ASSERT_EQ(all->logit_count(batch, head, row), static_cast<float>(551 + row));
+        }
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "relpos/policy/additive_bias.hpp"
 #include "relpos/policy/alibi.hpp"
 #include "relpos/policy/mask/band.hpp"
 #include "relpos/policy/mask/causal.hpp"
@@ -115,6 +116,36 @@ TEST(length_laws, refuse_what_is_out_of_range) {
   const std::vector<float> three(3);
   EXPECT_STREQ(relpos::ssmax{three}.check({.query_heads = 2}).message,
                "ssmax: 3 scales for a query of 2 heads");
+  const std::vector<float> endless{1.0f, INFINITY};
+  EXPECT_STREQ(relpos::ssmax{endless}.check({.query_heads = 2}).message,
+               "ssmax: scales have inf for head 1, must be finite");
+}
+
+// A factor of 0, and one below it, leave a key hidden that a bias hides.
+TEST(length_laws, beside_a_bias_of_minus_infinity) {
+  const inputs<float> in = two_heads();
+  support::tensor<float> hides({1, 1, 1, in.k.shape[2]});
+  for (index key = 0; key < in.k.shape[2]; ++key) {
+    hides(0, 0, 0, key) = key % 3 == 0 ? -support::infinity : 0.0f;
+  }
+  const relpos::additive_bias bias{hides.view()};
+  const std::vector<float> scales{0.0f, -0.2f};
+  const relpos::options from_the_first{.query_offset = 0};  // which sees one key: ln 1 is 0
+  const auto got = attend(in, from_the_first, relpos::ssmax{scales}, bias, relpos::causal{});
+  for (const float value : got.out.values) ASSERT_FALSE(std::isnan(value));
+  EXPECT_EQ(got.lse(0, 0, 0), -support::infinity);
+  expect_means(
+      got, in,
+      {.element_bias = [&](index, index, index,
+                           index key) { return static_cast<double>(hides(0, 0, 0, key)); },
+       .visible = [](index, index q_pos, index k_pos) { return k_pos <= q_pos && k_pos % 3 != 0; },
+       .logit_factor =
+           [&](index head, index q_pos, index) {
+             const auto seen = static_cast<double>(
+                 std::min<index>(q_pos + 1, in.k.shape[2]));  // those that the mask shows
+             return static_cast<double>(scales[static_cast<std::size_t>(head)]) * std::log(seen);
+           },
+       .query_offset = 0});
 }
 
 }  // namespace

@@ -103,6 +103,10 @@ TEST(sink_logits, are_one_per_query_head) {
   const relpos::attention_shape shape{.batch = 1, .query_heads = 2, .key_heads = 2};
   EXPECT_STREQ(relpos::sink_logits{sinks}.check(shape).message,
                "sink_logits: 4 values for a query of 2 heads");
+  for (const float wrong : {INFINITY, NAN, 3e38f}) {
+    const std::vector<float> values{-INFINITY, wrong};
+    EXPECT_EQ(relpos::sink_logits{values}.check(shape).code, relpos::status_code::invalid_value);
+  }
 }
 
 }  // namespace

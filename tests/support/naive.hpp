@@ -21,7 +21,11 @@ struct rotary_meaning {
   double factor = 1.0;
   std::function<double(index pair)> theta{};
   std::function<double(index pair)> zeta = [](index) { return 1.0; };
+  std::function<index(index pair)> axis = [](index) { return index{0}; };
 };
+
+/// Of a token, on one axis.
+using token_position = std::function<index(index batch, index row, index axis)>;
 
 /// What a call means. Absent functions mean no bias and every key visible.
 struct meaning {
@@ -36,6 +40,8 @@ struct meaning {
   double temperature = 1.0;
   std::optional<index> query_offset{};  // queries are the last rows
   index key_offset = 0;
+  token_position query_position{};  // row + offset; the mask is told these in any case
+  token_position key_position{};
 };
 
 /// Of each row of [batch, head, query].
@@ -74,16 +80,17 @@ struct naive_result {
   naive_statistics<Real> statistics{};
 };
 
-/// One row at `position`, turned; `side` is 1 for a query and -1 for a key.
-template <class Real>
-void turn_naively(std::vector<Real>& row, const rotary_meaning& by, index position, double side) {
+/// One row at `position_of` an axis, turned; `side` is 1 for a query and -1 for a key.
+template <class Real, class PositionOf>
+void turn_naively(std::vector<Real>& row, const rotary_meaning& by, const PositionOf& position_of,
+                  double side) {
   const index pairs = by.rotary_dim / 2;
   for (index i = 0; i < pairs; ++i) {
     const auto first = static_cast<std::size_t>(by.interleaved ? 2 * i : i);
     const auto second = static_cast<std::size_t>(by.interleaved ? 2 * i + 1 : i + pairs);
-    const auto steps = static_cast<long double>(position);
+    const auto steps = static_cast<long double>(position_of(by.axis(i)));
     const long double angle = steps * by.theta(i);
-    const long double size = by.factor * std::pow(by.zeta(i), side * static_cast<double>(position));
+    const long double size = by.factor * std::pow(by.zeta(i), side * static_cast<double>(steps));
     const auto cosine = static_cast<Real>(size * std::cos(angle));
     const auto sine = static_cast<Real>(size * std::sin(angle));
     const Real a = row[first];
@@ -104,6 +111,11 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
       static_cast<Real>(means.scale.value_or(1.0 / std::sqrt(static_cast<double>(head_dim))));
   const auto softcap = static_cast<Real>(means.softcap);
   const auto real = [](T x) { return static_cast<Real>(static_cast<float>(x)); };
+  const auto place = [](const token_position& given, index offset) {
+    return given ? given : [=](index, index row, index) { return row + offset; };
+  };
+  const token_position query_at = place(means.query_position, query_offset);
+  const token_position key_at = place(means.key_position, means.key_offset);
 
   naive_result<Real> result;
   std::vector<Real> scores(static_cast<std::size_t>(keys));
@@ -125,7 +137,6 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
           visible += sees[at] ? 1 : 0;
         }
         for (index key = 0; key < keys; ++key) {
-          const index k_pos = key + means.key_offset;
           const auto at = static_cast<std::size_t>(key);
           if (!sees[at]) continue;
           for (index c = 0; c < head_dim; ++c) {
@@ -133,17 +144,22 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
             key_row[static_cast<std::size_t>(c)] = real(in.k(b, kh, key, c));
           }
           if (means.rotation) {  // positions from the first query on: the scales of XPOS stay small
-            turn_naively(query, *means.rotation, row, 1.0);
-            turn_naively(key_row, *means.rotation, k_pos - query_offset, -1.0);
+            const auto from_first = [&](const token_position& given, index of_row) {
+              return
+                  [&, of_row](index axis) { return given(b, of_row, axis) - query_at(b, 0, axis); };
+            };
+            turn_naively(query, *means.rotation, from_first(query_at, row), 1.0);
+            turn_naively(key_row, *means.rotation, from_first(key_at, key), -1.0);
           }
           Real s = 0;
           for (std::size_t c = 0; c < query.size(); ++c) s += query[c] * key_row[c];
           s *= scale;
           if (softcap > 0) s = softcap * std::tanh(s / softcap);
-          if (means.bias) s += static_cast<Real>(means.bias(h, k_pos - q_pos));
+          if (means.bias)
+            s += static_cast<Real>(means.bias(h, key_at(b, key, 0) - query_at(b, row, 0)));
           if (means.element_bias) s += static_cast<Real>(means.element_bias(b, h, row, key));
           if (means.logit_factor) {
-            s *= static_cast<Real>(means.logit_factor(h, q_pos, visible));
+            s *= static_cast<Real>(means.logit_factor(h, query_at(b, row, 0), visible));
           }
           scores[at] = s / static_cast<Real>(means.temperature);
           if (scores[at] > largest) largest = scores[at];

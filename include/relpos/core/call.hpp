@@ -16,7 +16,7 @@ constexpr bool check_argument() {
       std::is_same_v<Argument, options> || policy<Argument>,
       "relpos: this argument is neither options nor a policy: a policy is a trivially copyable "
       "struct with rotations, bias, tabulated_bias, bias_element, visible_keys, keep, "
-      "softmax_temperature, logit_factor or sink_logit (core/policy.hpp)");
+      "softmax_temperature, logit_factor, sink_logit or query_position (core/policy.hpp)");
   return true;
 }
 
@@ -36,6 +36,12 @@ constexpr bool check_arguments() {
         "key ranges tell and those with `keep` do not");
     static_assert((0 + ... + (is_rotation<Arguments> ? 1 : 0)) <= 1,
                   "relpos: the rotation is given twice");
+    static_assert((0 + ... + (places_tokens<Arguments> ? 1 : 0)) <= 1,
+                  "relpos: the positions of the tokens are given twice");
+    static_assert(
+        !(places_tokens<Arguments> || ... || false) || (reads_positions<Arguments> || ... || false),
+        "relpos: nothing in this call reads the positions of the tokens: rotations, biases "
+        "of a distance and length laws of a position do, masks and matrices go by rows");
   }
   return true;
 }

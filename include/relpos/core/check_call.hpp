@@ -7,6 +7,7 @@
 
 #include "relpos/core/check_numbers.hpp"
 #include "relpos/core/check_overlap.hpp"
+#include "relpos/core/check_positions.hpp"
 #include "relpos/core/check_shapes.hpp"
 #include "relpos/core/options.hpp"
 #include "relpos/core/policy.hpp"
@@ -25,9 +26,8 @@ inline status check_options(const options& choice) {
   if (!(choice.softcap >= 0.0f) || !std::isfinite(choice.softcap)) {
     return refuse_number("softcap", choice.softcap, "finite and not negative (0 is off)");
   }
-  const char* const offsets = "options.query_offset, options.key_offset";
-  if (status valid = check_offset(offsets, choice.key_offset); !valid) return valid;
-  return check_offset(offsets, choice.query_offset.value_or(0));
+  if (status valid = check_offset("options.key_offset", choice.key_offset); !valid) return valid;
+  return check_offset("options.query_offset", choice.query_offset.value_or(0));
 }
 
 /// Refuses an executor that can run nothing.
@@ -47,7 +47,8 @@ status check_policies(const std::tuple<Policies...>& policies, const attention_s
     }
   };
   std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
-  return result;
+  if (!result) return result;
+  return check_positions(policies, shape);
 }
 
 /// Refuses a temperature that is not positive and finite, and numbers that are in range one by one but

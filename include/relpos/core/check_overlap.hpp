@@ -58,6 +58,22 @@ status check_all_apart(const std::array<named_memory, Count>& written) {
   return {};
 }
 
+/// Refuses what is written over the data of a policy.
+template <class... Policies>
+status check_apart_from_policies(const named_memory& written,
+                                 const std::tuple<Policies...>& policies) {
+  bool is_read = false;
+  [[maybe_unused]] const auto ask = [&](const auto& policy) {
+    if constexpr (requires { policy.reads(written.bytes); }) {
+      is_read = is_read || policy.reads(written.bytes);
+    }
+  };
+  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  if (!is_read) return {};
+  return status::error(status_code::overlap, "%s: memory of %s %s overlaps the data of a policy",
+                       written.name, written.name, written.shape.text);
+}
+
 /// Refuses outputs that overlap what is read, policy data included, or each other.
 template <class Out, class Real, class Query, class Key, class Value, class... Policies>
 status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
@@ -69,18 +85,7 @@ status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
          {named_memory("q", q), named_memory("k", k), named_memory("v", v)}) {
       if (status valid = check_apart(written, read); !valid) return valid;
     }
-    bool is_read = false;
-    [[maybe_unused]] const auto ask = [&](const auto& policy) {
-      if constexpr (requires { policy.reads(written.bytes); }) {
-        is_read = is_read || policy.reads(written.bytes);
-      }
-    };
-    std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
-    if (is_read) {
-      return status::error(status_code::overlap,
-                           "%s: memory of %s %s overlaps the data of a policy", written.name,
-                           written.name, written.shape.text);
-    }
+    if (status valid = check_apart_from_policies(written, policies); !valid) return valid;
   }
   return check_all_apart(outputs);
 }
@@ -93,11 +98,11 @@ inline status check_scratch(const scratch& memory, std::size_t needed) {
                        "scratch: has %zu bytes, needs %zu (scratch_bytes tells)", bytes, needed);
 }
 
-/// Refuses scratch that overlaps a tensor of the call.
-template <class Out, class Real, class Query, class Key, class Value>
+/// Refuses scratch that overlaps a tensor of the call, or the data of a policy.
+template <class Out, class Real, class Query, class Key, class Value, class... Policies>
 status check_scratch_overlap(const byte_range& memory, const call_outputs<Out, Real>& to,
                              const view<Query, 4>& q, const view<Key, 4>& k,
-                             const view<Value, 4>& v) {
+                             const view<Value, 4>& v, const std::tuple<Policies...>& policies) {
   const named_memory lent("scratch", memory);
   for (const named_memory& read :
        {named_memory("q", q), named_memory("k", k), named_memory("v", v)}) {
@@ -106,7 +111,7 @@ status check_scratch_overlap(const byte_range& memory, const call_outputs<Out, R
   for (const named_memory& written : written_memory(to)) {
     if (status valid = check_apart(lent, written); !valid) return valid;
   }
-  return {};
+  return check_apart_from_policies(lent, policies);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

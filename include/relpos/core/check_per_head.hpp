@@ -1,6 +1,9 @@
 #pragma once
 // The refusal that every policy with a number per head shares.
 
+#include <cmath>
+#include <limits>
+
 #include "relpos/core/named_data.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/status.hpp"
@@ -18,6 +21,20 @@ inline status check_per_head(const char* policy, const char* name, named_data da
   if (data.data == nullptr && data.size > 0) {
     return status::error(status_code::null_data, "%s: %s are null for a query of %lld heads",
                          policy, name, heads);
+  }
+  return {};
+}
+
+/// Refuses one of these numbers that is not finite, or, where `infinity_hides`, not -inf either.
+inline status check_finite_per_head(const char* policy, const char* name, named_data data,
+                                    float largest, bool infinity_hides = false) {
+  for (index head = 0; head < data.size; ++head) {
+    const float value = data.data[head];
+    if (std::abs(value) <= largest) continue;
+    if (infinity_hides && value == -std::numeric_limits<float>::infinity()) continue;
+    return status::error(
+        status_code::invalid_value, "%s: %s have %g for head %lld, must be finite%s", policy, name,
+        static_cast<double>(value), static_cast<long long>(head), infinity_hides ? " or -inf" : "");
   }
   return {};
 }

@@ -1,7 +1,8 @@
 #pragma once
 // What makes a struct a policy. It opts into a stage of
 //
-//   s = (softcap(scale R q.R k) + bias) / temperature,   p = softmax of s over the visible keys,
+//   s = (softcap(scale R q.R k) + bias) factor / temperature,
+//   p = e^s / (e^sink + sum of e^s over the visible keys),
 //
 // by having the stage's member; a member that is absent is no code. All members are const.
 //
@@ -29,6 +30,11 @@
 //                                              with masks that are ranges
 //   softmax
 //     float sink_logit()                       joins the denominator, without a value
+//   positions, of rows that are not counted on from one offset; rotations, biases of a distance and
+//   logit_factor(q_pos) read them, all else goes by rows
+//     index query_position(index batch, index row, index axis)
+//     index key_position(index batch, index row, index axis)
+//     index axes()                             1, or more where a rotation reads them
 //
 // and, where they help:
 //     auto bind(index head)                    the policy of one head: per-head values in registers.
@@ -137,6 +143,13 @@ concept has_sink = requires(const Bound& bound) {
   { bound.sink_logit() } -> std::convertible_to<float>;
 };
 
+template <class Policy>
+concept places_tokens = requires(const Policy& policy, index at) {
+  { policy.query_position(at, at, at) } -> std::same_as<index>;
+  { policy.key_position(at, at, at) } -> std::same_as<index>;
+  { policy.axes() } -> std::same_as<index>;
+};
+
 template <class Bound>
 concept gates_rows = requires(const Bound& bound, index at) {
   { bound.row_gate(at) } -> std::convertible_to<float>;
@@ -151,10 +164,26 @@ inline constexpr bool is_mask =
 template <class Policy>
 inline constexpr bool is_temperature = sets_temperature<bound_policy<Policy>>;
 
+/// Reads the positions of tokens, and not of rows.
+template <class Policy>
+inline constexpr bool reads_positions =
+    is_rotation<Policy> || computes_bias<bound_policy<Policy>> || tabulates_bias<Policy> ||
+    scales_by_position<bound_policy<Policy>>;
+
+/// Where a tabulated bias varies: everywhere, unless it says otherwise.
+template <class Policy>
+constexpr distance_range varying_distances(const Policy& policy) {
+  if constexpr (requires { policy.varies(); }) {
+    return policy.varies();
+  } else {
+    return unlimited_distances;
+  }
+}
+
 template <class Policy>
 concept policy =
     std::is_trivially_copyable_v<Policy> &&
     (is_rotation<Policy> || is_bias<Policy> || is_mask<Policy> || is_temperature<Policy> ||
-     scales_rows<bound_policy<Policy>> || has_sink<bound_policy<Policy>>);
+     scales_rows<bound_policy<Policy>> || has_sink<bound_policy<Policy>> || places_tokens<Policy>);
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -10,6 +10,8 @@
 // between the two origins. So no number grows with a position: where the turn decays, a stored key is
 // scaled by at most its decay over 512 positions, and none overflows at any length.
 
+#include <cstdint>
+
 #include "relpos/core/index.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -27,6 +29,9 @@ struct turn {
   double imaginary = 0.0;
 };
 
+/// Positions of a token have no more axes that a rotation reads.
+inline constexpr index max_axes = 4;
+
 /// Positions between two origins.
 inline constexpr index rotation_grid = 512;
 
@@ -36,7 +41,14 @@ struct rotation_rows {
   pair_layout layout = pair_layout::half_split;
   const float* queries = nullptr;  // [rotation_grid][2][pairs]
   const float* keys = nullptr;     // the same size; what the product takes is its conjugate
+  bool decays = false;             // the turns of queries and keys differ in size
+  const std::uint8_t* axis_of_pair =
+      nullptr;  // of the positions that pairs turn by; null: the first
+  index axes = 1;
 
+  constexpr index axis_of(index pair) const {
+    return axis_of_pair == nullptr ? 0 : axis_of_pair[pair];
+  }
   static constexpr index origin(index position) { return floor_div(position, rotation_grid); }
   constexpr const float* row_of(const float* table, index position) const {
     return table + (position - origin(position) * rotation_grid) * 2 * pairs;

@@ -1,8 +1,9 @@
 #pragma once
-// Eigen's 16-bit types are the library's, bit for bit.
+// What Eigen's scalars are to the library: the 16-bit types are its own, bit for bit.
 
 #include <Eigen/Core>
 
+#include "relpos/core/index.hpp"
 #include "relpos/core/storage.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -15,6 +16,10 @@ struct storage_of {
 template <>
 struct storage_of<float> {
   using type = float;
+};
+template <>
+struct storage_of<index> {  // of positions
+  using type = index;
 };
 template <>
 struct storage_of<Eigen::bfloat16> {

@@ -19,7 +19,8 @@ struct eigen_view_traits {
 
   using stored = typename storage_of<std::remove_const_t<typename Tensor::Scalar>>::type;
   static_assert(!std::is_void_v<stored>,
-                "relpos: tensors hold float, Eigen::bfloat16 or Eigen::half");
+                "relpos: tensors hold float, Eigen::bfloat16 or Eigen::half; positions are "
+                "relpos::index, 64-bit");
 
   static constexpr bool owns_nothing = OwnsNothing;
   static constexpr int rank = Tensor::NumDimensions;

@@ -12,13 +12,14 @@
 #include "relpos/core/policy.hpp"
 #include "relpos/kernel/bias_table.hpp"
 #include "relpos/kernel/geometry.hpp"
+#include "relpos/kernel/group_distances.hpp"
 #include "relpos/kernel/group_rows.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 /// Computed from the distance.
-template <class Isa, class Bound>
+template <class Isa, class Bound, class Distances>
 class computed_bias {
  public:
   static_assert(
@@ -29,18 +30,17 @@ class computed_bias {
       "and "
       "calls relpos::abs, max, min and select on it");
 
-  RELPOS_INLINE computed_bias(const Bound& bound, float factor, const group_rows& rows)
-      : bound_(folded(bound, factor)), factor_(factor), rows_(rows) {}
+  RELPOS_INLINE computed_bias(const Bound& bound, float factor, const Distances& distances)
+      : bound_(folded(bound, factor)), factor_(factor), distances_(distances) {}
 
   struct key_bias {
     using real = float_pack<Isa>;
     const computed_bias& stage;
-    float distance;  // of the group's first query
+    typename Distances::to_key distances;
 
     template <int V>
     RELPOS_INLINE real apply(real s) const {
-      const real lane_distance = real(distance) - (real::iota() + real(float(V * lanes<Isa>)));
-      const real bias = stage.bound_.bias(lane_distance);
+      const real bias = stage.bound_.bias(distances.template lane<V>());
       if constexpr (folds) {
         return s + bias;
       } else {
@@ -49,9 +49,7 @@ class computed_bias {
     }
   };
 
-  RELPOS_INLINE key_bias key(index row) const {
-    return {*this, static_cast<float>(row + rows_.key_offset - rows_.q_pos)};
-  }
+  RELPOS_INLINE key_bias key(index row) const { return {*this, distances_.key(row)}; }
 
  private:
   static constexpr bool folds = requires(const Bound& bound) { bound.scaled(1.0f); };
@@ -65,15 +63,15 @@ class computed_bias {
 
   Bound bound_;
   float factor_;
-  group_rows rows_;
+  Distances distances_;
 };
 
 /// Read from a table over distance.
-template <class Isa>
+template <class Isa, class Distances>
 class table_bias {
  public:
-  RELPOS_INLINE table_bias(const bias_table& table, float factor, const group_rows& rows)
-      : table_(table), factor_(factor), rows_(rows) {}
+  RELPOS_INLINE table_bias(const bias_table& table, float factor, const Distances& distances)
+      : table_(table), factor_(factor), distances_(distances) {}
 
   struct key_bias {
     using real = float_pack<Isa>;
@@ -87,23 +85,23 @@ class table_bias {
   };
 
   RELPOS_INLINE key_bias key(index row) const {
-    return {table_.at(rows_.q_pos - row - rows_.key_offset, geometry<Isa>::group_rows), factor_};
+    return {distances_.lane_values(table_, row), factor_};
   }
 
  private:
   bias_table table_;
   float factor_;
-  group_rows rows_;
+  Distances distances_;
 };
 
 /// Read from a table over distance, times a factor of each row.
-template <class Isa>
+template <class Isa, class Distances>
 class gated_table_bias {
  public:
   template <class Bound>
   RELPOS_INLINE gated_table_bias(const Bound& bound, const bias_table& table, float factor,
-                                 const group_rows& rows)
-      : table_(table), rows_(rows) {
+                                 const group_rows& rows, const Distances& distances)
+      : table_(table), distances_(distances) {
     for (index lane = 0; lane < rows.count; ++lane) {
       gates_[lane] = bound.row_gate(rows.first_row + lane) * factor;
     }
@@ -122,12 +120,12 @@ class gated_table_bias {
   };
 
   RELPOS_INLINE key_bias key(index row) const {
-    return {table_.at(rows_.q_pos - row - rows_.key_offset, geometry<Isa>::group_rows), gates_};
+    return {distances_.lane_values(table_, row), gates_};
   }
 
  private:
   bias_table table_;
-  group_rows rows_;
+  Distances distances_;
   float gates_[geometry<Isa>::group_rows] = {};
 };
 
@@ -178,16 +176,20 @@ struct no_bias {
 };
 
 /// The stage of one policy for one group.
-template <class Isa, class Policy>
+template <class Isa, class Policy, class RowPositions>
 auto make_bias_stage(const Policy& policy, index batch, index head, float factor,
-                     const bias_table& table, const group_rows& rows) {
+                     const bias_table& table, const group_rows& rows,
+                     const RowPositions& position) {
   using bound_type = bound_policy<Policy>;
+  using distances = group_distances<Isa, RowPositions>;
   if constexpr (computes_bias<bound_type>) {
-    return computed_bias<Isa, bound_type>(bind(policy, batch, head), factor, rows);
+    return computed_bias<Isa, bound_type, distances>(bind(policy, batch, head), factor,
+                                                     distances(position, rows));
   } else if constexpr (tabulates_bias<Policy> && gates_rows<bound_type>) {
-    return gated_table_bias<Isa>(bind(policy, batch, head), table, factor, rows);
+    return gated_table_bias<Isa, distances>(bind(policy, batch, head), table, factor, rows,
+                                            distances(position, rows));
   } else if constexpr (tabulates_bias<Policy>) {
-    return table_bias<Isa>(table, factor, rows);
+    return table_bias<Isa, distances>(table, factor, distances(position, rows));
   } else if constexpr (stores_bias<bound_type>) {
     return element_bias<Isa, bound_type>(bind(policy, batch, head), factor, rows);
   } else {

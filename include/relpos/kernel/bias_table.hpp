@@ -10,6 +10,7 @@
 
 #include "relpos/core/policy.hpp"
 #include "relpos/core/position.hpp"
+#include "relpos/core/row_positions.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -22,24 +23,16 @@ struct bias_table {
   RELPOS_INLINE const float* at(index q_minus_k, index width) const {
     return data + (std::clamp(q_minus_k, first, last + 1 - width) - first);
   }
-};
-
-/// Where a policy's bias varies: everywhere, unless it says otherwise.
-template <class Policy>
-constexpr distance_range varying_distances(const Policy& policy) {
-  if constexpr (requires { policy.varies(); }) {
-    return policy.varies();
-  } else {
-    return unlimited_distances;
+  RELPOS_INLINE float of(index q_minus_k) const {
+    return data[std::clamp(q_minus_k, first, last) - first];
   }
-}
+};
 
 /// Entries that a head's table can take in a call of this shape.
 template <class Policy>
 constexpr index bias_table_capacity(const Policy& policy, const attention_shape& shape,
                                     index width) {
-  const index visible = std::max<index>(shape.query_length + shape.key_length - 1, 1);
-  return std::min(varying_distances(policy).size(), visible) + 2 + 2 * width;
+  return std::min(varying_distances(policy).size(), countable_distances(shape)) + 2 + 2 * width;
 }
 
 /// Tabulates one head over the `visible` distances into `data`.

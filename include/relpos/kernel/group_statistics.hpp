@@ -47,7 +47,7 @@ class statistics_lanes {
       : of_(of), at_(at), count_(real::load(of.count + at)) {
     const real moved = rescale * fma(before - maximum, weight_sum, real::load(of.spread + at));
     spread_ = select(rescale == real(0.0f), real(0.0f), moved);
-    const real first = select(is_logit(score), score, maximum);
+    const real first = select(is_hidden(score), maximum, score);
     mean_ = select(count_ == real(0.0f), first, real::load(of.mean + at));
     sum_ = real(0.0f);
     squares_ = real::load(of.squares + at);
@@ -56,9 +56,9 @@ class statistics_lanes {
   RELPOS_INLINE void add(real score, real maximum, real weight) {
     // Beyond the cut of exp2 the weight is 0 and the difference does not matter, unless it is infinite.
     spread_ = fma(weight, max(score - maximum, real(-256.0f)), spread_);
-    const auto counts = is_logit(score);
-    const real difference = select(counts, score - mean_, real(0.0f));
-    count_ = count_ + select(counts, real(1.0f), real(0.0f));
+    const auto hidden = is_hidden(score);
+    const real difference = select(hidden, real(0.0f), score - mean_);
+    count_ = count_ + select(hidden, real(0.0f), real(1.0f));
     sum_ = sum_ + difference;
     squares_ = fma(difference, difference, squares_);
   }
@@ -72,8 +72,9 @@ class statistics_lanes {
   }
 
  private:
-  static RELPOS_INLINE auto is_logit(real score) {
-    return real(-std::numeric_limits<float>::infinity()) < score;
+  /// NaN is a logit: the row is to be NaN.
+  static RELPOS_INLINE auto is_hidden(real score) {
+    return score == real(-std::numeric_limits<float>::infinity());
   }
 
   const group_statistics& of_;

@@ -60,7 +60,11 @@ inline void merge_row(const partial_state& into, const partial_state& from, inde
   const float other = from.lse(batch, head, row);
   if (other == empty) return;
   const float weight = lse == empty ? 0.0f : 1.0f / (1.0f + std::exp(other - lse));
-  merge_row_statistics(into.statistics, from.statistics, weight, batch, head, row);
+  if (lse == empty) {
+    copy_row_statistics(into.statistics, from.statistics, batch, head, row);
+  } else {
+    merge_row_statistics(into.statistics, from.statistics, weight, batch, head, row);
+  }
   for (index c = 0; c < into.out.shape[3]; ++c) {
     float& out = into.out(batch, head, row, c);
     const float added = (1.0f - weight) * from.out(batch, head, row, c);

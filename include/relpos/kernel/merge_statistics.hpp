@@ -48,7 +48,17 @@ inline status check_merged_statistics(const row_statistics& into, const row_stat
   return {};
 }
 
-/// Before lse is merged. `share` is that of `into`.
+/// Those of `from` alone: `into` was empty, and whatever it holds has no meaning.
+inline void copy_row_statistics(const row_statistics& into, const row_statistics& from, index batch,
+                                index head, index row) {
+  const auto to = into.all();
+  const auto of = from.all();
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    if (to[i].rows) to[i].rows_or_none()(batch, head, row) = of[i].rows_or_none()(batch, head, row);
+  }
+}
+
+/// Before lse is merged, of two that are not empty. `share` is that of `into`.
 inline void merge_row_statistics(const row_statistics& into, const row_statistics& from,
                                  float share, index batch, index head, index row) {
   const auto at = [&](const std::optional<view<float, 3>>& rows) -> float& {

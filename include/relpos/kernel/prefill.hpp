@@ -18,6 +18,8 @@
 #include <utility>
 
 #include "relpos/core/executor.hpp"
+#include "relpos/core/row_positions.hpp"
+#include "relpos/kernel/given_rotation.hpp"
 #include "relpos/kernel/prefill_preparation.hpp"
 #include "relpos/kernel/prefill_scratch.hpp"
 #include "relpos/kernel/problem.hpp"
@@ -51,6 +53,7 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
   using bound_policies = std::tuple<bound_policy<Policies>...>;
   using mask_type = mask_stage<Isa, bound_policy<Policies>...>;
   static constexpr bool rotates = any_rotation<Policies...>;
+  static constexpr bool turns_by_tile = turns_between_origins<Policies...>;
 
   const attention_shape& shape() const { return problem_.shape; }
 
@@ -80,6 +83,7 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
     const score_factors factors(problem_.scale, problem_.softcap,
                                 softmax_temperature(problem_.policies, batch, head));
 
+    const auto position = row_positions(problem_.policies, problem_.position, batch);
     const std::array rows{rows_of_group(block_row, G)...};
     const std::array masks{mask_type(bound, rows[G], shape().key_length)...};
     const std::array biases{score_stages(batch, head, factors.bias, rows[G], bound, masks[G])...};
@@ -103,15 +107,16 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
         if (rows[g].count == 0) continue;
         const tile_class tile_is = masks[g].classify(range.first, range.last);
         if (tile_is == tile_class::skip) continue;
-        if constexpr (rotates) {
+        if constexpr (turns_by_tile) {
           memory.groups[g].turn(preparation_.gains(), rows[g].q_pos,
                                 rotation_rows::origin(t * tiling.size), shape().head_dim);
         }
         if (preparation_.uses_bound()) {
           const float norm = scratch_.key_norms(batch, key_head)[t - tiling.first()];
-          const index q_to_k = problem_.position.key_offset - rows[g].q_pos;
-          const bias_bound bias = largest_bias(bound, range.first + q_to_k - (rows[g].count - 1),
-                                               range.last - 1 + q_to_k, factors.bias);
+          const distance_range distances =
+              distances_between(position, rows[g].first_row, rows[g].first_row + rows[g].count,
+                                range.first, range.last);
+          const bias_bound bias = largest_bias(bound, distances, factors.bias);
           if (tile_vanishes(memory.groups[g], shape().head_dim, norm, bias, factors.softcap)) {
             continue;
           }
@@ -138,12 +143,20 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
       group.start(source, rows.first_row, rows.count, factor, shape().head_dim, shape().value_dim,
                   memory.row_buffer);
     };
-    if constexpr (rotates) {
+    if constexpr (turns_by_tile) {
       with_rotation(problem_.policies, [&](const auto& policy) {
         const rotation_rows rotations = policy.rotations();
         start(turned_rows<Isa, decltype(stored)>{stored, rotations, rotations.queries,
                                                  problem_.position.query_offset, shape().head_dim,
                                                  memory.stored_row});
+      });
+    } else if constexpr (rotates) {
+      const auto position = row_positions(problem_.policies, problem_.position, batch);
+      const auto of_query = [&](index row, index axis) { return position.query(row, axis); };
+      with_rotation(problem_.policies, [&](const auto& policy) {
+        start(given_rotation<Isa, decltype(stored), std::decay_t<decltype(policy)>,
+                             decltype(of_query)>(stored, policy, of_query, shape().head_dim,
+                                                 memory.stored_row, memory.turns_of_row));
       });
     } else {
       start(stored);
@@ -162,22 +175,23 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
   auto score_stages(index batch, index head, float factor, const group_rows& rows,
                     [[maybe_unused]] const bound_policies& bound,
                     [[maybe_unused]] const mask_type& mask) const {
+    const auto position = row_positions(problem_.policies, problem_.position, batch);
     const auto biases =
-        bias_stages(batch, head, factor, rows, std::index_sequence_for<Policies...>());
+        bias_stages(batch, head, factor, rows, position, std::index_sequence_for<Policies...>());
     if constexpr (problem_type::has_row_factor) {
-      const row_factor_stage<Isa> factors(bound, rows,
+      const row_factor_stage<Isa> factors(bound, rows, position,
                                           [&](index lane) { return mask.visible_count(lane); });
       return std::tuple_cat(biases, std::tuple(factors));
     } else {
       return biases;
     }
   }
-  template <std::size_t... I>
+  template <class RowPositions, std::size_t... I>
   auto bias_stages([[maybe_unused]] index batch, [[maybe_unused]] index head,
                    [[maybe_unused]] float factor, const group_rows& rows,
-                   std::index_sequence<I...>) const {
+                   const RowPositions& position, std::index_sequence<I...>) const {
     return std::tuple(make_bias_stage<Isa>(std::get<I>(problem_.policies), batch, head, factor,
-                                           table_of<I>(head), rows)...);
+                                           table_of<I>(head), rows, position)...);
   }
   template <std::size_t I>
   bias_table table_of(index head) const {

@@ -5,7 +5,9 @@
 #include <tuple>
 #include <utility>
 
+#include "relpos/core/row_positions.hpp"
 #include "relpos/kernel/bias_table.hpp"
+#include "relpos/kernel/given_rotation.hpp"
 #include "relpos/kernel/key_tiles.hpp"
 #include "relpos/kernel/mask_stage.hpp"
 #include "relpos/kernel/prefill_scratch.hpp"
@@ -38,7 +40,7 @@ class prefill_preparation<Isa, attention_problem<Out, Query, Key, Value, Policie
   }
 
   rotation_gains gains() const
-    requires any_rotation<Policies...>
+    requires turns_between_origins<Policies...>
   {
     index pairs = 0;
     with_rotation(problem_.policies, [&](const auto& policy) { pairs = policy.rotations().pairs; });
@@ -51,7 +53,7 @@ class prefill_preparation<Isa, attention_problem<Out, Query, Key, Value, Policie
     if (item < table_items()) {
       fill_tables(item, std::index_sequence_for<Policies...>());
     } else if (item < table_items() + gain_items()) {
-      if constexpr (rotates) {
+      if constexpr (turns_by_tile) {
         with_rotation(problem_.policies,
                       [&](const auto& policy) { gains().fill(item - table_items(), policy); });
       }
@@ -62,6 +64,7 @@ class prefill_preparation<Isa, attention_problem<Out, Query, Key, Value, Policie
 
  private:
   static constexpr bool rotates = any_rotation<Policies...>;
+  static constexpr bool turns_by_tile = turns_between_origins<Policies...>;
   static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
   static constexpr bool has_tables = (tabulates_bias<Policies> || ... || false);
 
@@ -72,7 +75,7 @@ class prefill_preparation<Isa, attention_problem<Out, Query, Key, Value, Policie
 
   index table_items() const { return has_tables ? shape().query_heads : 0; }
   index gain_items() const {
-    if constexpr (rotates) return gains().count;
+    if constexpr (turns_by_tile) return gains().count;
     return 0;
   }
   index items_per_head() const {
@@ -83,13 +86,27 @@ class prefill_preparation<Isa, attention_problem<Out, Query, Key, Value, Policie
     return any ? shape().batch * shape().key_heads * items_per_head() : 0;
   }
 
+  /// Given positions have no order by which a mask could narrow them.
+  distance_range visible_distances_of([[maybe_unused]] index head) const {
+    distance_range visible;
+    if constexpr (any_given_positions<Policies...>) {
+      for (index batch = 0; batch < shape().batch; ++batch) {
+        const auto position = row_positions(problem_.policies, problem_.position, batch);
+        visible = hull(visible,
+                       distances_between(position, 0, shape().query_length, 0, shape().key_length));
+      }
+    } else {
+      for (index batch = 0; batch < (binds_by_batch ? shape().batch : 1); ++batch) {
+        visible = hull(visible, visible_distances(bind_all(problem_.policies, batch, head), shape(),
+                                                  problem_.position));
+      }
+    }
+    return visible;
+  }
+
   template <std::size_t... I>
   void fill_tables(index head, std::index_sequence<I...>) const {
-    distance_range visible;
-    for (index batch = 0; batch < (binds_by_batch ? shape().batch : 1); ++batch) {
-      visible = hull(visible, visible_distances(bind_all(problem_.policies, batch, head), shape(),
-                                                problem_.position));
-    }
+    const distance_range visible = visible_distances_of(head);
     [[maybe_unused]] const auto fill =
         [&]<std::size_t At>(std::integral_constant<std::size_t, At>) {
           const auto& policy = std::get<At>(problem_.policies);
@@ -111,7 +128,7 @@ class prefill_preparation<Isa, attention_problem<Out, Query, Key, Value, Policie
     for (index t = first; t <= last; ++t) {
       if constexpr (rotates) {
         float* const turned = scratch_.turned_keys(batch, key_head);
-        turn_keys(tiling().rows(t), stored, turned, memory);
+        turn_keys(tiling().rows(t), batch, stored, turned, memory);
         measure(t, batch, key_head, packed_rows{turned, shape().head_dim}, memory);
       } else {
         measure(t, batch, key_head, stored, memory);
@@ -119,15 +136,26 @@ class prefill_preparation<Isa, attention_problem<Out, Query, Key, Value, Policie
     }
   }
 
-  void turn_keys(const key_range& range, const strided_rows<Isa, Key>& stored, float* turned,
+  void turn_keys(const key_range& range, [[maybe_unused]] index batch,
+                 const strided_rows<Isa, Key>& stored, float* turned,
                  const prefill_slot<Isa>& memory) const {
-    with_rotation(problem_.policies, [&](const auto& policy) {
-      const rotation_rows rotations = policy.rotations();
-      const turned_rows<Isa, strided_rows<Isa, Key>> source{
-          stored,           rotations,        rotations.keys, problem_.position.key_offset,
-          shape().head_dim, memory.stored_row};
+    const auto turn_all = [&](const auto& source) {
       for (index row = range.first; row < range.last; ++row) {
         source.load(row, turned + row * shape().head_dim);
+      }
+    };
+    with_rotation(problem_.policies, [&](const auto& policy) {
+      using source = strided_rows<Isa, Key>;
+      if constexpr (turns_by_tile) {
+        const rotation_rows rotations = policy.rotations();
+        turn_all(turned_rows<Isa, source>{stored, rotations, rotations.keys,
+                                          problem_.position.key_offset, shape().head_dim,
+                                          memory.stored_row});
+      } else {
+        const auto position = row_positions(problem_.policies, problem_.position, batch);
+        const auto of_key = [&](index row, index axis) { return position.key(row, axis); };
+        turn_all(given_rotation<Isa, source, std::decay_t<decltype(policy)>, decltype(of_key)>(
+            stored, policy, of_key, shape().head_dim, memory.stored_row, memory.turns_of_row));
       }
     });
   }

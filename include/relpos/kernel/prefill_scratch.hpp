@@ -21,14 +21,17 @@ struct prefill_slot {
   float* weights;       // [tile_keys][group_rows]
   float* row_buffer;    // one converted or turned query or key row
   float* stored_row;    // what it was converted from, where it is turned
+  float* turns_of_row;  // by which it is turned, where positions are given
   float* key_buffer;    // the converted keys of a tile
   float* value_buffer;  // and its values
 
-  prefill_slot(scratch_divider& memory, const attention_shape& shape, bool turns) {
-    for (auto& group : groups) group = query_group<Isa>::take(memory, shape, turns);
+  /// `rotates`: there is a rotation; `by_tile`: between origins.
+  prefill_slot(scratch_divider& memory, const attention_shape& shape, bool rotates, bool by_tile) {
+    for (auto& group : groups) group = query_group<Isa>::take(memory, shape, by_tile);
     weights = memory.take<float>(geometry<Isa>::tile_keys * geometry<Isa>::group_rows);
     row_buffer = memory.take<float>(shape.head_dim);
-    stored_row = memory.take<float>(turns ? shape.head_dim : 0);
+    stored_row = memory.take<float>(rotates ? shape.head_dim : 0);
+    turns_of_row = memory.take<float>(rotates && !by_tile ? 2 * shape.head_dim : 0);
     key_buffer = memory.take<float>(geometry<Isa>::tile_keys * shape.head_dim);
     value_buffer = memory.take<float>(geometry<Isa>::tile_keys * shape.value_dim);
   }
@@ -56,15 +59,17 @@ class prefill_scratch<Isa, std::tuple<Policies...>> {
     if constexpr (can_bound_scores<Policies...>) {
       key_norms_ = memory.take<float>(shape.batch * shape.key_heads * tiles_of_head());
     }
-    if constexpr (turns) {
+    if constexpr (by_tile) {
       with_rotation(policies, [&](const auto& policy) {
         gains_ = memory.take<float>(rotation_gains::capacity(shape) * 2 * policy.rotations().pairs);
       });
+    }
+    if constexpr (rotates) {
       turned_keys_ =
           memory.take<float>(shape.batch * shape.key_heads * shape.key_length * shape.head_dim);
     }
     scratch_divider counted;
-    prefill_slot<Isa>(counted, shape, turns);
+    prefill_slot<Isa>(counted, shape, rotates, by_tile);
     slot_bytes_ = static_cast<index>(counted.bytes_taken());
     slots_ = memory.take<std::byte>(slots * slot_bytes_);
   }
@@ -84,11 +89,12 @@ class prefill_scratch<Isa, std::tuple<Policies...>> {
   prefill_slot<Isa> slot(index i) const {
     scratch_divider memory(
         scratch(slots_ + i * slot_bytes_, static_cast<std::size_t>(slot_bytes_)));
-    return prefill_slot<Isa>(memory, shape_, turns);
+    return prefill_slot<Isa>(memory, shape_, rotates, by_tile);
   }
 
  private:
-  static constexpr bool turns = any_rotation<Policies...>;
+  static constexpr bool rotates = any_rotation<Policies...>;
+  static constexpr bool by_tile = turns_between_origins<Policies...>;
   index tiles_of_head() const { return key_tiles<Isa>::capacity(shape_.key_length); }
 
   attention_shape shape_;

@@ -152,14 +152,17 @@ struct query_group {
     write(to.max_probability, empty ? 0.0f : factor);
     // - sum of p ln p, where ln p = ln 2 (s - maximum) + ln factor.
     const float entropy = -factor * (sum[lane] * std::log(factor) + ln2 * statistics.spread[lane]);
-    write(to.entropy, empty ? 0.0f : std::fmax(0.0f, entropy));
+    write(to.entropy, empty ? 0.0f : not_negative(entropy));
 
     const float count = statistics.count[lane];
     const float square = count == 0.0f ? 0.0f : statistics.squares[lane] / count;
     write(to.logit_count, count);
     write(to.logit_mean, count == 0.0f ? 0.0f : statistics.mean[lane] * ln2);
-    write(to.logit_variance, std::fmax(0.0f, square) * (ln2 * ln2));
+    write(to.logit_variance, not_negative(square) * (ln2 * ln2));
   }
+
+  /// Rounding aside; NaN stays.
+  static float not_negative(float x) { return x < 0.0f ? 0.0f : x; }
 };
 
 }  // namespace relpos::inline RELPOS_ABI

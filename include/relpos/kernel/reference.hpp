@@ -9,6 +9,7 @@
 
 #include "relpos/core/mask.hpp"
 #include "relpos/core/math.hpp"
+#include "relpos/core/row_positions.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/kernel/rotation.hpp"
 #include "relpos/kernel/row_factor_stage.hpp"
@@ -24,34 +25,34 @@ class reference_row {
         batch_(batch),
         head_(head),
         row_(row),
-        q_pos_(row + problem.position.query_offset) {
+        position_(row_positions(problem.policies, problem.position, batch)) {
     const auto bound = bind_all(problem.policies, batch, head);
     index visible = 0;
     if constexpr (Problem::has_row_factor) {
       for (index key = 0; key < problem.shape.key_length; ++key) visible += sees(key) ? 1 : 0;
     }
-    factor_ = static_cast<Real>(logit_factor(bound, q_pos_, visible));
+    factor_ = static_cast<Real>(logit_factor(bound, position_.query(row), visible));
     sink_ = static_cast<Real>(sink_logit(bound));
   }
 
   Real sink() const { return sink_; }
 
   bool sees(index key) const {
-    const index k_pos = key + problem_.position.key_offset;
+    const counted_positions row_of{problem_.position};  // masks go by rows
     return all_policies([&](const auto& policy) {
-      return relpos::sees(bind(policy, batch_, head_), q_pos_, k_pos);
+      return relpos::sees(bind(policy, batch_, head_), row_of.query(row_), row_of.key(key));
     });
   }
 
   Real score(index key) const {
-    const index distance = key + problem_.position.key_offset - q_pos_;
-    Real s = product(key, distance) * static_cast<Real>(problem_.scale);
+    Real s = product(key) * static_cast<Real>(problem_.scale);
     const auto softcap = static_cast<Real>(problem_.softcap);
     if (softcap > 0) s = softcap * std::tanh(s / softcap);
     all_policies([&](const auto& policy) {
-      s += bias(policy, distance, key);
+      s += bias(policy, distance(key, 0), key);
       return true;
     });
+    if (s == -std::numeric_limits<Real>::infinity()) return s;  // hidden, whatever the factor
     return s * factor_ / static_cast<Real>(softmax_temperature(problem_.policies, batch_, head_));
   }
 
@@ -70,8 +71,12 @@ class reference_row {
     return real(problem_.k(batch_, problem_.shape.key_head(head_), key, channel));
   }
 
+  index distance(index key, index axis) const {
+    return position_.key(key, axis) - position_.query(row_, axis);
+  }
+
   /// R q.R k, by the turn between the two.
-  Real product(index key, index distance) const {
+  Real product(index key) const {
     Real sum = 0;
     index plain = 0;  // channels from here on are not turned
     with_rotation(problem_.policies, [&](const auto& policy) {
@@ -82,7 +87,7 @@ class reference_row {
       for (index i = 0; i < rotations.pairs; ++i) {
         const index a = interleaved ? 2 * i : i;
         const index b = interleaved ? 2 * i + 1 : i + rotations.pairs;
-        const turn by = policy.relative_turn(i, distance);
+        const turn by = policy.relative_turn(i, distance(key, rotations.axis_of(i)));
         const Real along = query(a) * key_value(key, a) + query(b) * key_value(key, b);
         const Real across = query(b) * key_value(key, a) - query(a) * key_value(key, b);
         sum += factor * factor *
@@ -123,7 +128,7 @@ class reference_row {
   index batch_;
   index head_;
   index row_;
-  index q_pos_;
+  row_positions_of<decltype(Problem::policies)> position_;
   Real factor_ = 1;  // of the logits
   Real sink_ = 0;
 };
@@ -142,8 +147,8 @@ void reference_statistics(const Problem& problem, const reference_row<Real, Prob
     const Real score = row.score(key);
     if (score == -std::numeric_limits<Real>::infinity()) continue;
     const Real probability = std::exp(score - origin) / sum;
-    largest = max(probability, largest);
-    if (probability > 0) entropy -= probability * std::log(probability);
+    if (!(probability <= largest)) largest = probability;  // NaN too
+    if (probability != 0) entropy -= probability * std::log(probability);
     count += 1;
     const Real difference = score - mean;
     mean += difference / count;

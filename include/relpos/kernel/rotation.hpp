@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <tuple>
 
 #include "relpos/core/policy.hpp"
 #include "relpos/core/rotation.hpp"
+#include "relpos/core/row_positions.hpp"
 #include "relpos/core/row_source.hpp"
 #include "relpos/simd/pack.hpp"
 
@@ -16,6 +18,11 @@ namespace relpos::inline RELPOS_ABI {
 
 template <class... Policies>
 inline constexpr bool any_rotation = (is_rotation<Policies> || ... || false);
+
+/// Keys and queries are turned apart from each other, and the rest when they meet: there are origins.
+template <class... Policies>
+inline constexpr bool turns_between_origins =
+    any_rotation<Policies...> && !any_given_positions<Policies...>;
 
 /// Calls `use` with the rotating policy, if there is one.
 template <class... Policies, class Use>
@@ -107,8 +114,11 @@ struct rotation_gains {
   void fill(index i, const Policy& policy) const {
     // Smaller factors would make subnormal scores, many times slower, and are lost in any sum that has another
     // pair in it.
+    // Decay turns into growth towards keys that come later, which no mask of such an encoding shows.
     const auto gain = [](double part) {
-      return std::abs(part) < 0x1p-100 ? 0.0f : static_cast<float>(part);
+      constexpr double largest = std::numeric_limits<float>::max();
+      if (std::abs(part) < 0x1p-100) return 0.0f;
+      return static_cast<float>(std::clamp(part, -largest, largest));
     };
     float* const to = data + i * 2 * pairs;
     for (index pair = 0; pair < pairs; ++pair) {

@@ -2,6 +2,7 @@
 // The last stage before the mask: the factors of the rows' logits, bias included. Same interface as a bias
 // stage; nothing where no policy has any.
 
+#include <limits>
 #include <tuple>
 
 #include "relpos/core/policy.hpp"
@@ -31,11 +32,11 @@ template <class Isa>
 class row_factor_stage {
  public:
   /// `visible(lane)` counts keys.
-  template <class Visible, class... Bound>
+  template <class Visible, class RowPositions, class... Bound>
   row_factor_stage(const std::tuple<Bound...>& bound, const group_rows& rows,
-                   const Visible& visible) {
+                   const RowPositions& position, const Visible& visible) {
     for (index lane = 0; lane < rows.count; ++lane) {
-      factors_[lane] = logit_factor(bound, rows.q_pos + lane, visible(lane));
+      factors_[lane] = logit_factor(bound, position.query(rows.first_row + lane), visible(lane));
     }
   }
 
@@ -45,7 +46,9 @@ class row_factor_stage {
 
     template <int V>
     RELPOS_INLINE real apply(real s) const {
-      return s * real::load(factors + V * lanes<Isa>);
+      // A key that a bias hides stays hidden where the factor is 0 or negative.
+      const real hidden(-std::numeric_limits<float>::infinity());
+      return select(s == hidden, hidden, s * real::load(factors + V * lanes<Isa>));
     }
   };
   RELPOS_INLINE key_factor key(index) const { return {factors_}; }

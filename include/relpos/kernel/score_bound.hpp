@@ -31,14 +31,14 @@ struct bias_bound {
   float magnitude = 0.0f;  // the sum of those of several biases, by which their sum is rounded
 };
 
-/// Over the distances [first, last].
+/// Over a range of distances.
 template <class... Policies>
-bias_bound largest_bias(const std::tuple<Policies...>& bound, index first, index last,
+bias_bound largest_bias(const std::tuple<Policies...>& bound, const distance_range& distances,
                         float factor) {
   bias_bound result;
   const auto add = [&](const auto& policy) {
     if constexpr (bounds_bias<std::decay_t<decltype(policy)>>) {
-      const float largest = policy.upper_bound(first, last) * factor;
+      const float largest = policy.upper_bound(distances.first, distances.last) * factor;
       result.largest += largest;
       result.magnitude += std::abs(largest);
     }

@@ -4,6 +4,8 @@
 // Prefer a relative bias where there is one: the matrix is quadratic in memory and traffic. Minus
 // infinity hides a key from a query; a query that nothing is left for gives 0.
 
+#include <type_traits>
+
 #include "relpos/core/check_shapes.hpp"
 #include "relpos/core/policy.hpp"
 #include "relpos/core/view.hpp"
@@ -17,6 +19,15 @@ struct additive_bias {
   view<const float, 4> matrix;
 
   constexpr additive_bias(view<const float, 4> values) : matrix(values) {}
+
+  template <class Other>
+    requires(!std::is_convertible_v<Other, view<const float, 4>> &&
+             !std::is_same_v<Other, additive_bias>)
+  constexpr additive_bias(const Other&) {
+    static_assert(std::is_same_v<Other, view<const float, 4>>,
+                  "relpos: the matrix of additive_bias is a view or a tensor of float with four "
+                  "axes, [batch, head, query, key]; evaluate an expression first");
+  }
 
   struct head_bias {
     const float* data;

@@ -4,7 +4,7 @@
 //
 //   log_n{train_length}    max(1, ln n / ln train_length)        Chiang, Cholak, arXiv 2202.12172; Su
 //   ssmax{scales}          scale[head] ln n                      Nakanishi, arXiv 2501.19399
-//   position_log{...}      1 + scale ln(floor((q_pos + 1) / interval) + 1)            Llama 4
+//   position_log{...}      1 + attn_scale ln(floor((q_pos + 1) / floor_scale) + 1)    Llama 4
 //
 // (YaRN's factor does not depend on the row: yarn_frequencies has it.)
 
@@ -55,27 +55,28 @@ struct ssmax {
   constexpr of_head bind(index head) const { return {scales.data[head]}; }
 
   status check(const attention_shape& shape) const {
-    return check_per_head("ssmax", "scales", scales, shape);
+    if (status valid = check_per_head("ssmax", "scales", scales, shape); !valid) return valid;
+    return check_finite_per_head("ssmax", "scales", scales, 1e30f);
   }
   bool reads(const byte_range& memory) const { return scales.overlaps(memory); }
 };
 
-/// Llama 4's temperature tuning, of its layers without rotation: `position_log{}` has its scale, 0.1, and
-/// interval, 8192 positions.
+/// Llama 4's temperature tuning, of its layers without rotation: `position_log{}` has its
+/// attn_scale and floor_scale.
 struct position_log {
-  double scale = 0.1;
-  index interval = 8192;
+  double attn_scale = 0.1;
+  index floor_scale = 8192;  // positions
 
   float logit_factor(index q_pos) const {
-    const index steps = std::max<index>(floor_div(q_pos + 1, interval), 0);
-    return static_cast<float>(1.0 + scale * std::log(static_cast<double>(steps) + 1.0));
+    const index steps = std::max<index>(floor_div(q_pos + 1, floor_scale), 0);
+    return static_cast<float>(1.0 + attn_scale * std::log(static_cast<double>(steps) + 1.0));
   }
   status check(const attention_shape&) const {
-    if (interval >= 1 && std::isfinite(scale)) return {};
+    if (floor_scale >= 1 && std::abs(attn_scale) <= 1e30) return {};
     return status::error(
         status_code::invalid_value,
-        "position_log: scale is %g and interval %lld, must be finite and at least 1", scale,
-        static_cast<long long>(interval));
+        "position_log: attn_scale is %g and floor_scale %lld, must be finite and at least 1",
+        attn_scale, static_cast<long long>(floor_scale));
   }
 };
 

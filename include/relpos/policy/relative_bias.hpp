@@ -13,7 +13,8 @@ namespace relpos::inline RELPOS_ABI {
 ///
 /// distance = k_pos - q_pos. The function is copied (trivially: capture vectors by reference), may run
 /// on any of the executor's threads at once, and must not throw. It is asked only for distances that
-/// range masks leave visible: under `causal{}` never for a positive one.
+/// range masks leave visible: under `causal{}` never for a positive one. (With `token_positions`, for all
+/// between the smallest and the largest.)
 template <class Function>
 struct relative_bias {
   static_assert(std::is_invocable_r_v<double, const Function&, index, index>,

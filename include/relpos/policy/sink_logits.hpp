@@ -11,8 +11,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `sink_logits{values}`: one per query head, kept by the caller; -inf is none. Neither scaled nor divided by
-/// a temperature. lse includes it.
+/// `sink_logits{values}`: one per query head, kept by the caller; finite to 1e30, or -inf for none. Neither scaled
+/// nor divided by a temperature. lse includes it.
 struct sink_logits {
   named_data values;
 
@@ -25,7 +25,8 @@ struct sink_logits {
   constexpr of_head bind(index head) const { return {values.data[head]}; }
 
   status check(const attention_shape& shape) const {
-    return check_per_head("sink_logits", "values", values, shape);
+    if (status valid = check_per_head("sink_logits", "values", values, shape); !valid) return valid;
+    return check_finite_per_head("sink_logits", "values", values, 1e30f, true);
   }
   bool reads(const byte_range& memory) const { return values.overlaps(memory); }
 };

@@ -15,7 +15,7 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// Entropy alignment of Gaussian logits of standard deviation `sigma` > 0:
-/// sigma / sqrt(sigma^2 + 2 ln(length / train_length)).
+/// sigma / sqrt(sigma^2 + 2 ln(length / train_length)). length is at least train_length.
 ///
 /// Against sampled logits it is too high, by at most 7 % for sigma up to 2, and by more, too close to 1, as
 /// sigma nears sqrt(2 ln train_length): a few keys then hold most of the weight.
@@ -25,8 +25,8 @@ inline double entropy_temperature(double sigma, index train_length, index length
 }
 
 /// Maximum-probability alignment of the same logits:
-/// sigma / (sigma + sqrt(2 ln length) - sqrt(2 ln train_length)). Too high, by 3 to 13 % for
-/// sigma of 2 to 4.
+/// sigma / (sigma + sqrt(2 ln length) - sqrt(2 ln train_length)), length at least train_length. Too
+/// high, by 3 to 13 % for sigma of 2 to 4.
 inline double max_probability_temperature(double sigma, index train_length, index length) {
   const auto largest = [](index n) { return std::sqrt(2.0 * std::log(static_cast<double>(n))); };
   return sigma / (sigma + (largest(length) - largest(train_length)));
@@ -34,7 +34,7 @@ inline double max_probability_temperature(double sigma, index train_length, inde
 
 /// Finds the temperature in [1 / sharpest, 1] at which a statistic equals a target, by bisection of its inverse
 /// to a millionth. The statistic rises or falls with the temperature; where the target is out of its reach, the
-/// nearer end is found.
+/// nearer end is found. `target` and the statistics are numbers, not NaN.
 ///
 ///   for (temperature_search search(target); !search.is_done();) search.tell(statistic(search.ask()));
 class temperature_search {

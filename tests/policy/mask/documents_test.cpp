@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <span>
 
 #include "policy/mask/expect_visible.hpp"
+#include "relpos/policy/mask/blockwise_causal.hpp"
 #include "relpos/policy/mask/causal.hpp"
 
 namespace {
@@ -36,6 +38,19 @@ TEST(documents, do_not_see_each_other) {
   }
 }
 
+// Blocks of blockwise causal attention begin with each document.
+TEST(documents, have_a_mask_of_their_own_positions) {
+  const std::vector<index> starts{0, 1, 50, 128, 129, 260};
+  support::expect_visible(
+      [&](index, index q_pos, index k_pos) {
+        const int document = document_of(starts, q_pos);
+        if (document < 0 || document != document_of(starts, k_pos) || k_pos > q_pos) return false;
+        const index start = starts[static_cast<std::size_t>(document)];
+        return (k_pos - start) / 16 + 1 >= (q_pos - start) / 16;
+      },
+      relpos::documents{starts, relpos::blockwise_causal{16}});
+}
+
 TEST(documents, of_none_see_nothing) {
   const std::vector<index> none;
   const std::vector<index> one{5};
@@ -47,6 +62,11 @@ TEST(documents, of_none_see_nothing) {
 TEST(documents, starts_ascend) {
   const std::vector<index> starts{0, 7, 6, 9};
   EXPECT_STREQ(relpos::documents{starts}.check({}).message,
+               "documents: starts must ascend, but 7 is followed by 6 at 2");
+  const std::vector<index> endless{0, std::numeric_limits<index>::max()};
+  EXPECT_STREQ(relpos::documents{endless}.check({}).message,
+               "documents: starts have 9223372036854775807 at 1, must be -2^60 to 2^60");
+  EXPECT_STREQ((relpos::documents{starts, relpos::blockwise_causal{0}}.check({}).message),
                "documents: starts must ascend, but 7 is followed by 6 at 2");
   relpos::documents null{std::span<const index>()};
   EXPECT_TRUE(null.check({}));

@@ -134,6 +134,28 @@ TEST(rotary, is_exact_at_far_positions) {
   }
 }
 
+// The reference formula overflows a half at 4532 positions from its centre.
+template <class Stored>
+void expect_exact_in_sixteen_bits() {
+  const auto in = support::random_inputs<Stored>({.batch = 1,
+                                                  .query_heads = 2,
+                                                  .key_heads = 1,
+                                                  .query_length = 40,
+                                                  .key_length = 12000,
+                                                  .head_dim = 16},
+                                                 11);
+  const rotary_table table(relpos::xpos_frequencies(16), pair_layout::half_split);
+  const meaning means{.visible = is_causal,
+                      .rotation = xpos_meaning(16, pair_layout::half_split),
+                      .query_offset = 11960};
+  for (const index offset : {index{0}, index{1000003}, (index{1} << 40) + 77}) {
+    SCOPED_TRACE(offset);
+    expect_means(attend(in, {.key_offset = offset}, rotary{table}, relpos::causal{}), in, means);
+  }
+}
+TEST(rotary, xpos_of_bfloat16) { expect_exact_in_sixteen_bits<relpos::bfloat16>(); }
+TEST(rotary, xpos_of_half) { expect_exact_in_sixteen_bits<relpos::half>(); }
+
 TEST(rotary, distances_of_a_million) {
   const inputs<float> in = support::random_inputs({.batch = 1,
                                                    .query_heads = 1,
@@ -239,13 +261,19 @@ TEST(rotary, refuses_what_does_not_fit) {
   EXPECT_EQ(message(relpos::rope_frequencies(10), 8),
             "rotary: 5 pairs of channels, must be at most half of head_dim 8");
   EXPECT_EQ(message(relpos::rope_frequencies(7), 8),
-            "rotary: the table is empty, because an argument of its frequencies is out of range");
+            "rotary: the table is empty: an argument of its frequencies is out of range");
   EXPECT_NE(message(relpos::xpos_frequencies(8, 0.0), 8), "");
   EXPECT_NE(message(relpos::xpos_frequencies(8, 0.4, -1.0), 8), "");
   EXPECT_NE(message(relpos::xpos_frequencies(8, 0.4, 1.0), 8), "");
   relpos::rotary_frequencies uneven = relpos::xpos_frequencies(8);
   uneven.log2_decay.pop_back();
-  EXPECT_NE(message(uneven, 8), "");
+  EXPECT_EQ(message(uneven, 8), "rotary: log2_decay must have one number per pair, or none");
+  relpos::rotary_frequencies endless = relpos::rope_frequencies(8);
+  endless.radians[2] = INFINITY;
+  EXPECT_EQ(message(endless, 8), "rotary: a frequency is not finite");
+  endless = relpos::rope_frequencies(8);
+  endless.attention_factor = NAN;
+  EXPECT_EQ(message(endless, 8), "rotary: attention_factor is not finite");
 }
 
 TEST(rotary, outputs_must_not_overlap_the_table) {

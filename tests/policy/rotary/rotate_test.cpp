@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "relpos/policy/rotary/xpos_frequencies.hpp"
@@ -159,7 +160,7 @@ TEST(rotate, refuses_what_does_not_fit) {
   EXPECT_EQ(refused(rows.view(), relpos::rope_frequencies(7)),
             "frequencies: 0 pairs of channels, must be 1 to half of the channels of [2, 3, 4, 6]");
   EXPECT_EQ(refused(rows.view(), relpos::rope_frequencies(6), relpos::max_offset + 1),
-            "position_offset: must be within +-2^60");
+            "position_offset: is 1152921504606846977, must be within +-2^60");
   EXPECT_NE(refused(rows.view(), relpos::xpos_frequencies(6)).find("rotary{table}"),
             std::string::npos);
   relpos::view<float, 4> broken = rows.view();
@@ -168,6 +169,69 @@ TEST(rotate, refuses_what_does_not_fit) {
   broken = {};
   broken.shape = {2, 3, 4, 6};
   EXPECT_NE(refused(broken, relpos::rope_frequencies(6)).find("null"), std::string::npos);
+}
+
+// Positions per token: the rows of a call one by one, each from its own offset.
+TEST(rotate, to_positions_of_tokens) {
+  const auto frequencies = relpos::rope_frequencies(16);
+  const std::vector<index> positions{5, 6, 0, 1, 1000000, 7, -3, 2, 2, 2};  // [batch, position]
+  const relpos::view<const index, 2> of_tokens(positions.data(), {2, 5});
+  for (const pair_layout layout : {pair_layout::half_split, pair_layout::interleaved}) {
+    const tensor<float> from = random_rows(5, 20);
+    tensor<float> together = from;
+    ASSERT_TRUE(relpos::rotate(together.view(), frequencies, layout, of_tokens));
+    tensor<float> apart = from;
+    for (index batch = 0; batch < 2; ++batch) {
+      for (index row = 0; row < 5; ++row) {
+        const auto one = apart.view().slice(0, batch, 1).slice(2, row, 1);
+        ASSERT_TRUE(relpos::rotate(one, frequencies, layout,
+                                   positions[static_cast<std::size_t>(batch * 5 + row)]));
+      }
+    }
+    EXPECT_EQ(together.values, apart.values);
+  }
+}
+
+// M-RoPE: each pair as if its axis were the only one.
+TEST(rotate, by_the_axis_of_a_pair) {
+  auto frequencies = relpos::rope_frequencies(8);
+  const std::vector<index> positions{3, 4, 5, 0, 1, 2, 90, 80, 70};  // [axis, position]
+  const relpos::view<const index, 3> of_tokens(positions.data(), {3, 1, 3});
+  const tensor<float> from = random_rows(3, 8);
+  tensor<float> got = from;
+  frequencies.axes = {0, 2, 1, 2};
+  ASSERT_TRUE(relpos::rotate(got.view(), frequencies, pair_layout::half_split, of_tokens));
+  for (index pair = 0; pair < 4; ++pair) {
+    const index axis = frequencies.axes[static_cast<std::size_t>(pair)];
+    for (index row = 0; row < 3; ++row) {
+      const long double angle =
+          angle_of(positions[static_cast<std::size_t>(axis * 3 + row)], pair, 8);
+      const long double a = from(1, 2, row, pair);
+      const long double b = from(1, 2, row, pair + 4);
+      EXPECT_NEAR(got(1, 2, row, pair),
+                  static_cast<double>(a * std::cos(angle) - b * std::sin(angle)), 3e-7);
+      EXPECT_NEAR(got(1, 2, row, pair + 4),
+                  static_cast<double>(a * std::sin(angle) + b * std::cos(angle)), 3e-7);
+    }
+  }
+}
+
+TEST(rotate, refuses_positions_that_do_not_fit) {
+  tensor<float> rows = random_rows(3, 8);
+  auto frequencies = relpos::rope_frequencies(8);
+  const auto refusal = [&](const relpos::view<const index, 3>& of_tokens) {
+    return std::string(
+        relpos::rotate(rows.view(), frequencies, pair_layout::half_split, of_tokens).message);
+  };
+  const std::vector<index> positions(12);
+  EXPECT_EQ(refusal({positions.data(), {1, 2, 4}}),
+            "of_tokens: shape is [1, 2, 4], must be [axis, batch or 1, position] = [1 or more, 2, "
+            "3]");
+  frequencies.axes = {0, 0, 1, 1};
+  EXPECT_EQ(refusal({positions.data(), {1, 2, 3}}),
+            "of_tokens: have 1 axes, but a pair turns by axis 1");
+  frequencies.axes = {0, 0, 1};
+  EXPECT_EQ(refusal({positions.data(), {2, 2, 3}}), "frequencies: axes are given for 3 pairs of 4");
 }
 
 }  // namespace

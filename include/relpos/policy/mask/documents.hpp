@@ -3,32 +3,40 @@
 
 #include <algorithm>
 
+#include "relpos/core/check_numbers.hpp"
 #include "relpos/core/named_data.hpp"
 #include "relpos/core/policy.hpp"
+#include "relpos/policy/mask/full.hpp"
+#include "relpos/policy/mask/sequence_mask.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 /// `documents{starts}`: document i is at positions [starts[i], starts[i + 1]); the last number is where the
 /// last one ends. Positions in no document see nothing and are not seen. With `causal{}` for a decoder.
 ///
+/// `documents{starts, mask}` has a mask of key ranges that reads positions from the start of each document on, as
+/// `blockwise_causal` must for a document to give what it gives alone.
+///
 /// `starts` holds relpos::index (64-bit) in ascending order, and is kept by the caller: the cumulative
 /// lengths that variable-length kernels take. Costs a binary search per query row.
+template <class Mask = full>
 struct documents {
   named_values<index> starts;
+  sequence_mask<Mask> inside;
 
-  constexpr documents(named_values<index> cumulative) : starts(cumulative) {}
+  constexpr documents(named_values<index> cumulative, Mask mask = {})
+      : starts(cumulative), inside{mask} {}
 
   constexpr key_range visible_keys(index q_pos) const {
     const index* const end = starts.data + starts.size;
     const index* const after = std::upper_bound(starts.data, end, q_pos);
     if (after == starts.data || after == end) return {};
-    return {after[-1], *after};
+    return inside.visible_keys({after[-1], *after}, q_pos);
   }
 
-  status check(const attention_shape&) const {
-    if (starts.data == nullptr && starts.size > 0) {
-      return status::error(status_code::null_data, "documents: starts are null, %lld of them",
-                           static_cast<long long>(starts.size));
+  status check(const attention_shape& shape) const {
+    if (status valid = check_positions_of("documents", "starts", starts, -max_offset); !valid) {
+      return valid;
     }
     for (index i = 1; i < starts.size; ++i) {
       if (starts.data[i - 1] <= starts.data[i]) continue;
@@ -37,9 +45,14 @@ struct documents {
                            static_cast<long long>(starts.data[i - 1]),
                            static_cast<long long>(starts.data[i]), static_cast<long long>(i));
     }
-    return {};
+    return inside.check(shape);
   }
-  bool reads(const byte_range& memory) const { return starts.overlaps(memory); }
+  bool reads(const byte_range& memory) const {
+    return starts.overlaps(memory) || inside.reads(memory);
+  }
 };
+documents(named_values<index>) -> documents<full>;
+template <class Mask>
+documents(named_values<index>, Mask) -> documents<Mask>;
 
 }  // namespace relpos::inline RELPOS_ABI

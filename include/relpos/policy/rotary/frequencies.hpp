@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <numbers>
 #include <span>
 #include <vector>
@@ -19,8 +20,10 @@ namespace relpos::inline RELPOS_ABI {
 struct rotary_frequencies {
   std::vector<double> radians;    // per position
   double attention_factor = 1.0;  // of cosine and sine: scores grow by its square
-  std::vector<double>
-      log2_decay{};  // of a pair's part of the score, per position from key to query; or none
+  /// Of a pair's part of the score, per position from key to query; or none.
+  std::vector<double> log2_decay{};
+  /// Of token_positions, below 4, that a pair turns by; or none: all by the first.
+  std::vector<std::uint8_t> axes{};
 };
 
 /// base^(-2i / rotary_dim).
@@ -89,9 +92,9 @@ inline rotary_frequencies yarn_frequencies(index rotary_dim, double factor, inde
 
 /// Llama 3: wavelengths below train_length / high are kept, those above train_length / low are divided by
 /// factor, with a ramp over train_length / wavelength between.
-inline rotary_frequencies llama3_frequencies(index rotary_dim, double base = 500000.0,
-                                             double factor = 8.0, double low = 1.0,
-                                             double high = 4.0, index train_length = 8192) {
+inline rotary_frequencies llama3_frequencies(index rotary_dim, double factor = 8.0,
+                                             index train_length = 8192, double base = 500000.0,
+                                             double low = 1.0, double high = 4.0) {
   if (!(factor >= 1.0) || train_length < 1 || !(high > low)) return {};
   rotary_frequencies result = rope_frequencies(rotary_dim, base);
   for (double& radians : result.radians) {

@@ -36,10 +36,8 @@ struct rotary {
   turn relative_turn(index pair, index distance) const { return table->relative(pair, distance); }
 
   status check(const attention_shape& shape) const {
-    if (!table->is_valid()) {
-      return status::error(status_code::invalid_value,
-                           "rotary: the table is empty, because an argument of its frequencies is "
-                           "out of range");
+    if (table->fault() != nullptr) {
+      return status::error(status_code::invalid_value, "rotary: %s", table->fault());
     }
     if (2 * table->pairs() > shape.head_dim) {
       return status::error(status_code::invalid_shape,

@@ -1,7 +1,9 @@
 #pragma once
 // The tables that the policy `rotary` reads: made once for a model, for every position and every call.
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <vector>
 
 #include "relpos/core/memory.hpp"
@@ -16,27 +18,27 @@ namespace relpos::inline RELPOS_ABI {
 class rotary_table {
  public:
   rotary_table(const rotary_frequencies& frequencies, pair_layout layout)
-      : layout_(layout),
+      : fault_(fault_of(frequencies)),
+        layout_(layout),
         phases_(frequencies.radians.begin(), frequencies.radians.end()),
-        log2_decay_(frequencies.log2_decay) {
-    if (!is_valid()) return;
+        log2_decay_(frequencies.log2_decay),
+        axes_(frequencies.axes) {
+    if (fault_ != nullptr) return;
     queries_ = make_rows(frequencies.attention_factor, 1.0);
     if (!log2_decay_.empty()) keys_ = make_rows(frequencies.attention_factor, -1.0);
   }
 
-  /// There are frequencies, and the decay of each is such that float32 holds it over 512 positions.
-  bool is_valid() const {
-    if (!log2_decay_.empty() && log2_decay_.size() != phases_.size()) return false;
-    for (const double decay : log2_decay_) {
-      if (!(-0.125 <= decay && decay <= 0.0)) return false;
-    }
-    return !phases_.empty();
-  }
+  /// Why these frequencies make no table; null where they do.
+  const char* fault() const { return fault_; }
 
   index pairs() const { return static_cast<index>(phases_.size()); }
 
   rotation_rows rows() const {
-    return {pairs(), layout_, queries_.data(), keys_.empty() ? queries_.data() : keys_.data()};
+    const bool decays = !keys_.empty();
+    return {pairs(),         layout_,
+            queries_.data(), decays ? keys_.data() : queries_.data(),
+            decays,          axes_.empty() ? nullptr : axes_.data(),
+            axes()};
   }
 
   /// Between a query and the key `distance` positions after it, without the attention factor.
@@ -56,6 +58,34 @@ class rotary_table {
   }
 
  private:
+  static const char* fault_of(const rotary_frequencies& frequencies) {
+    const std::size_t pairs = frequencies.radians.size();
+    if (pairs == 0) return "the table is empty: an argument of its frequencies is out of range";
+    for (const double radians : frequencies.radians) {
+      if (!std::isfinite(radians)) return "a frequency is not finite";
+    }
+    if (!std::isfinite(frequencies.attention_factor)) return "attention_factor is not finite";
+    if (!frequencies.log2_decay.empty() && frequencies.log2_decay.size() != pairs) {
+      return "log2_decay must have one number per pair, or none";
+    }
+    for (const double decay : frequencies.log2_decay) {
+      if (!(-0.125 <= decay && decay <= 0.0)) {
+        return "a decay is not such that float32 holds it over 512 positions: from 2^-64 to 1";
+      }
+    }
+    if (!frequencies.axes.empty() && frequencies.axes.size() != pairs) {
+      return "axes must have one number per pair, or none";
+    }
+    for (const std::uint8_t axis : frequencies.axes) {
+      if (axis >= max_axes) return "a pair turns by an axis beyond the fourth";
+    }
+    return nullptr;
+  }
+
+  index axes() const {
+    return axes_.empty() ? 1 : 1 + *std::max_element(axes_.begin(), axes_.end());
+  }
+
   /// `side` is 1 for queries and -1 for keys, whose decay is the inverse.
   std::vector<float> make_rows(double factor, double side) const {
     std::vector<float> rows;
@@ -74,9 +104,11 @@ class rotary_table {
     return rows;
   }
 
+  const char* fault_;
   pair_layout layout_;
   std::vector<phase> phases_;
   std::vector<double> log2_decay_;
+  std::vector<std::uint8_t> axes_;
   std::vector<float> queries_;
   std::vector<float> keys_;  // empty where they are those of queries
 };

@@ -3,9 +3,15 @@
 #include <cmath>
 
 #include "relpos/policy/rotary/frequencies.hpp"
-#include "relpos/policy/rotary/length_extrapolation.hpp"
 
 namespace relpos::inline RELPOS_ABI {
+
+/// zeta of XPOS for one channel pair, (2 i / rotary_dim + gamma) / (1 + gamma): what remains of the pair's
+/// part of a score after scale_base positions.
+inline double xpos_decay(index pair, index rotary_dim, double gamma = 0.4) {
+  const double part = 2.0 * static_cast<double>(pair) / static_cast<double>(rotary_dim);
+  return 1.0 - (1.0 - part) / (1.0 + gamma);
+}
 
 /// XPOS (Sun et al., arXiv 2212.10554): the angles of RoPE, and pair i of a score shrinks by zeta_i =
 /// (2 i / rotary_dim + gamma) / (1 + gamma) with every scale_base positions between key and query. For causal

@@ -8,27 +8,19 @@
 #include <span>
 
 #include "relpos/core/index.hpp"
+#include "relpos/policy/rotary/frequencies.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// zeta of XPOS for one channel pair, (2 i / rotary_dim + gamma) / (1 + gamma): what remains of the pair's
-/// part of a score after scale_base positions.
-inline double xpos_decay(index pair, index rotary_dim, double gamma = 0.4) {
-  const double part = 2.0 * static_cast<double>(pair) / static_cast<double>(rotary_dim);
-  return 1.0 - (1.0 - part) / (1.0 + gamma);
-}
-
-/// The expectation curve of XPOS, g(distance) = sum over pairs of cos(distance theta_i) zeta_i^(distance /
-/// scale_base): proportional to the expected score of a key so many positions back. `radians` are theta.
-/// gamma infinite is RoPE: zeta is 1.
-inline double expected_score(std::span<const double> radians, index distance, double gamma = 0.4,
-                             double scale_base = 512.0) {
-  const auto n = static_cast<double>(distance);
+/// The expectation curve g of a rotation: the sum over pairs of cos(n theta_i) zeta_i^(n / scale_base), to which
+/// the expected score of a key n = `positions_back` before the query is proportional. From `rope_frequencies`,
+/// `xpos_frequencies` and the others.
+inline double expected_score(const rotary_frequencies& frequencies, index positions_back) {
+  const auto n = static_cast<double>(positions_back);
   double sum = 0.0;
-  for (std::size_t i = 0; i < radians.size(); ++i) {
-    const double decay =
-        xpos_decay(static_cast<index>(i), 2 * static_cast<index>(radians.size()), gamma);
-    sum += std::cos(n * radians[i]) * std::pow(decay, n / scale_base);
+  for (std::size_t i = 0; i < frequencies.radians.size(); ++i) {
+    const double log2_decay = frequencies.log2_decay.empty() ? 0.0 : frequencies.log2_decay[i];
+    sum += std::cos(n * frequencies.radians[i]) * std::exp2(n * log2_decay);
   }
   return sum;
 }

@@ -1,20 +1,15 @@
-#include "relpos/policy/rotary/length_extrapolation.hpp"
+#include "relpos/policy/length_extrapolation.hpp"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <vector>
+
+#include "relpos/policy/rotary/xpos_frequencies.hpp"
 
 namespace {
 
 using relpos::index;
-
-std::vector<double> thetas(int d) {
-  std::vector<double> result;
-  for (int i = 0; i < d / 2; ++i) result.push_back(1.0 / std::pow(10000.0, 2.0 * i / d));
-  return result;
-}
 
 TEST(xpos_decay, runs_from_gamma_towards_one) {
   EXPECT_DOUBLE_EQ(relpos::xpos_decay(0, 64), 0.4 / 1.4);
@@ -30,31 +25,30 @@ TEST(expected_score, is_the_sum_of_damped_cosines) {
       sum += std::cos(static_cast<double>(n) * std::exp(-i / 32.0 * std::log(10000.0))) *
              std::exp(static_cast<double>(n) / 512.0 * std::log(zeta));
     }
-    EXPECT_NEAR(relpos::expected_score(thetas(64), n), sum, 1e-9);
+    EXPECT_NEAR(relpos::expected_score(relpos::xpos_frequencies(64), n), sum, 1e-9);
   }
-  EXPECT_DOUBLE_EQ(relpos::expected_score(thetas(64), 0), 32.0);
+  EXPECT_DOUBLE_EQ(relpos::expected_score(relpos::xpos_frequencies(64), 0), 32.0);
 }
 
 TEST(expected_score, without_decay_is_that_of_rope) {
-  constexpr double none = std::numeric_limits<double>::infinity();
-  const std::vector<double> one_pair{0.25};
-  EXPECT_DOUBLE_EQ(relpos::expected_score(one_pair, 10, none), std::cos(2.5));
+  const relpos::rotary_frequencies one_pair{.radians = {0.25}};
+  EXPECT_DOUBLE_EQ(relpos::expected_score(one_pair, 10), std::cos(2.5));
 }
 
 // The reason for XPOS: without the decay the curve swings back up at distances never seen in training.
 TEST(expected_score, of_xpos_swings_less_than_that_of_rope) {
-  constexpr double none = std::numeric_limits<double>::infinity();
-  const auto largest_rise = [](double gamma) {
+  const auto largest_rise = [](const relpos::rotary_frequencies& frequencies) {
     double lowest = 1e9;
     double rise = 0.0;
     for (index n = 0; n < 4096; ++n) {
-      const double g = relpos::expected_score(thetas(64), n, gamma);
+      const double g = relpos::expected_score(frequencies, n);
       lowest = std::min(lowest, g);
       rise = std::max(rise, g - lowest);
     }
     return rise;
   };
-  EXPECT_LT(largest_rise(0.4), 0.8 * largest_rise(none));
+  EXPECT_LT(largest_rise(relpos::xpos_frequencies(64)),
+            0.8 * largest_rise(relpos::rope_frequencies(64)));
 }
 
 TEST(attention_resolution, of_two_scores) {

@@ -1,0 +1,89 @@
+#pragma once
+// What attention over more positions than it was trained on loses, and the temperatures that give it back.
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "text.hpp"
+
+namespace demo {
+
+struct sharp {
+  double entropy;          // mean over heads and the rows that see much
+  double max_probability;  // geometric mean of the same
+  double resolution;       // of the expected score at each distance, mean over heads
+};
+
+inline void require(const relpos::status& done) {
+  if (!done) throw std::runtime_error(done.message);
+}
+
+template <class... Policies>
+double mean_over_rows(relpos::sharpness what, const projections& in, const Policies&... policies) {
+  double mean = 0.0;
+  require(relpos::measure_sharpness(relpos::serial{}, what, {&mean, 1}, relpos::view_of(in.q),
+                                    relpos::view_of(in.k), policies...));
+  return what == relpos::sharpness::entropy ? mean : std::exp(mean);
+}
+
+/// Of the mean score that a query finds so many positions back in a row of its own content, which is what LeX
+/// calls the expectation of a score. A score is the lse of attention over one key.
+template <class... Policies>
+double mean_resolution(const std::string& text, input kind, const Policies&... policies) {
+  constexpr std::size_t samples = 8;
+  const auto length = static_cast<relpos::index>(text.size());
+  const std::size_t count = std::min(samples, text.size());
+  std::vector<std::vector<double>> means(heads);  // [head][distance]
+  for (std::size_t sample = 0; sample < count; ++sample) {
+    const projections same = project(std::string(text.size(), text[sample]), kind);
+    const auto rows = relpos::view_of(same.q);
+    const auto query = rows.slice(2, length - 1, 1);
+    const relpos::view<const float, 4> no_value(nullptr, {1, heads, 1, 0});
+    const relpos::view<float, 4> no_out(nullptr, {1, heads, 1, 0});
+    std::vector<float> scores(heads);
+    const relpos::view<float, 3> lse(scores.data(), {1, heads, 1});
+    std::vector<std::byte> memory(
+        relpos::scratch_bytes(relpos::serial{}, query, query, no_value, policies...));
+    for (relpos::index distance = 0; distance < length; ++distance) {
+      const relpos::index at = length - 1 - distance;
+      require(relpos::attention(
+          relpos::serial{}, memory, no_out, query, rows.slice(2, at, 1), no_value, policies...,
+          relpos::options{.lse = lse, .query_offset = length - 1, .key_offset = at}));
+      if (!std::isfinite(scores[0])) break;  // further than the mask lets it see
+      for (std::size_t h = 0; h < heads; ++h) {
+        if (sample == 0) means[h].push_back(0.0);
+        means[h][static_cast<std::size_t>(distance)] += scores[h] / static_cast<double>(count);
+      }
+    }
+  }
+  double result = 0.0;
+  for (const std::vector<double>& of_head : means) {
+    result += relpos::attention_resolution(of_head) / heads;
+  }
+  return result;
+}
+
+template <class... Policies>
+sharp look_at(const std::string& text, input kind, const Policies&... policies) {
+  const projections in = project(text, kind);
+  return {mean_over_rows(relpos::sharpness::entropy, in, policies...),
+          mean_over_rows(relpos::sharpness::max_probability, in, policies...),
+          mean_resolution(text, kind, policies...)};
+}
+
+/// One temperature for all heads, at which attention is as sharp as `target` says.
+template <class... Policies>
+float temperature_for(relpos::sharpness what, double target, const projections& in,
+                      const Policies&... policies) {
+  const double mean = what == relpos::sharpness::entropy ? target : std::log(target);
+  float result = 1.0f;
+  require(relpos::align_temperatures(relpos::serial{}, what, {&mean, 1}, {&result, 1},
+                                     relpos::view_of(in.q), relpos::view_of(in.k), policies...));
+  return result;
+}
+
+}  // namespace demo

@@ -1,0 +1,73 @@
+#pragma once
+// Rotation to positions that are given per token. Two neighbouring keys may be any distance apart, on each axis:
+// there is no common origin to turn a tile's queries to, and rows are turned all the way to their positions, by
+// the product of the turn of their rest and that of their origin. Only turns that keep their size may do so.
+
+#include <array>
+#include <limits>
+
+#include "relpos/core/rotation.hpp"
+#include "relpos/core/row_source.hpp"
+#include "relpos/kernel/rotation.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The rows of another source, turned. `PositionOf` is (row, axis) -> position; `memory` holds 4 pairs floats.
+template <class Isa, row_source Source, class Rotation, class PositionOf>
+class given_rotation {
+ public:
+  given_rotation(const Source& source, const Rotation& policy, const PositionOf& position_of,
+                 index channels, float* stored_row, float* memory)
+      : source_(source),
+        policy_(policy),
+        rotations_(policy.rotations()),
+        position_of_(position_of),
+        channels_(channels),
+        stored_row_(stored_row),
+        of_origin_(memory),
+        of_row_(memory + 2 * rotations_.pairs) {
+    origins_.fill(std::numeric_limits<index>::min());
+  }
+
+  static const float* in_place(index) { return nullptr; }
+  void load(index row, float* to) const {
+    for (index axis = 0; axis < rotations_.axes; ++axis) find_turns(row, axis);
+    turn_row<Isa>(read_row(source_, row, stored_row_), of_row_, rotations_.pairs, rotations_.layout,
+                  channels_, to);
+  }
+
+ private:
+  /// The turns of one row, for the pairs of one axis.
+  void find_turns(index row, index axis) const {
+    const index pairs = rotations_.pairs;
+    const index position = position_of_(row, axis);
+    const index origin = rotation_rows::origin(position);
+    index& known = origins_[static_cast<std::size_t>(axis)];
+    const float* const rest = rotations_.row_of(rotations_.queries, position);
+    for (index i = 0; i < pairs; ++i) {
+      if (rotations_.axis_of(i) != axis) continue;
+      if (origin != known) {  // rarely: sines in float64
+        const turn by = policy_.relative_turn(i, -origin * rotation_grid);
+        of_origin_[i] = static_cast<float>(by.real);
+        of_origin_[pairs + i] = static_cast<float>(by.imaginary);
+      }
+      const float cosine = of_origin_[i];
+      const float sine = of_origin_[pairs + i];
+      of_row_[i] = rest[i] * cosine - rest[pairs + i] * sine;
+      of_row_[pairs + i] = rest[i] * sine + rest[pairs + i] * cosine;
+    }
+    known = origin;
+  }
+
+  const Source& source_;
+  const Rotation& policy_;
+  rotation_rows rotations_;
+  PositionOf position_of_;
+  index channels_;
+  float* stored_row_;
+  float* of_origin_;  // [2][pairs], for `origins_`
+  float* of_row_;     // [2][pairs]
+  mutable std::array<index, static_cast<std::size_t>(max_axes)> origins_{};
+};
+
+}  // namespace relpos::inline RELPOS_ABI

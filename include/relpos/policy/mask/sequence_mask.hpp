@@ -1,0 +1,33 @@
+#pragma once
+// What masks of a sequence that lies within the rows of a call share: another mask inside of it, to which the
+// sequence begins at position 0.
+
+#include "relpos/core/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Mask>
+struct sequence_mask {
+  static_assert(masks_range<Mask> && !masks_elements<Mask> && !is_bias<Mask>,
+                "relpos: the mask inside of documents or left_padding is one of key ranges, the "
+                "same for all heads");
+  Mask mask;
+
+  /// The keys of the sequence at positions [first, last) that a query of it sees.
+  constexpr key_range visible_keys(const key_range& sequence, index q_pos) const {
+    if (!sequence.contains(q_pos)) return {};
+    const key_range from_zero{0, sequence.last - sequence.first};
+    const key_range seen = intersect(mask.visible_keys(q_pos - sequence.first), from_zero);
+    return {seen.first + sequence.first, seen.last + sequence.first};
+  }
+  status check(const attention_shape& shape) const {
+    if constexpr (requires { mask.check(shape); }) return mask.check(shape);
+    return {};
+  }
+  bool reads(const byte_range& memory) const {
+    if constexpr (requires { mask.reads(memory); }) return mask.reads(memory);
+    return false;
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,63 @@
+#pragma once
+// A position for each token, where rows are not counted on from one offset:
+//
+//   relpos::attention(q, k, v, relpos::rotary{rope}, relpos::causal{},
+//                     relpos::token_positions{q_positions, k_positions});
+//
+// for left padding, packed sequences that restart, trees of drafts, and axes of time, height and width (M-RoPE).
+// Rotations, biases of a distance and length laws of a position read them. Masks do not: what a query sees goes
+// by rows and their offset, and is restricted with left_padding, documents or tree.
+
+#include "relpos/core/given_position_views.hpp"
+#include "relpos/core/policy.hpp"
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// `token_positions{queries, keys}`: views or tensors of relpos::index, [batch, query] and [batch, key], or with
+/// one position per axis, [axis, batch, query] and [axis, batch, key]. A batch of extent 1 is for all entries. Any
+/// order and any numbers within +-2^60; kept by the caller. Biases and length laws read the first axis.
+///
+/// A bias that is tabulated is asked for every distance from the smallest to the largest of any query to any key,
+/// seen or not. More than query_length + key_length - 1 of them are refused, unless the bias saturates. So are rotations that decay with distance (XPOS): a key's decay is relative to that
+/// of its neighbours. Padding and restarts change no distance that is seen: XPOS takes them with their masks only.
+struct token_positions {
+  view<const index, 3> queries;
+  view<const index, 3> keys;
+
+  constexpr token_positions(view<const index, 2> of_queries, view<const index, 2> of_keys)
+      : queries(with_one_axis(of_queries)), keys(with_one_axis(of_keys)) {}
+  constexpr token_positions(view<const index, 3> of_queries, view<const index, 3> of_keys)
+      : queries(of_queries), keys(of_keys) {}
+
+  constexpr index axes() const { return queries.shape[0]; }
+  constexpr index query_position(index batch, index row, index axis) const {
+    return given_position(queries, batch, row, axis);
+  }
+  constexpr index key_position(index batch, index row, index axis) const {
+    return given_position(keys, batch, row, axis);
+  }
+
+  status check(const attention_shape& shape) const {
+    const index batch = shape.batch;
+    const char* const of_queries = "token_positions: queries";
+    if (status valid = check_given_positions(of_queries, queries, batch, shape.query_length);
+        !valid) {
+      return valid;
+    }
+    const char* const of_keys = "token_positions: keys";
+    if (status valid = check_given_positions(of_keys, keys, batch, shape.key_length); !valid) {
+      return valid;
+    }
+    if (queries.shape[0] == keys.shape[0]) return {};
+    return status::error(status_code::invalid_shape,
+                         "token_positions: queries have %lld axes and keys %lld, must be equal",
+                         static_cast<long long>(queries.shape[0]),
+                         static_cast<long long>(keys.shape[0]));
+  }
+  bool reads(const byte_range& memory) const {
+    return byte_range::of(queries).overlaps(memory) || byte_range::of(keys).overlaps(memory);
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI
