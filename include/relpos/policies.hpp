@@ -19,6 +19,7 @@
 #include "relpos/policy/mask/left_padding.hpp"
 #include "relpos/policy/mask/prefix.hpp"
 #include "relpos/policy/mask/sinks.hpp"
+#include "relpos/policy/mask/tree.hpp"
 #include "relpos/policy/relative_bias.hpp"
 #include "relpos/policy/rotary/frequencies.hpp"
 #include "relpos/policy/rotary/mrope_axes.hpp"

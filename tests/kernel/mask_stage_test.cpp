@@ -140,6 +140,23 @@ TEST(mask_stage, sequences_within_rows) {
       relpos::documents{starts, relpos::blockwise_causal{16}});
 }
 
+TEST(mask_stage, trees) {
+  std::vector<index> parents;
+  for (index node = 0; node < 150; ++node) parents.push_back(node % 7 == 0 ? -1 : (node - 1) / 2);
+  expect_classes(
+      false,
+      [&](index q, index k) {
+        if (k < 30) return true;
+        index node = q - 30;
+        if (node >= 150) return false;
+        for (; node >= 0; node = parents[static_cast<std::size_t>(node)]) {
+          if (node == k - 30) return true;
+        }
+        return false;
+      },
+      relpos::tree{parents, 30});
+}
+
 TEST(mask_stage, combined) {
   const relpos::band band{40, 3};
   const auto in_band = [](index q, index k) { return q - 40 <= k && k <= q + 3; };

@@ -1,0 +1,79 @@
+#pragma once
+// A tree of drafted tokens behind a sequence: speculative decoding verifies all of its branches in one call (Miao et
+// al., "SpecInfer", arXiv 2305.09781; Cai et al., "Medusa", arXiv 2401.10774).
+//
+//   the           parents = {-1, 0, 0, 1}: "cat" and "dog" follow "the", "sat" follows "cat"
+//    |- cat - sat
+//    `- dog
+//
+//   out = relpos::attention(q, k, v, relpos::rotary{rope}, relpos::tree{parents, cached},
+//                           relpos::token_positions{of_drafts, of_cache_and_drafts});
+//
+// `tree_positions(parents, cached)` are those of the drafts; examples/draft_tree.cpp has all of it.
+
+#include <concepts>
+#include <span>
+#include <vector>
+
+#include "relpos/core/check_numbers.hpp"
+#include "relpos/core/named_data.hpp"
+#include "relpos/core/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// `tree{parents, first}`: node i lies at the row of position first + i and has the parent parents[i] < i, or -1 where
+/// it follows the sequence itself. It sees all positions before `first`, its ancestors and itself. Rows behind the
+/// tree see what is before it and are not seen.
+///
+/// The same tree for all heads and batch entries; kept by the caller. A tile of keys and queries costs a walk to the
+/// root per element, tiles before the tree nothing. Siblings share a position: `token_positions` has them.
+struct tree {
+  named_values<index> parents;
+  index first;
+
+  constexpr tree(named_values<index> of_nodes, std::integral auto first_position)
+      : parents(of_nodes), first(static_cast<index>(first_position)) {}
+
+  constexpr bool keep(index q_pos, index k_pos) const {
+    if (k_pos < first) return true;
+    index node = q_pos - first;
+    const index key = k_pos - first;
+    if (node >= parents.size) return false;
+    while (node > key) node = parents.data[node];
+    return node == key;
+  }
+  constexpr tile_class classify(const tile& of) const {
+    if (of.last_key <= first) return tile_class::full;
+    const bool behind = of.first_key >= first && of.first_key >= of.last_query;
+    return behind ? tile_class::skip : tile_class::partial;
+  }
+
+  status check(const attention_shape&) const {
+    if (parents.data == nullptr && parents.size > 0) {
+      return status::error(status_code::null_data, "tree: parents are null, %lld of them",
+                           static_cast<long long>(parents.size));
+    }
+    for (index node = 0; node < parents.size; ++node) {
+      if (-1 <= parents.data[node] && parents.data[node] < node) continue;
+      return status::error(status_code::invalid_value,
+                           "tree: node %lld has parent %lld, must be a node before it or -1",
+                           static_cast<long long>(node),
+                           static_cast<long long>(parents.data[node]));
+    }
+    return check_offset("tree: first", first);
+  }
+  bool reads(const byte_range& memory) const { return parents.overlaps(memory); }
+};
+
+/// Positions of a tree's nodes: `first` for those that follow the sequence, one more for each generation. None where
+/// a parent does not come before its node.
+inline std::vector<index> tree_positions(std::span<const index> parents, index first) {
+  std::vector<index> positions;
+  for (const index parent : parents) {
+    if (parent < -1 || parent >= static_cast<index>(positions.size())) return {};
+    positions.push_back(parent < 0 ? first : positions[static_cast<std::size_t>(parent)] + 1);
+  }
+  return positions;
+}
+
+}  // namespace relpos::inline RELPOS_ABI
