@@ -113,7 +113,7 @@ TEST(token_positions, place_a_tabulated_bias) {
 }
 
 TEST(token_positions, place_a_rotation) {
-  for (const index origin : {index{0}, index{1000000}, index{1} << 30}) {
+  for (const index origin : {index{0}, index{450}, index{1000000}, index{1} << 30}) {
     const placed at = restless(1, 2, origin);
     const meaning means{.visible = is_causal,
                         .rotation = support::rotary_meaning{.rotary_dim = 16, .theta = theta}};
@@ -210,15 +210,18 @@ TEST(token_positions, far_apart_are_taken_where_a_bias_saturates) {
       random_call(), at.placing({.bias = bias, .visible = is_causal, .scale = 1.0}));
 }
 
-// Far tiles are skipped by the distances of their tokens, not of their rows.
+// Far tiles are skipped by the distances of their tokens, not of their rows. (Not in short calls.)
 TEST(token_positions, near_far_away_rows_keep_their_weight) {
-  placed at = restless(1, 2);
-  for (std::size_t row = 0; row < at.keys.size(); ++row) {
-    const bool is_far = row % 290 > 40;
-    at.keys[row] = is_far ? -2000 - static_cast<index>(row % 290) : static_cast<index>(row % 290);
+  sizes longer = shape;
+  longer.query_length = 120;
+  const inputs<float> in = support::random_inputs(longer, 74);
+  placed at{1, 1, {}, {}};
+  for (index row = 0; row < 120; ++row) at.queries.push_back(row % 40);
+  for (index row = 0; row < 290; ++row) {
+    const bool is_far = 40 <= row && row < 250;
+    at.keys.push_back(is_far ? -2000 - row : row % 40);
   }
-  expect_means(attend(random_call(), {}, relpos::alibi{slopes}, relpos::causal{}, at.policy()),
-               random_call(), at.placing({.bias = line, .visible = is_causal}));
+  expect_means(attend(in, {}, relpos::alibi{slopes}, at.policy()), in, at.placing({.bias = line}));
 }
 
 // A neighbour that is far away does not cost a row its accuracy.
