@@ -41,8 +41,8 @@ int main() {
 
   // The branch of drafts 1 and 5, decoded by itself.
   const auto rows = [](const Tensor& of, int first, int count) {
-    return Tensor(of.slice(std::array<int, 4>{0, 0, first, 0},
-                           std::array<int, 4>{1, heads, count, head_dim}));
+    return Tensor(of.slice(std::array<Eigen::Index, 4>{0, 0, first, 0},
+                           std::array<Eigen::Index, 4>{1, heads, count, head_dim}));
   };
   const auto branch = [&](const Tensor& of, int before) {
     const Tensor drafted = rows(of, before + 1, 1).concatenate(rows(of, before + 5, 1), 2);
