@@ -5,6 +5,7 @@
 
 #include <array>
 #include <limits>
+#include <type_traits>
 
 #include "relpos/core/rotation.hpp"
 #include "relpos/core/row_source.hpp"
@@ -39,24 +40,57 @@ class given_rotation {
  private:
   /// The turns of one row, for the pairs of one axis.
   void find_turns(index row, index axis) const {
-    const index pairs = rotations_.pairs;
     const index position = position_of_(row, axis);
     const index origin = rotation_rows::origin(position);
     index& known = origins_[static_cast<std::size_t>(axis)];
-    const float* const rest = rotations_.row_of(rotations_.queries, position);
-    for (index i = 0; i < pairs; ++i) {
-      if (rotations_.axis_of(i) != axis) continue;
-      if (origin != known) {  // rarely: sines in float64
-        const turn by = policy_.relative_turn(i, -origin * rotation_grid);
-        of_origin_[i] = static_cast<float>(by.real);
-        of_origin_[pairs + i] = static_cast<float>(by.imaginary);
-      }
-      const float cosine = of_origin_[i];
-      const float sine = of_origin_[pairs + i];
-      of_row_[i] = rest[i] * cosine - rest[pairs + i] * sine;
-      of_row_[pairs + i] = rest[i] * sine + rest[pairs + i] * cosine;
+    if (origin != known) {  // rarely: sines in float64
+      find_turns_of_origin(origin, axis);
+      known = origin;
     }
-    known = origin;
+    const float* const rest = rotations_.row_of(rotations_.queries, position);
+    const index pairs = rotations_.pairs;
+    index i = 0;
+    if (rotations_.axes == 1) {
+      for (; i + lanes<Isa> <= pairs; i += lanes<Isa>) multiply<float_pack<Isa>>(rest, i);
+    }
+    for (; i < pairs; ++i) {
+      if (rotations_.axis_of(i) == axis) multiply<float>(rest, i);
+    }
+  }
+
+  void find_turns_of_origin(index origin, index axis) const {
+    for (index i = 0; i < rotations_.pairs; ++i) {
+      if (rotations_.axis_of(i) != axis) continue;
+      const turn by = policy_.relative_turn(i, -origin * rotation_grid);
+      of_origin_[i] = static_cast<float>(by.real);
+      of_origin_[rotations_.pairs + i] = static_cast<float>(by.imaginary);
+    }
+  }
+
+  /// The turn of the rest times that of the origin; `Real` is a float, or a pack of as many pairs.
+  template <class Real>
+  RELPOS_INLINE void multiply(const float* rest, index pair) const {
+    const index imaginary = pair + rotations_.pairs;
+    const auto load = [](const float* from) RELPOS_LAMBDA {
+      if constexpr (std::is_same_v<Real, float>) {
+        return *from;
+      } else {
+        return Real::load(from);
+      }
+    };
+    const auto store = [](Real x, float* to) RELPOS_LAMBDA {
+      if constexpr (std::is_same_v<Real, float>) {
+        *to = x;
+      } else {
+        x.store(to);
+      }
+    };
+    const Real cosine = load(of_origin_ + pair);
+    const Real sine = load(of_origin_ + imaginary);
+    const Real a = load(rest + pair);
+    const Real b = load(rest + imaginary);
+    store(a * cosine - b * sine, of_row_ + pair);
+    store(a * sine + b * cosine, of_row_ + imaginary);
   }
 
   const Source& source_;
