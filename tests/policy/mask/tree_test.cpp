@@ -29,8 +29,13 @@ std::set<index> branch(const std::vector<index>& parents, index node) {
 }
 
 TEST(tree, sees_what_comes_before_it_and_its_branch) {
-  for (const auto& [nodes, first] :
-       {std::pair<std::size_t, index>{60, 64}, {200, 90}, {1, 0}, {150, -10}, {64, 128}}) {
+  struct place {
+    std::size_t nodes;
+    index first;
+  };
+  for (const place& at : {place{60, 64}, {200, 90}, {1, 0}, {150, -10}, {64, 128}}) {
+    const std::size_t nodes = at.nodes;  // clang captures no structured binding
+    const index first = at.first;
     SCOPED_TRACE(std::to_string(nodes) + " nodes from " + std::to_string(first));
     const std::vector<index> parents = random_tree(nodes, 5);
     const auto sees = [&](index, index q_pos, index k_pos) {
