@@ -48,12 +48,8 @@ status check_positions(const std::tuple<Policies...>& policies, const attention_
         const index axes = row_positions(policies, {}, 0).policy.axes();
         result = check_rotation_positions(policy.rotations(), axes);
       } else if constexpr (tabulates_bias<Policy>) {
-        distance_range distances;
-        for (index batch = 0; batch < shape.batch; ++batch) {
-          distances = hull(distances, distances_between(row_positions(policies, {}, batch), 0,
-                                                        shape.query_length, 0, shape.key_length));
-        }
-        result = check_tabulated_distances(distances, varying_distances(policy), shape);
+        result = check_tabulated_distances(all_distances(policies, shape, {}),
+                                           varying_distances(policy), shape);
       }
     };
     std::apply([&](const auto&... each) { (ask(each), ...); }, policies);

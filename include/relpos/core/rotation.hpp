@@ -42,8 +42,8 @@ struct rotation_rows {
   const float* queries = nullptr;  // [rotation_grid][2][pairs]
   const float* keys = nullptr;     // the same size; what the product takes is its conjugate
   bool decays = false;             // the turns of queries and keys differ in size
-  const std::uint8_t* axis_of_pair =
-      nullptr;  // of the positions that pairs turn by; null: the first
+  /// Which axis of a token's position a pair turns by; null: all by the first.
+  const std::uint8_t* axis_of_pair = nullptr;
   index axes = 1;
 
   constexpr index axis_of(index pair) const {

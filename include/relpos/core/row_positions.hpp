@@ -93,4 +93,16 @@ constexpr distance_range distances_between(const RowPositions& of, index first_q
   }
 }
 
+/// Those between any query and any key of a call.
+template <class... Policies>
+constexpr distance_range all_distances(const std::tuple<Policies...>& policies,
+                                       const attention_shape& shape, const positions& offset) {
+  distance_range result;
+  for (index batch = 0; batch < shape.batch; ++batch) {
+    result = hull(result, distances_between(row_positions(policies, offset, batch), 0,
+                                            shape.query_length, 0, shape.key_length));
+  }
+  return result;
+}
+
 }  // namespace relpos::inline RELPOS_ABI

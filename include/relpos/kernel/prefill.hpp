@@ -86,7 +86,8 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
     const auto position = row_positions(problem_.policies, problem_.position, batch);
     const std::array rows{rows_of_group(block_row, G)...};
     const std::array masks{mask_type(bound, rows[G], shape().key_length)...};
-    const std::array biases{score_stages(batch, head, factors.bias, rows[G], bound, masks[G])...};
+    const std::array biases{
+        score_stages(batch, head, factors.bias, rows[G], position, bound, masks[G])...};
     prefill_slot<Isa> memory = scratch_.slot(slot);
     for (std::size_t g = 0; g < rows.size(); ++g) {
       start_group(memory.groups[g], batch, head, rows[g], factors.query, memory);
@@ -172,10 +173,10 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
   }
 
   /// What is done to the scores of a group between product and mask, in order.
+  template <class RowPositions>
   auto score_stages(index batch, index head, float factor, const group_rows& rows,
-                    [[maybe_unused]] const bound_policies& bound,
+                    const RowPositions& position, [[maybe_unused]] const bound_policies& bound,
                     [[maybe_unused]] const mask_type& mask) const {
-    const auto position = row_positions(problem_.policies, problem_.position, batch);
     const auto biases =
         bias_stages(batch, head, factor, rows, position, std::index_sequence_for<Policies...>());
     if constexpr (problem_type::has_row_factor) {

@@ -88,20 +88,16 @@ class prefill_preparation<Isa, attention_problem<Out, Query, Key, Value, Policie
 
   /// Given positions have no order by which a mask could narrow them.
   distance_range visible_distances_of([[maybe_unused]] index head) const {
-    distance_range visible;
     if constexpr (any_given_positions<Policies...>) {
-      for (index batch = 0; batch < shape().batch; ++batch) {
-        const auto position = row_positions(problem_.policies, problem_.position, batch);
-        visible = hull(visible,
-                       distances_between(position, 0, shape().query_length, 0, shape().key_length));
-      }
+      return all_distances(problem_.policies, shape(), problem_.position);
     } else {
+      distance_range visible;
       for (index batch = 0; batch < (binds_by_batch ? shape().batch : 1); ++batch) {
         visible = hull(visible, visible_distances(bind_all(problem_.policies, batch, head), shape(),
                                                   problem_.position));
       }
+      return visible;
     }
-    return visible;
   }
 
   template <std::size_t... I>

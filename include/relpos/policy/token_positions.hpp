@@ -19,8 +19,9 @@ namespace relpos::inline RELPOS_ABI {
 /// order and any numbers within +-2^60; kept by the caller. Biases and length laws read the first axis.
 ///
 /// A bias that is tabulated is asked for every distance from the smallest to the largest of any query to any key,
-/// seen or not. More than query_length + key_length - 1 of them are refused, unless the bias saturates. So are rotations that decay with distance (XPOS): a key's decay is relative to that
-/// of its neighbours. Padding and restarts change no distance that is seen: XPOS takes them with their masks only.
+/// seen or not. More than query_length + key_length - 1 of them are refused, unless the bias saturates. So are
+/// rotations that decay with distance (XPOS): a key's decay is relative to that of its neighbours. Padding and
+/// restarts change no distance that is seen: XPOS takes them with their masks only.
 struct token_positions {
   view<const index, 3> queries;
   view<const index, 3> keys;
