@@ -28,6 +28,13 @@
 #define RELPOS_HAS_AVX512 0
 #endif
 
+/// Whether one instruction multiplies and adds.
+#if defined(__FP_FAST_FMAF) || defined(__FMA__)
+#define RELPOS_HAS_FMA 1
+#else
+#define RELPOS_HAS_FMA 0
+#endif
+
 // Everything in relpos lives in `namespace relpos::inline RELPOS_ABI`, whose name follows the instruction
 // set that the translation unit is compiled for. Two translation units with different -m flags in one
 // program therefore share no function: the linker cannot hand the AVX-512 body of an inline function to
@@ -86,4 +93,7 @@
 #define RELPOS_INLINE inline __attribute__((always_inline))
 #define RELPOS_LAMBDA __attribute__((always_inline))
 #define RELPOS_NOINLINE __attribute__((noinline))
+// What was loaded before is loaded again after, if it is needed: where registers are scarce that is cheaper than the
+// stack, on which compilers would keep it.
+#define RELPOS_FORGET_MEMORY() asm volatile("" ::: "memory")
 #define RELPOS_MAY_ALIAS __attribute__((may_alias))

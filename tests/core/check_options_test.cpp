@@ -38,6 +38,19 @@ TEST(check_options, softcap_is_finite_and_not_negative) {
   }
 }
 
+TEST(check_options, tolerance_is_small_and_not_negative) {
+  for (const float tolerance : {-1e-9f, 0.0011f, 1.0f, infinity, nan}) {
+    attention_call call;
+    call.choice.tolerance = tolerance;
+    EXPECT_TRUE(call.refuses(invalid_value, {"options.tolerance: ", "from 0 up to 0.001"}));
+  }
+  for (const float tolerance : {0.0f, 1e-30f, 0.001f}) {
+    attention_call call;
+    call.choice.tolerance = tolerance;
+    EXPECT_TRUE(call.run());
+  }
+}
+
 TEST(check_options, refused_numbers_are_named) {
   attention_call call;
   call.choice.softcap = -2.5f;

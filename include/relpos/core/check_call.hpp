@@ -26,6 +26,9 @@ inline status check_options(const options& choice) {
   if (!(choice.softcap >= 0.0f) || !std::isfinite(choice.softcap)) {
     return refuse_number("softcap", choice.softcap, "finite and not negative (0 is off)");
   }
+  if (!(choice.tolerance >= 0.0f && choice.tolerance <= 1e-3f)) {
+    return refuse_number("tolerance", choice.tolerance, "from 0 up to 0.001");
+  }
   if (status valid = check_offset("options.key_offset", choice.key_offset); !valid) return valid;
   return check_offset("options.query_offset", choice.query_offset.value_or(0));
 }

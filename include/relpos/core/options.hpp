@@ -16,6 +16,11 @@ struct options {
   /// s = softcap tanh(s / softcap), after scale and before the bias; 0 is off.
   float softcap = 0.0f;
 
+  /// The share of a row's sum of weights that may be missing from it, from 0 up to 1e-3: keys so far that a bias
+  /// makes them negligible are left out in whole tiles. 0, the default, leaves out weights of exactly zero alone,
+  /// which no bit shows; with more, a row's bits depend on the rows beside it.
+  float tolerance = 0.0f;
+
   /// Where to write the natural-log sum of exponentials of each row, [batch, head, query]; -inf for a
   /// row that sees no key. Default: not written.
   std::optional<view<float, 3>> lse{};

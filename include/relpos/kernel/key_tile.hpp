@@ -3,6 +3,9 @@
 // the rows are contiguous floats and to converted copies otherwise. The query groups of a work item
 // share it.
 
+#include <algorithm>
+
+#include "relpos/core/position.hpp"
 #include "relpos/core/row_source.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/shape.hpp"
@@ -19,17 +22,48 @@ struct key_tile {
   const float* keys[capacity] = {};
   const float* values[capacity] = {};
 
-  /// Finds rows [first, first + count); `buffers` hold `capacity` rows of each, and are touched only for
-  /// rows that cannot be read in place.
+  // Of the tile that will be found next, rows to be fetched into the cache; null if they are copied.
+  index next_count = 0;
+  const float* next_keys[capacity] = {};
+  const float* next_values[capacity] = {};
+
+  /// Finds the rows of `range`; `buffers` hold `capacity` rows of each, and are touched only for rows that cannot be
+  /// read in place.
   template <row_source Keys, row_source Values>
-  void find(const Keys& key_rows, const Values& value_rows, index first, index count_found,
-            float* key_buffer, index head_dim, float* value_buffer, index value_dim) {
-    first_row = first;
-    count = count_found;
+  void find(const Keys& key_rows, const Values& value_rows, const key_range& range,
+            const key_range& next, float* key_buffer, index head_dim, float* value_buffer,
+            index value_dim) {
+    first_row = range.first;
+    count = range.last - range.first;
     for (index i = 0; i < count; ++i) {
-      keys[i] = read_row(key_rows, first + i, key_buffer + i * head_dim);
-      values[i] = read_row(value_rows, first + i, value_buffer + i * value_dim);
+      keys[i] = read_row(key_rows, first_row + i, key_buffer + i * head_dim);
+      values[i] = read_row(value_rows, first_row + i, value_buffer + i * value_dim);
     }
+    next_count = next.last - next.first;
+    for (index i = 0; i < next_count; ++i) {
+      next_keys[i] = key_rows.in_place(next.first + i);
+      next_values[i] = value_rows.in_place(next.first + i);
+    }
+  }
+
+  /// Has the memory fetch rows [first, first + rows) of the next tile. Called between products: all at once they
+  /// would hold up what comes after them.
+  RELPOS_INLINE void fetch_next(index first, index rows, index head_dim, index value_dim) const {
+    const index last = std::min(first + rows, next_count);
+    for (index i = first; i < last; ++i) {
+      fetch(next_keys[i], head_dim);
+      fetch(next_values[i], value_dim);
+    }
+  }
+
+ private:
+  static RELPOS_INLINE void fetch(const float* row, index floats) {
+    constexpr index line = 16;
+    constexpr int to_read = 0;
+    constexpr int into_second_cache = 2;
+    if (row == nullptr) return;
+    for (index c = 0; c < floats; c += line)
+      __builtin_prefetch(row + c, to_read, into_second_cache);
   }
 };
 

@@ -79,6 +79,8 @@ class mask_stage {
           visible_key_rows(bound, rows.q_pos + lane, rows.key_offset, key_length);
       first_[lane] = static_cast<std::int32_t>(keys.first);
       last_[lane] = static_cast<std::int32_t>(keys.last);
+      index& vector_last = vector_last_[lane / lanes<Isa>];
+      vector_last = std::max(vector_last, keys.last);
       extremes_.all_first = std::max(extremes_.all_first, keys.first);
       extremes_.all_last = std::min(extremes_.all_last, keys.last);
       if (keys.last > keys.first) {
@@ -89,6 +91,15 @@ class mask_stage {
   }
 
   const visible_rows& extremes() const { return extremes_; }
+
+  /// How many of the group's first vectors of queries see no key from row `first` on: what is masked causally,
+  /// near the diagonal. Rises with `first`.
+  template <int Vectors>
+  RELPOS_INLINE int blind_vectors(index first) const {
+    int blind = 0;
+    while (blind < Vectors - 1 && vector_last_[blind] <= first) ++blind;
+    return blind;
+  }
 
   /// Keys that range masks leave visible to one query.
   index visible_count(index lane) const { return last_[lane] - first_[lane]; }
@@ -147,6 +158,7 @@ class mask_stage {
   visible_rows extremes_;
   std::int32_t first_[width];
   std::int32_t last_[width];
+  index vector_last_[geometry<Isa>::vectors] = {};  // of a vector's queries, the largest
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -113,19 +113,24 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
                                 rotation_rows::origin(t * tiling.size), shape().head_dim);
         }
         if (preparation_.uses_bound()) {
+          memory.groups[g].measure_norms(shape().head_dim);
           const float norm = scratch_.key_norms(batch, key_head)[t - tiling.first()];
           const distance_range distances =
               distances_between(position, rows[g].first_row, rows[g].first_row + rows[g].count,
                                 range.first, range.last);
           const bias_bound bias = largest_bias(bound, distances, factors.bias);
-          if (tile_vanishes(memory.groups[g], shape().head_dim, norm, bias, factors.softcap)) {
+          if (tile_vanishes(memory.groups[g], shape().head_dim, norm, bias, factors.softcap,
+                            negligible_weight())) {
             continue;
           }
         }
         if (!found) {
-          tile.find(keys, values, range.first, range.last - range.first, memory.key_buffer,
-                    shape().head_dim, memory.value_buffer, shape().value_dim);
+          const key_range next = t > tiling.of(some_first) ? tiling.rows(t - 1) : key_range{0, 0};
+          tile.find(keys, values, range, next, memory.key_buffer, shape().head_dim,
+                    memory.value_buffer, shape().value_dim);
           found = true;
+        } else {
+          tile.next_count = 0;  // another group has seen to it
         }
         attend_tile(memory.groups[g], biases[g], masks[g], tile, tile_is, factors.softcap,
                     memory.weights);
@@ -137,12 +142,17 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
     }
   }
 
+  /// Of a single key, relative to the sum of its row so far: were every key left out, that would be the tolerance.
+  float negligible_weight() const {
+    return problem_.tolerance / static_cast<float>(shape().key_length);
+  }
+
   void start_group(query_group<Isa>& group, index batch, index head, const group_rows& rows,
                    float factor, const prefill_slot<Isa>& memory) const {
     const strided_rows<Isa, Query> stored(problem_.q, batch, head);
     const auto start = [&](const auto& source) {
       group.start(source, rows.first_row, rows.count, factor, shape().head_dim, shape().value_dim,
-                  memory.row_buffer);
+                  memory.key_buffer);  // free until the first tile
     };
     if constexpr (turns_by_tile) {
       with_rotation(problem_.policies, [&](const auto& policy) {

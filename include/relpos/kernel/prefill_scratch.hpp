@@ -19,10 +19,10 @@ template <class Isa>
 struct prefill_slot {
   std::array<query_group<Isa>, static_cast<std::size_t>(geometry<Isa>::groups)> groups;
   float* weights;       // [tile_keys][group_rows]
-  float* row_buffer;    // one converted or turned query or key row
+  float* row_buffer;    // one converted key row
   float* stored_row;    // what it was converted from, where it is turned
   float* turns_of_row;  // by which it is turned, where positions are given
-  float* key_buffer;    // the converted keys of a tile
+  float* key_buffer;    // the converted keys of a tile; before the first, converted queries
   float* value_buffer;  // and its values
 
   /// `rotates`: there is a rotation; `by_tile`: between origins.

@@ -27,6 +27,7 @@ struct attention_problem {
   positions position;
   float scale = 1.0f;
   float softcap = 0.0f;
+  float tolerance = 0.0f;
   std::tuple<Policies...> policies;
 };
 
@@ -62,6 +63,7 @@ attention_problem<Out, Query, Key, Value, Policies...> make_problem(
           resolve_positions(choice, shape),
           score_scale(choice, policies, shape.head_dim),
           choice.softcap,
+          choice.tolerance,
           policies};
 }
 

@@ -3,11 +3,29 @@
 // vectors of queries stay in registers over the whole inner loop. K and V are read where they lie,
 // through one pointer per row; only the queries are packed.
 
+#include <algorithm>
+
 #include "relpos/core/index.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
+
+/// The keys of a tile that each vector of a group's queries needs: the first count[v].  Later vectors need no
+/// fewer.
+template <int Vectors>
+struct needed_keys {
+  index count[Vectors];
+
+  /// Calls use(key, skipped) for every key, where `skipped`, a constant, is the number of vectors that are done.
+  template <class Use>
+  RELPOS_INLINE void for_each(const Use& use) const {
+    index key = 0;
+    unroll<Vectors>([&](auto skipped) RELPOS_LAMBDA {
+      for (; key < count[skipped]; ++key) use(key, skipped);
+    });
+  }
+};
 
 template <class Isa, int Rows, int Vectors>
 struct register_tile {
@@ -15,13 +33,12 @@ struct register_tile {
 };
 
 /// S^T[key][query] = sum over channels of keys[key][channel] * queries[channel][query], for `Rows`
-/// keys; `queries` is [channels][Vectors * lanes].
+/// keys; `queries` is [channels][width].
 template <class Isa, int Rows, int Vectors>
 RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const float* const* keys,
-                                                              const float* queries,
+                                                              const float* queries, index width,
                                                               index channels) {
   using real = float_pack<Isa>;
-  constexpr index width = Vectors * lanes<Isa>;
   register_tile<Isa, Rows, Vectors> sum;
   const float* row[Rows];
   unroll<Rows>([&](auto r) RELPOS_LAMBDA {
@@ -51,10 +68,12 @@ RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const float* const
 ///
 /// `Guarded` leaves out products with a weight of exactly zero: the value of a key that this query does
 /// not see may be infinite or not a number.
+///
+/// A function of its own, so that the loop has all registers.
 template <class Isa, int Rows, int Vectors, bool Guarded>
-RELPOS_INLINE void value_product(const float* const* values, const float* weights, index keys,
-                                 index channel, const float_pack<Isa> (&rescale)[Vectors],
-                                 float* outputs) {
+RELPOS_NOINLINE void value_product(const float* const* values, const float* weights,
+                                   const needed_keys<Vectors>& keys, index channel,
+                                   const float_pack<Isa> (&rescale)[Vectors], float* outputs) {
   using real = float_pack<Isa>;
   constexpr index width = Vectors * lanes<Isa>;
   constexpr float start = 0x1p-20f;
@@ -65,24 +84,29 @@ RELPOS_INLINE void value_product(const float* const* values, const float* weight
       sum.at[r][v] = rescale[v] * real(start) * output;
     });
   });
-  for (index k = 0; k < keys; ++k) {
+  keys.for_each([&](index k, auto skipped) RELPOS_LAMBDA {
+    constexpr int used = Vectors - skipped;
     const float* const row = values[k] + channel;
-    real weight[Vectors];
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
-      weight[v] = real::load(weights + k * width + v * lanes<Isa>);
+    real weight[used];
+    unroll<used>([&](auto v) RELPOS_LAMBDA {
+      weight[v] = real::load(weights + k * width + (v + skipped) * lanes<Isa>);
     });
     unroll<Rows>([&](auto r) RELPOS_LAMBDA {
       const real value(row[r]);
-      unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
-        const real next = fma(value, weight[v], sum.at[r][v]);
-        sum.at[r][v] = Guarded ? select(weight[v] == real(0.0f), sum.at[r][v], next) : next;
+      unroll<used>([&](auto v) RELPOS_LAMBDA {
+        real& total = sum.at[r][v + skipped];
+        const real next = fma(value, weight[v], total);
+        total = Guarded ? select(weight[v] == real(0.0f), total, next) : next;
       });
     });
-  }
+  });
+  RELPOS_FORGET_MEMORY();
+  real rest[Vectors];
+  unroll<Vectors>([&](auto v) RELPOS_LAMBDA { rest[v] = rescale[v] * real(1.0f - start); });
   unroll<Rows>([&](auto r) RELPOS_LAMBDA {
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
       float* const at = outputs + (channel + r) * width + v * lanes<Isa>;
-      fma(rescale[v] * real(1.0f - start), real::load(at), sum.at[r][v]).store(at);
+      fma(rest[v], real::load(at), sum.at[r][v]).store(at);
     });
   });
 }
@@ -90,9 +114,9 @@ RELPOS_INLINE void value_product(const float* const* values, const float* weight
 /// The same for all channels. The guarded product is rare and may be slow: one channel at a time is less
 /// code to compile into every call.
 template <class Isa, int Vectors, bool Guarded>
-RELPOS_NOINLINE void accumulate_values(const float* const* values, const float* weights, index keys,
-                                       index channels, const float_pack<Isa> (&rescale)[Vectors],
-                                       float* outputs) {
+RELPOS_INLINE void accumulate_values(const float* const* values, const float* weights,
+                                     const needed_keys<Vectors>& keys, index channels,
+                                     const float_pack<Isa> (&rescale)[Vectors], float* outputs) {
   constexpr int rows = Guarded ? 1 : Isa::tile_rows;
   index c = 0;
   for (; c + rows <= channels; c += rows) {
@@ -103,17 +127,30 @@ RELPOS_NOINLINE void accumulate_values(const float* const* values, const float* 
   }
 }
 
-/// Whether all of a row's values are finite.
+/// Whether all values of these rows are finite.
 template <class Isa>
-RELPOS_INLINE bool all_finite(const float* row, index count) {
+RELPOS_NOINLINE bool all_finite(const float* const* rows, index count, index channels) {
   using real = float_pack<Isa>;
-  real zeros(0.0f);  // x * 0 is 0 for a finite x only, and a sum keeps what is not a number
-  index i = 0;
-  for (; i + lanes<Isa> <= count; i += lanes<Isa>)
-    zeros = fma(real::load(row + i), real(0.0f), zeros);
+  // x * 0 is 0 for a finite x only, and a sum keeps what is not a number. Four sums: one would wait for each.
+  constexpr int parts = 4;
+  real zeros[parts];
+  unroll<parts>([&](auto part) RELPOS_LAMBDA { zeros[part] = real(0.0f); });
   float rest = 0.0f;
-  for (; i < count; ++i) rest += row[i] * 0.0f;
-  return rest == 0.0f && !any((zeros == real(0.0f)) == int_pack<Isa>(0));
+  for (index k = 0; k < count; k += parts) {
+    const float* row[parts];
+    unroll<parts>([&](auto i) RELPOS_LAMBDA { row[i] = rows[std::min<index>(k + i, count - 1)]; });
+    index c = 0;
+    for (; c + lanes<Isa> <= channels; c += lanes<Isa>) {
+      unroll<parts>([&](auto i) RELPOS_LAMBDA {
+        zeros[i] = fma(real::load(row[i] + c), real(0.0f), zeros[i]);
+      });
+    }
+    for (; c < channels; ++c) {
+      for (const float* const each : row) rest += each[c] * 0.0f;
+    }
+  }
+  const real sum = (zeros[0] + zeros[1]) + (zeros[2] + zeros[3]);
+  return rest == 0.0f && !any((sum == real(0.0f)) == int_pack<Isa>(0));
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -6,13 +6,17 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
+#include "relpos/core/row_source.hpp"
 #include "relpos/core/scratch.hpp"
+#include "relpos/core/unroll.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/kernel/geometry.hpp"
 #include "relpos/kernel/group_statistics.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/kernel/rotation.hpp"
+#include "relpos/simd/transpose.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -27,7 +31,7 @@ inline constexpr index not_turned = std::numeric_limits<index>::min();
 template <class Isa>
 struct query_group {
   index width = 0;
-  index rows = 0;            // queries that exist; the other lanes compute on zeros
+  index rows = 0;            // queries that exist; the other lanes compute what nothing reads
   float* packed = nullptr;   // [head_dim][width], times the folded scale
   float* queries = nullptr;  // the same as the product takes it: turned, or `packed` itself
   float* outputs = nullptr;  // [value_dim][width], sum of weight * value
@@ -35,7 +39,8 @@ struct query_group {
   float* sum = nullptr;      // [width], sum of weights relative to it
   float* norm = nullptr;     // [width], Euclidean norm of `queries`
   group_statistics statistics{};
-  index key_origin = 0;  // that the queries are turned to
+  index key_origin = 0;   // that the queries are turned to
+  bool measured = false;  // `norm` is of the queries as they are
 
   /// `turns`: the queries are turned between the origins of a rotation.
   static query_group take(scratch_divider& memory, const attention_shape& shape, bool turns) {
@@ -51,21 +56,18 @@ struct query_group {
     return group;
   }
 
-  /// Packs `count` query rows from `first` on, times `factor`, and empties the softmax.
+  /// Packs `count` query rows from `first` on, times `factor`, and empties the softmax. `buffer` holds as many rows
+  /// as a vector has lanes.
   template <row_source Source>
   void start(const Source& source, index first, index count, float factor, index channels,
-             index value_dim, float* row_buffer) {
+             index value_dim, float* buffer) {
     width = ceil_div(count, lanes<Isa>) * lanes<Isa>;
     rows = count;
-    for (index lane = 0; lane < count; ++lane) {
-      const float* const row = read_row(source, first + lane, row_buffer);
-      for (index c = 0; c < channels; ++c) packed[c * width + lane] = row[c] * factor;
-    }
-    for (index lane = count; lane < width; ++lane) {
-      for (index c = 0; c < channels; ++c) packed[c * width + lane] = 0.0f;
+    for (index lane = 0; lane < width; lane += lanes<Isa>) {
+      pack_vector(source, first + lane, count - lane, factor, channels, buffer, packed + lane);
     }
     key_origin = not_turned;
-    if (queries == packed) measure_norms(channels);
+    measured = false;
     for (index lane = 0; lane < width; ++lane) {
       // A lane without a query must not hold up the skipping of a tile: nothing rises above its maximum.
       maximum[lane] = lane < count ? no_maximum : -no_maximum;
@@ -80,6 +82,7 @@ struct query_group {
     using real = float_pack<Isa>;
     if (key_origin == to_origin) return;
     key_origin = to_origin;
+    measured = false;
     // A group is narrower than the grid: its queries have one origin, or two.
     const index origin = rotation_rows::origin(q_pos);
     const int_pack<Isa> of_first(static_cast<std::int32_t>((origin + 1) * rotation_grid - q_pos));
@@ -101,11 +104,13 @@ struct query_group {
       }
     }
     std::copy(packed + 2 * pairs * width, packed + channels * width, queries + 2 * pairs * width);
-    measure_norms(channels);
   }
 
-  void measure_norms(index channels) const {
+  /// Of the queries as they are turned now.
+  void measure_norms(index channels) {
     using real = float_pack<Isa>;
+    if (measured) return;
+    measured = true;
     for (index lane = 0; lane < width; lane += lanes<Isa>) {
       real square(0.0f);
       for (index c = 0; c < channels; ++c) {
@@ -121,27 +126,95 @@ struct query_group {
   /// exponent, and is relative to the top of all. An empty row without a sink gives 0 and -inf.
   template <class Problem>
   void finish(const Problem& problem, index batch, index head, index first, float sink) const {
-    for (index lane = 0; lane < rows; ++lane) {
-      const float top = max(maximum[lane], sink);
-      const float kept = sink > maximum[lane] ? std::exp2(maximum[lane] - sink) : 1.0f;
-      const float total = sum[lane] * kept + std::exp2(sink - top);
-      const float factor = total == 0.0f ? 0.0f : kept / total;
-      for (index c = 0; c < problem.out.shape[3]; ++c) {
-        auto& out = problem.out(batch, head, first + lane, c);
-        out = static_cast<std::decay_t<decltype(out)>>(outputs[c * width + lane] * factor);
+    for (index vector = 0; vector < rows; vector += lanes<Isa>) {
+      const index count = std::min<index>(rows - vector, lanes<Isa>);
+      float factors[lanes<Isa>] = {};
+      for (index i = 0; i < count; ++i) {
+        factors[i] = finish_row(problem, batch, head, first + vector + i, vector + i, sink);
       }
-      if (problem.lse.data != nullptr) {
-        problem.lse(batch, head, first + lane) = total == 0.0f
-                                                     ? -std::numeric_limits<float>::infinity()
-                                                     : (top + std::log2(total)) * ln2;
-      }
-      if (problem.statistics.any()) {
-        write_statistics(problem.statistics, batch, head, first + lane, lane, factor);
-      }
+      write_vector(problem.out, batch, head, first + vector, count, vector, factors);
     }
   }
 
  private:
+  /// The first `count` of the rows from `first` on become the lanes of one vector.
+  template <row_source Source>
+  void pack_vector(const Source& source, index first, index count, float factor, index channels,
+                   float* buffer, float* to) const {
+    using real = float_pack<Isa>;
+    constexpr int n = lanes<Isa>;
+    const float* row[n];
+    for (index i = 0; i < n; ++i) {
+      row[i] = read_row(source, first + std::min(i, count - 1), buffer + i * channels);
+    }
+    index c = 0;
+    for (; c + n <= channels; c += n) {
+      real block[n];
+      unroll<n>([&](auto i) RELPOS_LAMBDA { block[i] = real::load(row[i] + c) * real(factor); });
+      transpose<Isa>(block);
+      unroll<n>([&](auto i) RELPOS_LAMBDA { block[i].store(to + (c + i) * width); });
+    }
+    for (; c < channels; ++c) {
+      for (int i = 0; i < n; ++i) to[c * width + i] = row[i][c] * factor;
+    }
+  }
+
+  /// Writes the lse and the statistics of a row, and returns what its outputs are to be multiplied by.
+  template <class Problem>
+  float finish_row(const Problem& problem, index batch, index head, index row, index lane,
+                   float sink) const {
+    const float top = max(maximum[lane], sink);
+    const float kept = sink > maximum[lane] ? std::exp2(maximum[lane] - sink) : 1.0f;
+    const float total = sum[lane] * kept + std::exp2(sink - top);
+    const float factor = total == 0.0f ? 0.0f : kept / total;
+    if (problem.lse.data != nullptr) {
+      problem.lse(batch, head, row) =
+          total == 0.0f ? -std::numeric_limits<float>::infinity() : (top + std::log2(total)) * ln2;
+    }
+    if (problem.statistics.any()) {
+      write_statistics(problem.statistics, batch, head, row, lane, factor);
+    }
+    return factor;
+  }
+
+  /// The outputs of `count` lanes from `vector` on, as rows of `out` from `row` on.
+  template <class Out>
+  void write_vector(const view<Out, 4>& out, index batch, index head, index row, index count,
+                    index vector, const float (&factors)[lanes<Isa>]) const {
+    using real = float_pack<Isa>;
+    constexpr int n = lanes<Isa>;
+    const index channels = out.shape[3];
+    const index stride = out.strides[3];
+    Out* to[n] = {};
+    for (index i = 0; i < count; ++i) to[i] = &out(batch, head, row + i, 0);
+    index c = 0;
+    for (; c + n <= channels; c += n) {
+      real block[n];
+      unroll<n>([&](auto i) RELPOS_LAMBDA {
+        block[i] = real::load(outputs + (c + i) * width + vector) * real::load(factors);
+      });
+      transpose<Isa>(block);
+      if constexpr (std::is_same_v<Out, float>) {
+        if (stride == 1) {
+          unroll<n>([&](auto i) RELPOS_LAMBDA {
+            if (i < count) block[i].store(to[i] + c);
+          });
+          continue;
+        }
+      }
+      float values[n][n];
+      unroll<n>([&](auto i) RELPOS_LAMBDA { block[i].store(values[i]); });
+      for (index i = 0; i < count; ++i) {
+        for (index j = 0; j < n; ++j) to[i][(c + j) * stride] = static_cast<Out>(values[i][j]);
+      }
+    }
+    for (; c < channels; ++c) {
+      for (index i = 0; i < count; ++i) {
+        to[i][c * stride] = static_cast<Out>(outputs[c * width + vector + i] * factors[i]);
+      }
+    }
+  }
+
   /// A weight times `factor` is a probability.
   void write_statistics(const row_statistics& to, index batch, index head, index row, index lane,
                         float factor) const {

@@ -4,6 +4,9 @@
 // reaches. A weight that is exactly zero adds zero to the sum and to the output, and cannot raise the
 // maximum; that is why the cut of exp2 is a cliff and not a slope into subnormals.
 //
+// A caller who tolerates an error leaves out more, those whose weights are negligible beside the sum so far, which
+// only grows.
+//
 // The bound needs the largest key norm of each tile: one pass over K per call, made by prepare.
 
 #include <cmath>
@@ -69,11 +72,11 @@ float largest_norm(const Rows& rows, index first, index last, index channels, fl
   return std::sqrt(largest);
 }
 
-/// True if no weight of the group's queries in this tile can differ from zero. False whenever the bound is
-/// not finite.
+/// True if no weight of the group's queries in this tile can differ from zero, or be above `negligible` times the
+/// row's sum. False whenever the bound is not finite.
 template <class Isa>
 bool tile_vanishes(const query_group<Isa>& group, index head_dim, float largest_key_norm,
-                   bias_bound tile_bias, float softcap) {
+                   bias_bound tile_bias, float softcap, float negligible) {
   using real = float_pack<Isa>;
   // Rounding, of the norms and of the scores they bound: below (head_dim + 8) / 2^22 of |q| |k|, and of
   // the sums that follow below a millionth of their terms. Squares that underflow in a norm: below 0.01
@@ -93,9 +96,10 @@ bool tile_vanishes(const query_group<Isa>& group, index head_dim, float largest_
     const real maximum = real::load(group.maximum + lane);
     const real rounding = real(slack) * (score + magnitude + abs(maximum)) + real(underflow_slack);
     const real bound = score + bias + rounding - maximum;
-    // Written so that a NaN is "may not vanish".
-    const auto vanishes =
-        (bound < real(exp2_cut)) & (real(std::numeric_limits<float>::lowest()) <= bound);
+    // Written so that a NaN is "may not vanish". The power is exactly 0 below the cut of exp2.
+    const real largest_weight = exp2<Isa>(min(bound, real(0.0f)));
+    const auto vanishes = (largest_weight <= real(negligible) * real::load(group.sum + lane)) &
+                          (real(std::numeric_limits<float>::lowest()) <= bound);
     if (any(vanishes == int_pack<Isa>(0))) return false;
   }
   return true;

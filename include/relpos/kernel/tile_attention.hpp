@@ -34,6 +34,7 @@ struct tile_attention {
   /// The part of a tile that the group computes: its strips that are not skipped, closed up.
   struct live_keys {
     index count = 0;
+    needed_keys<Vectors> needed = {};
     bool any_partial = false;
     const float* values[tiles::tile_keys];
   };
@@ -47,6 +48,7 @@ struct tile_attention {
     constexpr int rows = Isa::tile_rows;
     for (index first = 0; first < tile.count; first += rows) {
       const index count = std::min<index>(rows, tile.count - first);
+      tile.fetch_next(first, count, head_dim, value_dim);
       tile_class strip_is = tile_is;
       if constexpr (MaskStage::any_mask) {
         if (tile_is == tile_class::partial) {
@@ -66,15 +68,15 @@ struct tile_attention {
 
     real rescale[Vectors];
     if (collects) {
-      collect(live.count, maximum, rescale);
+      collect(live.needed, maximum, rescale);
     } else {
-      exponentiate(live.count, maximum, rescale);
+      exponentiate(live.needed, maximum, rescale);
     }
-    if (live.any_partial && !all_values_finite(live)) {
-      accumulate_values<Isa, Vectors, true>(live.values, weights, live.count, value_dim, rescale,
+    if (live.any_partial && !all_finite<Isa>(live.values, live.count, value_dim)) {
+      accumulate_values<Isa, Vectors, true>(live.values, weights, live.needed, value_dim, rescale,
                                             group.outputs);
     } else {
-      accumulate_values<Isa, Vectors, false>(live.values, weights, live.count, value_dim, rescale,
+      accumulate_values<Isa, Vectors, false>(live.values, weights, live.needed, value_dim, rescale,
                                              group.outputs);
     }
   }
@@ -85,32 +87,55 @@ struct tile_attention {
   template <int Rows>
   RELPOS_INLINE void score_strip(const key_tile<Isa>& tile, index first, bool partial,
                                  live_keys& live, real (&maximum)[Vectors]) const {
-    auto scores = score_product<Isa, Rows, Vectors>(tile.keys + first, group.queries, head_dim);
     float* const to = weights + live.count * width;
-    const bool plain = softcap == 0.0f && !partial;
-    unroll<Rows>([&](auto r) RELPOS_LAMBDA {
-      live.values[live.count + r] = tile.values[first + r];
-      if (plain) {
+    int blind = 0;
+    if constexpr (MaskStage::any_mask) {
+      if (partial) blind = masks.template blind_vectors<Vectors>(tile.first_row + first);
+    }
+    if (softcap == 0.0f && !partial) {
+      auto scores =
+          score_product<Isa, Rows, Vectors>(tile.keys + first, group.queries, width, head_dim);
+      unroll<Rows>([&](auto r) RELPOS_LAMBDA {
         add_biases(tile.first_row + first + r, scores.at[r]);
         raise(maximum, scores.at[r]);
-      }
-      store(scores.at[r], to + r * width);
-    });
-    if (!plain) {
+        store(scores.at[r], to + r * width);
+      });
+    } else {
       live.any_partial |= partial;
+      unroll<Vectors>([&](auto skipped) RELPOS_LAMBDA {
+        if (blind == skipped) store_products<Rows, skipped>(tile.keys + first, to);
+      });
       for (index r = 0; r < Rows; ++r) {
-        finish_scores(tile.first_row + first + r, partial, to + r * width, maximum);
+        finish_scores(tile.first_row + first + r, partial, blind, to + r * width, maximum);
       }
     }
+    for (int r = 0; r < Rows; ++r) live.values[live.count + r] = tile.values[first + r];
     live.count += Rows;
+    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+      if (v >= blind) live.needed.count[v] = live.count;
+    });
   }
 
-  /// The stages behind the product for the scores of one key, in memory.
-  RELPOS_INLINE void finish_scores(index key_row, bool partial, float* scores,
+  /// The products of the vectors behind the first `Skipped`.
+  template <int Rows, int Skipped>
+  RELPOS_INLINE void store_products(const float* const* keys, float* to) const {
+    constexpr index first = Skipped * lanes<Isa>;
+    const auto scores =
+        score_product<Isa, Rows, Vectors - Skipped>(keys, group.queries + first, width, head_dim);
+    unroll<Rows>([&](auto r) RELPOS_LAMBDA {
+      unroll<Vectors - Skipped>([&](auto v) RELPOS_LAMBDA {
+        scores.at[r][v].store(to + r * width + first + v * lanes<Isa>);
+      });
+    });
+  }
+
+  /// The stages behind the product for the scores of one key, in memory; those of the first `blind` vectors are
+  /// not there.
+  RELPOS_INLINE void finish_scores(index key_row, bool partial, int blind, float* scores,
                                    real (&maximum)[Vectors]) const {
     real score[Vectors];
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
-      score[v] = real::load(scores + v * lanes<Isa>);
+      score[v] = v < blind ? real(0.0f) : real::load(scores + v * lanes<Isa>);
       if (softcap != 0.0f) score[v] = real(softcap) * tanh<Isa>(score[v]);
     });
     add_biases(key_row, score);
@@ -150,7 +175,7 @@ struct tile_attention {
   }
 
   /// Scores become weights relative to the new maximum; what was summed before is to be rescaled.
-  RELPOS_INLINE void exponentiate(index keys, const real (&maximum)[Vectors],
+  RELPOS_INLINE void exponentiate(const needed_keys<Vectors>& keys, const real (&maximum)[Vectors],
                                   real (&rescale)[Vectors]) const {
     real sum[Vectors];
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
@@ -159,14 +184,15 @@ struct tile_attention {
       maximum[v].store(group.maximum + at);
       sum[v] = real(0.0f);
     });
-    for (index k = 0; k < keys; ++k) {
-      unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+    keys.for_each([&](index k, auto skipped) RELPOS_LAMBDA {
+      unroll<Vectors - skipped>([&](auto used) RELPOS_LAMBDA {
+        constexpr int v = used + skipped;
         float* const at = weights + k * width + v * lanes<Isa>;
         const real weight = exp2<Isa>(real::load(at) - maximum[v]);
         weight.store(at);
         sum[v] = sum[v] + weight;
       });
-    }
+    });
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
       const index at = v * lanes<Isa>;
       fma(real::load(group.sum + at), rescale[v], sum[v]).store(group.sum + at);
@@ -174,17 +200,18 @@ struct tile_attention {
   }
 
   /// The same, and what the weights and scores say of the rows. The bits of the weights are the same.
-  RELPOS_NOINLINE void collect(index keys, const real (&maximum)[Vectors],
+  RELPOS_NOINLINE void collect(const needed_keys<Vectors>& keys, const real (&maximum)[Vectors],
                                real (&rescale)[Vectors]) const {
     for (int v = 0; v < Vectors; ++v) {
       const index lane = v * lanes<Isa>;
       const real before = real::load(group.maximum + lane);
       const real weight_sum = real::load(group.sum + lane);
       rescale[v] = exp2<Isa>(before - maximum[v]);
+      if (keys.count[v] == 0) continue;
       statistics_lanes<Isa> statistics(group.statistics, lane, before, maximum[v], rescale[v],
                                        weight_sum, real::load(weights + lane));
       real sum(0.0f);
-      for (index k = 0; k < keys; ++k) {
+      for (index k = 0; k < keys.count[v]; ++k) {
         float* const at = weights + k * width + lane;
         const real score = real::load(at);
         const real weight = exp2<Isa>(score - maximum[v]);
@@ -196,13 +223,6 @@ struct tile_attention {
       fma(weight_sum, rescale[v], sum).store(group.sum + lane);
       statistics.store();
     }
-  }
-
-  bool all_values_finite(const live_keys& live) const {
-    for (index k = 0; k < live.count; ++k) {
-      if (!all_finite<Isa>(live.values[k], value_dim)) return false;
-    }
-    return true;
   }
 };
 

@@ -29,6 +29,15 @@ struct vector_ops<avx512> {
   static RELPOS_INLINE floats fma(floats a, floats b, floats c) { return _mm512_fmadd_ps(a, b, c); }
   static RELPOS_INLINE floats max(floats a, floats b) { return _mm512_maskz_max_ps(all, a, b); }
   static RELPOS_INLINE floats min(floats a, floats b) { return _mm512_maskz_min_ps(all, a, b); }
+  /// x - floor(x). Not by vreduceps: on Zen 4 that waits for what its destination held before.
+  static RELPOS_INLINE floats fraction(floats x) {
+    return x - _mm512_maskz_roundscale_ps(all, x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  }
+  /// a 2^floor(x), and 0 where x < least; `least` is such that no result is subnormal.
+  static RELPOS_INLINE floats scale_by_power(floats a, floats x, float least) {
+    const __mmask16 kept = _mm512_cmp_ps_mask(x, _mm512_set1_ps(least), _CMP_NLT_UQ);
+    return _mm512_maskz_scalef_ps(kept, a, x);
+  }
   static RELPOS_INLINE bool any(ints condition) {
     return _mm512_movepi32_mask(reinterpret_cast<__m512i>(condition)) != 0;
   }

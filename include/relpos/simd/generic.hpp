@@ -83,8 +83,15 @@ struct pack<T, generic<N>> {
     return test([&](int i) { return a.lane[i] == b.lane[i]; });
   }
 
-  /// a * b + c. Unfused: a fused one is a library call where the processor has none.
-  static RELPOS_INLINE pack multiply_add(pack a, pack b, pack c) { return a * b + c; }
+  /// a * b + c. Unfused where the processor has no fused one, which would be a library call. Where it has, compilers
+  /// may fuse an expression here and not there, and the same code would have other bits.
+  static RELPOS_INLINE pack multiply_add(pack a, pack b, pack c) {
+    if constexpr (RELPOS_HAS_FMA) {
+      return each([&](int i) { return __builtin_fmaf(a.lane[i], b.lane[i], c.lane[i]); });
+    } else {
+      return a * b + c;
+    }
+  }
   static RELPOS_INLINE pack larger(pack a, pack b) {
     return each([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
   }

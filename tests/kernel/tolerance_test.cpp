@@ -1,0 +1,79 @@
+// What options.tolerance leaves out, and that it is no more than was allowed.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "relpos/policies.hpp"
+#include "support/attend.hpp"
+
+namespace {
+
+using relpos::index;
+using support::attended;
+using support::inputs;
+
+constexpr index length = 1500;
+constexpr index queries = 400;
+
+/// One channel, so that |q| |k| is the score itself and the bound is tight.
+inputs<float> narrow_inputs(index heads) {
+  inputs<float> in = support::random_inputs({.batch = 1,
+                                             .query_heads = heads,
+                                             .key_heads = 1,
+                                             .query_length = queries,
+                                             .key_length = length,
+                                             .head_dim = 1,
+                                             .value_dim = 1},
+                                            29, 1.0f);
+  for (float& key : in.k.values) key = 0.1f * std::abs(key);
+  for (float& query : in.q.values) query = std::abs(query);
+  return in;
+}
+
+attended<float> attend_with(float tolerance, const inputs<float>& in,
+                            const std::vector<float>& slopes) {
+  return attend(in, {.tolerance = tolerance}, relpos::alibi{slopes}, relpos::causal{});
+}
+
+// The weights of the keys that are 800 to 1200 away are e^-40 to e^-60, and not zero.
+TEST(tolerance, leaves_out_negligible_keys) {
+  const std::vector<float> slopes{0.05f};
+  inputs<float> in = narrow_inputs(1);
+  in.v(0, 0, 300, 0) = std::numeric_limits<float>::quiet_NaN();
+  const attended<float> all = attend_with(0.0f, in, slopes);
+  const attended<float> some = attend_with(1e-6f, in, slopes);
+  for (index row = 0; row < queries; ++row) {
+    EXPECT_TRUE(std::isnan(all.out(0, 0, row, 0))) << row;
+    EXPECT_TRUE(std::isfinite(some.out(0, 0, row, 0))) << row;
+  }
+}
+
+// Values are 1 where they are far, and 0 elsewhere: the output is the far share of a row's weights.
+TEST(tolerance, is_not_exceeded) {
+  const std::vector<float> slopes{0.03f, 0.02f, 0.014f, 0.01f, 0.007f, 0.005f};
+  const auto heads = static_cast<index>(slopes.size());
+  inputs<float> in = narrow_inputs(heads);
+  for (index row = 0; row < length; ++row) in.v(0, 0, row, 0) = row < 1000 ? 1.0f : 0.0f;
+
+  const attended<float> exact = attend_with(0.0f, in, slopes);
+  for (const float tolerance : {1e-3f, 1e-4f, 1e-5f}) {
+    const attended<float> got = attend_with(tolerance, in, slopes);
+    float largest = 0.0f;
+    for (index head = 0; head < heads; ++head) {
+      for (index row = 0; row < queries; ++row) {
+        const float share = exact.out(0, head, row, 0) - got.out(0, head, row, 0);
+        EXPECT_GE(share, -1e-6f);
+        EXPECT_LE(share, tolerance + 1e-6f) << "head " << head << ", row " << row;
+        EXPECT_NEAR(got.lse(0, head, row), exact.lse(0, head, row), tolerance + 1e-6f);
+        largest = std::max(largest, share);
+      }
+    }
+    EXPECT_GE(largest, 0.02f * tolerance) << "next to nothing is left out at " << tolerance;
+  }
+}
+
+}  // namespace
