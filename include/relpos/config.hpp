@@ -93,7 +93,7 @@
 #define RELPOS_INLINE inline __attribute__((always_inline))
 #define RELPOS_LAMBDA __attribute__((always_inline))
 #define RELPOS_NOINLINE __attribute__((noinline))
-// What was loaded before is loaded again after, if it is needed: where registers are scarce that is cheaper than the
-// stack, on which compilers would keep it.
+/// What was loaded before is loaded again after, if it is needed: where registers are scarce that is cheaper than the
+/// stack, on which compilers would keep it.
 #define RELPOS_FORGET_MEMORY() asm volatile("" ::: "memory")
 #define RELPOS_MAY_ALIAS __attribute__((may_alias))

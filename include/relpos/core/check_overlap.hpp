@@ -1,6 +1,7 @@
 #pragma once
 // Refuses what is written where something else lies.
 
+#include <algorithm>
 #include <array>
 #include <tuple>
 
@@ -10,27 +11,33 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The memory of one argument.
+/// The memory of one argument. Its shape becomes text only in a refusal: that takes longer than all checks.
 struct named_memory {
   const char* name;
   byte_range bytes;
-  shape_text shape;
+  std::array<index, 4> shape{};
+  std::size_t rank;
 
   template <class T, int Rank>
   named_memory(const char* argument, const view<T, Rank>& array)
-      : name(argument), bytes(byte_range::of(array)), shape(array.shape) {}
+      : name(argument), bytes(byte_range::of(array)), rank(Rank) {
+    std::copy(array.shape.begin(), array.shape.end(), shape.begin());
+  }
   /// Bytes that are no tensor.
   named_memory(const char* argument, const byte_range& memory)
       : name(argument),
         bytes(memory),
-        shape(std::array<index, 1>{static_cast<index>(memory.last - memory.first)}) {}
+        shape{static_cast<index>(memory.last - memory.first)},
+        rank(1) {}
+
+  shape_text text() const { return shape_text(shape.data(), rank); }
 };
 
 /// Ranges of bytes are compared: what is woven between the strides of another counts as overlapping.
 inline status check_apart(const named_memory& written, const named_memory& other) {
   if (!written.bytes.overlaps(other.bytes)) return {};
   return status::error(status_code::overlap, "%s: memory of %s %s overlaps %s %s", written.name,
-                       written.name, written.shape.text, other.name, other.shape.text);
+                       written.name, written.text().text, other.name, other.text().text);
 }
 
 /// All that a call writes.
@@ -71,7 +78,7 @@ status check_apart_from_policies(const named_memory& written,
   std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
   if (!is_read) return {};
   return status::error(status_code::overlap, "%s: memory of %s %s overlaps the data of a policy",
-                       written.name, written.name, written.shape.text);
+                       written.name, written.name, written.text().text);
 }
 
 /// Refuses outputs that overlap what is read, policy data included, or each other.

@@ -14,9 +14,11 @@ struct shape_text {
   char text[96];
 
   template <std::size_t Rank>
-  explicit shape_text(const std::array<index, Rank>& shape) {
+  explicit shape_text(const std::array<index, Rank>& shape) : shape_text(shape.data(), Rank) {}
+
+  shape_text(const index* shape, std::size_t rank) {
     int at = std::snprintf(text, sizeof text, "[");
-    for (std::size_t axis = 0; axis < Rank; ++axis) {
+    for (std::size_t axis = 0; axis < rank; ++axis) {
       at += std::snprintf(text + at, sizeof text - static_cast<std::size_t>(at), "%s%lld",
                           axis == 0 ? "" : ", ", static_cast<long long>(shape[axis]));
     }

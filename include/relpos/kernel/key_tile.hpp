@@ -22,7 +22,7 @@ struct key_tile {
   const float* keys[capacity] = {};
   const float* values[capacity] = {};
 
-  // Of the tile that will be found next, rows to be fetched into the cache; null if they are copied.
+  // Of the tile before this one, probably the next: rows to be fetched into the cache; null if they are copied.
   index next_count = 0;
   const float* next_keys[capacity] = {};
   const float* next_values[capacity] = {};

@@ -10,7 +10,7 @@
 // Going down, causal queries meet their nearest keys first: the running maximum is high when the far tiles
 // come, and biases that decay with distance let them be skipped. The order is that of absolute positions
 // and the same for every row, so a row's bits depend neither on how rows are grouped into blocks, batches
-// and calls nor on the threads.
+// and calls nor on the threads, unless a tolerance leaves out tiles by what a group would miss.
 
 #include <algorithm>
 #include <array>
@@ -142,7 +142,8 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
     }
   }
 
-  /// Of a single key, relative to the sum of its row so far: were every key left out, that would be the tolerance.
+  /// The largest weight, relative to the row's sum so far, of a key that may be left out: with all keys at it, the
+  /// tolerance is reached.
   float negligible_weight() const {
     return problem_.tolerance / static_cast<float>(shape().key_length);
   }

@@ -144,8 +144,9 @@ struct query_group {
     using real = float_pack<Isa>;
     constexpr int n = lanes<Isa>;
     const float* row[n];
+    static_assert(n <= geometry<Isa>::tile_keys, "the buffer is that of a tile's keys");
     for (index i = 0; i < n; ++i) {
-      row[i] = read_row(source, first + std::min(i, count - 1), buffer + i * channels);
+      row[i] = i < count ? read_row(source, first + i, buffer + i * channels) : row[count - 1];
     }
     index c = 0;
     for (; c + n <= channels; c += n) {

@@ -72,8 +72,8 @@ float largest_norm(const Rows& rows, index first, index last, index channels, fl
   return std::sqrt(largest);
 }
 
-/// True if no weight of the group's queries in this tile can differ from zero, or be above `negligible` times the
-/// row's sum. False whenever the bound is not finite.
+/// True if every weight of the group's queries in this tile is at most `negligible` times its row's sum so far; with
+/// `negligible` 0, exactly zero. False whenever the bound is not finite.
 template <class Isa>
 bool tile_vanishes(const query_group<Isa>& group, index head_dim, float largest_key_norm,
                    bias_bound tile_bias, float softcap, float negligible) {

@@ -1,0 +1,112 @@
+// How many instructions a score costs, against figures that were recorded: a policy that is no longer inlined, or an
+// accumulator that no longer fits in a register, shows here and on no clock.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "relpos/attention.hpp"
+#include "relpos/kernel/geometry.hpp"
+#include "relpos/policies.hpp"
+#include "support/count_instructions.hpp"
+#include "support/golden.hpp"
+#include "support/random_tensors.hpp"
+
+namespace {
+
+using relpos::index;
+
+// One group and a part of a tile: a step takes microseconds, and tens of them in a virtual machine.
+constexpr index queries = relpos::geometry<relpos::native>::group_rows;
+constexpr index few_keys = 32;
+constexpr index many_keys = 64;
+constexpr index head_dim = 8;
+
+/// Of a call over so many keys, all visible.
+template <class... Policies>
+std::optional<long> instructions(index keys, relpos::options choice, const Policies&... policies) {
+  const auto in = support::random_inputs({.batch = 1,
+                                          .query_heads = 1,
+                                          .key_heads = 1,
+                                          .query_length = queries,
+                                          .key_length = keys,
+                                          .head_dim = head_dim,
+                                          .value_dim = head_dim},
+                                         3);
+  support::tensor<float> out({1, 1, queries, head_dim});
+  if (!choice.query_offset) choice.query_offset = many_keys;
+  std::vector<std::byte> memory(
+      relpos::scratch_bytes(relpos::serial(), in.q.view(), in.k.view(), in.v.view(), policies...));
+  const auto call = [&] {
+    return relpos::attention(relpos::serial(), memory, out.view(), in.q.view(), in.k.view(),
+                             in.v.view(), policies..., choice);
+  };
+  // The first call of a program also finds the functions of the C library.
+  const relpos::status done = call();
+  EXPECT_TRUE(done) << done.message;
+  return support::count_instructions([&] { (void)call(); });
+}
+
+std::string compiler() {
+#if defined(__clang__)
+  return "clang++ " + std::to_string(__clang_major__);
+#else
+  return "g++ " + std::to_string(__GNUC__);
+#endif
+}
+
+/// What the keys in which the two calls differ cost, over their scores; what is prepared for them is in it.
+template <class... Policies>
+void expect_as_recorded(const char* name, const relpos::options& choice,
+                        const Policies&... policies) {
+  const nlohmann::json recorded = support::golden("instructions.json");
+  const std::string set = compiler() + " " RELPOS_TEST_FLAGS ", " + relpos::native::name;
+  if (!recorded.at("per_score").contains(set)) GTEST_SKIP() << "nothing is recorded for " << set;
+
+  const std::optional<long> few = instructions(few_keys, choice, policies...);
+  const std::optional<long> many = instructions(many_keys, choice, policies...);
+  // A machine that ignores the trap flag tells one instruction.
+  if (!few || *few < 1000 || !many) GTEST_SKIP() << "there is no way to count here";
+  const double per_score = static_cast<double>(*many - *few) / (queries * (many_keys - few_keys));
+  const auto expected = recorded.at("per_score").at(set).at(name).get<double>();
+  EXPECT_NEAR(per_score, expected, 0.05 * expected) << set << ", " << name;
+}
+
+const std::vector<float> slopes{0.5f};
+
+TEST(instructions_per_score, without_a_policy) { expect_as_recorded("none", {}); }
+TEST(instructions_per_score, causal) { expect_as_recorded("causal", {}, relpos::causal{}); }
+// The last keys are on the diagonal.
+TEST(instructions_per_score, diagonal) {
+  expect_as_recorded("diagonal", {.query_offset = few_keys}, relpos::causal{});
+}
+TEST(instructions_per_score, statistics) {
+  support::tensor<float, 3> entropy({1, 1, queries});
+  support::tensor<float, 3> variance({1, 1, queries});
+  expect_as_recorded(
+      "statistics", {.statistics = {.entropy = entropy.view(), .logit_variance = variance.view()}});
+}
+TEST(instructions_per_score, alibi) { expect_as_recorded("alibi", {}, relpos::alibi{slopes}); }
+TEST(instructions_per_score, t5) {
+  std::vector<float> table(32, 0.5f);
+  expect_as_recorded("t5", {}, relpos::t5_bias{table, relpos::bidirectional});
+}
+TEST(instructions_per_score, relative_bias) {
+  const auto bias = [](index, index distance) { return 0.01 * static_cast<double>(distance % 7); };
+  expect_as_recorded("relative_bias", {}, relpos::relative_bias{bias});
+}
+TEST(instructions_per_score, rotary) {
+  const relpos::rotary_table table(relpos::rope_frequencies(head_dim),
+                                   relpos::pair_layout::half_split);
+  expect_as_recorded("rotary", {}, relpos::rotary{table});
+}
+TEST(instructions_per_score, alibi_with_t5_and_causal) {
+  std::vector<float> table(32, 0.5f);
+  expect_as_recorded("alibi, t5, causal", {}, relpos::alibi{slopes},
+                     relpos::t5_bias{table, relpos::unidirectional}, relpos::causal{});
+}
+TEST(instructions_per_score, softcap) { expect_as_recorded("softcap", {.softcap = 30.0f}); }
+
+}  // namespace
