@@ -8,11 +8,11 @@
 
 namespace relpos::bench {
 
-/// Enough accumulators to hide the latency of every multiply-add.
+/// Enough accumulators to hide the latency of every multiply-add, and no more than 16 registers hold.
 template <class Isa>
 struct fma_peak {
-  static constexpr int accumulators = 24;
-  static constexpr index rounds = 20000;
+  static constexpr int accumulators = 12;
+  static constexpr index rounds = 40000;
   static constexpr double flops = 2.0 * accumulators * lanes<Isa> * rounds;
 
   static RELPOS_NOINLINE float run() {

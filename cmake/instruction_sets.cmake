@@ -1,4 +1,4 @@
-# Which instruction sets the tests are built for: sets relpos_isas and relpos_flags_<isa>.
+# Which instruction sets programs are built for, beside the native one: sets relpos_isas and relpos_flags_<isa>.
 
 set(RELPOS_TEST_ISAS generic avx2 avx512 CACHE STRING
   "Instruction sets to test; those that this machine cannot run are left out")

@@ -1,0 +1,85 @@
+// Time of what users would otherwise pick, in times of this library's.
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "candidate.hpp"
+#include "peer.hpp"
+#include "sections.hpp"
+#include "tensors.hpp"
+#include "turns.hpp"
+
+namespace relpos::bench {
+namespace {
+
+/// [heads, length, length]: what a caller without a fused bias builds, here before the clock starts.
+std::vector<float> bias_matrix(index heads, index length, const std::vector<float>& slopes) {
+  std::vector<float> result(static_cast<std::size_t>(heads * length * length));
+  float* at = result.data();
+  for (index head = 0; head < heads; ++head) {
+    const float slope = slopes[static_cast<std::size_t>(head)];
+    for (index q_pos = 0; q_pos < length; ++q_pos) {
+      for (index k_pos = 0; k_pos < length; ++k_pos) {
+        *at++ = slope * static_cast<float>(k_pos - q_pos);
+      }
+    }
+  }
+  return result;
+}
+
+/// The peers whose names are in `of`, after the library itself.
+template <class... Policies>
+void compare(const char* encoding, tensors& t, const std::vector<std::string>& of,
+             const float* bias, const effort& how, report& to, const Policies&... policies) {
+  std::vector<candidate> candidates = {verified(encoding, "causal", t, {}, causal(), policies...)};
+  for (const peer& each : peers()) {
+    if (!each.missing.empty() || std::find(of.begin(), of.end(), each.name) == of.end()) continue;
+    const std::function<void()> run = each.prepare({t.q, t.k, t.v, t.out, bias});
+    t.forget_outputs();
+    run();
+    check_error(each.name, largest_error(t.out, t.q, t.k, t.v, {}, causal(), policies...));
+    candidates.push_back({each.name, "causal", run, 0});
+  }
+  const timed_turns timed = take_turns(candidates, how.turns);
+  measurement found{.name = "peers",
+                    .head_dim = t.q.shape[3],
+                    .length = t.q.shape[2],
+                    .encoding = encoding,
+                    .mask = "causal",
+                    .isa = native::name,
+                    .scratch_bytes = candidates[0].scratch_bytes};
+  for (std::size_t i = 1; i < candidates.size(); ++i) {
+    found.speedup[candidates[i].encoding] = timed.seconds[i] / timed.seconds[0];
+  }
+  to.add(found);
+}
+
+}  // namespace
+
+void against_peers(const effort& how, report& to) {
+  to.begin("peers, one core each");
+  for (const peer& each : peers()) {
+    const bool there = each.missing.empty();
+    std::printf("%s is %s%s%s\n", each.name.c_str(), each.component.c_str(),
+                there ? "" : ", left out: ", each.missing.c_str());
+  }
+  const std::vector<std::string> of_blocks = {"eigen_blocked", "openblas_blocked", "onednn"};
+  for (const index head_dim : {64, 128}) {
+    constexpr index heads = 2;
+    constexpr index length = 2048;
+    tensors t(heads, length, head_dim);
+    const std::vector<float> slopes = alibi_slopes(8);
+    // The last two of eight slopes, under which no tile vanishes: what is compared is the bias.
+    const std::vector<float> flat(slopes.end() - heads, slopes.end());
+    const std::vector<float> bias = bias_matrix(heads, length, flat);
+    compare("alibi", t, {"eigen_matrix", "eigen_blocked", "openblas_blocked"}, bias.data(), how, to,
+            alibi{flat});
+    compare("none", t, of_blocks, nullptr, how, to);
+  }
+  tensors t(1, 8192, 64);
+  compare("none", t, of_blocks, nullptr, {how.quick ? 3 : how.turns, how.quick}, to);
+}
+
+}  // namespace relpos::bench

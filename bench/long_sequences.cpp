@@ -1,0 +1,156 @@
+// Where most of a matrix of scores need not be computed: tiles that ALiBi makes vanish, and blocks that a mask
+// hides.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "candidate.hpp"
+#include "sections.hpp"
+#include "tensors.hpp"
+#include "turns.hpp"
+#include "without_bound.hpp"
+
+namespace relpos::bench {
+namespace {
+
+constexpr index head_dim = 64;
+
+/// Query rows of a call in slices that are spread evenly: what all rows would take, at a fraction of the time.
+struct sampled_rows {
+  index slices, rows;  // of each
+
+  index first(index slice, index length) const {
+    return slice * (length / slices) + (length / slices - rows) / 2;
+  }
+};
+
+template <class... Policies>
+candidate verified_slices(const char* encoding, tensors& t, const sampled_rows& sample,
+                          double allowed_error, const options& choice,
+                          const Policies&... policies) {
+  const index length = t.q.shape[2];
+  std::vector<std::byte> memory(
+      scratch_bytes(serial(), t.q.slice(2, 0, sample.rows), t.k, t.v, policies...));
+  const std::size_t bytes = memory.size();
+  auto run = [&t, sample, length, choice = options(choice), memory = std::move(memory),
+              ... policies = policies]() mutable {
+    for (index slice = 0; slice < sample.slices; ++slice) {
+      const index first = sample.first(slice, length);
+      choice.query_offset = first;
+      const status done =
+          attention(serial(), memory, t.out.slice(2, first, sample.rows),
+                    t.q.slice(2, first, sample.rows), t.k, t.v, choice, policies...);
+      if (!done) fail(done.message);
+    }
+  };
+  t.forget_outputs();
+  run();
+  options of_slice = choice;
+  for (const index slice : {index{0}, sample.slices - 1}) {
+    const index first = sample.first(slice, length);
+    of_slice.query_offset = first;
+    check_error(encoding,
+                largest_error(t.out.slice(2, first, sample.rows), t.q.slice(2, first, sample.rows),
+                              t.k, t.v, of_slice, policies...),
+                allowed_error);
+  }
+  return {encoding, "causal", std::move(run), bytes};
+}
+
+void far_tiles(index length, const sampled_rows& sample, const effort& how, report& to) {
+  constexpr index heads = 8;
+  constexpr double float_error = 1e-5;
+  constexpr float tolerance = 1e-7f;
+  tensors t(heads, length, head_dim);
+  const std::vector<float> slopes = alibi_slopes(heads);
+  const alibi linear{slopes};
+  const causal mask;
+  const std::vector<candidate> candidates = {
+      verified_slices("alibi, no tile left out", t, sample, float_error, {}, mask,
+                      without_bound{linear}),
+      verified_slices("alibi", t, sample, float_error, {}, mask, linear),
+      verified_slices("alibi, tolerance 1e-7", t, sample, float_error, {.tolerance = tolerance},
+                      mask, linear),
+      verified_slices("none", t, sample, float_error, {}, mask),
+  };
+
+  t.forget_outputs();
+  candidates[0].run();
+  const std::vector<float> all = t.out_data;
+  t.forget_outputs();
+  candidates[1].run();
+  if (std::memcmp(all.data(), t.out_data.data(), all.size() * sizeof(float)) != 0) {
+    fail("alibi: other bits where far tiles are left out");
+  }
+  candidates[2].run();
+  const float largest_value = *std::max_element(t.v_data.begin(), t.v_data.end());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    // Rows between the slices are not written.
+    if (std::isnan(all[i]) && std::isnan(t.out_data[i])) continue;
+    check_error("alibi, tolerance", std::abs(t.out_data[i] - all[i]),
+                2.0 * tolerance * largest_value + 0x1p-20);
+  }
+
+  const timed_turns timed = take_turns(candidates, how.turns);
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    measurement found{.name = "far tiles",
+                      .head_dim = head_dim,
+                      .length = length,
+                      .encoding = candidates[i].encoding,
+                      .mask = candidates[i].mask,
+                      .isa = native::name,
+                      .scratch_bytes = candidates[i].scratch_bytes};
+    if (i == 0) found.extra_time_percent = 100.0 * (timed.seconds[0] / timed.seconds[3] - 1.0);
+    found.speedup["no_tile_left_out"] = timed.seconds[0] / timed.seconds[i];
+    to.add(found);
+  }
+}
+
+void blocks(const effort& how, report& to) {
+  constexpr index length = 65536;
+  constexpr index block = 1024;
+  constexpr index causal_length = 8192;
+  tensors of_blocks(1, length, head_dim);
+  tensors of_causal(1, causal_length, head_dim);
+  const std::vector<candidate> candidates = {
+      verified("none", "causal", of_causal, {}, causal()),
+      verified("none", "blockwise_causal 1024", of_blocks, {}, blockwise_causal{block}),
+  };
+  // A query sees the blocks of its own and the one before it.
+  const auto visible = [](index rows, index before) {
+    return static_cast<double>(rows) * static_cast<double>(before) +
+           0.5 * static_cast<double>(rows) * static_cast<double>(rows + 1);
+  };
+  const double scores[] = {
+      visible(causal_length, 0),
+      visible(block, 0) + static_cast<double>(length / block - 1) * visible(block, block)};
+  const timed_turns timed = take_turns(candidates, how.turns);
+  double fraction[2];
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    fraction[i] = 4.0 * head_dim * scores[i] / timed.seconds[i] / timed.peak_rate;
+    measurement found{.name = "blocks",
+                      .head_dim = head_dim,
+                      .length = i == 0 ? causal_length : length,
+                      .encoding = candidates[i].encoding,
+                      .mask = candidates[i].mask,
+                      .isa = native::name,
+                      .fraction_of_peak = fraction[i],
+                      .scratch_bytes = candidates[i].scratch_bytes};
+    if (i == 1) found.speedup["causal_per_visible_score"] = fraction[1] / fraction[0];
+    to.add(found);
+  }
+}
+
+}  // namespace
+
+void long_sequences(const effort& how, report& to) {
+  to.begin("long sequences, one core");
+  far_tiles(8192, {1, 8192}, how, to);
+  far_tiles(65536, {4, 1536}, {how.quick ? 3 : how.turns, how.quick}, to);
+  blocks(how, to);
+}
+
+}  // namespace relpos::bench

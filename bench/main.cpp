@@ -1,0 +1,9 @@
+// Ratios that hold beyond this machine and this minute: see docs/benchmarks.md. Every candidate is verified
+// against the float64 reference before it is timed.
+
+#include "sections.hpp"
+
+int main(int count, char** values) {
+  using namespace relpos::bench;
+  return run_sections(count, values, {encodings, long_sequences, two_threads, against_peers});
+}

@@ -1,0 +1,74 @@
+// Two threads against one, the threads being started for each call: what a pool costs is not the library's.
+
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "candidate.hpp"
+#include "sections.hpp"
+#include "tensors.hpp"
+#include "turns.hpp"
+
+namespace relpos::bench {
+namespace {
+
+struct two_workers {
+  static constexpr index slots() { return 2; }
+
+  template <class Item>
+  static void run(index count, Item&& item) {
+    std::atomic<index> next = 0;
+    const auto work = [&](index slot) {
+      for (index i = next++; i < count; i = next++) item(i, slot);
+    };
+    std::thread other(work, index{1});
+    work(0);
+    other.join();
+  }
+};
+
+}  // namespace
+
+void two_threads(const effort& how, report& to) {
+  if (std::thread::hardware_concurrency() < 2) {
+    std::printf("\ntwo threads: left out, this machine has one core\n");
+    return;
+  }
+  to.begin("two threads");
+  constexpr index heads = 8, length = 2048, head_dim = 64;
+  tensors t(heads, length, head_dim);
+  const std::vector<float> slopes = alibi_slopes(heads);
+  const rotary_table table(rope_frequencies(head_dim), pair_layout::half_split);
+  const causal mask;
+
+  const auto compare = [&](const char* encoding, const auto&... policies) {
+    const std::vector<candidate> candidates = {
+        verified(encoding, "causal", t, {}, mask, policies...),
+        verified_on(two_workers(), encoding, "causal", t, {}, mask, policies...),
+    };
+    candidates[0].run();
+    const std::vector<float> alone = t.out_data;
+    t.forget_outputs();
+    candidates[1].run();
+    if (std::memcmp(alone.data(), t.out_data.data(), alone.size() * sizeof(float)) != 0) {
+      fail("two threads: other bits than one");
+    }
+    const timed_turns timed = take_turns(candidates, how.turns);
+    to.add({.name = "two threads",
+            .head_dim = head_dim,
+            .length = length,
+            .encoding = encoding,
+            .mask = "causal",
+            .threads = 2,
+            .isa = native::name,
+            .speedup = {{"one_thread", timed.seconds[0] / timed.seconds[1]}},
+            .scratch_bytes = candidates[1].scratch_bytes});
+  };
+  compare("none");
+  compare("alibi", alibi{slopes});
+  compare("rope", rotary{table});
+}
+
+}  // namespace relpos::bench

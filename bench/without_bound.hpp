@@ -1,0 +1,22 @@
+#pragma once
+
+#include "relpos/views.hpp"
+
+namespace relpos::bench {
+
+/// ALiBi that keeps its bound to itself, so that no tile is left out: the cost of the bias alone.
+struct without_bound {
+  alibi policy;
+
+  struct head_bias {
+    alibi::head_bias head;
+    template <class Real>
+    Real bias(Real distance) const {
+      return head.bias(distance);
+    }
+    head_bias scaled(float factor) const { return {head.scaled(factor)}; }
+  };
+  head_bias bind(index head) const { return {policy.bind(head)}; }
+};
+
+}  // namespace relpos::bench
