@@ -112,6 +112,7 @@ void far_tiles(index length, const sampled_rows& sample, const effort& how, repo
 void blocks(const effort& how, report& to) {
   constexpr index length = 65536;
   constexpr index block = 1024;
+  constexpr index later_blocks = length / block - 1;
   constexpr index causal_length = 8192;
   tensors of_blocks(1, length, head_dim);
   tensors of_causal(1, causal_length, head_dim);
@@ -126,7 +127,7 @@ void blocks(const effort& how, report& to) {
   };
   const double scores[] = {
       visible(causal_length, 0),
-      visible(block, 0) + static_cast<double>(length / block - 1) * visible(block, block)};
+      visible(block, 0) + static_cast<double>(later_blocks) * visible(block, block)};
   const timed_turns timed = take_turns(candidates, how.turns);
   double fraction[2];
   for (std::size_t i = 0; i < candidates.size(); ++i) {
@@ -149,7 +150,11 @@ void blocks(const effort& how, report& to) {
 void long_sequences(const effort& how, report& to) {
   to.begin("long sequences, one core");
   far_tiles(8192, {1, 8192}, how, to);
-  far_tiles(65536, {4, 1536}, {how.quick ? 3 : how.turns, how.quick}, to);
+  if (how.quick) {
+    far_tiles(65536, {4, 768}, {.turns = 2, .quick = true}, to);
+  } else {
+    far_tiles(65536, {4, 1536}, how, to);
+  }
   blocks(how, to);
 }
 

@@ -143,10 +143,12 @@ struct query_group {
                    float* buffer, float* to) const {
     using real = float_pack<Isa>;
     constexpr int n = lanes<Isa>;
-    const float* row[n];
     static_assert(n <= geometry<Isa>::tile_keys, "the buffer is that of a tile's keys");
+    const float* row[n];
+    const float* last = nullptr;
     for (index i = 0; i < n; ++i) {
-      row[i] = i < count ? read_row(source, first + i, buffer + i * channels) : row[count - 1];
+      if (i < count) last = read_row(source, first + i, buffer + i * channels);
+      row[i] = last;  // lanes without a query repeat the last
     }
     index c = 0;
     for (; c + n <= channels; c += n) {
