@@ -9,6 +9,7 @@
 #include "relpos/core/row_source.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/shape.hpp"
+#include "relpos/kernel/fetch_row.hpp"
 #include "relpos/kernel/geometry.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -51,19 +52,9 @@ struct key_tile {
   RELPOS_INLINE void fetch_next(index first, index rows, index head_dim, index value_dim) const {
     const index last = std::min(first + rows, next_count);
     for (index i = first; i < last; ++i) {
-      fetch(next_keys[i], head_dim);
-      fetch(next_values[i], value_dim);
+      fetch_row(next_keys[i], head_dim);
+      fetch_row(next_values[i], value_dim);
     }
-  }
-
- private:
-  static RELPOS_INLINE void fetch(const float* row, index floats) {
-    constexpr index line = 16;
-    constexpr int to_read = 0;
-    constexpr int into_second_cache = 2;
-    if (row == nullptr) return;
-    for (index c = 0; c < floats; c += line)
-      __builtin_prefetch(row + c, to_read, into_second_cache);
   }
 };
 

@@ -158,9 +158,9 @@ class prefill<Isa, attention_problem<Out, Query, Key, Value, Policies...>> {
     if constexpr (turns_by_tile) {
       with_rotation(problem_.policies, [&](const auto& policy) {
         const rotation_rows rotations = policy.rotations();
-        start(turned_rows<Isa, decltype(stored)>{stored, rotations, rotations.queries,
-                                                 problem_.position.query_offset, shape().head_dim,
-                                                 memory.stored_row});
+        start(turned_rows<Isa, decltype(stored)>{
+            stored, rotations, rotations.queries, problem_.position.query_offset,
+            shape().query_length, shape().head_dim, memory.stored_row});
       });
     } else if constexpr (rotates) {
       const auto position = row_positions(problem_.policies, problem_.position, batch);

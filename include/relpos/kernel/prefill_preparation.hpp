@@ -145,8 +145,8 @@ class prefill_preparation<Isa, attention_problem<Out, Query, Key, Value, Policie
       if constexpr (turns_by_tile) {
         const rotation_rows rotations = policy.rotations();
         turn_all(turned_rows<Isa, source>{stored, rotations, rotations.keys,
-                                          problem_.position.key_offset, shape().head_dim,
-                                          memory.stored_row});
+                                          problem_.position.key_offset, shape().key_length,
+                                          shape().head_dim, memory.stored_row});
       } else {
         const auto position = row_positions(problem_.policies, problem_.position, batch);
         const auto of_key = [&](index row, index axis) { return position.key(row, axis); };

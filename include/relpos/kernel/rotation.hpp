@@ -12,6 +12,7 @@
 #include "relpos/core/rotation.hpp"
 #include "relpos/core/row_positions.hpp"
 #include "relpos/core/row_source.hpp"
+#include "relpos/kernel/fetch_row.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -68,11 +69,15 @@ struct turned_rows {
   rotation_rows rotations;
   const float* table;  // of queries or of keys
   index offset;        // position of row 0
+  index rows;          // of the source
   index channels;
   float* buffer;
 
   static const float* in_place(index) { return nullptr; }
+  // Rows are turned in order, and waiting for them is what takes the time.
   void load(index row, float* to) const {
+    constexpr index ahead = 16;
+    if (row + ahead < rows) fetch_row(source.in_place(row + ahead), channels);
     turn_row<Isa>(read_row(source, row, buffer), rotations.row_of(table, row + offset),
                   rotations.pairs, rotations.layout, channels, to);
   }

@@ -25,6 +25,9 @@ struct vector_ops<avx2> {
   static RELPOS_INLINE floats fma(floats a, floats b, floats c) { return _mm256_fmadd_ps(a, b, c); }
   static RELPOS_INLINE floats max(floats a, floats b) { return _mm256_max_ps(a, b); }
   static RELPOS_INLINE floats min(floats a, floats b) { return _mm256_min_ps(a, b); }
+  static RELPOS_INLINE floats floor(floats x) {
+    return _mm256_round_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  }
   static RELPOS_INLINE bool any(ints condition) {
     return _mm256_movemask_ps(reinterpret_cast<floats>(condition)) != 0;
   }
