@@ -11,7 +11,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The keys of a tile that each vector of a group's queries needs: the first count[v].  Later vectors need no
+/// The keys of a tile that each vector of a group's queries needs: the first count[v]. Later vectors need no
 /// fewer.
 template <int Vectors>
 struct needed_keys {
