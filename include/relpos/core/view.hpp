@@ -91,10 +91,17 @@ struct view {
   template <class... Indices>
     requires(sizeof...(Indices) == Rank)
   constexpr T& operator()(Indices... at) const {
+    return *address(at...);
+  }
+
+  /// Where an element is; also where a row of no elements would be, which no reference may name.
+  template <class... Indices>
+    requires(sizeof...(Indices) == Rank)
+  constexpr T* address(Indices... at) const {
     index offset = 0;
     std::size_t axis = 0;
     ((offset += static_cast<index>(at) * strides[axis++]), ...);
-    return data[offset];
+    return data + offset;
   }
 };
 

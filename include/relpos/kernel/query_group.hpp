@@ -189,7 +189,7 @@ struct query_group {
     const index channels = out.shape[3];
     const index stride = out.strides[3];
     Out* to[n] = {};
-    for (index i = 0; i < count; ++i) to[i] = &out(batch, head, row + i, 0);
+    for (index i = 0; i < count; ++i) to[i] = out.address(batch, head, row + i, 0);
     index c = 0;
     for (; c + n <= channels; c += n) {
       real block[n];
