@@ -36,6 +36,7 @@ void report::add(const measurement& found) {
   for (const auto& [peer, ratio] : found.speedup) {
     speedups += (speedups.empty() ? "" : ", ") + peer + text(" %.2f", ratio);
   }
+  if (found.ratio) speedups += text("%.3f", *found.ratio);
   std::printf("%-28s %-20s %8lld %7lld %9s %8s %10s  %s\n", found.encoding.c_str(),
               found.mask.c_str(), found.head_dim, found.length, fraction.c_str(), extra.c_str(),
               scratch.c_str(), speedups.c_str());
@@ -66,6 +67,7 @@ bool report::write(const std::string& path) const {
                              {"fraction_of_peak", or_null(each.fraction_of_peak)},
                              {"extra_time_percent", or_null(each.extra_time_percent)},
                              {"speedup", nlohmann::json(each.speedup)}};
+    if (each.ratio) object["ratio"] = *each.ratio;
     if (each.scratch_bytes) object["scratch_bytes"] = *each.scratch_bytes;
     array.push_back(object);
   }

@@ -20,7 +20,8 @@ struct measurement {
   std::optional<double> fraction_of_peak{};    // float32 multiply-adds of visible scores
   std::optional<double> extra_time_percent{};  // against the same call without it
   std::map<std::string, double>
-      speedup{};  // time of a peer, or of another way, in times of this one
+      speedup{};                  // time of a peer, or of another way, in times of this one
+  std::optional<double> ratio{};  // what the section says it is of
   std::optional<unsigned long long> scratch_bytes{};
 };
 

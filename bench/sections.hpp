@@ -21,6 +21,10 @@ section encodings;
 /// Far tiles left out, and blockwise causal attention at length 65536.
 section long_sequences;
 section two_threads;
+/// One query against caches: kinds of storage, of cache, of heads, against the bandwidth of reading.
+section serving_caches;
+/// Prefill in chunks, and ragged batches on two threads.
+section serving_batches;
 /// What users would otherwise pick, as it is installed here.
 section against_peers;
 

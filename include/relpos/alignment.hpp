@@ -58,7 +58,8 @@ status measure_sharpness(const Executor& runner, sharpness what, std::span<doubl
 
   const status done = std::apply(
       [&](const auto&... policies) {
-        std::vector<std::byte> memory(scratch_bytes<Isa>(runner, q, k, no_values, policies...));
+        std::vector<std::byte> memory(
+            scratch_bytes<Isa>(runner, q, k, no_values, policies..., choice));
         return attention<Isa>(runner, memory, no_out, q, k, no_values, policies..., choice);
       },
       policies_of(arguments...));

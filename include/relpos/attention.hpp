@@ -22,8 +22,9 @@
 #include "relpos/core/executor.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/storage.hpp"
+#include "relpos/kernel/attention_run.hpp"
+#include "relpos/kernel/dense_keys.hpp"
 #include "relpos/kernel/merge.hpp"
-#include "relpos/kernel/prefill.hpp"
 #include "relpos/kernel/reference.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -31,7 +32,23 @@ namespace relpos::inline RELPOS_ABI {
 template <class T>
 using read_only = view<const std::remove_const_t<T>, 4>;
 
-/// Bytes of scratch that `attention` needs with these tensors, policies and executor. Linear in the
+template <class Key, class Value>
+using dense_keys_of = dense_keys<std::remove_const_t<Key>, std::remove_const_t<Value>>;
+
+/// Bytes of scratch of a call over any store of keys and values.
+template <class Isa, class Query, key_store Store, class... Policies>
+std::size_t scratch_bytes_of(index slots, const view<Query, 4>& q, const Store& store,
+                             const options& choice, const std::tuple<Policies...>& policies) {
+  if (!store.check(q, choice.query_starts)) return 0;
+  const attention_shape shape = shape_of_call(q, store, choice);
+  if (!check_sequence_offsets(choice, shape.batch) || !check_policies(policies, shape)) return 0;
+  return call_scratch_bytes<Isa>(
+      make_problem(view<float, 4>(), read_only<Query>(q), store, {}, {}, choice,
+                   std::tuple_cat(policies, store.masks(choice))),
+      slots);
+}
+
+/// Bytes of scratch that `attention` needs with these tensors, arguments and executor. Linear in the
 /// lengths and in the executor's slots; never grows with query length x key length. 0 for a call that
 /// `attention` refuses because of them.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
@@ -39,39 +56,55 @@ template <class Isa = native, executor Executor, class Query, class Key, class V
 std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const view<Key, 4>& k,
                           const view<Value, 4>& v, const Arguments&... arguments) noexcept {
   static_assert(check_arguments<Arguments...>());
-  const auto policies = policies_of(arguments...);
-  const attention_shape shape = attention_shape::of(q, k, v);
-  if (!check_inputs(q, k, v) || !check_policies(policies, shape)) return 0;
-  return prefill_scratch_bytes<Isa>(shape, policies, static_cast<index>(runner.slots()));
+  const options choice = options_of(arguments...);
+  return scratch_bytes_of<Isa>(static_cast<index>(runner.slots()), q,
+                               dense_keys_of<Key, Value>{k, v, choice.key_starts}, choice,
+                               policies_of(arguments...));
+}
+
+/// The same over a cache.
+template <class Isa = native, executor Executor, class Query, key_store Store, class... Arguments>
+std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const Store& cache,
+                          const Arguments&... arguments) noexcept {
+  static_assert(check_arguments<Arguments...>());
+  return scratch_bytes_of<Isa>(static_cast<index>(runner.slots()), q, cache,
+                               options_of(arguments...), policies_of(arguments...));
 }
 
 /// What `attention` and `partial` do, on outputs that are not yet checked.
-template <class Isa, executor Executor, class Out, class Query, class Key, class Value,
-          class... Arguments>
+template <class Isa, executor Executor, class Out, class Query, key_store Store, class... Arguments>
 status attend(const Executor& runner, scratch memory, const call_outputs<Out>& to,
-              const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
-              const options& choice, const Arguments&... arguments) noexcept {
-  static_assert(
-      storage<Out> && storage<std::remove_const_t<Query>> && storage<std::remove_const_t<Key>> &&
-          storage<std::remove_const_t<Value>>,
-      "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not const");
+              const view<Query, 4>& q, const Store& store, const options& choice,
+              const Arguments&... arguments) noexcept {
+  static_assert(storage<Out> && storage<std::remove_const_t<Query>>,
+                "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
+                "const");
   static_assert(check_arguments<Arguments...>());
-  const auto policies = policies_of(arguments...);
-  if (status valid = check_call(to, q, k, v, choice, policies); !valid) return valid;
-  const attention_shape shape = attention_shape::of(q, k, v);
+  static_assert(
+      !Store::holds_turned_keys ||
+          !((is_rotation<Arguments> || ... || false) && any_given_positions<Arguments...>),
+      "relpos: the keys of a cache are turned to counted positions: token_positions and a "
+      "rotation are of tensors");
+  const auto policies = std::tuple_cat(policies_of(arguments...), store.masks(choice));
+  if (status valid = store.check(q, choice.query_starts); !valid) return valid;
+  const attention_shape shape = shape_of_call(q, store, choice);
+  if (status valid = check_call(to, q, store, choice, shape, policies); !valid) return valid;
   const auto slots = static_cast<index>(runner.slots());
   if (status valid = check_slots(slots); !valid) return valid;
-  const std::size_t needed = prefill_scratch_bytes<Isa>(shape, policies, slots);
+
+  auto resolved = choice;
+  resolved.statistics = to.statistics;
+  const auto problem =
+      make_problem(to.out, read_only<Query>(q), store, to.lse, to.statistics, resolved, policies);
+  using problem_type = std::remove_const_t<decltype(problem)>;
+  const std::size_t needed = call_scratch_bytes<Isa>(problem, slots);
   if (status valid = check_scratch(memory, needed); !valid) return valid;
   const byte_range lent = byte_range::of(memory.data, needed);
-  if (status valid = check_scratch_overlap(lent, to, q, k, v, policies); !valid) return valid;
-
-  const auto problem = make_problem(to.out, read_only<Query>(q), read_only<Key>(k),
-                                    read_only<Value>(v), to.lse, to.statistics, choice, policies);
+  if (status valid = check_scratch_overlap(lent, to, q, store, choice, policies); !valid) {
+    return valid;
+  }
   scratch_divider divider(memory);
-  const prefill_scratch<Isa, std::remove_const_t<decltype(policies)>> divided(divider, shape,
-                                                                              policies, slots);
-  prefill<Isa, std::remove_const_t<decltype(problem)>>(problem, divided).run(runner);
+  run_attention<Isa>(runner, problem, call_scratch<Isa, problem_type>(divider, problem, slots));
   return {};
 }
 
@@ -85,9 +118,26 @@ template <class Isa = native, executor Executor, class Out, class Query, class K
 status attention(const Executor& runner, scratch memory, const view<Out, 4>& out,
                  const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                  const Arguments&... arguments) noexcept {
+  static_assert(storage<std::remove_const_t<Key>> && storage<std::remove_const_t<Value>>,
+                "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
+                "const");
+  static_assert(check_arguments<Arguments...>());
   const options choice = options_of(arguments...);
-  return attend<Isa>(runner, memory, call_outputs<Out>{out, choice.lse, choice.statistics}, q, k, v,
-                     choice, arguments...);
+  return attend<Isa>(runner, memory, call_outputs<Out>{out, choice.lse, choice.statistics}, q,
+                     dense_keys_of<Key, Value>{k, v, choice.key_starts}, choice, arguments...);
+}
+
+/// The same over the rows of a cache (cache/kv_cache.hpp), whose keys were turned when they were appended, by the
+/// rotation that is among these policies too.
+template <class Isa = native, executor Executor, class Out, class Query, key_store Store,
+          class... Arguments>
+status attention(const Executor& runner, scratch memory, const view<Out, 4>& out,
+                 const view<Query, 4>& q, const Store& cache,
+                 const Arguments&... arguments) noexcept {
+  static_assert(check_arguments<Arguments...>());
+  const options choice = options_of(arguments...);
+  return attend<Isa>(runner, memory, call_outputs<Out>{out, choice.lse, choice.statistics}, q,
+                     cache, choice, arguments...);
 }
 
 /// Attention over a slice of the keys, to be merged with that over the others (`merge`).
@@ -108,7 +158,7 @@ status partial(const Executor& runner, scratch memory, const partial_state& stat
       "relpos: this length law needs the number of keys that a query sees, which a slice of "
       "the keys does not tell");
   const options choice = options_of(arguments...);
-  if (!choice.query_offset) {
+  if (!choice.query_offset && choice.query_offsets.empty()) {
     return status::error(
         status_code::invalid_value,
         "options.query_offset: must be given to partial, because a slice of the keys "
@@ -124,7 +174,8 @@ status partial(const Executor& runner, scratch memory, const partial_state& stat
                          "state.statistics");
   }
   const call_outputs<float> to{state.out, state.lse, state.statistics, "state.out", "state.lse"};
-  return attend<Isa>(runner, memory, to, q, k, v, choice, arguments...);
+  return attend<Isa>(runner, memory, to, q, dense_keys_of<Key, Value>{k, v, choice.key_starts},
+                     choice, arguments...);
 }
 
 /// The same by definition, one score at a time in the arithmetic type `Real` (double: the oracle of the
@@ -144,13 +195,18 @@ status reference_attention(const view<Real, 4>& out,
   const options choice = options_of(arguments...);
   const auto policies = policies_of(arguments...);
   const call_outputs<Real, Real> to{out, lse, choice.statistics, "out", "lse"};
-  if (status valid = check_call(to, q, k, v, choice, policies); !valid) return valid;
-  const auto problem = make_problem(out, read_only<Query>(q), read_only<Key>(k),
-                                    read_only<Value>(v), {}, choice.statistics, choice, policies);
-  for (index b = 0; b < problem.shape.batch; ++b) {
-    for (index h = 0; h < problem.shape.query_heads; ++h) {
-      for (index row = 0; row < problem.shape.query_length; ++row) {
-        reference_attention_row<Real>(problem, b, h, row, out, to.lse_or_none());
+  const dense_keys_of<Key, Value> store{k, v, choice.key_starts};
+  if (status valid = store.check(q, choice.query_starts); !valid) return valid;
+  const attention_shape shape = shape_of_call(q, store, choice);
+  if (status valid = check_call(to, q, store, choice, shape, policies); !valid) return valid;
+  const auto problem =
+      make_problem(out, read_only<Query>(q), store, {}, choice.statistics, choice, policies);
+  for (index at = 0; at < shape.batch; ++at) {
+    const auto sequence = problem.of(at);
+    const view<Real, 3> sums = sequence_rows(to.lse_or_none(), at, choice.query_starts);
+    for (index head = 0; head < shape.query_heads; ++head) {
+      for (index row = 0; row < sequence.shape.query_length; ++row) {
+        reference_attention_row<Real>(sequence, head, row, sums);
       }
     }
   }

@@ -3,4 +3,5 @@
 
 #include "relpos/alignment.hpp"
 #include "relpos/attention.hpp"
+#include "relpos/caches.hpp"
 #include "relpos/policies.hpp"

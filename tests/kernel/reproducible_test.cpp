@@ -59,7 +59,9 @@ void expect_rows(const attended<float>& got, const attended<float>& whole, index
 template <class KeysOfRows, class... Policies>
 void expect_chunks(KeysOfRows keys_of_rows, const Policies&... policies) {
   const inputs<float> in = long_inputs();
-  const relpos::options choice{.query_offset = query_offset, .key_offset = key_offset};
+  constexpr auto kernel = relpos::kernel_class::prefill;
+  const relpos::options choice{
+      .query_offset = query_offset, .key_offset = key_offset, .kernel = kernel};
   const attended<float> whole = attend(in, choice, policies...);
   for (const index chunk : {1, 7, 31, 100}) {
     SCOPED_TRACE(testing::Message() << "chunks of " << chunk);
@@ -68,7 +70,8 @@ void expect_chunks(KeysOfRows keys_of_rows, const Policies&... policies) {
       const relpos::key_range seen = keys_of_rows(first, first + count);
       const index key_count = seen.last - seen.first;
       const relpos::options there{.query_offset = query_offset + first,
-                                  .key_offset = key_offset + seen.first};
+                                  .key_offset = key_offset + seen.first,
+                                  .kernel = kernel};
       expect_rows(support::attend(in.q.view().slice(2, first, count),
                                   in.k.view().slice(2, seen.first, key_count),
                                   in.v.view().slice(2, seen.first, key_count), there, policies...),

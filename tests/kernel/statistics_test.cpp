@@ -39,6 +39,7 @@ bool is_causal(index, index q_pos, index k_pos) { return k_pos <= q_pos; }
 template <class Isa = relpos::native, class... Policies>
 collected collect(const inputs<float>& in, relpos::options choice, const Policies&... policies) {
   collected result(support::rows_of(in));
+  choice.kernel = relpos::kernel_class::prefill;  // that of calls with statistics
   const auto plain = support::attend<Isa>(in, choice, policies...);
   choice.statistics = result.views();
   EXPECT_TRUE(same_bits(support::attend<Isa>(in, choice, policies...), plain));

@@ -57,7 +57,7 @@ attended<Out> attend_on(const Executor& runner, relpos::view<const Query, 4> q,
                        tensor<float, 3>({q.shape[0], q.shape[1], q.shape[2]})};
   watched_memory out(result.out.values.size() * sizeof(Out));
   watched_memory lse(result.lse.values.size() * sizeof(float));
-  watched_memory memory(relpos::scratch_bytes<Isa>(runner, q, k, v, policies...), 20);
+  watched_memory memory(relpos::scratch_bytes<Isa>(runner, q, k, v, policies..., choice), 20);
 
   choice.lse = relpos::view<float, 3>(static_cast<float*>(lse.data()), result.lse.shape);
   const relpos::status done =

@@ -82,15 +82,14 @@ status check_factors(const options& choice, const std::tuple<Policies...>& polic
 }
 
 /// Refuses a call before anything is written: shapes, strides, null, overlap, options, policies.
-template <class Out, class Real, class Query, class Key, class Value, class... Policies>
-status check_call(const call_outputs<Out, Real>& to, const view<Query, 4>& q, const view<Key, 4>& k,
-                  const view<Value, 4>& v, const options& choice,
+template <class Out, class Real, class Query, class Store, class... Policies>
+status check_call(const call_outputs<Out, Real>& to, const view<Query, 4>& q, const Store& store,
+                  const options& choice, const attention_shape& shape,
                   const std::tuple<Policies...>& policies) {
-  if (status valid = check_inputs(q, k, v); !valid) return valid;
-  if (status valid = check_outputs(to, q, v); !valid) return valid;
-  const attention_shape shape = attention_shape::of(q, k, v);
+  if (status valid = check_outputs(to, q, store.value_dim()); !valid) return valid;
+  if (status valid = check_sequence_offsets(choice, shape.batch); !valid) return valid;
   if (status valid = check_policies(policies, shape); !valid) return valid;
-  if (status valid = check_overlap(to, q, k, v, policies); !valid) return valid;
+  if (status valid = check_overlap(to, q, store, choice, policies); !valid) return valid;
   if (status valid = check_options(choice); !valid) return valid;
   return check_factors(choice, policies, shape);
 }

@@ -7,6 +7,7 @@
 
 #include "relpos/core/check_shapes.hpp"
 #include "relpos/core/memory.hpp"
+#include "relpos/core/options.hpp"
 #include "relpos/core/scratch.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -81,18 +82,40 @@ status check_apart_from_policies(const named_memory& written,
                        written.name, written.name, written.text().text);
 }
 
+/// Calls use(named_memory) for each tensor and list that a call reads.
+template <class Query, class Store, class Use>
+void for_each_read(const view<Query, 4>& q, const Store& store, const options& choice,
+                   const Use& use) {
+  use(named_memory("q", q));
+  store.named_parts(use);
+  const auto use_list = [&](const char* name, const index_list& of) {
+    if (!of.empty()) use(named_memory(name, of.bytes()));
+  };
+  use_list("options.query_starts", choice.query_starts);
+  use_list("options.query_offsets", choice.query_offsets);
+  use_list("options.key_offsets", choice.key_offsets);
+}
+
+/// Refuses what is written over something that a call reads, policy data included.
+template <class Query, class Store, class... Policies>
+status check_apart_from_inputs(const named_memory& written, const view<Query, 4>& q,
+                               const Store& store, const options& choice,
+                               const std::tuple<Policies...>& policies) {
+  status result;
+  for_each_read(q, store, choice, [&](const named_memory& read) {
+    if (result) result = check_apart(written, read);
+  });
+  return result ? check_apart_from_policies(written, policies) : result;
+}
+
 /// Refuses outputs that overlap what is read, policy data included, or each other.
-template <class Out, class Real, class Query, class Key, class Value, class... Policies>
-status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
-                     const view<Key, 4>& k, const view<Value, 4>& v,
-                     const std::tuple<Policies...>& policies) {
+template <class Out, class Real, class Query, class Store, class... Policies>
+status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q, const Store& store,
+                     const options& choice, const std::tuple<Policies...>& policies) {
   const auto outputs = written_memory(to);
   for (const named_memory& written : outputs) {
-    for (const named_memory& read :
-         {named_memory("q", q), named_memory("k", k), named_memory("v", v)}) {
-      if (status valid = check_apart(written, read); !valid) return valid;
-    }
-    if (status valid = check_apart_from_policies(written, policies); !valid) return valid;
+    status valid = check_apart_from_inputs(written, q, store, choice, policies);
+    if (!valid) return valid;
   }
   return check_all_apart(outputs);
 }
@@ -106,19 +129,15 @@ inline status check_scratch(const scratch& memory, std::size_t needed) {
 }
 
 /// Refuses scratch that overlaps a tensor of the call, or the data of a policy.
-template <class Out, class Real, class Query, class Key, class Value, class... Policies>
+template <class Out, class Real, class Query, class Store, class... Policies>
 status check_scratch_overlap(const byte_range& memory, const call_outputs<Out, Real>& to,
-                             const view<Query, 4>& q, const view<Key, 4>& k,
-                             const view<Value, 4>& v, const std::tuple<Policies...>& policies) {
+                             const view<Query, 4>& q, const Store& store, const options& choice,
+                             const std::tuple<Policies...>& policies) {
   const named_memory lent("scratch", memory);
-  for (const named_memory& read :
-       {named_memory("q", q), named_memory("k", k), named_memory("v", v)}) {
-    if (status valid = check_apart(lent, read); !valid) return valid;
-  }
   for (const named_memory& written : written_memory(to)) {
     if (status valid = check_apart(lent, written); !valid) return valid;
   }
-  return check_apart_from_policies(lent, policies);
+  return check_apart_from_inputs(lent, q, store, choice, policies);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -3,8 +3,10 @@
 
 #include <optional>
 
+#include "relpos/core/check_sequences.hpp"
 #include "relpos/core/memory.hpp"
 #include "relpos/core/row_statistics.hpp"
+#include "relpos/core/sequences.hpp"
 #include "relpos/core/shape_text.hpp"
 #include "relpos/core/status.hpp"
 #include "relpos/core/view.hpp"
@@ -61,20 +63,37 @@ status check_output(const char* name, const view<T, Rank>& array) {
 /// Lengths are counted in 32 bits inside a tile.
 inline constexpr index max_length = (index{1} << 31) - 1;
 
-/// Refuses inputs that do not belong together: q [batch, heads, query, d], k [batch, key heads, key, d],
-/// v [batch, key heads, key, d_v]; heads a multiple of key heads.
-template <class Query, class Key, class Value>
-status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v) {
+/// Refuses queries that are no tensor of rows.
+template <class Query>
+status check_queries(const view<Query, 4>& q, const index_list& starts) {
   if (status valid = check_view("q", q); !valid) return valid;
-  if (status valid = check_view("k", k); !valid) return valid;
-  if (status valid = check_view("v", v); !valid) return valid;
   if (q.shape[3] == 0) {
     return status::error(status_code::invalid_shape,
                          "q: head_dim is 0 in shape %s, must be at least 1",
                          shape_text(q.shape).text);
   }
-  if (k.shape[0] != q.shape[0]) {
+  return check_starts("options.query_starts", starts, "q", q.shape);
+}
+
+/// Refuses inputs that do not belong together: q [batch, heads, query, d], k [batch, key heads, key, d],
+/// v [batch, key heads, key, d_v]; heads a multiple of key heads; as many sequences of queries as of keys.
+template <class Query, class Key, class Value>
+status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
+                    const index_list& query_starts = {}, const index_list& key_starts = {}) {
+  if (status valid = check_queries(q, query_starts); !valid) return valid;
+  if (status valid = check_view("k", k); !valid) return valid;
+  if (status valid = check_view("v", v); !valid) return valid;
+  const char* const starts = "options.key_starts";
+  if (status valid = check_starts(starts, key_starts, "k", k.shape); !valid) return valid;
+  const index of_queries = sequence_count(q.shape[0], query_starts);
+  const index of_keys = sequence_count(k.shape[0], key_starts);
+  if (query_starts.empty() && key_starts.empty() && of_queries != of_keys) {
     return shapes_differ("k: batch differs, k is %s, q is %s", k.shape, q.shape);
+  }
+  if (of_queries != of_keys) {
+    return status::error(status_code::invalid_shape,
+                         "%s: %lld sequences of keys, but %lld of queries", starts,
+                         static_cast<long long>(of_keys), static_cast<long long>(of_queries));
   }
   if (k.shape[3] != q.shape[3]) {
     return shapes_differ("k: head_dim differs, k is %s, q is %s", k.shape, q.shape);
@@ -96,15 +115,14 @@ status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<V
 
 /// Refuses outputs that are not [batch, heads, query, d_v] and, for lse and statistics,
 /// [batch, heads, query].
-template <class Out, class Real, class Query, class Value>
-status check_outputs(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
-                     const view<Value, 4>& v) {
+template <class Out, class Real, class Query>
+status check_outputs(const call_outputs<Out, Real>& to, const view<Query, 4>& q, index value_dim) {
   const auto refuse = [](const char* name, const auto& is, const auto& must_be) {
     return status::error(status_code::invalid_shape, "%s: shape is %s, must be %s", name,
                          shape_text(is).text, shape_text(must_be).text);
   };
   if (status valid = check_output(to.out_name, to.out); !valid) return valid;
-  const std::array<index, 4> wanted{q.shape[0], q.shape[1], q.shape[2], v.shape[3]};
+  const std::array<index, 4> wanted{q.shape[0], q.shape[1], q.shape[2], value_dim};
   if (to.out.shape != wanted) return refuse(to.out_name, to.out.shape, wanted);
   const std::array<index, 3> rows{q.shape[0], q.shape[1], q.shape[2]};
   const auto check_rows = [&](const char* name, const auto& array) -> status {

@@ -2,6 +2,7 @@
 // Who runs the work. The library never starts a thread: it divides a call into independent items
 // and gives them to an executor.
 
+#include <atomic>
 #include <concepts>
 
 #include "relpos/core/index.hpp"
@@ -10,7 +11,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// `run(count, item)` calls item(i, slot) once for each i in [0, count), in any order and on any
 /// thread, and returns when all are done. `slot` < slots() tells apart the items that run at the
-/// same time: each has its own scratch. A call makes two runs, `prepare` (tables) and `attend`.
+/// same time: each has its own scratch. A call makes three runs: prepare (tables), attend, and merge (of split keys).
 template <class Executor>
 concept executor = requires(const Executor& runner, void (*item)(index, index)) {
   { runner.slots() } -> std::convertible_to<index>;
@@ -24,6 +25,56 @@ struct serial {
   template <class Item>
   static void run(index count, Item&& item) {
     for (index i = 0; i < count; ++i) item(i, index{0});
+  }
+};
+
+/// A parallel loop of the caller's, `loop(count, run_item)`, which calls run_item(i) once for each i in [0, count), in
+/// any order, and returns when all are done:
+///
+///   const relpos::on_loop runner{[](relpos::index count, auto run_item) { ... }, threads};
+///
+/// At most `threads` run at the same time.
+template <class Loop>
+struct on_loop {
+  Loop loop;
+  index threads = 1;
+
+  constexpr on_loop(Loop of, std::integral auto at_once)
+      : loop(of), threads(static_cast<index>(at_once)) {}
+
+  index slots() const { return threads; }
+
+  /// The loop runs one taker of items for each slot: so slots need no lock, and any loop will do.
+  template <class Item>
+  void run(index count, Item&& item) const {
+    std::atomic<index> next{0};
+    loop(threads < count ? threads : count, [&](index slot) {
+      for (index i = next++; i < count; i = next++) item(i, slot);
+    });
+  }
+};
+
+/// One of several threads that all make the same call, with the same arguments and the same scratch; `barrier()` returns
+/// when all of them have called it. Thread t takes items t, t + threads, ...: the longest come first.
+///
+///   relpos::attention(relpos::team_member{thread, threads, barrier}, memory, out, q, k, v, ...);     // on each thread
+template <class Barrier>
+struct team_member {
+  index thread;
+  index threads;
+  Barrier barrier;
+
+  constexpr team_member(std::integral auto which, std::integral auto of, Barrier when_all_are_here)
+      : thread(static_cast<index>(which)),
+        threads(static_cast<index>(of)),
+        barrier(when_all_are_here) {}
+
+  index slots() const { return threads; }
+
+  template <class Item>
+  void run(index count, Item&& item) const {
+    for (index i = thread; i < count; i += threads) item(i, thread);
+    barrier();
   }
 };
 

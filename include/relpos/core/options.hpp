@@ -3,10 +3,19 @@
 
 #include <optional>
 
+#include "relpos/core/index_list.hpp"
 #include "relpos/core/row_statistics.hpp"
 #include "relpos/core/view.hpp"
 
 namespace relpos::inline RELPOS_ABI {
+
+/// The two kernels. Within one, and one instruction set, a row's bits depend on its own query, keys and positions
+/// alone.
+enum class kernel_class {
+  automatic,  // decode for a sequence with one query row, or up to 16 that share a key head; else prefill
+  prefill,  // many queries: queries in the SIMD lanes, bound by arithmetic
+  decode    // few queries: channels in the SIMD lanes, bound by reading keys and values
+};
 
 /// Given anywhere after the tensors, at most once: `options{.softcap = 30.0f, .lse = lse}`.
 struct options {
@@ -34,6 +43,19 @@ struct options {
 
   /// Position of the first key row.
   index key_offset = 0;
+
+  /// The same for each sequence of the batch, instead of those above.
+  index_list query_offsets{};
+  index_list key_offsets{};
+
+  /// A ragged batch, without padding: cumulative lengths, from 0 to all rows, one more than there are sequences.
+  /// The rows of sequence i are [starts[i], starts[i + 1]) of the one entry of q and out [1, head, row, channel], and
+  /// of k and v. Policies count rows, and tables per sequence, as if each were padded to the longest.
+  index_list query_starts{};
+  index_list key_starts{};
+
+  /// Which kernel; by default, that of the number of queries. Calls that ask for statistics take prefill.
+  kernel_class kernel = kernel_class::automatic;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -63,7 +63,13 @@ struct RELPOS_MAY_ALIAS half {
   }
 };
 
+/// Of a cache: 8 bits with a scale per row.
+using int8 = std::int8_t;
+
 template <class T>
 concept storage = std::same_as<T, float> || std::same_as<T, bfloat16> || std::same_as<T, half>;
+
+template <class T>
+concept cache_storage = storage<T> || std::same_as<T, int8>;
 
 }  // namespace relpos::inline RELPOS_ABI

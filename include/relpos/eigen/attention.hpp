@@ -17,6 +17,7 @@
 #include <type_traits>
 
 #include "relpos/attention.hpp"
+#include "relpos/cache/append.hpp"
 #include "relpos/eigen/executor.hpp"
 #include "relpos/eigen/view.hpp"
 
@@ -57,6 +58,29 @@ void attention(const Device& device, Out&& out, const Query& q, const Key& k, co
   const auto memory = std::make_unique_for_overwrite<std::byte[]>(bytes);
   throw_unless(attention(runner, scratch(memory.get(), bytes), view_of(out), view_of(q), view_of(k),
                          view_of(v), arguments...));
+}
+
+/// Fills `out` from the rows of a cache (cache/kv_cache.hpp).
+template <eigen_device Device, eigen_expression Out, eigen_expression Query, key_store Cache,
+          class... Arguments>
+void attention(const Device& device, Out&& out, const Query& q, const Cache& cache,
+               const Arguments&... arguments) {
+  static_assert(check_tensors<Out, const Query>());
+  static_assert(check_arguments<Arguments...>());
+  const auto runner = executor_of(device);
+  const std::size_t bytes = scratch_bytes(runner, view_of(q), cache, arguments...);
+  const auto memory = std::make_unique_for_overwrite<std::byte[]>(bytes);
+  throw_unless(attention(runner, scratch(memory.get(), bytes), view_of(out), view_of(q), cache,
+                         arguments...));
+}
+
+/// Writes the rows of k [batch, key heads, new row, d] and v behind those of each sequence.
+template <eigen_device Device, key_store Cache, eigen_expression Key, eigen_expression Value,
+          class... Arguments>
+void append(const Device& device, const Cache& cache, const Key& k, const Value& v,
+            const Arguments&... arguments) {
+  static_assert(check_tensors<const Key, const Value>());
+  throw_unless(append(executor_of(device), cache, view_of(k), view_of(v), arguments...));
 }
 
 /// Returns [batch, heads, query, d_v] of q's scalar type, computed on the calling thread.

@@ -22,6 +22,14 @@ struct storage_of<index> {  // of positions
   using type = index;
 };
 template <>
+struct storage_of<std::int32_t> {  // of block tables
+  using type = std::int32_t;
+};
+template <>
+struct storage_of<int8> {  // of caches
+  using type = int8;
+};
+template <>
 struct storage_of<Eigen::bfloat16> {
   using type = bfloat16;
 };

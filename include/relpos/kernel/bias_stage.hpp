@@ -129,6 +129,13 @@ class gated_table_bias {
   float gates_[geometry<Isa>::group_rows] = {};
 };
 
+/// An element of a matrix in units of the exponent. A large finite bias may overflow there: only infinity is to be
+/// infinite.
+RELPOS_INLINE float scaled_element(float bias, float factor) {
+  constexpr float largest = std::numeric_limits<float>::max();
+  return std::isinf(bias) ? bias : std::clamp(bias * factor, -largest, largest);
+}
+
 /// Gathered from a matrix of the caller's.
 template <class Isa, class Bound>
 class element_bias {
@@ -147,13 +154,10 @@ class element_bias {
   };
 
   RELPOS_INLINE key_bias key(index row) const {
-    constexpr float largest = std::numeric_limits<float>::max();
     key_bias result{};
     for (index lane = 0; lane < rows_.count; ++lane) {
-      // A large finite bias may overflow in the units of the exponent: only infinity is to be infinite.
       const float bias = bound_.bias_element(rows_.first_row + lane, row);
-      result.lane_values[lane] =
-          std::isinf(bias) ? bias : std::clamp(bias * factor_, -largest, largest);
+      result.lane_values[lane] = scaled_element(bias, factor_);
     }
     return result;
   }

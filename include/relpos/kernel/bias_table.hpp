@@ -28,11 +28,10 @@ struct bias_table {
   }
 };
 
-/// Entries that a head's table can take in a call of this shape.
+/// Entries that a head's table can take where `distances` are seen.
 template <class Policy>
-constexpr index bias_table_capacity(const Policy& policy, const attention_shape& shape,
-                                    index width) {
-  return std::min(varying_distances(policy).size(), countable_distances(shape)) + 2 + 2 * width;
+constexpr index bias_table_capacity(const Policy& policy, index distances, index width) {
+  return std::min(varying_distances(policy).size(), distances) + 2 + 2 * width;
 }
 
 /// Tabulates one head over the `visible` distances into `data`.

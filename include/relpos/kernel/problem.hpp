@@ -1,6 +1,8 @@
 #pragma once
-// One attention call, checked and resolved: what prepare and attend read.
+// One attention call, checked and resolved: what prepare and attend read. A problem has sequences, and each of them is
+// a problem of one.
 
+#include <algorithm>
 #include <optional>
 #include <tuple>
 
@@ -8,27 +10,94 @@
 #include "relpos/core/policy.hpp"
 #include "relpos/core/position.hpp"
 #include "relpos/core/scale.hpp"
+#include "relpos/core/sequences.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/view.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-template <class Out, class Query, class Key, class Value, class... Policies>
+template <class Out, class Query, class Store, class... Policies>
 struct attention_problem {
   static constexpr bool has_row_factor = (scales_rows<bound_policy<Policies>> || ... || false);
+  using store_type = Store;
 
   view<Out, 4> out;
   view<const Query, 4> q;
-  view<const Key, 4> k;
-  view<const Value, 4> v;
+  Store store;
   view<float, 3> lse;  // null where not asked for
   row_statistics statistics;
-  attention_shape shape;
-  positions position;
+  attention_shape shape;  // lengths are those of the longest
+  options choice;
   float scale = 1.0f;
-  float softcap = 0.0f;
-  float tolerance = 0.0f;
   std::tuple<Policies...> policies;
+
+  // Of one sequence.
+  index sequence = 0;
+  positions position{};
+
+  float softcap() const { return choice.softcap; }
+
+  attention_shape shape_of(index at) const {
+    attention_shape of = shape;
+    of.batch = 1;
+    of.query_length = rows_of(at, shape.query_length, choice.query_starts).count;
+    of.key_length = store.length(at);
+    return of;
+  }
+
+  positions position_of(index at) const {
+    const attention_shape of = shape_of(at);
+    const index key_offset =
+        choice.key_offsets.empty() ? choice.key_offset : choice.key_offsets[at];
+    const index aligned_at_the_end = key_offset + of.key_length - of.query_length;
+    const index query_offset = choice.query_offsets.empty()
+                                   ? choice.query_offset.value_or(aligned_at_the_end)
+                                   : choice.query_offsets[at];
+    return {query_offset, key_offset};
+  }
+
+  /// All sequences have the same lengths and offsets.
+  bool is_uniform() const {
+    return store.lengths_are_equal() && choice.query_starts.empty() &&
+           choice.query_offsets.empty() && choice.key_offsets.empty();
+  }
+
+  /// Sequences to look at for what depends on lengths and offsets alone.
+  index different_sequences() const {
+    return is_uniform() ? std::min<index>(shape.batch, 1) : shape.batch;
+  }
+
+  /// Distances between any query and any key where positions are counted: of one sequence, and of all.
+  distance_range distances_of(index at) const {
+    const attention_shape of = shape_of(at);
+    if (of.query_length == 0 || of.key_length == 0) return {};
+    const positions from = position_of(at);
+    return {from.key_offset - (from.query_offset + of.query_length - 1),
+            from.key_offset + of.key_length - 1 - from.query_offset};
+  }
+  distance_range distances() const {
+    distance_range all;
+    for (index at = 0; at < different_sequences(); ++at) all = hull(all, distances_of(at));
+    return all;
+  }
+
+  /// Its q, out, lse and statistics have a batch of one; policies and the store are asked for `sequence`.
+  attention_problem of(index at) const {
+    attention_problem one = *this;
+    const index_list& starts = choice.query_starts;
+    one.out = sequence_rows(out, at, starts);
+    one.q = sequence_rows(q, at, starts);
+    one.lse = sequence_rows(lse, at, starts);
+    for (auto* const each :
+         {&one.statistics.max_probability, &one.statistics.entropy, &one.statistics.logit_count,
+          &one.statistics.logit_mean, &one.statistics.logit_variance}) {
+      if (*each) *each = sequence_rows(**each, at, starts);
+    }
+    one.shape = shape_of(at);
+    one.sequence = at;
+    one.position = position_of(at);
+    return one;
+  }
 };
 
 /// The policies of one head.
@@ -41,29 +110,25 @@ auto bind_all(const std::tuple<Policies...>& policies, index batch, index head) 
       policies);
 }
 
-inline positions resolve_positions(const options& choice, const attention_shape& shape) {
-  const index aligned_at_the_end = choice.key_offset + shape.key_length - shape.query_length;
-  return {choice.query_offset.value_or(aligned_at_the_end), choice.key_offset};
+template <class Query, class Store>
+attention_shape shape_of_call(const view<Query, 4>& q, const Store& store, const options& choice) {
+  return {sequence_count(q.shape[0], choice.query_starts),
+          q.shape[1],
+          store.key_heads(),
+          longest_sequence(q.shape[2], choice.query_starts),
+          store.longest(),
+          q.shape[3],
+          store.value_dim()};
 }
 
-template <class Out, class Query, class Key, class Value, class... Policies>
-attention_problem<Out, Query, Key, Value, Policies...> make_problem(
-    const view<Out, 4>& out, const view<const Query, 4>& q, const view<const Key, 4>& k,
-    const view<const Value, 4>& v, const std::optional<view<float, 3>>& lse,
-    const row_statistics& statistics, const options& choice,
-    const std::tuple<Policies...>& policies) {
-  const attention_shape shape = attention_shape::of(q, k, v);
-  return {out,
-          q,
-          k,
-          v,
-          lse.value_or(view<float, 3>()),
-          statistics,
-          shape,
-          resolve_positions(choice, shape),
-          score_scale(choice, policies, shape.head_dim),
-          choice.softcap,
-          choice.tolerance,
+template <class Out, class Query, class Store, class... Policies>
+attention_problem<Out, Query, Store, Policies...> make_problem(
+    const view<Out, 4>& out, const view<const Query, 4>& q, const Store& store,
+    const std::optional<view<float, 3>>& lse, const row_statistics& statistics,
+    const options& choice, const std::tuple<Policies...>& policies) {
+  const attention_shape shape = shape_of_call(q, store, choice);
+  return {out,        q,     store,  lse.value_or(view<float, 3>()),
+          statistics, shape, choice, score_scale(choice, policies, shape.head_dim),
           policies};
 }
 

@@ -125,14 +125,14 @@ struct query_group {
   /// Writes out = outputs / total, and lse = ln 2 (top + log2 total), where the total includes the sink, an
   /// exponent, and is relative to the top of all. An empty row without a sink gives 0 and -inf.
   template <class Problem>
-  void finish(const Problem& problem, index batch, index head, index first, float sink) const {
+  void finish(const Problem& problem, index head, index first, float sink) const {
     for (index vector = 0; vector < rows; vector += lanes<Isa>) {
       const index count = std::min<index>(rows - vector, lanes<Isa>);
       float factors[lanes<Isa>] = {};
       for (index i = 0; i < count; ++i) {
-        factors[i] = finish_row(problem, batch, head, first + vector + i, vector + i, sink);
+        factors[i] = finish_row(problem, head, first + vector + i, vector + i, sink);
       }
-      write_vector(problem.out, batch, head, first + vector, count, vector, factors);
+      write_vector(problem.out, head, first + vector, count, vector, factors);
     }
   }
 
@@ -164,32 +164,31 @@ struct query_group {
 
   /// Writes the lse and the statistics of a row, and returns what its outputs are to be multiplied by.
   template <class Problem>
-  float finish_row(const Problem& problem, index batch, index head, index row, index lane,
-                   float sink) const {
+  float finish_row(const Problem& problem, index head, index row, index lane, float sink) const {
     const float top = max(maximum[lane], sink);
     const float kept = sink > maximum[lane] ? std::exp2(maximum[lane] - sink) : 1.0f;
     const float total = sum[lane] * kept + std::exp2(sink - top);
     const float factor = total == 0.0f ? 0.0f : kept / total;
     if (problem.lse.data != nullptr) {
-      problem.lse(batch, head, row) =
+      problem.lse(0, head, row) =
           total == 0.0f ? -std::numeric_limits<float>::infinity() : (top + std::log2(total)) * ln2;
     }
     if (problem.statistics.any()) {
-      write_statistics(problem.statistics, batch, head, row, lane, factor);
+      write_statistics(problem.statistics, head, row, lane, factor);
     }
     return factor;
   }
 
   /// The outputs of `count` lanes from `vector` on, as rows of `out` from `row` on.
   template <class Out>
-  void write_vector(const view<Out, 4>& out, index batch, index head, index row, index count,
-                    index vector, const float (&factors)[lanes<Isa>]) const {
+  void write_vector(const view<Out, 4>& out, index head, index row, index count, index vector,
+                    const float (&factors)[lanes<Isa>]) const {
     using real = float_pack<Isa>;
     constexpr int n = lanes<Isa>;
     const index channels = out.shape[3];
     const index stride = out.strides[3];
     Out* to[n] = {};
-    for (index i = 0; i < count; ++i) to[i] = out.address(batch, head, row + i, 0);
+    for (index i = 0; i < count; ++i) to[i] = out.address(0, head, row + i, 0);
     index c = 0;
     for (; c + n <= channels; c += n) {
       real block[n];
@@ -219,10 +218,10 @@ struct query_group {
   }
 
   /// A weight times `factor` is a probability.
-  void write_statistics(const row_statistics& to, index batch, index head, index row, index lane,
+  void write_statistics(const row_statistics& to, index head, index row, index lane,
                         float factor) const {
     const auto write = [&](const std::optional<view<float, 3>>& where, float value) {
-      if (where) (*where)(batch, head, row) = value;
+      if (where) (*where)(0, head, row) = value;
     };
     const bool empty = sum[lane] == 0.0f || factor == 0.0f;
     write(to.max_probability, empty ? 0.0f : factor);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <tuple>
+#include <utility>
 
 #include "relpos/core/mask.hpp"
 #include "relpos/core/math.hpp"
@@ -20,13 +21,14 @@ namespace relpos::inline RELPOS_ABI {
 template <class Real, class Problem>
 class reference_row {
  public:
-  reference_row(const Problem& problem, index batch, index head, index row)
+  reference_row(const Problem& problem, index head, index row)
       : problem_(problem),
-        batch_(batch),
+        k_(problem.store.keys_of(problem.sequence)),
+        v_(problem.store.values_of(problem.sequence)),
         head_(head),
         row_(row),
-        position_(row_positions(problem.policies, problem.position, batch)) {
-    const auto bound = bind_all(problem.policies, batch, head);
+        position_(row_positions(problem.policies, problem.position, problem.sequence)) {
+    const auto bound = bind_all(problem.policies, problem.sequence, head);
     index visible = 0;
     if constexpr (Problem::has_row_factor) {
       for (index key = 0; key < problem.shape.key_length; ++key) visible += sees(key) ? 1 : 0;
@@ -40,24 +42,26 @@ class reference_row {
   bool sees(index key) const {
     const counted_positions row_of{problem_.position};  // masks go by rows
     return all_policies([&](const auto& policy) {
-      return relpos::sees(bind(policy, batch_, head_), row_of.query(row_), row_of.key(key));
+      return relpos::sees(bind(policy, problem_.sequence, head_), row_of.query(row_),
+                          row_of.key(key));
     });
   }
 
   Real score(index key) const {
     Real s = product(key) * static_cast<Real>(problem_.scale);
-    const auto softcap = static_cast<Real>(problem_.softcap);
+    const auto softcap = static_cast<Real>(problem_.softcap());
     if (softcap > 0) s = softcap * std::tanh(s / softcap);
     all_policies([&](const auto& policy) {
       s += bias(policy, distance(key, 0), key);
       return true;
     });
     if (s == -std::numeric_limits<Real>::infinity()) return s;  // hidden, whatever the factor
-    return s * factor_ / static_cast<Real>(softmax_temperature(problem_.policies, batch_, head_));
+    return s * factor_ /
+           static_cast<Real>(softmax_temperature(problem_.policies, problem_.sequence, head_));
   }
 
   Real value(index key, index channel) const {
-    return real(problem_.v(batch_, problem_.shape.key_head(head_), key, channel));
+    return real(v_(0, problem_.shape.key_head(head_), key, channel));
   }
 
  private:
@@ -66,9 +70,9 @@ class reference_row {
     return static_cast<Real>(static_cast<float>(x));
   }
 
-  Real query(index channel) const { return real(problem_.q(batch_, head_, row_, channel)); }
+  Real query(index channel) const { return real(problem_.q(0, head_, row_, channel)); }
   Real key_value(index key, index channel) const {
-    return real(problem_.k(batch_, problem_.shape.key_head(head_), key, channel));
+    return real(k_(0, problem_.shape.key_head(head_), key, channel));
   }
 
   index distance(index key, index axis) const {
@@ -101,7 +105,7 @@ class reference_row {
 
   template <class Policy>
   Real bias(const Policy& policy, index distance, index key) const {
-    const auto bound = bind(policy, batch_, head_);
+    const auto bound = bind(policy, problem_.sequence, head_);
     using bound_type = std::decay_t<decltype(bound)>;
     if constexpr (computes_bias<bound_type>) {
       return bound.bias(static_cast<Real>(distance));
@@ -125,7 +129,8 @@ class reference_row {
   }
 
   const Problem& problem_;
-  index batch_;
+  decltype(std::declval<Problem>().store.k) k_;  // of the sequence
+  decltype(std::declval<Problem>().store.v) v_;
   index head_;
   index row_;
   row_positions_of<decltype(Problem::policies)> position_;
@@ -136,7 +141,7 @@ class reference_row {
 /// The statistics of one row, rounded to float; `sum` is of exponentials relative to `origin`.
 template <class Real, class Problem>
 void reference_statistics(const Problem& problem, const reference_row<Real, Problem>& row,
-                          index batch, index head, index query, Real origin, Real sum) {
+                          index head, index query, Real origin, Real sum) {
   Real largest = 0;
   Real entropy = 0;
   Real count = 0;
@@ -155,7 +160,7 @@ void reference_statistics(const Problem& problem, const reference_row<Real, Prob
     squares += difference * (score - mean);
   }
   const auto write = [&](const std::optional<view<float, 3>>& where, Real value) {
-    if (where) (*where)(batch, head, query) = static_cast<float>(value);
+    if (where) (*where)(0, head, query) = static_cast<float>(value);
   };
   write(problem.statistics.max_probability, largest);
   write(problem.statistics.entropy, entropy);
@@ -164,11 +169,12 @@ void reference_statistics(const Problem& problem, const reference_row<Real, Prob
   write(problem.statistics.logit_variance, count > 0 ? squares / count : Real(0));
 }
 
-/// One row of out and lse. A row that sees no key, or only scores of -inf, gives 0 and -inf.
+/// One row of out and lse, of the only sequence of `problem`. A row that sees no key, or only scores of -inf, gives 0 and -inf.
 template <class Real, class Problem>
-void reference_attention_row(const Problem& problem, index batch, index head, index query,
-                             const view<Real, 4>& out, const view<Real, 3>& lse) {
-  const reference_row<Real, Problem> row(problem, batch, head, query);
+void reference_attention_row(const Problem& problem, index head, index query,
+                             const view<Real, 3>& lse) {
+  const reference_row<Real, Problem> row(problem, head, query);
+  const view<Real, 4>& out = problem.out;
   const index keys = problem.shape.key_length;
   const index channels = problem.shape.value_dim;
   const Real nothing = -std::numeric_limits<Real>::infinity();
@@ -180,20 +186,20 @@ void reference_attention_row(const Problem& problem, index batch, index head, in
   const Real origin = largest == nothing ? Real(0) : largest;
 
   Real sum = std::exp(row.sink() - origin);
-  for (index c = 0; c < channels; ++c) out(batch, head, query, c) = 0;
+  for (index c = 0; c < channels; ++c) out(0, head, query, c) = 0;
   for (index key = 0; key < keys; ++key) {
     if (!row.sees(key)) continue;
     const Real weight = std::exp(row.score(key) - origin);
     sum += weight;
     if (weight == 0) continue;
-    for (index c = 0; c < channels; ++c) out(batch, head, query, c) += weight * row.value(key, c);
+    for (index c = 0; c < channels; ++c) out(0, head, query, c) += weight * row.value(key, c);
   }
   if (sum != 0) {
-    for (index c = 0; c < channels; ++c) out(batch, head, query, c) /= sum;
+    for (index c = 0; c < channels; ++c) out(0, head, query, c) /= sum;
   }
-  if (lse.data != nullptr) lse(batch, head, query) = sum == 0 ? nothing : origin + std::log(sum);
+  if (lse.data != nullptr) lse(0, head, query) = sum == 0 ? nothing : origin + std::log(sum);
   if (problem.statistics.any()) {
-    reference_statistics<Real>(problem, row, batch, head, query, origin, sum);
+    reference_statistics<Real>(problem, row, head, query, origin, sum);
   }
 }
 

@@ -25,6 +25,19 @@ template <class... Policies>
 inline constexpr bool turns_between_origins =
     any_rotation<Policies...> && !any_given_positions<Policies...>;
 
+template <class Policies>
+inline constexpr bool rotates_between_origins = false;
+template <class... Policies>
+inline constexpr bool rotates_between_origins<std::tuple<Policies...>> =
+    turns_between_origins<Policies...>;
+
+/// Both are turned all the way: positions are given.
+template <class Policies>
+inline constexpr bool rotates_to_positions = false;
+template <class... Policies>
+inline constexpr bool rotates_to_positions<std::tuple<Policies...>> =
+    any_rotation<Policies...> && any_given_positions<Policies...>;
+
 /// Calls `use` with the rotating policy, if there is one.
 template <class... Policies, class Use>
 RELPOS_INLINE void with_rotation(const std::tuple<Policies...>& policies, const Use& use) {
@@ -85,9 +98,17 @@ struct turned_rows {
 
 /// Rows of floats that lie one after another.
 struct packed_rows {
+  using stored = float;
+  static constexpr bool is_scaled = false;
+
   const float* data;
   index channels;
 
+  static bool are_contiguous() { return true; }
+  void find(index first, index count, const float** to) const {
+    for (index i = 0; i < count; ++i) to[i] = in_place(first + i);
+  }
+  static float scale(index) { return 1.0f; }
   RELPOS_INLINE const float* in_place(index row) const { return data + row * channels; }
   static void load(index, float*) {}
 };
@@ -99,19 +120,14 @@ struct rotation_gains {
   index count = 0;
   index pairs = 0;
 
-  static constexpr index capacity(const attention_shape& shape) {
-    return (shape.query_length + shape.key_length) / rotation_grid + 4;
-  }
+  static constexpr index capacity(index distances) { return distances / rotation_grid + 4; }
 
-  rotation_gains(float* memory, index channel_pairs, const attention_shape& shape,
-                 const positions& position)
+  /// For these distances k_pos - q_pos.
+  rotation_gains(float* memory, index channel_pairs, const distance_range& distances)
       : data(memory), pairs(channel_pairs) {
-    const auto origin = [](index offset, index row) { return rotation_rows::origin(offset + row); };
-    const index last_query = std::max<index>(shape.query_length - 1, 0);
-    const index last_key = std::max<index>(shape.key_length - 1, 0);
-    first = origin(position.query_offset, 0) - origin(position.key_offset, last_key);
-    const index last = origin(position.query_offset, last_query) - origin(position.key_offset, 0);
-    count = last - first + 1;
+    // Of positions that are x apart, the origins are x / rotation_grid apart, rounded down or up.
+    first = floor_div(-distances.last, rotation_grid);
+    count = floor_div(-distances.first, rotation_grid) + 2 - first;
   }
 
   /// Entry `i` of `count`.

@@ -28,6 +28,14 @@ inline constexpr bool can_bound_scores =
     ((bounds_bias<bound_policy<Policies>> || !is_bias<Policies>) && ... && true) &&
     (!scales_rows<bound_policy<Policies>> && ... && true);
 
+/// Whether the bound is used for a sequence. Norms cost one pass over K; they pay when many queries share them. The
+/// moments of logits are of all keys, also of those whose weight is zero.
+template <class Isa, class... Policies>
+bool uses_score_bound(const options& choice, const attention_shape& sequence) {
+  return can_bound_scores<Policies...> && sequence.query_length >= 2 * geometry<Isa>::group_rows &&
+         !choice.statistics.of_logits() && choice.kernel != kernel_class::decode;
+}
+
 /// No bias of a tile is larger, in units of the exponent.
 struct bias_bound {
   float largest = 0.0f;

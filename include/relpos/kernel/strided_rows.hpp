@@ -3,21 +3,40 @@
 
 #include <concepts>
 
-#include "relpos/core/row_source.hpp"
+#include "relpos/core/key_store.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
+/// `channels` numbers as floats.
+template <class Isa, class Stored>
+void load_row(const Stored* from, index channels, float* to) {
+  index c = 0;
+  for (; c + lanes<Isa> <= channels; c += lanes<Isa>) {
+    float_pack<Isa>::load(from + c).store(to + c);
+  }
+  for (; c < channels; ++c) to[c] = static_cast<float>(from[c]);
+}
+
 template <class Isa, storage Stored>
 class strided_rows {
  public:
+  using stored = Stored;
+  static constexpr bool is_scaled = false;
+
   strided_rows(const view<const Stored, 4>& array, index batch, index head)
       : data_(array.data + batch * array.strides[0] + head * array.strides[1]),
         channels_(array.shape[3]),
         row_stride_(array.strides[2]),
         channel_stride_(array.strides[3]) {}
+
+  bool are_contiguous() const { return channel_stride_ == 1; }
+  void find(index first, index count, const Stored** to) const {
+    for (index i = 0; i < count; ++i) to[i] = data_ + (first + i) * row_stride_;
+  }
+  static float scale(index) { return 1.0f; }
 
   RELPOS_INLINE const float* in_place(index row) const {
     if constexpr (std::same_as<Stored, float>) {
@@ -28,12 +47,11 @@ class strided_rows {
 
   void load(index row, float* to) const {
     const Stored* from = data_ + row * row_stride_;
-    index c = 0;
     if (channel_stride_ == 1) {
-      for (; c + lanes<Isa> <= channels_; c += lanes<Isa>)
-        float_pack<Isa>::load(from + c).store(to + c);
+      load_row<Isa>(from, channels_, to);
+    } else {
+      for (index c = 0; c < channels_; ++c) to[c] = static_cast<float>(from[c * channel_stride_]);
     }
-    for (; c < channels_; ++c) to[c] = static_cast<float>(from[c * channel_stride_]);
   }
 
  private:
@@ -43,6 +61,6 @@ class strided_rows {
   index channel_stride_;
 };
 
-static_assert(row_source<strided_rows<generic<4>, float>>);
+static_assert(stored_rows<strided_rows<generic<4>, float>>);
 
 }  // namespace relpos::inline RELPOS_ABI

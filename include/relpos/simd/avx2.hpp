@@ -38,6 +38,10 @@ struct vector_ops<avx2> {
   static RELPOS_INLINE floats load(const half* from) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   }
+  static RELPOS_INLINE floats load(const int8* from) {
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+  }
 };
 
 }  // namespace relpos::inline RELPOS_ABI

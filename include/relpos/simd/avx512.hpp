@@ -49,6 +49,10 @@ struct vector_ops<avx512> {
   static RELPOS_INLINE floats load(const half* from) {
     return _mm512_maskz_cvtph_ps(all, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   }
+  static RELPOS_INLINE floats load(const int8* from) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    return _mm512_maskz_cvtepi32_ps(all, _mm512_maskz_cvtepi8_epi32(all, bytes));
+  }
 };
 
 }  // namespace relpos::inline RELPOS_ABI

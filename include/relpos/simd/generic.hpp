@@ -40,8 +40,8 @@ struct pack<T, generic<N>> {
   static RELPOS_INLINE pack load(const T* from) {
     return each([&](int i) { return from[i]; });
   }
-  /// From 16-bit storage.
-  template <storage S>
+  /// From 16-bit and 8-bit storage.
+  template <cache_storage S>
     requires(!std::is_same_v<S, T>)
   static RELPOS_INLINE pack load(const S* from) {
     return each([&](int i) { return static_cast<T>(from[i]); });
@@ -110,6 +110,10 @@ struct pack<T, generic<N>> {
   }
   static RELPOS_INLINE pack odds(pack a, pack b) {
     return each([&](int i) { return 2 * i < N ? a.lane[2 * i + 1] : b.lane[2 * i + 1 - N]; });
+  }
+  /// The last lane first.
+  friend RELPOS_INLINE pack reversed(pack a) {
+    return each([&](int i) { return a.lane[N - 1 - i]; });
   }
   friend RELPOS_INLINE pack shift_left(pack a, int bits) {
     return each(

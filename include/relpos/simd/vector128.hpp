@@ -20,7 +20,7 @@ struct vector_ops<vector128> {
   static RELPOS_INLINE bool any(ints condition) {
     return (condition[0] | condition[1] | condition[2] | condition[3]) != 0;
   }
-  template <storage S>
+  template <cache_storage S>
   static RELPOS_INLINE floats load(const S* from) {
     return floats{static_cast<float>(from[0]), static_cast<float>(from[1]),
                   static_cast<float>(from[2]), static_cast<float>(from[3])};

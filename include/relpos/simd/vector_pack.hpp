@@ -45,8 +45,8 @@ struct pack {
     __builtin_memcpy(&v, from, sizeof v);
     return v;
   }
-  /// From 16-bit storage.
-  template <storage S>
+  /// From 16-bit and 8-bit storage.
+  template <cache_storage S>
     requires(!std::is_same_v<S, T>)
   static RELPOS_INLINE pack load(const S* from) {
     return ops::load(from);
@@ -83,6 +83,12 @@ struct pack {
   /// Lanes 0, 2, 4, ... of two packs one after the other, and lanes 1, 3, 5, ...
   static RELPOS_INLINE pack evens(pack a, pack b) { return every_other<0>(a, b); }
   static RELPOS_INLINE pack odds(pack a, pack b) { return every_other<1>(a, b); }
+  /// The last lane first.
+  friend RELPOS_INLINE pack reversed(pack a) {
+    return [&]<int... I>(std::integer_sequence<int, I...>) RELPOS_LAMBDA {
+      return pack(__builtin_shufflevector(a.v, a.v, (size - 1 - I)...));
+    }(std::make_integer_sequence<int, size>{});
+  }
   friend RELPOS_INLINE pack shift_left(pack a, int bits) { return a.v << bits; }
   /// The same bits as lanes of another type.
   template <class To>

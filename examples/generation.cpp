@@ -1,0 +1,198 @@
+// A generation loop: two sequences of different length in one batch, prompts prefilled in chunks, then one token after
+// another, over a cache of bfloat16 pages. Every encoding is checked against one call over all tokens, in float32.
+
+#include <relpos/views.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+namespace {
+
+using relpos::index;
+
+constexpr index heads = 8, key_heads = 2, head_dim = 64;
+constexpr index chunk = 256, page_rows = 16, generated = 128;
+const std::vector<index> prompts{900, 350};
+
+void check(const relpos::status& done) {
+  if (done) return;
+  std::fprintf(stderr, "%s\n", done.message);
+  std::exit(1);
+}
+
+/// Rows [head, position, channel] of one sequence.
+struct rows {
+  explicit rows(index head_count)
+      : count(head_count), data(static_cast<std::size_t>(count * capacity * head_dim)) {}
+
+  static constexpr index capacity = 1200;
+  index count;
+  std::vector<float> data;
+
+  relpos::view<float, 4> of(index first, index length) {
+    return relpos::view<float, 4>(data.data(), {1, count, capacity, head_dim})
+        .slice(2, first, length);
+  }
+};
+
+/// What stands for a model: the projections of a token, made from its number and from what attention gave for the one
+/// before.
+struct sequence {
+  rows q{heads}, k{key_heads}, v{key_heads}, out{heads}, expected{heads};
+
+  void project(index token) {
+    const auto fill = [&](rows& of, double frequency) {
+      for (index head = 0; head < of.count; ++head) {
+        for (index c = 0; c < head_dim; ++c) {
+          const double before = token == 0 ? 0.0 : out.of(token - 1, 1)(0, head, 0, c);
+          const auto at = static_cast<double>((token * 37 + head * 11) * head_dim + c);
+          of.of(token, 1)(0, head, 0, c) = static_cast<float>(std::sin(frequency * at + before));
+        }
+      }
+    };
+    fill(q, 0.71);
+    fill(k, 0.37);
+    fill(v, 1.13);
+  }
+};
+
+/// Rows of several sequences, one after another, as a ragged batch takes them.
+struct ragged_rows {
+  index count;
+  std::vector<float> data{};
+
+  relpos::view<float, 4> resize(index length) {
+    data.resize(static_cast<std::size_t>(count * length * head_dim));
+    return {data.data(), {1, count, length, head_dim}};
+  }
+};
+
+void copy(const relpos::view<float, 4>& from, const relpos::view<float, 4>& to) {
+  for (index head = 0; head < from.shape[1]; ++head) {
+    for (index row = 0; row < from.shape[2]; ++row) {
+      std::copy_n(from.address(0, head, row, 0), head_dim, to.address(0, head, row, 0));
+    }
+  }
+}
+
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+template <class... Policies>
+bool generate(const char* encoding, const Policies&... policies) {
+  const auto batch = static_cast<index>(prompts.size());
+  std::vector<sequence> sequences(prompts.size());
+
+  constexpr index pages = 150;
+  std::vector<relpos::bfloat16> keys(
+      static_cast<std::size_t>(pages * key_heads * page_rows * head_dim));
+  std::vector<relpos::bfloat16> values(keys.size());
+  std::vector<std::int32_t> blocks(static_cast<std::size_t>(batch * pages));
+  std::vector<index> lengths(prompts.size());
+  relpos::page_pool pool(pages);
+  const relpos::paged_cache<relpos::bfloat16> cache{
+      {relpos::view<relpos::bfloat16, 4>(keys.data(), {pages, key_heads, page_rows, head_dim}),
+       relpos::view<relpos::bfloat16, 4>(values.data(), {pages, key_heads, page_rows, head_dim})},
+      lengths,
+      {relpos::view<std::int32_t, 2>(blocks.data(), {batch, pages})}};
+
+  ragged_rows q{heads}, k{key_heads}, v{key_heads}, out{heads};
+  std::vector<std::byte> memory;
+  // The next rows of each sequence: new[i] of them.
+  const auto step = [&](const std::vector<index>& fresh) {
+    std::vector<index> starts{0};
+    for (const index each : fresh) starts.push_back(starts.back() + each);
+    const auto of_q = q.resize(starts.back()), of_k = k.resize(starts.back()),
+               of_v = v.resize(starts.back()), of_out = out.resize(starts.back());
+    for (std::size_t i = 0; i < fresh.size(); ++i) {
+      const auto at = static_cast<index>(i);
+      check(pool.reserve(cache, at, lengths[i] + fresh[i]));
+      copy(sequences[i].q.of(lengths[i], fresh[i]), of_q.slice(2, starts[i], fresh[i]));
+      copy(sequences[i].k.of(lengths[i], fresh[i]), of_k.slice(2, starts[i], fresh[i]));
+      copy(sequences[i].v.of(lengths[i], fresh[i]), of_v.slice(2, starts[i], fresh[i]));
+    }
+    const double begin = seconds();
+    check(relpos::append(relpos::serial{}, cache, of_k, of_v, policies...,
+                         relpos::options{.key_starts = starts}));
+    const relpos::options ragged{.query_starts = starts};
+    memory.resize(relpos::scratch_bytes(relpos::serial{}, of_q, cache, policies..., ragged));
+    check(relpos::attention(relpos::serial{}, memory, of_out, of_q, cache, policies..., ragged));
+    const double took = seconds() - begin;
+    for (std::size_t i = 0; i < fresh.size(); ++i) {
+      copy(of_out.slice(2, starts[i], fresh[i]),
+           sequences[i].out.of(lengths[i] - fresh[i], fresh[i]));
+    }
+    return took;
+  };
+
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    for (index token = 0; token < prompts[i]; ++token) sequences[i].project(token);
+  }
+  double prefill = 0.0;
+  while (lengths != prompts) {
+    std::vector<index> fresh;
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      fresh.push_back(std::min(chunk, prompts[i] - lengths[i]));
+    }
+    prefill += step(fresh);
+  }
+  double decode = 0.0;
+  for (index token = 0; token < generated; ++token) {
+    for (std::size_t i = 0; i < prompts.size(); ++i) sequences[i].project(lengths[i]);
+    decode += step(std::vector<index>(prompts.size(), 1));
+  }
+
+  double largest = 0.0;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    sequence& of = sequences[i];
+    const index all = prompts[i] + generated;
+    memory.resize(relpos::scratch_bytes(relpos::serial{}, of.q.of(0, all), of.k.of(0, all),
+                                        of.v.of(0, all), policies...));
+    check(relpos::attention(relpos::serial{}, memory, of.expected.of(0, all), of.q.of(0, all),
+                            of.k.of(0, all), of.v.of(0, all), policies...));
+    for (index head = 0; head < heads; ++head) {
+      for (index row = 0; row < all; ++row) {
+        for (index c = 0; c < head_dim; ++c) {
+          const double difference =
+              of.out.of(0, all)(0, head, row, c) - of.expected.of(0, all)(0, head, row, c);
+          largest = std::max(largest, std::abs(difference));
+        }
+      }
+    }
+  }
+  const auto prompt_rows = static_cast<double>(prompts[0] + prompts[1]);
+  std::printf("%-10s %9.0f %9.0f %11.4f\n", encoding, prompt_rows / prefill,
+              static_cast<double>(batch * generated) / decode, largest);
+  // Keys, values and their rotation are rounded to 8 bits.
+  return largest < 0.03;
+}
+
+}  // namespace
+
+int main() {
+  const std::vector<float> slopes = relpos::alibi_slopes(heads);
+  std::vector<float> table(static_cast<std::size_t>(32 * heads));
+  for (std::size_t i = 0; i < table.size(); ++i)
+    table[i] = static_cast<float>(std::sin(0.9 * double(i)));
+  const relpos::rotary_table rope(relpos::rope_frequencies(head_dim),
+                                  relpos::pair_layout::half_split);
+  const relpos::rotary_table xpos(relpos::xpos_frequencies(head_dim),
+                                  relpos::pair_layout::interleaved);
+  const relpos::causal mask;
+
+  std::printf(
+      "tokens per second of one layer, one thread; largest difference from one call\n"
+      "%-10s %9s %9s %11s\n",
+      "encoding", "prefill", "decode", "difference");
+  bool right = generate("none", mask);
+  right = generate("ALiBi", relpos::alibi{slopes}, mask) && right;
+  right = generate("T5", relpos::t5_bias{table, relpos::unidirectional}, mask) && right;
+  right = generate("RoPE", relpos::rotary{rope}, mask) && right;
+  right = generate("XPOS", relpos::rotary{xpos}, mask) && right;
+  return right ? 0 : 1;
+}

@@ -1,0 +1,132 @@
+#pragma once
+// New rows of a cache.
+
+#include <tuple>
+#include <type_traits>
+
+#include "relpos/cache/kv_cache.hpp"
+#include "relpos/core/call.hpp"
+#include "relpos/core/check_call.hpp"
+#include "relpos/core/executor.hpp"
+#include "relpos/kernel/dense_keys.hpp"
+#include "relpos/kernel/rotation.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Refuses rows that do not belong to the cache, or have no room in it.
+template <class Stored, class Placement, class Key, class Value>
+status check_append(const kv_cache<Stored, Placement>& cache, const dense_keys<Key, Value>& rows) {
+  if (status valid = cache.check(); !valid) return valid;
+  // As keys and values of queries that look like them.
+  if (status valid = check_inputs(rows.k, rows.k, rows.v, rows.starts, rows.starts); !valid) {
+    return valid;
+  }
+  const auto& keys = cache.memory.keys.shape;
+  if (rows.batch() != cache.batch()) {
+    return status::error(status_code::invalid_shape,
+                         "k: has %lld sequences, the cache %lld: k is %s, cache.keys are %s",
+                         static_cast<long long>(rows.batch()),
+                         static_cast<long long>(cache.batch()), shape_text(rows.k.shape).text,
+                         shape_text(keys).text);
+  }
+  if (rows.key_heads() != keys[1] || rows.head_dim() != keys[3]) {
+    return shapes_differ("k: heads and head_dim must be those of cache.keys, k is %s, keys are %s",
+                         rows.k.shape, keys);
+  }
+  if (rows.value_dim() != cache.value_dim()) {
+    return shapes_differ("v: value_dim must be that of cache.values, v is %s, values are %s",
+                         rows.v.shape, cache.memory.values.shape);
+  }
+  status result;
+  cache.named_parts([&](const named_memory& part) {
+    for (const named_memory& read : {named_memory("k", rows.k), named_memory("v", rows.v)}) {
+      if (result) result = check_apart(part, read);
+    }
+  });
+  for (index at = 0; at < cache.batch() && result; ++at) {
+    const index added = rows.length(at);
+    const index length = cache.length(at) + added;
+    if (length > max_length) {
+      return status::error(status_code::invalid_shape,
+                           "k: sequence %lld would have %lld rows, at most 2^31 - 1",
+                           static_cast<long long>(at), static_cast<long long>(length));
+    }
+    if constexpr (Placement::forgets) {
+      if (added > keys[2] - cache.placement.sinks) {
+        return status::error(
+            status_code::invalid_shape,
+            "k: %lld rows at once, the ring holds %lld: k is %s, cache.keys are %s",
+            static_cast<long long>(added), static_cast<long long>(keys[2] - cache.placement.sinks),
+            shape_text(rows.k.shape).text, shape_text(keys).text);
+      }
+    }
+    if (added > 0) result = cache.placement.check_room(at, length, keys);
+  }
+  return result;
+}
+
+/// Writes the rows of k [batch, key head, new row, d] and v behind those of each sequence; one after another where
+/// options.key_starts bound them. A rotation among `arguments`, the same as in the calls of attention, turns the keys
+/// first: row r of a sequence stands at position r + options.key_offset. Nothing that was there before is moved.
+template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
+          class Value, class... Arguments>
+status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
+              const view<Key, 4>& k, const view<Value, 4>& v,
+              const Arguments&... arguments) noexcept {
+  static_assert(storage<std::remove_const_t<Key>> && storage<std::remove_const_t<Value>>,
+                "relpos: k and v hold float, relpos::bfloat16 or relpos::half");
+  static_assert(check_arguments<Arguments...>());
+  static_assert(!any_given_positions<Arguments...>,
+                "relpos: the rows of a cache are counted: token_positions are of tensors");
+  const options choice = options_of(arguments...);
+  const auto policies = policies_of(arguments...);
+  const dense_keys<std::remove_const_t<Key>, std::remove_const_t<Value>> rows{k, v,
+                                                                              choice.key_starts};
+  if (status valid = check_append(cache, rows); !valid) return valid;
+  if (status valid = check_options(choice); !valid) return valid;
+  if (status valid = check_sequence_offsets(choice, cache.batch()); !valid) return valid;
+  const attention_shape shape{cache.batch(),  cache.key_heads(), cache.key_heads(), rows.longest(),
+                              rows.longest(), rows.head_dim(),   rows.value_dim()};
+  status result;
+  with_rotation(policies, [&](const auto& policy) {
+    if constexpr (requires { policy.check(shape); }) result = policy.check(shape);
+  });
+  if (!result) return result;
+
+  runner.run(cache.batch() * cache.key_heads(), [&](index item, index) {
+    const index sequence = item / cache.key_heads();
+    const index head = item % cache.key_heads();
+    const auto keys = rows.template keys<Isa>(sequence, head);
+    const auto values = rows.template values<Isa>(sequence, head);
+    const index first = cache.length(sequence);
+    const index slab_rows = cache.memory.keys.shape[2];
+    const index offset =
+        choice.key_offsets.empty() ? choice.key_offset : choice.key_offsets[sequence];
+    float plain[max_cache_channels];
+    [[maybe_unused]] float turned[max_cache_channels];
+    for (index row = 0; row < rows.length(sequence); ++row) {
+      const cache_cell cell = cache.placement.cell(sequence, first + row, slab_rows);
+      const float* from = read_row(keys, row, plain);
+      with_rotation(policies, [&](const auto& policy) {
+        const rotation_rows by = policy.rotations();
+        turn_row<Isa>(from, by.row_of(by.keys, first + row + offset), by.pairs, by.layout,
+                      rows.head_dim(), turned);
+        from = turned;
+      });
+      store_row(from, cache.memory.keys, cache.memory.key_scales, cell, head);
+      store_row(read_row(values, row, plain), cache.memory.values, cache.memory.value_scales, cell,
+                head);
+    }
+  });
+  // Apart from the rows, each of which is counted from the length before.
+  runner.run(cache.batch(), [&](index sequence, index) {
+    index& length = cache.lengths[static_cast<std::size_t>(sequence)];
+    length += rows.length(sequence);
+    if constexpr (Placement::forgets) {
+      cache.placement.appended(sequence, length, cache.memory.keys.shape[2]);
+    }
+  });
+  return {};
+}
+
+}  // namespace relpos::inline RELPOS_ABI

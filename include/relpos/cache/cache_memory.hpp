@@ -1,0 +1,160 @@
+#pragma once
+// The memory of a cache, the caller's, and how rows are written to it and read.
+
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+#include <limits>
+
+#include "relpos/core/check_shapes.hpp"
+#include "relpos/core/key_store.hpp"
+#include "relpos/core/storage.hpp"
+#include "relpos/core/view.hpp"
+#include "relpos/kernel/strided_rows.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Rows in slabs: a slab is a sequence, or a page. Channels are contiguous, all else may have any strides. float,
+/// bfloat16 and half are stored as they are; int8 as round(x / scale) with scale = max |x| / 127 of each row, in
+/// `key_scales` and `value_scales`.
+template <cache_storage Stored>
+struct cache_memory {
+  view<Stored, 4> keys;         // [slab, key head, row, d]
+  view<Stored, 4> values;       // [slab, key head, row, d_v]
+  view<float, 3> key_scales{};  // [slab, key head, row], of int8 alone
+  view<float, 3> value_scales{};
+};
+
+/// Where a row is.
+struct cache_cell {
+  index slab = 0;
+  index row = 0;
+};
+
+/// What a row of a cache has at most, so that it can be turned without scratch.
+inline constexpr index max_cache_channels = 1024;
+
+/// Refuses memory that cannot be what it says.
+template <class Stored>
+status check_cache_memory(const cache_memory<Stored>& memory) {
+  if (status valid = check_output("cache.keys", memory.keys); !valid) return valid;
+  if (status valid = check_output("cache.values", memory.values); !valid) return valid;
+  const auto& k = memory.keys.shape;
+  const auto& v = memory.values.shape;
+  if (k[0] != v[0] || k[1] != v[1] || k[2] != v[2]) {
+    return shapes_differ(
+        "cache.values: slabs, heads and rows must be those of cache.keys, values "
+        "are %s, keys are %s",
+        v, k);
+  }
+  if (k[3] < 1 || k[3] > max_cache_channels || v[3] > max_cache_channels) {
+    return shapes_differ("cache: a row has 1 to 1024 channels, keys are %s, values are %s", k, v);
+  }
+  if ((memory.keys.size() > 0 && memory.keys.strides[3] != 1) ||
+      (memory.values.size() > 0 && memory.values.strides[3] != 1)) {
+    return shapes_differ(
+        "cache: the channels of a row must be contiguous, strides of keys are %s, "
+        "of values %s",
+        memory.keys.strides, memory.values.strides);
+  }
+  if constexpr (std::same_as<Stored, int8>) {
+    const std::array<index, 3> rows{k[0], k[1], k[2]};
+    if (status valid = check_output("cache.key_scales", memory.key_scales); !valid) return valid;
+    if (status valid = check_output("cache.value_scales", memory.value_scales); !valid) {
+      return valid;
+    }
+    if (memory.key_scales.shape != rows) {
+      return shapes_differ("cache.key_scales: shape is %s, must be %s", memory.key_scales.shape,
+                           rows);
+    }
+    if (memory.value_scales.shape != rows) {
+      return shapes_differ("cache.value_scales: shape is %s, must be %s", memory.value_scales.shape,
+                           rows);
+    }
+  }
+  return {};
+}
+
+/// Writes a row of floats.
+template <class Stored>
+void store_row(const float* from, const view<Stored, 4>& rows, const view<float, 3>& scales,
+               const cache_cell& at, index head) {
+  const index channels = rows.shape[3];
+  Stored* const to = rows.address(at.slab, head, at.row, 0);
+  if constexpr (std::same_as<Stored, int8>) {
+    float largest = 0.0f;
+    bool is_finite = true;
+    for (index c = 0; c < channels; ++c) {
+      largest = std::max(largest, std::abs(from[c]));
+      is_finite = is_finite && std::isfinite(from[c]);
+    }
+    // A row that is not finite is read as NaN: 0 * NaN.
+    const float scale = is_finite ? largest / 127.0f : std::numeric_limits<float>::quiet_NaN();
+    scales(at.slab, head, at.row) = scale;
+    const bool has_steps = is_finite && scale > 0.0f;
+    for (index c = 0; c < channels; ++c) {
+      const float steps =
+          has_steps ? std::clamp(std::nearbyint(from[c] / scale), -127.0f, 127.0f) : 0.0f;
+      to[c] = static_cast<int8>(steps);
+    }
+  } else {
+    for (index c = 0; c < channels; ++c) to[c] = static_cast<Stored>(from[c]);
+  }
+}
+
+/// The rows of one head of one sequence, as a source.
+template <class Isa, cache_storage Stored, class Placement>
+class cache_rows {
+ public:
+  using stored = Stored;
+  static constexpr bool is_scaled = std::same_as<Stored, int8>;
+
+  cache_rows(const view<Stored, 4>& rows, const view<float, 3>& scales, const Placement& placement,
+             index sequence, index head)
+      : rows_(rows.slice(1, head, 1)), placement_(placement), sequence_(sequence) {
+    if constexpr (is_scaled) scales_ = scales.slice(1, head, 1);
+  }
+
+  static bool are_contiguous() { return true; }
+  /// A run of rows that lie one after another, a page, is looked up once.
+  void find(index first, index count, const Stored** to) const {
+    for (index i = 0; i < count;) {
+      const cache_cell cell = placement_.cell(sequence_, first + i, rows_.shape[2]);
+      const index run = std::min(count - i, placement_.run(first + i, cell, rows_.shape[2]));
+      const Stored* const begin =
+          rows_.data + cell.slab * rows_.strides[0] + cell.row * rows_.strides[2];
+      for (index j = 0; j < run; ++j) to[i + j] = begin + j * rows_.strides[2];
+      i += run;
+    }
+  }
+  RELPOS_INLINE const Stored* at(index row) const {
+    const cache_cell cell = placement_.cell(sequence_, row, rows_.shape[2]);
+    return rows_.data + cell.slab * rows_.strides[0] + cell.row * rows_.strides[2];
+  }
+  float scale(index row) const {
+    if constexpr (is_scaled) {
+      const cache_cell cell = placement_.cell(sequence_, row, rows_.shape[2]);
+      return scales_(cell.slab, 0, cell.row);
+    }
+    return 1.0f;
+  }
+  RELPOS_INLINE const float* in_place(index row) const {
+    if constexpr (std::same_as<Stored, float>) return at(row);
+    return nullptr;
+  }
+  void load(index row, float* to) const {
+    load_row<Isa>(at(row), rows_.shape[3], to);
+    if constexpr (is_scaled) {
+      const float by = scale(row);
+      for (index c = 0; c < rows_.shape[3]; ++c) to[c] *= by;
+    }
+  }
+
+ private:
+  view<Stored, 4> rows_;
+  view<float, 3> scales_;
+  Placement placement_;
+  index sequence_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,138 @@
+#pragma once
+// Keys and values that stay from call to call:
+//
+//   relpos::contiguous_cache<relpos::bfloat16> cache{{keys, values}, lengths};
+//   relpos::append(runner, cache, k, v, relpos::rotary{rope});                 // once per token
+//   relpos::attention(runner, memory, out, q, cache, relpos::rotary{rope}, relpos::causal{});
+//
+// A cache is a view over memory of the caller's. Keys are rotated once, when they are appended, relative to the origins
+// of core/rotation.hpp, and serve every later query; append and attention take the same policies.
+// contiguous.hpp, ring.hpp and paged.hpp say where a row is; append.hpp writes rows.
+
+#include <span>
+#include <tuple>
+
+#include "relpos/cache/cache_memory.hpp"
+#include "relpos/core/check_overlap.hpp"
+#include "relpos/core/sequences.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// `lengths` has the rows of each sequence; append and truncate write it. Row r of a sequence is at position
+/// r + options.key_offset.
+template <cache_storage Stored, class Placement>
+struct kv_cache {
+  static constexpr bool holds_turned_keys = true;
+
+  cache_memory<Stored> memory;
+  std::span<index> lengths;
+  Placement placement{};
+
+  index batch() const { return static_cast<index>(lengths.size()); }
+  index key_heads() const { return memory.keys.shape[1]; }
+  index head_dim() const { return memory.keys.shape[3]; }
+  index value_dim() const { return memory.values.shape[3]; }
+  index length(index sequence) const { return lengths[static_cast<std::size_t>(sequence)]; }
+  index longest() const {
+    index result = 0;
+    for (const index each : lengths) result = std::max(result, each);
+    return result;
+  }
+  static bool lengths_are_equal() { return false; }
+
+  template <class Isa>
+  auto keys(index sequence, index head) const {
+    return cache_rows<Isa, Stored, Placement>(memory.keys, memory.key_scales, placement, sequence,
+                                              head);
+  }
+  template <class Isa>
+  auto values(index sequence, index head) const {
+    return cache_rows<Isa, Stored, Placement>(memory.values, memory.value_scales, placement,
+                                              sequence, head);
+  }
+
+  /// Rows that the cache has forgotten are not visible.
+  auto masks(const options& choice) const {
+    if constexpr (Placement::forgets) {
+      return std::tuple(placement.mask(choice));
+    } else {
+      return std::tuple<>();
+    }
+  }
+
+  template <class Use>
+  void named_parts(const Use& use) const {
+    use(named_memory("cache.keys", memory.keys));
+    use(named_memory("cache.values", memory.values));
+    use(named_memory("cache.key_scales", memory.key_scales));
+    use(named_memory("cache.value_scales", memory.value_scales));
+    use(named_memory("cache.lengths", byte_range::of(lengths.data(), lengths.size_bytes())));
+    placement.named_parts(use);
+  }
+
+  /// Refuses a cache that is not what it says: shapes, lengths, places of rows.
+  status check() const {
+    if (status valid = check_cache_memory(memory); !valid) return valid;
+    const auto& shape = memory.keys.shape;
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+      if (0 <= lengths[i] && lengths[i] <= max_length) continue;
+      return status::error(status_code::invalid_value,
+                           "cache.lengths: is %lld at %zu, must be 0 to 2^31 - 1",
+                           static_cast<long long>(lengths[i]), i);
+    }
+    if (status valid = placement.check(shape, lengths); !valid) return valid;
+    for (index i = 0; i < batch(); ++i) {
+      if (status valid = placement.check_room(i, length(i), shape); !valid) return valid;
+    }
+    return {};
+  }
+
+  /// The same, and queries that do not belong to it.
+  template <class Query>
+  status check(const view<Query, 4>& q, const index_list& query_starts) const {
+    if (status valid = check_queries(q, query_starts); !valid) return valid;
+    if (status valid = check(); !valid) return valid;
+    const index sequences = sequence_count(q.shape[0], query_starts);
+    if (sequences != batch()) {
+      return status::error(status_code::invalid_shape,
+                           "cache: has %lld sequences, but there are queries of %lld: q is %s",
+                           static_cast<long long>(batch()), static_cast<long long>(sequences),
+                           shape_text(q.shape).text);
+    }
+    const auto& shape = memory.keys.shape;
+    if (shape[3] != q.shape[3]) {
+      return shapes_differ("cache.keys: head_dim differs, keys are %s, q is %s", shape, q.shape);
+    }
+    if (shape[1] == 0 ? q.shape[1] != 0 : q.shape[1] % shape[1] != 0) {
+      return shapes_differ(
+          "cache.keys: query heads must be a multiple of key heads, keys are %s, q is %s", shape,
+          q.shape);
+    }
+    if (q.shape[2] > max_length) {
+      return status::error(status_code::invalid_shape, "q: at most 2^31 - 1 rows, q is %s",
+                           shape_text(q.shape).text);
+    }
+    return {};
+  }
+};
+
+/// Forgets all rows of a sequence behind the first `length`: drafted tokens that are not taken.
+template <class Stored, class Placement>
+status truncate(const kv_cache<Stored, Placement>& cache, index sequence, index length) noexcept {
+  if (sequence < 0 || sequence >= cache.batch()) {
+    return status::error(status_code::invalid_value,
+                         "sequence: is %lld, the cache has %lld of them",
+                         static_cast<long long>(sequence), static_cast<long long>(cache.batch()));
+  }
+  if (length < 0 || length > cache.length(sequence)) {
+    return status::error(status_code::invalid_value,
+                         "length: is %lld, sequence %lld has %lld rows to keep",
+                         static_cast<long long>(length), static_cast<long long>(sequence),
+                         static_cast<long long>(cache.length(sequence)));
+  }
+  cache.lengths[static_cast<std::size_t>(sequence)] = length;
+  if constexpr (Placement::forgets) cache.placement.truncated(sequence, length);
+  return {};
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,163 @@
+#pragma once
+// Which pages of a paged cache are free, and how many sequences use each of the others.
+//
+//   relpos::page_pool pool(pages);
+//   relpos::status done = pool.reserve(cache, sequence, cache.length(sequence) + new_rows);    // then append
+//
+// Host bookkeeping, for those who have none of their own: one pool per cache, not for several threads at once.
+
+#include <cstdint>
+#include <vector>
+
+#include "relpos/cache/paged.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+class page_pool {
+ public:
+  /// Pages [0, pages), all free.
+  explicit page_pool(index pages) : uses_(static_cast<std::size_t>(pages)) {
+    for (index page = pages; page-- > 0;) free_.push_back(static_cast<std::int32_t>(page));
+  }
+
+  index free_pages() const { return static_cast<index>(free_.size()); }
+  /// Sequences that use a page.
+  index uses(std::int32_t page) const { return uses_[static_cast<std::size_t>(page)]; }
+
+  /// Gives a sequence the pages for `rows`, and a copy of its last one if another sequence shares it: then rows may be
+  /// appended. Refused, and nothing changed, if too few are free.
+  template <class Stored>
+  status reserve(const paged_cache<Stored>& cache, index sequence, index rows) {
+    if (status valid = check(cache, sequence); !valid) return valid;
+    const index page_rows = cache.memory.keys.shape[2];
+    const index length = cache.length(sequence);
+    const index had = ceil_div(length, page_rows);
+    const index needed = ceil_div(rows, page_rows);
+    auto& table = cache.placement.block_table;
+    if (needed > table.shape[1]) {
+      return status::error(status_code::invalid_shape,
+                           "cache.block_table: %lld rows need %lld pages, shape is %s",
+                           static_cast<long long>(rows), static_cast<long long>(needed),
+                           shape_text(table.shape).text);
+    }
+    const index held = held_pages(sequence, had);
+    const bool copies =
+        rows > length && length % page_rows != 0 && uses(table(sequence, had - 1)) > 1;
+    const index wanted = std::max<index>(needed - held, 0) + (copies ? 1 : 0);
+    if (wanted > free_pages()) {
+      return status::error(status_code::invalid_value,
+                           "page_pool: %lld pages are needed, %lld are free",
+                           static_cast<long long>(wanted), static_cast<long long>(free_pages()));
+    }
+    if (copies) {
+      std::int32_t& page = table(sequence, had - 1);
+      const std::int32_t copy = take();
+      copy_page(cache.memory, page, copy);
+      release(page);
+      page = copy;
+    }
+    for (index block = held; block < needed; ++block) table(sequence, block) = take();
+    remember(sequence, std::max(held, needed));
+    return {};
+  }
+
+  /// Sequence `to`, which has no rows, begins as `from` is, and shares its pages.
+  template <class Stored>
+  status fork(const paged_cache<Stored>& cache, index from, index to) {
+    if (status valid = check(cache, from); !valid) return valid;
+    if (status valid = check(cache, to); !valid) return valid;
+    if (from == to || cache.length(to) != 0 || held_pages(to, 0) != 0) {
+      return status::error(status_code::invalid_value,
+                           "to: sequence %lld has rows or pages, truncate it to 0 before",
+                           static_cast<long long>(to));
+    }
+    const index blocks = ceil_div(cache.length(from), cache.memory.keys.shape[2]);
+    auto& table = cache.placement.block_table;
+    for (index block = 0; block < blocks; ++block) {
+      table(to, block) = table(from, block);
+      ++uses_[static_cast<std::size_t>(table(to, block))];
+    }
+    remember(to, blocks);
+    cache.lengths[static_cast<std::size_t>(to)] = cache.length(from);
+    return {};
+  }
+
+  /// Forgets the rows of a sequence behind the first `length`, and returns the pages that it no longer needs.
+  template <class Stored>
+  status truncate(const paged_cache<Stored>& cache, index sequence, index length) {
+    if (status valid = check(cache, sequence); !valid) return valid;
+    if (status valid = relpos::truncate(cache, sequence, length); !valid) return valid;
+    const index needed = ceil_div(length, cache.memory.keys.shape[2]);
+    for (index block = needed; block < held_pages(sequence, needed); ++block) {
+      release(cache.placement.block_table(sequence, block));
+    }
+    remember(sequence, needed);
+    return {};
+  }
+
+ private:
+  template <class Stored>
+  status check(const paged_cache<Stored>& cache, index sequence) const {
+    if (status valid = cache.check(); !valid) return valid;
+    if (cache.memory.keys.shape[0] != static_cast<index>(uses_.size())) {
+      return status::error(status_code::invalid_shape,
+                           "page_pool: has %zu pages, cache.keys are %s", uses_.size(),
+                           shape_text(cache.memory.keys.shape).text);
+    }
+    if (0 <= sequence && sequence < cache.batch()) return {};
+    return status::error(status_code::invalid_value,
+                         "sequence: is %lld, the cache has %lld of them",
+                         static_cast<long long>(sequence), static_cast<long long>(cache.batch()));
+  }
+
+  /// Pages that a sequence has, those reserved in advance among them.
+  index held_pages(index sequence, index at_least) const {
+    const auto at = static_cast<std::size_t>(sequence);
+    return at < held_.size() ? std::max(held_[at], at_least) : at_least;
+  }
+  void remember(index sequence, index pages) {
+    const auto at = static_cast<std::size_t>(sequence);
+    if (held_.size() <= at) held_.resize(at + 1);
+    held_[at] = pages;
+  }
+
+  std::int32_t take() {
+    const std::int32_t page = free_.back();
+    free_.pop_back();
+    uses_[static_cast<std::size_t>(page)] = 1;
+    return page;
+  }
+  void release(std::int32_t page) {
+    if (--uses_[static_cast<std::size_t>(page)] == 0) free_.push_back(page);
+  }
+
+  template <class Stored>
+  static void copy_page(const cache_memory<Stored>& memory, index from, index to) {
+    const auto copy = [&](const auto& rows) {
+      for (index head = 0; head < rows.shape[1]; ++head) {
+        for (index row = 0; row < rows.shape[2]; ++row) {
+          const auto* const source = rows.address(from, head, row, 0);
+          std::copy(source, source + rows.shape[3], rows.address(to, head, row, 0));
+        }
+      }
+    };
+    copy(memory.keys);
+    copy(memory.values);
+    const auto copy_scales = [&](const view<float, 3>& scales) {
+      if (scales.data == nullptr) return;
+      for (index head = 0; head < scales.shape[1]; ++head) {
+        for (index row = 0; row < scales.shape[2]; ++row) {
+          scales(to, head, row) = scales(from, head, row);
+        }
+      }
+    };
+    copy_scales(memory.key_scales);
+    copy_scales(memory.value_scales);
+  }
+
+  std::vector<index> uses_;
+  std::vector<index> held_;  // pages of each sequence
+  std::vector<std::int32_t> free_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,50 @@
+#pragma once
+// Where the keys and values of a call are: views of the caller's tensors, or a cache. Kernels see this concept alone.
+
+#include <concepts>
+
+#include "relpos/core/index.hpp"
+#include "relpos/core/options.hpp"
+#include "relpos/core/row_source.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// A row source that also tells where rows lie as they are stored.
+///
+///   stored                  the type of an element
+///   are_contiguous()        whether the channels of each row are
+///   find(first, count, to)  where they begin, for rows from `first` on, if they are
+///   scale(row)              what multiplies them where `is_scaled` (8-bit storage)
+template <class Rows>
+concept stored_rows =
+    row_source<Rows> && requires(const Rows& rows, index row, const typename Rows::stored** to) {
+      { rows.are_contiguous() } -> std::same_as<bool>;
+      rows.find(row, row, to);
+      { rows.scale(row) } -> std::same_as<float>;
+      { Rows::is_scaled } -> std::convertible_to<bool>;
+    };
+
+/// What every store has:
+///
+///   batch(), key_heads(), head_dim(), value_dim()
+///   length(sequence), longest()        rows; row r is at position r + key offset
+///   lengths_are_equal()
+///   keys<Isa>(sequence, head), values<Isa>(sequence, head)      stored_rows
+///   holds_turned_keys                  keys were rotated when they were stored
+///   masks(options)                     a tuple of policies that hide rows which are no longer there
+///   check(q, query starts)             refuses what its parts cannot be, alone or with these queries
+///   named_parts(use)                   calls use(named_memory) for each part of its memory
+template <class Store>
+concept key_store = requires(const Store& store, const options& choice, index at) {
+  { store.batch() } -> std::same_as<index>;
+  { store.key_heads() } -> std::same_as<index>;
+  { store.head_dim() } -> std::same_as<index>;
+  { store.value_dim() } -> std::same_as<index>;
+  { store.length(at) } -> std::same_as<index>;
+  { store.longest() } -> std::same_as<index>;
+  { Store::holds_turned_keys } -> std::convertible_to<bool>;
+  { store.lengths_are_equal() } -> std::same_as<bool>;
+  store.masks(choice);
+};
+
+}  // namespace relpos::inline RELPOS_ABI

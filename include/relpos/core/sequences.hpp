@@ -1,0 +1,46 @@
+#pragma once
+// The sequences of a batch: entries of a tensor's first axis, or, in a ragged batch, ranges of rows of its one entry.
+
+#include <algorithm>
+
+#include "relpos/core/index_list.hpp"
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+struct row_range {
+  index first = 0;
+  index count = 0;
+};
+
+/// `entries` of a tensor, or as many sequences as cumulative lengths bound.
+constexpr index sequence_count(index entries, const index_list& starts) {
+  return starts.empty() ? entries : starts.size() - 1;
+}
+
+/// The rows of one sequence; of `length` each where there are no cumulative lengths.
+constexpr row_range rows_of(index sequence, index length, const index_list& starts) {
+  if (starts.empty()) return {0, length};
+  return {starts[sequence], starts[sequence + 1] - starts[sequence]};
+}
+
+constexpr index longest_sequence(index length, const index_list& starts) {
+  if (starts.empty()) return length;
+  index longest = 0;
+  for (index i = 0; i + 1 < starts.size(); ++i) {
+    longest = std::max(longest, starts[i + 1] - starts[i]);
+  }
+  return longest;
+}
+
+/// [1, ...] of one sequence; rows are the third axis. An empty view stays one.
+template <class T, int Rank>
+constexpr view<T, Rank> sequence_rows(const view<T, Rank>& of, index sequence,
+                                      const index_list& starts) {
+  if (of.data == nullptr) return of;
+  if (starts.empty()) return of.slice(0, sequence, 1);
+  const row_range rows = rows_of(sequence, of.shape[2], starts);
+  return of.slice(2, rows.first, rows.count);
+}
+
+}  // namespace relpos::inline RELPOS_ABI

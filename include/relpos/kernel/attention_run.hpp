@@ -1,0 +1,34 @@
+#pragma once
+// The phases of one call: prepare what all share, attend, merge what decode has split. Each is a run of the executor,
+// whose end is the barrier between them.
+
+#include "relpos/core/executor.hpp"
+#include "relpos/kernel/decode.hpp"
+#include "relpos/kernel/decode_merge.hpp"
+#include "relpos/kernel/prefill.hpp"
+#include "relpos/kernel/preparation.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Isa, executor Executor, class Problem>
+void run_attention(const Executor& runner, const Problem& problem,
+                   const call_scratch<Isa, Problem>& scratch) {
+  const preparation<Isa, Problem> prepare(problem, scratch);
+  const work_plan& plan = scratch.plan();
+  runner.run(prepare.count(), [&](index i, index slot) { prepare.run(i, slot); });
+  runner.run(plan.attend_count(), [&](index i, index slot) {
+    const work_plan::place at = plan.attend_item(i);
+    const Problem sequence = problem.of(at.sequence);
+    if (is_decoded(problem.choice, sequence.shape)) {
+      decode<Isa, Problem>(sequence, scratch).attend(at.item, slot);
+    } else {
+      prefill<Isa, Problem>(sequence, scratch).attend(at.item, slot);
+    }
+  });
+  runner.run(plan.merge_count(), [&](index i, index) {
+    const work_plan::place at = plan.merge_item(i);
+    merge_decoded(problem.of(at.sequence), scratch.states(), at.item);
+  });
+}
+
+}  // namespace relpos::inline RELPOS_ABI

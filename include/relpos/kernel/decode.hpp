@@ -1,0 +1,316 @@
+#pragma once
+// The fused attention of few queries, bound by reading keys and values. One work item is one chunk of keys of one head,
+// with all query rows that share it:
+//
+//   for each tile of the chunk:
+//     S = q.k . softcap . bias . mask . online softmax . O = rescale O + PV
+//   leave maximum, sum and O of each row, to be merged (decode_merge.hpp)
+//
+// Tiles and chunks begin at multiples of their sizes in absolute position, lanes too: a row's bits depend on its own
+// query, keys and positions alone.
+
+#include <algorithm>
+#include <limits>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "relpos/core/row_positions.hpp"
+#include "relpos/kernel/call_scratch.hpp"
+#include "relpos/kernel/decode_products.hpp"
+#include "relpos/kernel/decode_row.hpp"
+#include "relpos/kernel/decode_tile.hpp"
+#include "relpos/kernel/prepared.hpp"
+#include "relpos/kernel/problem.hpp"
+#include "relpos/simd/exp2.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Isa, class Problem>
+class decode;
+
+/// The chunks of one sequence.
+template <class Isa, class Out, class Query, class Store, class... Policies>
+class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
+ public:
+  using problem_type = attention_problem<Out, Query, Store, Policies...>;
+  using scratch_type = call_scratch<Isa, problem_type>;
+
+  /// `problem` is of one sequence.
+  decode(const problem_type& problem, const scratch_type& scratch)
+      : problem_(problem),
+        scratch_(scratch),
+        geometry_(problem.shape, problem.position.key_offset) {}
+
+  void attend(index item, index slot) const {
+    const index block = item % geometry_.row_blocks;
+    const index chunk = item / geometry_.row_blocks % geometry_.chunks;
+    const index key_head = item / geometry_.row_blocks / geometry_.chunks;
+    attend_chunk(key_head, block, chunk, scratch_.slot_of_decode(slot));
+  }
+
+ private:
+  using real = float_pack<Isa>;
+  using bound_policies = std::tuple<bound_policy<Policies>...>;
+  static constexpr bool by_tile = scratch_type::by_tile;
+  static constexpr index most_rows = decode_geometry::rows;
+  static constexpr index tile_keys = decode_geometry::tile_keys;
+
+  const attention_shape& shape() const { return problem_.shape; }
+
+  /// The query rows of one item, and what they see.
+  struct query_rows {
+    index count = 0;
+    index head[most_rows];
+    index row[most_rows];
+    key_range visible[most_rows];
+    key_range seen;  // by any of them
+    float maximum[most_rows];
+    index key_origin = not_turned;  // that they are turned to
+  };
+
+  query_rows rows_of_block(index key_head, index block) const {
+    query_rows result;
+    const index all = geometry_.group * shape().query_length;
+    result.count = std::min(all - block * most_rows, most_rows);
+    result.seen = {shape().key_length, 0};
+    for (index i = 0; i < result.count; ++i) {
+      const index at = block * most_rows + i;
+      result.head[i] = key_head * geometry_.group + at / shape().query_length;
+      result.row[i] = at % shape().query_length;
+      const bound_policies bound = bind_all(problem_.policies, problem_.sequence, result.head[i]);
+      const key_range visible =
+          visible_key_rows(bound, result.row[i] + problem_.position.query_offset,
+                           problem_.position.key_offset, shape().key_length);
+      result.visible[i] = visible;
+      result.maximum[i] = no_maximum;
+      if (visible.first == visible.last) continue;
+      result.seen = {std::min(result.seen.first, visible.first),
+                     std::max(result.seen.last, visible.last)};
+    }
+    return result;
+  }
+
+  void attend_chunk(index key_head, index block, index chunk,
+                    const decode_slot<Isa>& memory) const {
+    query_rows rows = rows_of_block(key_head, block);
+    const index begin = (geometry_.first_chunk + chunk) * decode_geometry::chunk_keys -
+                        problem_.position.key_offset;
+    const key_range keys = intersect(rows.seen, {begin, begin + decode_geometry::chunk_keys});
+    start(rows, memory);
+    if (keys.first < keys.last) {
+      const auto key_rows = keys_of<Isa>(problem_, scratch_, key_head);
+      const auto value_rows = problem_.store.template values<Isa>(problem_.sequence, key_head);
+      using keys_type = decode_tile<Isa, decltype(key_rows)>;
+      keys_type tiles_of_keys[2]{{key_rows, shape().head_dim}, {key_rows, shape().head_dim}};
+      decode_tile<Isa, decltype(value_rows)> values{value_rows, shape().value_dim};
+      const auto lanes_at = [&](index tile) {
+        return key_lanes::of<Isa>(tile, intersect(keys, {tile, tile + tile_keys}));
+      };
+      const index first = begin + (keys.first - begin) / tile_keys * tile_keys;
+      tiles_of_keys[0].find(lanes_at(first));
+      for (index tile = first, i = 0; tile < keys.last; tile += tile_keys, i = 1 - i) {
+        values.find(lanes_at(tile));
+        keys_type& next = tiles_of_keys[1 - i];
+        next.find(lanes_at(tile + tile_keys));
+        attend_tile(rows, tiles_of_keys[i], values, next, memory);
+      }
+    }
+    for (index i = 0; i < rows.count; ++i) leave(rows, i, chunk, memory);
+  }
+
+  void start(const query_rows& rows, const decode_slot<Isa>& memory) const {
+    const index width = memory.padded(shape().head_dim);
+    const index value_width = memory.padded(shape().value_dim);
+    for (index i = 0; i < rows.count; ++i) {
+      const score_factors factors = factors_of(rows.head[i]);
+      float* const to = memory.packed + i * width;
+      with_query_rows<Isa>(problem_, rows.head[i], memory, [&](const auto& source) {
+        const float* const from = read_row(source, rows.row[i], memory.key_buffer);
+        for (index c = 0; c < shape().head_dim; ++c) to[c] = from[c] * factors.query;
+      });
+      std::fill(to + shape().head_dim, to + width, 0.0f);
+    }
+    std::fill(memory.outputs, memory.outputs + rows.count * value_width, 0.0f);
+    std::fill(memory.sums, memory.sums + rows.count * lanes<Isa>, 0.0f);
+  }
+
+  score_factors factors_of(index head) const {
+    return score_factors(problem_.scale, problem_.softcap(),
+                         softmax_temperature(problem_.policies, problem_.sequence, head));
+  }
+
+  template <class Keys, class Values>
+  void attend_tile(query_rows& rows, const Keys& keys, const Values& values, const Keys& next_keys,
+                   const decode_slot<Isa>& memory) const {
+    const key_lanes& lanes = keys.lanes_of();
+    if (hidden_from_all(rows, lanes.rows)) return;
+    turn_queries(rows, lanes.first_row, memory);
+    score(rows, keys, values.ahead(), memory);
+
+    float rescale[most_rows];
+    bool any_partial = false;
+    for (index i = 0; i < rows.count; ++i) {
+      rescale[i] = weigh(rows, i, lanes, memory, any_partial);
+    }
+    accumulate(rows, values, next_keys.ahead(), rescale, any_partial, memory);
+  }
+
+  /// Masks that ask for elements hide the whole tile.
+  bool hidden_from_all(const query_rows& rows, const key_range& range) const {
+    if constexpr ((masks_elements<bound_policy<Policies>> || ... || false)) {
+      for (index i = 0; i < rows.count; ++i) {
+        const index q_pos = rows.row[i] + problem_.position.query_offset;
+        const index to_position = problem_.position.key_offset;
+        const struct tile of{q_pos, q_pos + 1, range.first + to_position, range.last + to_position};
+        tile_class kept = tile_class::full;
+        const bound_policies bound = bind_all(problem_.policies, problem_.sequence, rows.head[i]);
+        std::apply(
+            [&](const auto&... each) {
+              ((kept = both_of(kept, classify_elements(each, of))), ...);
+            },
+            bound);
+        if (kept != tile_class::skip) return false;
+      }
+      return true;
+    }
+    return false;
+  }
+
+  /// From their origins to that of the tile's keys.
+  void turn_queries([[maybe_unused]] query_rows& rows, [[maybe_unused]] index tile,
+                    [[maybe_unused]] const decode_slot<Isa>& memory) const {
+    if constexpr (by_tile) {
+      const index key_origin = rotation_rows::origin(tile + problem_.position.key_offset);
+      if (rows.key_origin == key_origin) return;
+      rows.key_origin = key_origin;
+      const rotation_gains gains = scratch_.gains(problem_, scratch_.set_of(problem_.sequence));
+      const index width = memory.padded(shape().head_dim);
+      for (index i = 0; i < rows.count; ++i) {
+        const index q_pos = rows.row[i] + problem_.position.query_offset;
+        turn_row<Isa>(memory.packed + i * width,
+                      gains.between(rotation_rows::origin(q_pos), key_origin), gains.pairs,
+                      pair_layout::half_split, width, memory.queries + i * width);
+      }
+    }
+  }
+
+  template <class Keys>
+  void score(const query_rows& rows, const Keys& keys, const rows_ahead& ahead,
+             const decode_slot<Isa>& memory) const {
+    const key_lanes& lanes = keys.lanes_of();
+    keys.read(memory.key_buffer, [&](const auto* const* row, index width, auto is_scaled) {
+      score_all_rows<Isa>(row, lanes.first, lanes.last, memory.queries, width, rows.count, ahead,
+                          memory.scores);
+      if constexpr (is_scaled) {
+        keys.find_scales(memory.key_scales);
+        for (index i = 0; i < rows.count; ++i) {
+          multiply(lanes, memory.key_scales, memory.scores + i * tile_keys);
+        }
+      }
+    });
+  }
+
+  static void multiply(const key_lanes& keys, const float* by, float* scores) {
+    for (index lane = keys.first; lane < keys.last; lane += relpos::lanes<Isa>) {
+      (real::load(scores + lane) * real::load(by + lane)).store(scores + lane);
+    }
+  }
+
+  /// Scores of one row become weights; returns by what the sums before are to be rescaled.
+  float weigh(query_rows& rows, index i, const key_lanes& keys, const decode_slot<Isa>& memory,
+              bool& any_partial) const {
+    const index sequence = problem_.sequence;
+    const index head = rows.head[i];
+    const auto position = row_positions(problem_.policies, problem_.position, sequence);
+    const bound_policies bound = bind_all(problem_.policies, sequence, head);
+    const score_factors factors = factors_of(head);
+    float* const scores = memory.scores + i * tile_keys;
+
+    if (factors.softcap != 0.0f) cap_row<Isa>(factors.softcap, keys, scores);
+    add_biases(head, rows.row[i], position, factors.bias, keys, scores,
+               std::index_sequence_for<Policies...>());
+    if constexpr (problem_type::has_row_factor) {
+      const index visible = rows.visible[i].last - rows.visible[i].first;
+      scale_row<Isa>(logit_factor(bound, position.query(rows.row[i]), visible), keys, scores);
+    }
+    const index q_pos = rows.row[i] + problem_.position.query_offset;
+    const tile_class seen =
+        hide_row<Isa>(bound, q_pos, rows.visible[i], problem_.position.key_offset, keys, scores);
+    any_partial = any_partial || seen != tile_class::full;
+    if (seen == tile_class::skip) {
+      std::fill(scores + keys.first, scores + keys.last, 0.0f);
+      return 1.0f;
+    }
+
+    real largest(rows.maximum[i]);
+    for (index lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+      largest = max(real::load(scores + lane), largest);
+    }
+    float of_lanes[lanes<Isa>];
+    largest.store(of_lanes);
+    const float before = rows.maximum[i];
+    const float maximum = *std::max_element(of_lanes, of_lanes + lanes<Isa>);
+    rows.maximum[i] = maximum;
+    const real rescale = exp2<Isa>(real(before - maximum));
+    real sum = rescale * real::load(memory.sums + i * lanes<Isa>);
+    for (index lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+      const real weight = exp2<Isa>(real::load(scores + lane) - real(maximum));
+      sum = sum + weight;
+      weight.store(scores + lane);
+    }
+    sum.store(memory.sums + i * lanes<Isa>);
+    rescale.store(of_lanes);
+    return of_lanes[0];
+  }
+
+  template <class RowPositions, std::size_t... I>
+  void add_biases([[maybe_unused]] index head, [[maybe_unused]] index row,
+                  [[maybe_unused]] const RowPositions& position, [[maybe_unused]] float factor,
+                  [[maybe_unused]] const key_lanes& keys, [[maybe_unused]] float* scores,
+                  std::index_sequence<I...>) const {
+    (add_row_bias<Isa>(std::get<I>(problem_.policies), table_of<I>(problem_, scratch_, head),
+                       problem_.sequence, head, row, position, factor, keys, scores),
+     ...);
+  }
+
+  template <class Values>
+  void accumulate(const query_rows& rows, const Values& values, const rows_ahead& ahead,
+                  const float* rescale, bool any_partial, const decode_slot<Isa>& memory) const {
+    const key_lanes& lanes = values.lanes_of();
+    const index first = lanes.rows.first - lanes.first_row;
+    const index last = lanes.rows.last - lanes.first_row;
+    values.read(memory.value_buffer, [&](const auto* const* row, index width, auto is_scaled) {
+      if constexpr (is_scaled) {
+        values.find_scales(memory.value_scales);
+        for (index i = 0; i < rows.count; ++i) {
+          multiply(lanes, memory.value_scales, memory.scores + i * tile_keys);
+        }
+      }
+      if (any_partial && !all_stored_finite<Isa>(row, first, last, width)) {
+        add_all_values<Isa, true>(row, first, last, memory.scores, rescale, rows.count, width,
+                                  ahead, memory.outputs);
+      } else {
+        add_all_values<Isa, false>(row, first, last, memory.scores, rescale, rows.count, width,
+                                   ahead, memory.outputs);
+      }
+    });
+  }
+
+  /// The state of one row after a chunk.
+  void leave(const query_rows& rows, index i, index chunk, const decode_slot<Isa>& memory) const {
+    const chunk_state to =
+        scratch_.states().at(problem_.sequence, rows.head[i], rows.row[i], chunk);
+    *to.maximum = rows.maximum[i];
+    *to.sum = 0.0f;
+    for (int lane = 0; lane < lanes<Isa>; ++lane) *to.sum += memory.sums[i * lanes<Isa> + lane];
+    const float* const outputs = memory.outputs + i * memory.padded(shape().value_dim);
+    std::copy(outputs, outputs + shape().value_dim, to.outputs);
+  }
+
+  const problem_type& problem_;
+  const scratch_type& scratch_;
+  decode_geometry geometry_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,54 @@
+#pragma once
+// The states that decode leaves of the chunks of a row's keys, joined in the order of the chunks:
+//
+//   m = max m_c, sink;   S = sum S_c 2^(m_c - m) + 2^(sink - m);   out = sum O_c 2^(m_c - m) / S;   lse = ln 2 (m + log2 S)
+
+#include <cmath>
+#include <limits>
+
+#include "relpos/core/math.hpp"
+#include "relpos/kernel/chunk_state.hpp"
+#include "relpos/kernel/decode_geometry.hpp"
+#include "relpos/kernel/problem.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Writes out and lse of one head of `problem`, which is of one sequence.
+template <class Problem>
+void merge_decoded(const Problem& problem, const chunk_states& states, index head) {
+  using out_type = typename decltype(problem.out)::value_type;
+  constexpr float nothing = -std::numeric_limits<float>::infinity();
+  const decode_geometry geometry(problem.shape, problem.position.key_offset);
+  const index channels = problem.shape.value_dim;
+  const float sink = log2e * sink_logit(bind_all(problem.policies, problem.sequence, head));
+
+  for (index row = 0; row < problem.shape.query_length; ++row) {
+    const auto state = [&](index chunk) { return states.at(problem.sequence, head, row, chunk); };
+    float top = sink;
+    for (index chunk = 0; chunk < geometry.chunks; ++chunk) {
+      if (*state(chunk).sum != 0.0f) top = max(*state(chunk).maximum, top);
+    }
+    float total = top == nothing ? 0.0f : std::exp2(sink - top);
+    float* sum = nullptr;  // of outputs, in the first chunk that has any
+    for (index chunk = 0; chunk < geometry.chunks; ++chunk) {
+      const chunk_state of = state(chunk);
+      if (*of.sum == 0.0f) continue;
+      const float weight = std::exp2(*of.maximum - top);
+      total += *of.sum * weight;
+      if (sum == nullptr) {
+        sum = of.outputs;
+        for (index c = 0; c < channels; ++c) sum[c] *= weight;
+      } else {
+        for (index c = 0; c < channels; ++c) sum[c] += weight * of.outputs[c];
+      }
+    }
+    for (index c = 0; c < channels; ++c) {
+      problem.out(0, head, row, c) = static_cast<out_type>(sum == nullptr ? 0.0f : sum[c] / total);
+    }
+    if (problem.lse.data != nullptr) {
+      problem.lse(0, head, row) = total == 0.0f ? nothing : (top + std::log2(total)) * ln2;
+    }
+  }
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,237 @@
+#pragma once
+// The two products for few queries, channels in the SIMD lanes: a row of keys or values is read once, as it is stored,
+// for all queries. What bounds them is the memory; with several queries, arithmetic must keep up with it.
+
+#include <algorithm>
+#include <type_traits>
+
+#include "relpos/core/unroll.hpp"
+#include "relpos/kernel/decode_geometry.hpp"
+#include "relpos/simd/pack.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Lane i is the sum of the lanes of parts[i]. Neighbours are added first, whatever the part: a sum has the same bits
+/// beside any others.
+template <class Isa>
+RELPOS_INLINE float_pack<Isa> sum_lanes(float_pack<Isa> (&parts)[lanes<Isa>]) {
+  using real = float_pack<Isa>;
+  constexpr int steps = __builtin_ctz(static_cast<unsigned>(lanes<Isa>));
+  unroll<steps>([&](auto step) RELPOS_LAMBDA {
+    unroll<(lanes<Isa> >> (step + 1))>([&](auto i) RELPOS_LAMBDA {
+      const real a = parts[2 * i];
+      const real b = parts[2 * i + 1];
+      parts[i] = real::evens(a, b) + real::odds(a, b);
+    });
+  });
+  return parts[0];
+}
+
+/// Rows that are read next, one for each that is worked on: they are asked for meanwhile, so that the memory has no
+/// pause.
+struct rows_ahead {
+  const void* const* rows = nullptr;
+  index lines = 0;  // of cache, of each
+
+  RELPOS_INLINE void fetch(index i) const {
+    constexpr int to_read = 0;
+    constexpr int into_second_cache = 2;
+    for (index line = 0; line < lines; ++line) {
+      __builtin_prefetch(static_cast<const char*>(rows[i]) + 64 * line, to_read, into_second_cache);
+    }
+  }
+};
+
+/// Scores of `Queries` rows of `queries`, `width` floats each, and lanes / Queries keys: lane q * keys + k.
+template <class Isa, int Queries, class Stored>
+RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const float* queries,
+                                           index width) {
+  using real = float_pack<Isa>;
+  constexpr int count = lanes<Isa> / Queries;
+  const Stored* row[count];
+  real sum[lanes<Isa>];
+  unroll<count>([&](auto k) RELPOS_LAMBDA {
+    row[k] = keys[k];
+    unroll<Queries>([&](auto q) RELPOS_LAMBDA { sum[q * count + k] = real(0.0f); });
+  });
+  for (index c = 0; c < width; c += lanes<Isa>) {
+    real query[Queries];
+    unroll<Queries>([&](auto q) RELPOS_LAMBDA { query[q] = real::load(queries + q * width + c); });
+    unroll<count>([&](auto k) RELPOS_LAMBDA {
+      const real key = real::load(row[k] + c);
+      unroll<Queries>([&](auto q) RELPOS_LAMBDA {
+        sum[q * count + k] = fma(key, query[q], sum[q * count + k]);
+      });
+    });
+  }
+  return sum_lanes<Isa>(sum);
+}
+
+/// Scores of one query, `Vectors` vectors that stay in registers: each row is read from its beginning to its end, as
+/// hardware expects it.
+template <class Isa, int Vectors, class Stored>
+RELPOS_NOINLINE void score_row(const Stored* const* keys, index first, index last,
+                               const float* query, const rows_ahead& ahead, float* scores) {
+  using real = float_pack<Isa>;
+  real part[Vectors];
+  unroll<Vectors>([&](auto v) RELPOS_LAMBDA { part[v] = real::load(query + v * lanes<Isa>); });
+  for (index k = first; k < last; k += lanes<Isa>) {
+    real sum[lanes<Isa>];
+    unroll<lanes<Isa>>([&](auto i) RELPOS_LAMBDA {
+      ahead.fetch(k + i);
+      const Stored* const row = keys[k + i];
+      sum[i] = real(0.0f);
+      unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+        sum[i] = fma(real::load(row + v * lanes<Isa>), part[v], sum[i]);
+      });
+    });
+    sum_lanes<Isa>(sum).store(scores + k);
+  }
+}
+
+/// Scores [row][tile_keys] of `Queries` rows and keys [first, last), multiples of the lanes.
+template <class Isa, int Queries, class Stored>
+RELPOS_NOINLINE void score_rows(const Stored* const* keys, index first, index last,
+                                const float* queries, index width, const rows_ahead& ahead,
+                                float* scores) {
+  constexpr int count = lanes<Isa> / Queries;
+  for (index k = first; k < last; k += count) {
+    for (int i = 0; i < count; ++i) ahead.fetch(k + i);
+    const float_pack<Isa> block = dot_products<Isa, Queries>(keys + k, queries, width);
+    if constexpr (Queries == 1) {
+      block.store(scores + k);
+    } else {
+      float values[lanes<Isa>];
+      block.store(values);
+      unroll<Queries>([&](auto q) RELPOS_LAMBDA {
+        __builtin_memcpy(scores + q * decode_geometry::tile_keys + k, values + q * count,
+                         count * sizeof(float));
+      });
+    }
+  }
+}
+
+/// The same for any number of rows.
+template <class Isa, class Stored>
+void score_all_rows(const Stored* const* keys, index first, index last, const float* queries,
+                    index width, index rows, const rows_ahead& of_first_pass, float* scores) {
+  constexpr index tile = decode_geometry::tile_keys;
+  rows_ahead ahead = of_first_pass;
+  const auto score = [&]<int Queries>(std::integral_constant<int, Queries>, index row) {
+    score_rows<Isa, Queries>(keys, first, last, queries + row * width, width, ahead,
+                             scores + row * tile);
+    ahead = {};
+  };
+  index row = 0;
+  if constexpr (lanes<Isa> >= 4) {
+    for (; row + 4 <= rows; row += 4) {
+      score(std::integral_constant<int, 4>(), row);
+    }
+  }
+  if constexpr (lanes<Isa> >= 2) {
+    for (; row + 2 <= rows; row += 2) {
+      score(std::integral_constant<int, 2>(), row);
+    }
+  }
+  for (; row < rows; ++row) {
+    const float* const query = queries + row * width;
+    if (lanes<Isa> == 16 && width == 4 * lanes<Isa>) {
+      score_row<Isa, 4>(keys, first, last, query, ahead, scores + row * tile);
+    } else if (lanes<Isa> == 16 && width == 8 * lanes<Isa>) {
+      score_row<Isa, 8>(keys, first, last, query, ahead, scores + row * tile);
+    } else {
+      score(std::integral_constant<int, 1>(), row);
+    }
+    ahead = {};
+  }
+}
+
+/// outputs[row][channel] = rescale[row] * outputs + sum of weights[row][key] * values[key][channel] over keys
+/// [first, last), for `Rows` rows and `Vectors` vectors of channels from `channel` on.
+///
+/// `Guarded` leaves out products with a weight of exactly zero: the value of a key that this query does not see may be
+/// infinite or not a number.
+template <class Isa, int Rows, int Vectors, bool Guarded, class Stored>
+RELPOS_NOINLINE void add_values(const Stored* const* values, index first, index last,
+                                const float* weights, const float* rescale, index channel,
+                                index width, const rows_ahead& ahead, float* outputs) {
+  using real = float_pack<Isa>;
+  constexpr index tile = decode_geometry::tile_keys;
+  real sum[Rows][Vectors];
+  unroll<Rows>([&](auto r) RELPOS_LAMBDA {
+    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+      sum[r][v] = real(rescale[r]) * real::load(outputs + r * width + channel + v * lanes<Isa>);
+    });
+  });
+  for (index k = first; k < last; ++k) {
+    ahead.fetch(k);
+    const Stored* const row = values[k] + channel;
+    real value[Vectors];
+    unroll<Vectors>([&](auto v) RELPOS_LAMBDA { value[v] = real::load(row + v * lanes<Isa>); });
+    unroll<Rows>([&](auto r) RELPOS_LAMBDA {
+      const float weight = weights[r * tile + k];
+      if constexpr (Guarded) {
+        if (weight == 0.0f) return;
+      }
+      unroll<Vectors>([&](auto v)
+                          RELPOS_LAMBDA { sum[r][v] = fma(value[v], real(weight), sum[r][v]); });
+    });
+  }
+  unroll<Rows>([&](auto r) RELPOS_LAMBDA {
+    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+      sum[r][v].store(outputs + r * width + channel + v * lanes<Isa>);
+    });
+  });
+}
+
+/// The same for all rows and channels. The guarded product is rare and may be slow.
+template <class Isa, bool Guarded, class Stored>
+void add_all_values(const Stored* const* values, index first, index last, const float* weights,
+                    const float* rescale, index rows, index width, const rows_ahead& of_first_pass,
+                    float* outputs) {
+  constexpr index tile = decode_geometry::tile_keys;
+  rows_ahead ahead = of_first_pass;
+  const auto add = [&]<int Rows, int Vectors>(std::integral_constant<int, Rows>,
+                                              std::integral_constant<int, Vectors>, index row,
+                                              index channel) {
+    add_values<Isa, Rows, Vectors, Guarded>(values, first, last, weights + row * tile,
+                                            rescale + row, channel, width, ahead,
+                                            outputs + row * width);
+    ahead = {};
+  };
+  const auto all_channels = [&]<int Rows, int Most>(std::integral_constant<int, Rows> of,
+                                                    std::integral_constant<int, Most> most,
+                                                    index row) {
+    index c = 0;
+    for (; c + Most * lanes<Isa> <= width; c += Most * lanes<Isa>) add(of, most, row, c);
+    for (; c < width; c += lanes<Isa>) add(of, std::integral_constant<int, 1>(), row, c);
+  };
+  constexpr bool many_registers = Isa::tile_rows * Isa::tile_vectors >= 24;
+  constexpr std::integral_constant<int, Guarded ? 1 : 4> several;
+  constexpr std::integral_constant<int, Guarded ? 1 : many_registers ? 4 : 2> vectors_of_several;
+  constexpr std::integral_constant<int, 1> one;
+  constexpr std::integral_constant<int, Guarded ? 1 : 4> vectors_of_one;
+  index row = 0;
+  if constexpr (!Guarded) {
+    for (; row + several <= rows; row += several) all_channels(several, vectors_of_several, row);
+  }
+  for (; row < rows; ++row) all_channels(one, vectors_of_one, row);
+}
+
+/// Whether all values of keys [first, last) are finite; 8-bit ones always are.
+template <class Isa, class Stored>
+RELPOS_NOINLINE bool all_stored_finite(const Stored* const* values, index first, index last,
+                                       index width) {
+  using real = float_pack<Isa>;
+  if constexpr (std::is_integral_v<Stored>) return true;
+  // x * 0 is 0 for a finite x only, and a sum keeps what is not a number.
+  real zeros(0.0f);
+  for (index k = first; k < last; ++k) {
+    for (index c = 0; c < width; c += lanes<Isa>) {
+      zeros = fma(real::load(values[k] + c), real(0.0f), zeros);
+    }
+  }
+  return !any((zeros == real(0.0f)) == int_pack<Isa>(0));
+}
+
+}  // namespace relpos::inline RELPOS_ABI

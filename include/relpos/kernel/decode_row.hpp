@@ -1,0 +1,141 @@
+#pragma once
+// What is done to the scores of one query row against one tile of keys, between product and weights: biases, factor,
+// mask. Keys lie in the lanes.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <tuple>
+
+#include "relpos/core/mask.hpp"
+#include "relpos/core/policy.hpp"
+#include "relpos/core/row_positions.hpp"
+#include "relpos/kernel/bias_stage.hpp"
+#include "relpos/kernel/bias_table.hpp"
+#include "relpos/kernel/decode_tile.hpp"
+#include "relpos/kernel/mask_stage.hpp"
+#include "relpos/kernel/row_factor_stage.hpp"
+#include "relpos/simd/pack.hpp"
+#include "relpos/simd/tanh.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Adds the bias of one policy to the scores of one query row.
+template <class Isa, class Policy, class RowPositions>
+void add_row_bias(const Policy& policy, const bias_table& table, index sequence, index head,
+                  index query_row, const RowPositions& position, float factor,
+                  const key_lanes& keys, float* scores) {
+  using real = float_pack<Isa>;
+  using bound_type = bound_policy<Policy>;
+  // Of the distances to the keys of one vector, in a buffer, where they are not counted.
+  [[maybe_unused]] const auto distance_to = [&](index lane) {
+    return position.key(keys.nearest_row(lane)) - position.query(query_row);
+  };
+  const auto add = [&](const auto& bias_of_lanes) {
+    for (index lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+      (real::load(scores + lane) + bias_of_lanes(lane)).store(scores + lane);
+    }
+  };
+  if constexpr (computes_bias<bound_type>) {
+    const auto bound = bind(policy, sequence, head);
+    add([&](index lane) RELPOS_LAMBDA {
+      if constexpr (RowPositions::are_counted) {
+        const index first = position.key(keys.first_row + lane) - position.query(query_row);
+        return bound.bias(real(static_cast<float>(first)) + real::iota()) * real(factor);
+      } else {
+        float distances[lanes<Isa>];
+        for (int i = 0; i < lanes<Isa>; ++i) {
+          distances[i] = static_cast<float>(distance_to(lane + i));
+        }
+        return bound.bias(real::load(distances)) * real(factor);
+      }
+    });
+  } else if constexpr (tabulates_bias<Policy>) {
+    float gate = factor;
+    if constexpr (gates_rows<bound_type>) gate *= bind(policy, sequence, head).row_gate(query_row);
+    add([&](index lane) RELPOS_LAMBDA {
+      if constexpr (RowPositions::are_counted) {
+        // The table goes by q_pos - k_pos, which falls from lane to lane.
+        const index first = position.key(keys.first_row + lane) - position.query(query_row);
+        const float* const from = table.at(-(first + lanes<Isa> - 1), lanes<Isa>);
+        return reversed(real::load(from)) * real(gate);
+      } else {
+        float values[lanes<Isa>];
+        for (int i = 0; i < lanes<Isa>; ++i) values[i] = table.of(-distance_to(lane + i));
+        return real::load(values) * real(gate);
+      }
+    });
+  } else if constexpr (stores_bias<bound_type>) {
+    const auto bound = bind(policy, sequence, head);
+    for (index row = keys.rows.first; row < keys.rows.last; ++row) {
+      scores[row - keys.first_row] += scaled_element(bound.bias_element(query_row, row), factor);
+    }
+  }
+}
+
+/// Hides the keys that the masks of one row hide, and those that are not there. Where that is all of them, scores are
+/// left as they are.
+template <class Isa, class... Bound>
+tile_class hide_row(const std::tuple<Bound...>& bound, index q_pos, const key_range& visible,
+                    index key_offset, const key_lanes& keys, float* scores) {
+  using real = float_pack<Isa>;
+  using integer = int_pack<Isa>;
+  constexpr float hidden = -std::numeric_limits<float>::infinity();
+  const index first = std::max(visible.first, keys.rows.first) - keys.first_row;
+  const index last = std::min(visible.last, keys.rows.last) - keys.first_row;
+  tile_class kept = tile_class::full;
+  if constexpr ((masks_elements<Bound> || ... || false)) {
+    const tile of{q_pos, q_pos + 1, keys.rows.first + key_offset, keys.rows.last + key_offset};
+    const auto ask = [&](const auto& mask) { kept = both_of(kept, classify_elements(mask, of)); };
+    std::apply([&](const auto&... each) { (ask(each), ...); }, bound);
+  }
+  if (first >= last) kept = tile_class::skip;
+  if (kept == tile_class::skip) return kept;
+  const bool sees_range =
+      first + keys.first_row == keys.rows.first && last + keys.first_row == keys.rows.last;
+  if (first > keys.first || last < keys.last) {
+    const integer from(static_cast<std::int32_t>(first));
+    const integer to(static_cast<std::int32_t>(last));
+    for (index lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+      const integer at = integer::iota() + integer(static_cast<std::int32_t>(lane));
+      select((from <= at) & (at < to), real::load(scores + lane), real(hidden))
+          .store(scores + lane);
+    }
+  }
+  if (kept == tile_class::partial) {
+    for (index lane = first; lane < last; ++lane) {
+      const auto keeps = [&](const auto& mask) {
+        if constexpr (masks_elements<std::decay_t<decltype(mask)>>) {
+          return mask.keep(q_pos, keys.first_row + lane + key_offset);
+        }
+        return true;
+      };
+      if (!std::apply([&](const auto&... each) { return (keeps(each) && ... && true); }, bound)) {
+        scores[lane] = hidden;
+      }
+    }
+  }
+  return sees_range ? kept : tile_class::partial;
+}
+
+/// The tanh of softcap; `factor` in units of the exponent.
+template <class Isa>
+void cap_row(float factor, const key_lanes& keys, float* scores) {
+  using real = float_pack<Isa>;
+  for (index lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+    (real(factor) * tanh<Isa>(real::load(scores + lane))).store(scores + lane);
+  }
+}
+
+/// Times a factor; a key that a bias hides stays hidden where it is 0 or negative.
+template <class Isa>
+void scale_row(float factor, const key_lanes& keys, float* scores) {
+  using real = float_pack<Isa>;
+  const real hidden(-std::numeric_limits<float>::infinity());
+  for (index lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+    const real score = real::load(scores + lane);
+    select(score == hidden, hidden, score * real(factor)).store(scores + lane);
+  }
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,69 @@
+#pragma once
+// Keys and values in the caller's tensors, as a store.
+
+#include <tuple>
+
+#include "relpos/core/check_overlap.hpp"
+#include "relpos/core/check_shapes.hpp"
+#include "relpos/core/index_list.hpp"
+#include "relpos/core/key_store.hpp"
+#include "relpos/core/sequences.hpp"
+#include "relpos/kernel/strided_rows.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// k [batch, key head, key, d] and v [batch, key head, key, d_v]; where there are `starts`, the sequences lie one
+/// after another in one batch entry.
+template <class Key, class Value>
+struct dense_keys {
+  static constexpr bool holds_turned_keys = false;
+
+  view<const Key, 4> k;
+  view<const Value, 4> v;
+  index_list starts{};
+
+  index batch() const { return sequence_count(k.shape[0], starts); }
+  index key_heads() const { return k.shape[1]; }
+  index head_dim() const { return k.shape[3]; }
+  index value_dim() const { return v.shape[3]; }
+  index length(index sequence) const { return rows_of(sequence, k.shape[2], starts).count; }
+  index longest() const { return longest_sequence(k.shape[2], starts); }
+  bool lengths_are_equal() const { return starts.empty(); }
+
+  /// Of all sequences, and before one of them.
+  index all_rows() const { return k.shape[0] * k.shape[2]; }
+  index rows_before(index sequence) const {
+    return starts.empty() ? sequence * k.shape[2] : starts[sequence];
+  }
+
+  /// [1, key head, key, channel] of one sequence.
+  view<const Key, 4> keys_of(index sequence) const { return sequence_rows(k, sequence, starts); }
+  view<const Value, 4> values_of(index sequence) const {
+    return sequence_rows(v, sequence, starts);
+  }
+
+  template <class Isa>
+  auto keys(index sequence, index head) const {
+    return strided_rows<Isa, Key>(keys_of(sequence), 0, head);
+  }
+  template <class Isa>
+  auto values(index sequence, index head) const {
+    return strided_rows<Isa, Value>(values_of(sequence), 0, head);
+  }
+
+  static std::tuple<> masks(const options&) { return {}; }
+
+  template <class Use>
+  void named_parts(const Use& use) const {
+    use(named_memory("k", k));
+    use(named_memory("v", v));
+    if (!starts.empty()) use(named_memory("options.key_starts", starts.bytes()));
+  }
+
+  template <class Query>
+  status check(const view<Query, 4>& q, const index_list& query_starts) const {
+    return check_inputs(q, k, v, query_starts, starts);
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

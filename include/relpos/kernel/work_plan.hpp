@@ -1,0 +1,88 @@
+#pragma once
+// How the work of a call is counted off: sequences from the one with the longest items to that with the shortest, so
+// that threads which take the next item from a queue end together.
+
+#include <algorithm>
+#include <numeric>
+
+#include "relpos/core/options.hpp"
+#include "relpos/core/scratch.hpp"
+#include "relpos/core/shape.hpp"
+#include "relpos/kernel/decode_geometry.hpp"
+#include "relpos/kernel/geometry.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Whether a sequence is one for the kernel of few queries.
+inline bool is_decoded(const options& choice, const attention_shape& sequence) {
+  if (choice.statistics.any() || sequence.key_heads == 0) return false;
+  if (choice.kernel != kernel_class::automatic) return choice.kernel == kernel_class::decode;
+  const index rows_of_key_head =
+      sequence.query_length * (sequence.query_heads / sequence.key_heads);
+  return sequence.query_length == 1 || rows_of_key_head <= decode_geometry::rows;
+}
+
+/// Items of attend, and of the merge that follows it, of all sequences.
+class work_plan {
+ public:
+  work_plan(scratch_divider& memory, index sequences)
+      : sequences_(sequences),
+        order_(memory.take<index>(sequences)),
+        attend_first_(memory.take<index>(sequences + 1)),
+        merge_first_(memory.take<index>(sequences + 1)) {}
+
+  /// By one thread, before the counts are asked for.
+  template <class Isa, class Problem>
+  void fill(const Problem& problem) const {
+    const auto cost = [&](index at) {
+      const attention_shape shape = problem.shape_of(at);
+      if (is_decoded(problem.choice, shape)) return std::min(shape.key_length, index{1});
+      return std::min(shape.query_length, geometry<Isa>::block_rows) * shape.key_length;
+    };
+    std::iota(order_, order_ + sequences_, index{0});
+    if (!problem.is_uniform()) {
+      std::sort(order_, order_ + sequences_, [&](index a, index b) {
+        const index of_a = cost(a);
+        const index of_b = cost(b);
+        return of_a != of_b ? of_a > of_b : a < b;
+      });
+    }
+    attend_first_[0] = 0;
+    merge_first_[0] = 0;
+    for (index i = 0; i < sequences_; ++i) {
+      const attention_shape shape = problem.shape_of(order_[i]);
+      index attend = shape.query_heads * ceil_div(shape.query_length, geometry<Isa>::block_rows);
+      index merge = 0;
+      if (is_decoded(problem.choice, shape)) {
+        const decode_geometry of(shape, problem.position_of(order_[i]).key_offset);
+        attend = shape.key_heads * of.chunks * of.row_blocks;
+        merge = shape.query_heads;
+      }
+      attend_first_[i + 1] = attend_first_[i] + attend;
+      merge_first_[i + 1] = merge_first_[i] + merge;
+    }
+  }
+
+  index attend_count() const { return attend_first_[sequences_]; }
+  index merge_count() const { return merge_first_[sequences_]; }
+
+  struct place {
+    index sequence;
+    index item;  // of the sequence
+  };
+  place attend_item(index item) const { return find(attend_first_, item); }
+  place merge_item(index item) const { return find(merge_first_, item); }
+
+ private:
+  place find(const index* first, index item) const {
+    const index* const after = std::upper_bound(first, first + sequences_ + 1, item);
+    return {order_[after - first - 1], item - after[-1]};
+  }
+
+  index sequences_;
+  index* order_;         // [sequences], from the longest items to the shortest
+  index* attend_first_;  // [sequences + 1], items before those of order_[i]
+  index* merge_first_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI
