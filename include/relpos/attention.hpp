@@ -41,7 +41,8 @@ std::size_t scratch_bytes_of(index slots, const view<Query, 4>& q, const Store& 
                              const options& choice, const std::tuple<Policies...>& policies) {
   if (!store.check(q, choice.query_starts)) return 0;
   const attention_shape shape = shape_of_call(q, store, choice);
-  if (!check_sequence_offsets(choice, shape.batch) || !check_policies(policies, shape)) return 0;
+  if (!check_options(choice) || !check_sequence_offsets(choice, shape.batch)) return 0;
+  if (!check_policies(policies, shape)) return 0;
   return call_scratch_bytes<Isa>(
       make_problem(view<float, 4>(), read_only<Query>(q), store, {}, {}, choice,
                    std::tuple_cat(policies, store.masks(choice))),

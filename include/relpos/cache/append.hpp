@@ -13,14 +13,36 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// Refuses parts of a cache that share memory with each other, or with something that is read.
+template <class Stored, class Placement, class Key, class Value, class... Policies>
+status check_append_overlap(const kv_cache<Stored, Placement>& cache,
+                            const dense_keys<Key, Value>& rows, const options& choice,
+                            const std::tuple<Policies...>& policies) {
+  status result;
+  const auto check = [&](const named_memory& part, const named_memory& other) {
+    if (result) result = check_apart(part, other);
+  };
+  index which = 0;
+  cache.named_parts([&](const named_memory& part) {
+    index of_other = 0;
+    cache.named_parts([&](const named_memory& other) {
+      if (of_other++ > which) check(part, other);
+    });
+    ++which;
+    rows.named_parts([&](const named_memory& read) { check(part, read); });
+    if (!choice.key_offsets.empty()) {
+      check(part, named_memory("options.key_offsets", choice.key_offsets.bytes()));
+    }
+    if (result) result = check_apart_from_policies(part, policies);
+  });
+  return result;
+}
+
 /// Refuses rows that do not belong to the cache, or have no room in it.
 template <class Stored, class Placement, class Key, class Value>
 status check_append(const kv_cache<Stored, Placement>& cache, const dense_keys<Key, Value>& rows) {
   if (status valid = cache.check(); !valid) return valid;
-  // As keys and values of queries that look like them.
-  if (status valid = check_inputs(rows.k, rows.k, rows.v, rows.starts, rows.starts); !valid) {
-    return valid;
-  }
+  if (status valid = check_key_values(rows.k, rows.v, rows.starts); !valid) return valid;
   const auto& keys = cache.memory.keys.shape;
   if (rows.batch() != cache.batch()) {
     return status::error(status_code::invalid_shape,
@@ -38,11 +60,6 @@ status check_append(const kv_cache<Stored, Placement>& cache, const dense_keys<K
                          rows.v.shape, cache.memory.values.shape);
   }
   status result;
-  cache.named_parts([&](const named_memory& part) {
-    for (const named_memory& read : {named_memory("k", rows.k), named_memory("v", rows.v)}) {
-      if (result) result = check_apart(part, read);
-    }
-  });
   for (index at = 0; at < cache.batch() && result; ++at) {
     const index added = rows.length(at);
     const index length = cache.length(at) + added;
@@ -85,6 +102,7 @@ status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
   if (status valid = check_append(cache, rows); !valid) return valid;
   if (status valid = check_options(choice); !valid) return valid;
   if (status valid = check_sequence_offsets(choice, cache.batch()); !valid) return valid;
+  if (status valid = check_append_overlap(cache, rows, choice, policies); !valid) return valid;
   const attention_shape shape{cache.batch(),  cache.key_heads(), cache.key_heads(), rows.longest(),
                               rows.longest(), rows.head_dim(),   rows.value_dim()};
   status result;

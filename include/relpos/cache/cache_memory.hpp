@@ -131,12 +131,16 @@ class cache_rows {
     const cache_cell cell = placement_.cell(sequence_, row, rows_.shape[2]);
     return rows_.data + cell.slab * rows_.strides[0] + cell.row * rows_.strides[2];
   }
-  float scale(index row) const {
-    if constexpr (is_scaled) {
-      const cache_cell cell = placement_.cell(sequence_, row, rows_.shape[2]);
-      return scales_(cell.slab, 0, cell.row);
+  void find_scales(index first, index count, float* to) const
+    requires is_scaled
+  {
+    for (index i = 0; i < count;) {
+      const cache_cell cell = placement_.cell(sequence_, first + i, rows_.shape[2]);
+      const index run = std::min(count - i, placement_.run(first + i, cell, rows_.shape[2]));
+      const float* const begin = scales_.address(cell.slab, 0, cell.row);
+      for (index j = 0; j < run; ++j) to[i + j] = begin[j * scales_.strides[2]];
+      i += run;
     }
-    return 1.0f;
   }
   RELPOS_INLINE const float* in_place(index row) const {
     if constexpr (std::same_as<Stored, float>) return at(row);
@@ -145,7 +149,8 @@ class cache_rows {
   void load(index row, float* to) const {
     load_row<Isa>(at(row), rows_.shape[3], to);
     if constexpr (is_scaled) {
-      const float by = scale(row);
+      float by = 0.0f;
+      find_scales(row, 1, &by);
       for (index c = 0; c < rows_.shape[3]; ++c) to[c] *= by;
     }
   }

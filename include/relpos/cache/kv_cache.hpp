@@ -116,9 +116,11 @@ struct kv_cache {
   }
 };
 
-/// Forgets all rows of a sequence behind the first `length`: drafted tokens that are not taken.
+/// Forgets all rows of a sequence behind the first `length`: drafted tokens that are not taken. (page_pool has one that
+/// also returns pages.)
 template <class Stored, class Placement>
 status truncate(const kv_cache<Stored, Placement>& cache, index sequence, index length) noexcept {
+  if (status valid = cache.check(); !valid) return valid;
   if (sequence < 0 || sequence >= cache.batch()) {
     return status::error(status_code::invalid_value,
                          "sequence: is %lld, the cache has %lld of them",

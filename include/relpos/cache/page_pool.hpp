@@ -24,8 +24,8 @@ class page_pool {
   /// Sequences that use a page.
   index uses(std::int32_t page) const { return uses_[static_cast<std::size_t>(page)]; }
 
-  /// Gives a sequence the pages for `rows`, and a copy of its last one if another sequence shares it: then rows may be
-  /// appended. Refused, and nothing changed, if too few are free.
+  /// Gives a sequence the pages for `rows`, and its own in place of those to be written that another sequence shares:
+  /// then rows may be appended. Refused, and nothing changed, if too few are free.
   template <class Stored>
   status reserve(const paged_cache<Stored>& cache, index sequence, index rows) {
     if (status valid = check(cache, sequence); !valid) return valid;
@@ -41,20 +41,27 @@ class page_pool {
                            shape_text(table.shape).text);
     }
     const index held = held_pages(sequence, had);
-    const bool copies =
-        rows > length && length % page_rows != 0 && uses(table(sequence, had - 1)) > 1;
-    const index wanted = std::max<index>(needed - held, 0) + (copies ? 1 : 0);
+    // Pages that will be written and another sequence uses: the last one, whose rows stay, and any behind it.
+    const index first = length / page_rows;
+    index shared = 0;
+    for (index block = first; block < std::min(held, needed); ++block) {
+      if (uses(table(sequence, block)) > 1) ++shared;
+    }
+    if (rows <= length) shared = 0;
+    const index wanted = std::max<index>(needed - held, 0) + shared;
     if (wanted > free_pages()) {
       return status::error(status_code::invalid_value,
                            "page_pool: %lld pages are needed, %lld are free",
                            static_cast<long long>(wanted), static_cast<long long>(free_pages()));
     }
-    if (copies) {
-      std::int32_t& page = table(sequence, had - 1);
-      const std::int32_t copy = take();
-      copy_page(cache.memory, page, copy);
+    for (index block = first; shared > 0; ++block) {
+      std::int32_t& page = table(sequence, block);
+      if (uses(page) == 1) continue;
+      const std::int32_t own = take();
+      if (block < had) copy_page(cache.memory, page, own);
       release(page);
-      page = copy;
+      page = own;
+      --shared;
     }
     for (index block = held; block < needed; ++block) table(sequence, block) = take();
     remember(sequence, std::max(held, needed));

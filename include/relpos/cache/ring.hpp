@@ -7,7 +7,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Slab i is sequence i. To prefill chunks of c rows under a window of w, a slab has sinks + w + c - 1 rows; to
+/// Slab i is sequence i. At most rows - sinks rows are appended at once. To prefill chunks of c rows under a window of w, a slab has sinks + w + c - 1 rows; to
 /// truncate by d drafts, d more.
 struct ring_placement {
   static constexpr bool forgets = true;

@@ -75,16 +75,26 @@ status check_queries(const view<Query, 4>& q, const index_list& starts) {
   return check_starts("options.query_starts", starts, "q", q.shape);
 }
 
-/// Refuses inputs that do not belong together: q [batch, heads, query, d], k [batch, key heads, key, d],
-/// v [batch, key heads, key, d_v]; heads a multiple of key heads; as many sequences of queries as of keys.
+/// Refuses k [batch, key heads, key, d] and v [batch, key heads, key, d_v] that do not belong together.
+template <class Key, class Value>
+status check_key_values(const view<Key, 4>& k, const view<Value, 4>& v, const index_list& starts) {
+  if (status valid = check_view("k", k); !valid) return valid;
+  if (status valid = check_view("v", v); !valid) return valid;
+  if (status valid = check_starts("options.key_starts", starts, "k", k.shape); !valid) return valid;
+  if (v.shape[0] != k.shape[0] || v.shape[1] != k.shape[1] || v.shape[2] != k.shape[2]) {
+    return shapes_differ("v: batch, heads and length must be those of k, v is %s, k is %s", v.shape,
+                         k.shape);
+  }
+  return {};
+}
+
+/// Refuses inputs that do not belong together: q [batch, heads, query, d] and such k and v; heads a multiple of key
+/// heads; as many sequences of queries as of keys.
 template <class Query, class Key, class Value>
 status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                     const index_list& query_starts = {}, const index_list& key_starts = {}) {
   if (status valid = check_queries(q, query_starts); !valid) return valid;
-  if (status valid = check_view("k", k); !valid) return valid;
-  if (status valid = check_view("v", v); !valid) return valid;
-  const char* const starts = "options.key_starts";
-  if (status valid = check_starts(starts, key_starts, "k", k.shape); !valid) return valid;
+  if (status valid = check_key_values(k, v, key_starts); !valid) return valid;
   const index of_queries = sequence_count(q.shape[0], query_starts);
   const index of_keys = sequence_count(k.shape[0], key_starts);
   if (query_starts.empty() && key_starts.empty() && of_queries != of_keys) {
@@ -92,7 +102,7 @@ status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<V
   }
   if (of_queries != of_keys) {
     return status::error(status_code::invalid_shape,
-                         "%s: %lld sequences of keys, but %lld of queries", starts,
+                         "options.key_starts: %lld sequences of keys, but %lld of queries",
                          static_cast<long long>(of_keys), static_cast<long long>(of_queries));
   }
   if (k.shape[3] != q.shape[3]) {
@@ -102,10 +112,6 @@ status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<V
   if (no_key_heads ? q.shape[1] != 0 : q.shape[1] % k.shape[1] != 0) {
     return shapes_differ("k: query heads must be a multiple of key heads, k is %s, q is %s",
                          k.shape, q.shape);
-  }
-  if (v.shape[0] != k.shape[0] || v.shape[1] != k.shape[1] || v.shape[2] != k.shape[2]) {
-    return shapes_differ("v: batch, heads and length must be those of k, v is %s, k is %s", v.shape,
-                         k.shape);
   }
   if (q.shape[2] > max_length || k.shape[2] > max_length) {
     return shapes_differ("q, k: at most 2^31 - 1 rows, q is %s, k is %s", q.shape, k.shape);

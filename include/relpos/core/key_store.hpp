@@ -14,13 +14,12 @@ namespace relpos::inline RELPOS_ABI {
 ///   stored                  the type of an element
 ///   are_contiguous()        whether the channels of each row are
 ///   find(first, count, to)  where they begin, for rows from `first` on, if they are
-///   scale(row)              what multiplies them where `is_scaled` (8-bit storage)
+///   find_scales(first, count, to)      what multiplies them where `is_scaled` (8-bit storage)
 template <class Rows>
 concept stored_rows =
     row_source<Rows> && requires(const Rows& rows, index row, const typename Rows::stored** to) {
       { rows.are_contiguous() } -> std::same_as<bool>;
       rows.find(row, row, to);
-      { rows.scale(row) } -> std::same_as<float>;
       { Rows::is_scaled } -> std::convertible_to<bool>;
     };
 

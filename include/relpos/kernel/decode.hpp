@@ -19,7 +19,7 @@
 #include "relpos/kernel/call_scratch.hpp"
 #include "relpos/kernel/decode_products.hpp"
 #include "relpos/kernel/decode_row.hpp"
-#include "relpos/kernel/decode_tile.hpp"
+#include "relpos/kernel/decode_rows.hpp"
 #include "relpos/kernel/prepared.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/simd/exp2.hpp"
@@ -101,20 +101,11 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     if (keys.first < keys.last) {
       const auto key_rows = keys_of<Isa>(problem_, scratch_, key_head);
       const auto value_rows = problem_.store.template values<Isa>(problem_.sequence, key_head);
-      using keys_type = decode_tile<Isa, decltype(key_rows)>;
-      keys_type tiles_of_keys[2]{{key_rows, shape().head_dim}, {key_rows, shape().head_dim}};
-      decode_tile<Isa, decltype(value_rows)> values{value_rows, shape().value_dim};
-      const auto lanes_at = [&](index tile) {
-        return key_lanes::of<Isa>(tile, intersect(keys, {tile, tile + tile_keys}));
-      };
-      const index first = begin + (keys.first - begin) / tile_keys * tile_keys;
-      tiles_of_keys[0].find(lanes_at(first));
-      for (index tile = first, i = 0; tile < keys.last; tile += tile_keys, i = 1 - i) {
-        values.find(lanes_at(tile));
-        keys_type& next = tiles_of_keys[1 - i];
-        next.find(lanes_at(tile + tile_keys));
-        attend_tile(rows, tiles_of_keys[i], values, next, memory);
-      }
+      const decode_rows<Isa, decltype(key_rows)> of_keys(key_rows, shape().head_dim, begin, keys,
+                                                         memory.key_rows);
+      const decode_rows<Isa, decltype(value_rows)> of_values(value_rows, shape().value_dim, begin,
+                                                             keys, memory.value_rows);
+      attend_tiles(rows, keys, begin, of_keys, of_values, memory);
     }
     for (index i = 0; i < rows.count; ++i) leave(rows, i, chunk, memory);
   }
@@ -140,20 +131,89 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
                          softmax_temperature(problem_.policies, problem_.sequence, head));
   }
 
+  /// The tiles of a chunk that begins at row `begin`; rows `seen` of it are. The keys of a tile are scored while the
+  /// values of the one before it are added.
   template <class Keys, class Values>
-  void attend_tile(query_rows& rows, const Keys& keys, const Values& values, const Keys& next_keys,
-                   const decode_slot<Isa>& memory) const {
-    const key_lanes& lanes = keys.lanes_of();
-    if (hidden_from_all(rows, lanes.rows)) return;
-    turn_queries(rows, lanes.first_row, memory);
-    score(rows, keys, values.ahead(), memory);
-
-    float rescale[most_rows];
-    bool any_partial = false;
-    for (index i = 0; i < rows.count; ++i) {
-      rescale[i] = weigh(rows, i, lanes, memory, any_partial);
+  void attend_tiles(query_rows& rows, const key_range& seen, index begin, const Keys& keys,
+                    const Values& values, const decode_slot<Isa>& memory) const {
+    const auto lanes_at = [&](index tile) {
+      return key_lanes::of<Isa>(tile, intersect(seen, {tile, tile + tile_keys}));
+    };
+    const auto not_hidden_from = [&](index tile) {
+      while (tile < seen.last && hidden_from_all(rows, lanes_at(tile).rows)) tile += tile_keys;
+      return tile;
+    };
+    index tile = not_hidden_from(begin + (seen.first - begin) / tile_keys * tile_keys);
+    if (tile >= seen.last) return;
+    float* scores = memory.scores;
+    float* next_scores = memory.next_scores;
+    score(rows, keys, lanes_at(tile), values.ahead(tile, 0), memory, scores);
+    while (tile < seen.last) {
+      const key_lanes lanes = lanes_at(tile);
+      float rescale[most_rows];
+      bool any_partial = false;
+      for (index i = 0; i < rows.count; ++i) {
+        rescale[i] = weigh(rows, i, lanes, memory, scores + i * tile_keys, any_partial);
+        values.multiply_by_scales(lanes, scores + i * tile_keys);
+      }
+      const index next = not_hidden_from(tile + tile_keys);
+      const bool is_last = next >= seen.last;
+      if (!is_last && !any_partial &&
+          can_add_and_score(rows, lanes, lanes_at(next), keys, values)) {
+        add_and_score_next(rows, keys, values, tile, next, rescale[0], memory, scores, next_scores);
+      } else {
+        const index after = is_last ? 0 : next - tile;
+        accumulate(rows, values, lanes, is_last ? rows_ahead() : keys.ahead(tile, after), rescale,
+                   any_partial, memory, scores);
+        if (!is_last) {
+          score(rows, keys, lanes_at(next), values.ahead(next, 0), memory, next_scores);
+        }
+      }
+      std::swap(scores, next_scores);
+      tile = next;
     }
-    accumulate(rows, values, next_keys.ahead(), rescale, any_partial, memory);
+  }
+
+  template <class Keys, class Values>
+  static bool can_add_and_score(const query_rows& rows, const key_lanes& lanes,
+                                const key_lanes& next, const Keys& keys, const Values& values) {
+    if constexpr (!add_and_score_together<Keys, Values>) return false;
+    const bool whole =
+        lanes.first == 0 && lanes.last == tile_keys && next.first == 0 && next.last == tile_keys;
+    const index vectors = keys.width() / relpos::lanes<Isa>;
+    return rows.count == 1 && whole && keys.are_in_place() && values.are_in_place() &&
+           keys.width() == values.width() && (vectors == 4 || vectors == 8);
+  }
+
+  // With fewer registers the two products are in each other's way.
+  template <class Keys, class Values>
+  static constexpr bool add_and_score_together =
+      lanes<Isa> == 16 && std::is_same_v<typename Values::stored, typename Keys::stored>;
+
+  template <class Keys, class Values>
+  void add_and_score_next(query_rows& rows, const Keys& keys, const Values& values, index tile,
+                          index next, float rescale, const decode_slot<Isa>& memory,
+                          const float* weights, float* next_scores) const {
+    if constexpr (add_and_score_together<Keys, Values>) {
+      turn_queries(rows, next, memory);
+      const auto both = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
+        add_and_score<Isa, Vectors>(values.rows_of(tile), weights, rescale,
+                                    values.ahead(tile, rows_in_advance), memory.outputs,
+                                    keys.rows_of(next), memory.queries,
+                                    keys.ahead(next, rows_in_advance), next_scores);
+      };
+      if (keys.width() == 4 * lanes<Isa>) {
+        both(std::integral_constant<int, 4>());
+      } else {
+        both(std::integral_constant<int, 8>());
+      }
+      keys.multiply_by_scales(lanes_of_whole(next), next_scores);
+    }
+  }
+
+  static constexpr index rows_in_advance = tile_keys;
+  static key_lanes lanes_of_whole(index tile) {
+    return key_lanes::of<Isa>(tile, {tile, tile + tile_keys});
   }
 
   /// Masks that ask for elements hide the whole tile.
@@ -196,36 +256,28 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   template <class Keys>
-  void score(const query_rows& rows, const Keys& keys, const rows_ahead& ahead,
-             const decode_slot<Isa>& memory) const {
-    const key_lanes& lanes = keys.lanes_of();
-    keys.read(memory.key_buffer, [&](const auto* const* row, index width, auto is_scaled) {
+  void score(query_rows& rows, const Keys& keys, const key_lanes& lanes, const rows_ahead& ahead,
+             const decode_slot<Isa>& memory, float* scores) const {
+    turn_queries(rows, lanes.first_row, memory);
+    keys.read(lanes, memory.key_buffer, [&](const auto* const* row, index width, auto is_scaled) {
       score_all_rows<Isa>(row, lanes.first, lanes.last, memory.queries, width, rows.count, ahead,
-                          memory.scores);
+                          scores);
       if constexpr (is_scaled) {
-        keys.find_scales(memory.key_scales);
         for (index i = 0; i < rows.count; ++i) {
-          multiply(lanes, memory.key_scales, memory.scores + i * tile_keys);
+          keys.multiply_by_scales(lanes, scores + i * tile_keys);
         }
       }
     });
   }
 
-  static void multiply(const key_lanes& keys, const float* by, float* scores) {
-    for (index lane = keys.first; lane < keys.last; lane += relpos::lanes<Isa>) {
-      (real::load(scores + lane) * real::load(by + lane)).store(scores + lane);
-    }
-  }
-
   /// Scores of one row become weights; returns by what the sums before are to be rescaled.
   float weigh(query_rows& rows, index i, const key_lanes& keys, const decode_slot<Isa>& memory,
-              bool& any_partial) const {
+              float* scores, bool& any_partial) const {
     const index sequence = problem_.sequence;
     const index head = rows.head[i];
     const auto position = row_positions(problem_.policies, problem_.position, sequence);
     const bound_policies bound = bind_all(problem_.policies, sequence, head);
     const score_factors factors = factors_of(head);
-    float* const scores = memory.scores + i * tile_keys;
 
     if (factors.softcap != 0.0f) cap_row<Isa>(factors.softcap, keys, scores);
     add_biases(head, rows.row[i], position, factors.bias, keys, scores,
@@ -275,24 +327,18 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   template <class Values>
-  void accumulate(const query_rows& rows, const Values& values, const rows_ahead& ahead,
-                  const float* rescale, bool any_partial, const decode_slot<Isa>& memory) const {
-    const key_lanes& lanes = values.lanes_of();
+  void accumulate(const query_rows& rows, const Values& values, const key_lanes& lanes,
+                  const rows_ahead& ahead, const float* rescale, bool any_partial,
+                  const decode_slot<Isa>& memory, const float* weights) const {
     const index first = lanes.rows.first - lanes.first_row;
     const index last = lanes.rows.last - lanes.first_row;
-    values.read(memory.value_buffer, [&](const auto* const* row, index width, auto is_scaled) {
-      if constexpr (is_scaled) {
-        values.find_scales(memory.value_scales);
-        for (index i = 0; i < rows.count; ++i) {
-          multiply(lanes, memory.value_scales, memory.scores + i * tile_keys);
-        }
-      }
+    values.read(lanes, memory.value_buffer, [&](const auto* const* row, index width, auto) {
       if (any_partial && !all_stored_finite<Isa>(row, first, last, width)) {
-        add_all_values<Isa, true>(row, first, last, memory.scores, rescale, rows.count, width,
-                                  ahead, memory.outputs);
+        add_all_values<Isa, true>(row, first, last, weights, rescale, rows.count, width, ahead,
+                                  memory.outputs);
       } else {
-        add_all_values<Isa, false>(row, first, last, memory.scores, rescale, rows.count, width,
-                                   ahead, memory.outputs);
+        add_all_values<Isa, false>(row, first, last, weights, rescale, rows.count, width, ahead,
+                                   memory.outputs);
       }
     });
   }

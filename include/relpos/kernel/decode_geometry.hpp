@@ -16,6 +16,8 @@ struct decode_geometry {
   static constexpr index tile_keys = 128;
   static constexpr index chunk_tiles = 8;
   static constexpr index chunk_keys = chunk_tiles * tile_keys;
+  /// A pointer to each row of a chunk, and of one more tile, which is only asked for in advance.
+  static constexpr index chunk_pointers = chunk_keys + tile_keys;
 
   index group = 0;  // query heads of a key head
   index row_blocks = 0;

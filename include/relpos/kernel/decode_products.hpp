@@ -31,12 +31,19 @@ RELPOS_INLINE float_pack<Isa> sum_lanes(float_pack<Isa> (&parts)[lanes<Isa>]) {
 /// pause.
 struct rows_ahead {
   const void* const* rows = nullptr;
-  index lines = 0;  // of cache, of each
+  index first_line = 0;  // of cache, of each
+  index last_line = 0;
+
+  /// What one of `count` passes over the same rows asks for.
+  constexpr rows_ahead part(index i, index count) const {
+    const index lines = last_line - first_line;
+    return {rows, first_line + lines * i / count, first_line + lines * (i + 1) / count};
+  }
 
   RELPOS_INLINE void fetch(index i) const {
     constexpr int to_read = 0;
     constexpr int into_second_cache = 2;
-    for (index line = 0; line < lines; ++line) {
+    for (index line = first_line; line < last_line; ++line) {
       __builtin_prefetch(static_cast<const char*>(rows[i]) + 64 * line, to_read, into_second_cache);
     }
   }
@@ -67,28 +74,6 @@ RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const floa
   return sum_lanes<Isa>(sum);
 }
 
-/// Scores of one query, `Vectors` vectors that stay in registers: each row is read from its beginning to its end, as
-/// hardware expects it.
-template <class Isa, int Vectors, class Stored>
-RELPOS_NOINLINE void score_row(const Stored* const* keys, index first, index last,
-                               const float* query, const rows_ahead& ahead, float* scores) {
-  using real = float_pack<Isa>;
-  real part[Vectors];
-  unroll<Vectors>([&](auto v) RELPOS_LAMBDA { part[v] = real::load(query + v * lanes<Isa>); });
-  for (index k = first; k < last; k += lanes<Isa>) {
-    real sum[lanes<Isa>];
-    unroll<lanes<Isa>>([&](auto i) RELPOS_LAMBDA {
-      ahead.fetch(k + i);
-      const Stored* const row = keys[k + i];
-      sum[i] = real(0.0f);
-      unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
-        sum[i] = fma(real::load(row + v * lanes<Isa>), part[v], sum[i]);
-      });
-    });
-    sum_lanes<Isa>(sum).store(scores + k);
-  }
-}
-
 /// Scores [row][tile_keys] of `Queries` rows and keys [first, last), multiples of the lanes.
 template <class Isa, int Queries, class Stored>
 RELPOS_NOINLINE void score_rows(const Stored* const* keys, index first, index last,
@@ -114,36 +99,20 @@ RELPOS_NOINLINE void score_rows(const Stored* const* keys, index first, index la
 /// The same for any number of rows.
 template <class Isa, class Stored>
 void score_all_rows(const Stored* const* keys, index first, index last, const float* queries,
-                    index width, index rows, const rows_ahead& of_first_pass, float* scores) {
+                    index width, index rows, const rows_ahead& ahead, float* scores) {
   constexpr index tile = decode_geometry::tile_keys;
-  rows_ahead ahead = of_first_pass;
-  const auto score = [&]<int Queries>(std::integral_constant<int, Queries>, index row) {
-    score_rows<Isa, Queries>(keys, first, last, queries + row * width, width, ahead,
-                             scores + row * tile);
-    ahead = {};
-  };
+  const index passes = rows / 4 + rows % 4 / 2 + rows % 2;
+  index pass = 0;
   index row = 0;
-  if constexpr (lanes<Isa> >= 4) {
-    for (; row + 4 <= rows; row += 4) {
-      score(std::integral_constant<int, 4>(), row);
+  const auto score = [&]<int Queries>(std::integral_constant<int, Queries> some) {
+    for (; row + some <= rows; row += some) {
+      score_rows<Isa, Queries>(keys, first, last, queries + row * width, width,
+                               ahead.part(pass++, passes), scores + row * tile);
     }
-  }
-  if constexpr (lanes<Isa> >= 2) {
-    for (; row + 2 <= rows; row += 2) {
-      score(std::integral_constant<int, 2>(), row);
-    }
-  }
-  for (; row < rows; ++row) {
-    const float* const query = queries + row * width;
-    if (lanes<Isa> == 16 && width == 4 * lanes<Isa>) {
-      score_row<Isa, 4>(keys, first, last, query, ahead, scores + row * tile);
-    } else if (lanes<Isa> == 16 && width == 8 * lanes<Isa>) {
-      score_row<Isa, 8>(keys, first, last, query, ahead, scores + row * tile);
-    } else {
-      score(std::integral_constant<int, 1>(), row);
-    }
-    ahead = {};
-  }
+  };
+  score(std::integral_constant<int, 4>());
+  score(std::integral_constant<int, 2>());
+  score(std::integral_constant<int, 1>());
 }
 
 /// outputs[row][channel] = rescale[row] * outputs + sum of weights[row][key] * values[key][channel] over keys
@@ -187,35 +156,65 @@ RELPOS_NOINLINE void add_values(const Stored* const* values, index first, index 
 /// The same for all rows and channels. The guarded product is rare and may be slow.
 template <class Isa, bool Guarded, class Stored>
 void add_all_values(const Stored* const* values, index first, index last, const float* weights,
-                    const float* rescale, index rows, index width, const rows_ahead& of_first_pass,
+                    const float* rescale, index rows, index width, const rows_ahead& ahead,
                     float* outputs) {
   constexpr index tile = decode_geometry::tile_keys;
-  rows_ahead ahead = of_first_pass;
-  const auto add = [&]<int Rows, int Vectors>(std::integral_constant<int, Rows>,
-                                              std::integral_constant<int, Vectors>, index row,
-                                              index channel) {
-    add_values<Isa, Rows, Vectors, Guarded>(values, first, last, weights + row * tile,
-                                            rescale + row, channel, width, ahead,
-                                            outputs + row * width);
-    ahead = {};
-  };
-  const auto all_channels = [&]<int Rows, int Most>(std::integral_constant<int, Rows> of,
-                                                    std::integral_constant<int, Most> most,
-                                                    index row) {
-    index c = 0;
-    for (; c + Most * lanes<Isa> <= width; c += Most * lanes<Isa>) add(of, most, row, c);
-    for (; c < width; c += lanes<Isa>) add(of, std::integral_constant<int, 1>(), row, c);
-  };
   constexpr bool many_registers = Isa::tile_rows * Isa::tile_vectors >= 24;
-  constexpr std::integral_constant<int, Guarded ? 1 : 4> several;
-  constexpr std::integral_constant<int, Guarded ? 1 : many_registers ? 4 : 2> vectors_of_several;
-  constexpr std::integral_constant<int, 1> one;
-  constexpr std::integral_constant<int, Guarded ? 1 : 4> vectors_of_one;
+  constexpr int most = Guarded ? 1 : many_registers ? 4 : 2;
+  const index channel_passes = width / (most * lanes<Isa>)+width / lanes<Isa> % most;
+  const index passes = (rows / 4 + rows % 4) * channel_passes;
+  index pass = 0;
   index row = 0;
-  if constexpr (!Guarded) {
-    for (; row + several <= rows; row += several) all_channels(several, vectors_of_several, row);
+  const auto add = [&]<int Rows>(std::integral_constant<int, Rows> some) {
+    for (; row + some <= rows; row += some) {
+      const auto channels = [&]<int Vectors>(std::integral_constant<int, Vectors>, index channel) {
+        add_values<Isa, Rows, Vectors, Guarded>(values, first, last, weights + row * tile,
+                                                rescale + row, channel, width,
+                                                ahead.part(pass++, passes), outputs + row * width);
+      };
+      index c = 0;
+      for (; c + most * lanes<Isa> <= width; c += most * lanes<Isa>) {
+        channels(std::integral_constant<int, most>(), c);
+      }
+      for (; c < width; c += lanes<Isa>) channels(std::integral_constant<int, 1>(), c);
+    }
+  };
+  if constexpr (!Guarded) add(std::integral_constant<int, 4>());
+  add(std::integral_constant<int, 1>());
+}
+
+/// Both for one query: the values of one tile are added while the keys of the next are scored, lanes [0, tile_keys) of
+/// both. Two streams of rows, each read from its beginning to its end, keep more of the memory busy than one after the
+/// other. What is computed has the same bits.
+template <class Isa, int Vectors, class Stored>
+RELPOS_NOINLINE void add_and_score(const Stored* const* values, const float* weights, float rescale,
+                                   const rows_ahead& values_ahead, float* output,
+                                   const Stored* const* keys, const float* query,
+                                   const rows_ahead& keys_ahead, float* scores) {
+  using real = float_pack<Isa>;
+  real sum[Vectors];
+  real part[Vectors];
+  unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+    sum[v] = real(rescale) * real::load(output + v * lanes<Isa>);
+    part[v] = real::load(query + v * lanes<Isa>);
+  });
+  for (index k = 0; k < decode_geometry::tile_keys; k += lanes<Isa>) {
+    real score[lanes<Isa>];
+    unroll<lanes<Isa>>([&](auto i) RELPOS_LAMBDA {
+      values_ahead.fetch(k + i);
+      keys_ahead.fetch(k + i);
+      const Stored* const value = values[k + i];
+      const Stored* const key = keys[k + i];
+      const real weight(weights[k + i]);
+      score[i] = real(0.0f);
+      unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+        score[i] = fma(real::load(key + v * lanes<Isa>), part[v], score[i]);
+        sum[v] = fma(real::load(value + v * lanes<Isa>), weight, sum[v]);
+      });
+    });
+    sum_lanes<Isa>(score).store(scores + k);
   }
-  for (; row < rows; ++row) all_channels(one, vectors_of_one, row);
+  unroll<Vectors>([&](auto v) RELPOS_LAMBDA { sum[v].store(output + v * lanes<Isa>); });
 }
 
 /// Whether all values of keys [first, last) are finite; 8-bit ones always are.

@@ -16,14 +16,15 @@ struct decode_slot {
   float* packed;        // [rows][padded d], times the folded scale
   float* queries;       // the same as the product takes it: turned, or `packed` itself
   float* scores;        // [rows][tile_keys], then weights
+  float* next_scores;   // of the next tile
   float* outputs;       // [rows][padded d_v]
   float* sums;          // [rows][lanes], of weights
   float* stored_row;    // what a row was converted from, where it is turned
   float* turns_of_row;  // by which it is turned, where positions are given
   float* key_buffer;    // [tile_keys][padded d], keys that cannot be read in place
   float* value_buffer;
-  float* key_scales;  // [tile_keys], of 8-bit storage
-  float* value_scales;
+  void** key_rows;  // [chunk_pointers]
+  void** value_rows;
 
   static constexpr index padded(index channels) {
     return ceil_div(channels, lanes<Isa>) * lanes<Isa>;
@@ -35,14 +36,15 @@ struct decode_slot {
     packed = memory.take<float>(rows * key_width);
     queries = by_tile ? memory.take<float>(rows * key_width) : packed;
     scores = memory.take<float>(rows * tile_keys);
+    next_scores = memory.take<float>(rows * tile_keys);
     outputs = memory.take<float>(rows * value_width);
     sums = memory.take<float>(rows * lanes<Isa>);
     stored_row = memory.take<float>(rotates ? shape.head_dim : 0);
     turns_of_row = memory.take<float>(rotates && !by_tile ? 2 * shape.head_dim : 0);
     key_buffer = memory.take<float>(tile_keys * key_width);
     value_buffer = memory.take<float>(tile_keys * value_width);
-    key_scales = memory.take<float>(tile_keys);
-    value_scales = memory.take<float>(tile_keys);
+    key_rows = memory.take<void*>(decode_geometry::chunk_pointers);
+    value_rows = memory.take<void*>(decode_geometry::chunk_pointers);
   }
 };
 

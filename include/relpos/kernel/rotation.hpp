@@ -108,7 +108,6 @@ struct packed_rows {
   void find(index first, index count, const float** to) const {
     for (index i = 0; i < count; ++i) to[i] = in_place(first + i);
   }
-  static float scale(index) { return 1.0f; }
   RELPOS_INLINE const float* in_place(index row) const { return data + row * channels; }
   static void load(index, float*) {}
 };

@@ -36,7 +36,6 @@ class strided_rows {
   void find(index first, index count, const Stored** to) const {
     for (index i = 0; i < count; ++i) to[i] = data_ + (first + i) * row_stride_;
   }
-  static float scale(index) { return 1.0f; }
 
   RELPOS_INLINE const float* in_place(index row) const {
     if constexpr (std::same_as<Stored, float>) {

@@ -1,0 +1,118 @@
+#pragma once
+// The keys, or the values, of one chunk as decode reads them, tile by tile: a pointer per row, to the caller's memory as
+// it is stored, or to copies where channels are not contiguous or do not fill vectors.
+
+#include <algorithm>
+
+#include "relpos/core/key_store.hpp"
+#include "relpos/core/position.hpp"
+#include "relpos/kernel/decode_geometry.hpp"
+#include "relpos/kernel/decode_products.hpp"
+#include "relpos/kernel/decode_slot.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Key rows of a tile: lane i is row first_row + i. Lanes [first, last) are computed, whole vectors; rows
+/// [rows.first, rows.last) exist and are seen by some query.
+struct key_lanes {
+  index first_row = 0;
+  index first = 0;
+  index last = 0;
+  key_range rows;
+
+  /// `range` of the tile that begins at `tile`.
+  template <class Isa>
+  static key_lanes of(index tile, const key_range& range) {
+    if (range.last <= range.first) return {tile, 0, 0, {tile, tile}};
+    return {tile, (range.first - tile) / lanes<Isa> * lanes<Isa>,
+            ceil_div(range.last - tile, lanes<Isa>) * lanes<Isa>, range};
+  }
+
+  constexpr index nearest_row(index lane) const {
+    return std::clamp(first_row + lane, rows.first, rows.last - 1);
+  }
+};
+
+template <class Isa, stored_rows Rows>
+class decode_rows {
+ public:
+  using stored = typename Rows::stored;
+  static constexpr bool is_scaled = Rows::is_scaled;
+
+  /// The chunk begins at row `begin`; rows `of` it exist and are seen. `memory` holds chunk_pointers.
+  decode_rows(const Rows& source, index channels, index begin, const key_range& of, void* memory)
+      : source_(source),
+        channels_(channels),
+        width_(decode_slot<Isa>::padded(channels)),
+        begin_(begin),
+        in_place_(source.are_contiguous() && channels == width_),
+        row_(static_cast<const stored**>(memory)) {
+    if (!in_place_) return;
+    const index first = of.first - begin;
+    const index last = of.last - begin;
+    source_.find(of.first, last - first, row_ + first);
+    // Lanes without a row repeat the nearest.
+    std::fill(row_, row_ + first, row_[first]);
+    std::fill(row_ + last, row_ + decode_geometry::chunk_pointers, row_[last - 1]);
+  }
+
+  index width() const { return width_; }
+  /// The lanes of a tile are read where they lie.
+  bool are_in_place() const { return in_place_; }
+  const stored* const* rows_of(index tile) const { return row_ + (tile - begin_); }
+
+  /// Calls use(rows, width, scaled) for the lanes of one tile: rows of `width` channels, and whether they are to be
+  /// multiplied by their scales. `buffer` holds copies.
+  template <class Use>
+  void read(const key_lanes& lanes, float* buffer, const Use& use) const {
+    if (in_place_) {
+      use(rows_of(lanes.first_row), width_, std::bool_constant<is_scaled>());
+      return;
+    }
+    const float* copied[decode_geometry::tile_keys];
+    for (index lane = lanes.first; lane < lanes.last; ++lane) {
+      const index row = lanes.nearest_row(lane);
+      copied[lane] = buffer + (row - lanes.first_row) * width_;
+      if (row == lanes.first_row + lane) copy_row(row, buffer + lane * width_);
+    }
+    use(copied, width_, std::false_type());
+  }
+
+  /// Times the scale of each row; lanes without a row, which are hidden, are left.
+  void multiply_by_scales(const key_lanes& lanes, float* scores) const {
+    if constexpr (is_scaled) {
+      if (!in_place_) return;  // scales are in the copies
+      float scales[decode_geometry::tile_keys];
+      const index first = lanes.rows.first - lanes.first_row;
+      const index last = lanes.rows.last - lanes.first_row;
+      source_.find_scales(lanes.rows.first, last - first, scales + first);
+      for (index lane = first; lane < last; ++lane) scores[lane] *= scales[lane];
+    }
+  }
+
+  /// Rows of the tile after `tile`, or, with `after` 0, of itself.
+  rows_ahead ahead(index tile, index after) const {
+    if (!in_place_) return {};
+    const index bytes = channels_ * static_cast<index>(sizeof(stored));
+    return {reinterpret_cast<const void* const*>(rows_of(tile) + after), 0, ceil_div(bytes, 64)};
+  }
+
+ private:
+  void copy_row(index row, float* to) const {
+    if (const float* const from = source_.in_place(row)) {
+      std::copy(from, from + channels_, to);
+    } else {
+      source_.load(row, to);
+    }
+    std::fill(to + channels_, to + width_, 0.0f);
+  }
+
+  const Rows& source_;
+  index channels_;
+  index width_;
+  index begin_;
+  bool in_place_;
+  const stored** row_;  // [chunk_pointers]
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,269 @@
+// Loops and teams of the caller's as executors: each item once, slots apart, and the bits of serial.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <barrier>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "relpos/policies.hpp"
+#include "support/attend.hpp"
+
+namespace {
+
+using relpos::index;
+using support::attended;
+using support::inputs;
+
+using any_loop = std::function<void(index, std::function<void(index)>)>;
+
+void in_order(index count, std::function<void(index)> run_item) {
+  for (index i = 0; i < count; ++i) run_item(i);
+}
+void backwards(index count, std::function<void(index)> run_item) {
+  for (index i = count; i-- > 0;) run_item(i);
+}
+void on_threads(index count, std::function<void(index)> run_item) {
+  std::vector<std::thread> threads;
+  for (index i = 0; i < count; ++i) threads.emplace_back(run_item, i);
+  for (std::thread& each : threads) each.join();
+}
+const std::vector<any_loop> loops{in_order, backwards, on_threads};
+const std::vector<index> team_sizes{1, 2, 3, 7};
+const std::vector<index> item_counts{0, 1, 2, 6, 7, 8, 500};
+
+struct arrive {
+  std::barrier<>* gate;
+  void operator()() const { gate->arrive_and_wait(); }
+};
+using member = relpos::team_member<arrive>;
+static_assert(relpos::executor<relpos::on_loop<any_loop>> && relpos::executor<member>);
+
+/// call(member) on each thread of a team.
+template <class Call>
+void on_team(index size, const Call& call) {
+  std::barrier<> gate(static_cast<std::ptrdiff_t>(size));
+  std::vector<std::thread> threads;
+  for (index t = 0; t < size; ++t) {
+    threads.emplace_back([&gate, &call, t, size] { call(member(t, size, arrive{&gate})); });
+  }
+  for (std::thread& each : threads) each.join();
+}
+
+/// Counts what is run, and whether a slot is ever used by two at once.
+class watched_items {
+ public:
+  watched_items(index items, index slots)
+      : runs_(static_cast<std::size_t>(items)), busy_(static_cast<std::size_t>(slots)) {}
+
+  void operator()(index item, index slot) {
+    if (slot < 0 || slot >= static_cast<index>(busy_.size())) {
+      ++faults_;
+      return;
+    }
+    auto& busy = busy_[static_cast<std::size_t>(slot)];
+    if (busy.exchange(true)) ++faults_;
+    ++runs_[static_cast<std::size_t>(item)];
+    std::this_thread::yield();
+    busy = false;
+  }
+  bool each_ran_once() const {
+    return faults_ == 0 &&
+           std::all_of(runs_.begin(), runs_.end(), [](const auto& runs) { return runs == 1; });
+  }
+
+ private:
+  std::vector<std::atomic<int>> runs_;
+  std::vector<std::atomic<bool>> busy_;
+  std::atomic<int> faults_{0};
+};
+
+TEST(on_loop, runs_each_item_once_in_slots_of_its_own) {
+  for (const any_loop& loop : loops) {
+    for (const index slots : team_sizes) {
+      const relpos::on_loop runner{loop, slots};
+      ASSERT_EQ(runner.slots(), slots);
+      for (const index count : item_counts) {
+        watched_items items(count, slots);
+        runner.run(count, [&](index i, index slot) { items(i, slot); });
+        EXPECT_TRUE(items.each_ran_once()) << count << " items, " << slots << " slots";
+      }
+    }
+  }
+}
+
+TEST(on_loop, asks_for_no_more_at_once_than_there_are_threads_and_items) {
+  index asked = -1;
+  const any_loop loop = [&](index count, const auto& run_item) {
+    asked = count;
+    in_order(count, run_item);
+  };
+  const relpos::on_loop runner{loop, 4};
+  for (const index count : item_counts) {
+    runner.run(count, [](index, index) {});
+    EXPECT_EQ(asked, std::min<index>(count, 4));
+  }
+}
+
+// Several runs one after the other: none begins before the one before has ended on all threads.
+TEST(team_member, runs_each_item_once_in_slots_of_its_own) {
+  for (const index size : team_sizes) {
+    for (const index count : item_counts) {
+      watched_items first(count, size);
+      watched_items second(count, size);
+      std::atomic<index> done{0};
+      std::atomic<int> early{0};
+      on_team(size, [&](const member& runner) {
+        EXPECT_EQ(runner.slots(), size);
+        runner.run(count, [&](index i, index slot) {
+          first(i, slot);
+          ++done;
+        });
+        runner.run(count, [&](index i, index slot) {
+          if (done != count) ++early;
+          second(i, slot);
+        });
+      });
+      EXPECT_TRUE(first.each_ran_once()) << count << " items, " << size << " threads";
+      EXPECT_TRUE(second.each_ran_once()) << count << " items, " << size << " threads";
+      EXPECT_EQ(early, 0);
+    }
+  }
+}
+
+const std::vector<float> slopes{0.3f, 0.02f, 0.1f, 0.0f};
+
+double wave(index head, index distance) {
+  return std::sin(0.1 * static_cast<double>(distance)) * static_cast<double>(head + 1);
+}
+
+/// One call with every kind of table and of prepared rows, on any executor.
+struct shared_call {
+  inputs<float> in;
+  relpos::options choice;
+  attended<float> to;
+  relpos::rotary_table rope{relpos::rope_frequencies(16), relpos::pair_layout::half_split};
+  relpos::relative_bias<double (*)(index, index)> bias{wave};
+  std::vector<std::byte> memory;
+
+  shared_call(const support::sizes& of, const relpos::options& how)
+      : in(support::random_inputs(of, 77)), choice(how) {
+    to.out = support::tensor<float>({of.batch, of.query_heads, of.query_length, of.value_dim},
+                                    support::not_a_number);
+    to.lse = support::tensor<float, 3>({of.batch, of.query_heads, of.query_length},
+                                       support::not_a_number);
+    choice.lse = to.lse.view();
+  }
+  template <class Executor>
+  void lend(const Executor& runner) {
+    memory.assign(relpos::scratch_bytes(runner, in.q.view(), in.k.view(), in.v.view(),
+                                        relpos::rotary{rope}, bias, relpos::causal{}, choice),
+                  std::byte{0xff});
+  }
+  template <class Executor>
+  relpos::status run(const Executor& runner) {
+    return relpos::attention(runner, memory, to.out.view(), std::as_const(in.q).view(),
+                             std::as_const(in.k).view(), std::as_const(in.v).view(),
+                             relpos::rotary{rope}, bias, relpos::causal{}, choice);
+  }
+};
+
+support::sizes size_of(index batch, index queries, index keys) {
+  return {.batch = batch,
+          .query_heads = 4,
+          .key_heads = 2,
+          .query_length = queries,
+          .key_length = keys,
+          .head_dim = 16,
+          .value_dim = 9};
+}
+
+/// On every kind of executor, with the bits of serial. The default kernel decodes one query row.
+void expect_bits_of_serial(const support::sizes& of, const relpos::options& choice) {
+  SCOPED_TRACE(testing::Message() << of.query_length << " queries, " << of.key_length << " keys");
+  shared_call serially(of, choice);
+  serially.lend(relpos::serial{});
+  const relpos::status done = serially.run(relpos::serial{});
+  ASSERT_TRUE(done) << done.message;
+  for (const float value : serially.to.out.values) ASSERT_FALSE(std::isnan(value));
+  for (const index size : team_sizes) {
+    for (const any_loop& loop : loops) {
+      shared_call call(of, choice);
+      const relpos::on_loop runner{loop, size};
+      call.lend(runner);
+      ASSERT_TRUE(call.run(runner));
+      EXPECT_TRUE(same_bits(call.to, serially.to)) << "loop, " << size << " slots";
+    }
+    for (int times = 0; times < 3; ++times) {
+      shared_call call(of, choice);
+      call.lend(member(0, size, arrive{nullptr}));
+      std::atomic<index> good{0};
+      on_team(size, [&](const member& runner) {
+        if (call.run(runner)) ++good;
+      });
+      EXPECT_EQ(good, size);
+      EXPECT_TRUE(same_bits(call.to, serially.to)) << "team of " << size;
+    }
+  }
+}
+
+TEST(executor_kinds, give_the_bits_of_serial) {
+  expect_bits_of_serial(size_of(1, 1, 2500), {});
+  expect_bits_of_serial(size_of(3, 5, 700), {});
+  expect_bits_of_serial(size_of(2, 150, 300), {});
+  expect_bits_of_serial(size_of(1, 0, 7), {});
+  expect_bits_of_serial(size_of(2, 3, 0), {});
+}
+
+TEST(executor_kinds, give_the_bits_of_serial_where_sequences_differ) {
+  const std::vector<index> queries{0, 1, 1, 90, 100};
+  const std::vector<index> keys{0, 1200, 1210, 1350, 1360};
+  const std::vector<index> offsets{9000, 0, 20, 1 << 20};
+  expect_bits_of_serial(size_of(1, 100, 1360), {.query_starts = queries, .key_starts = keys});
+  expect_bits_of_serial(size_of(1, 100, 1360),
+                        {.query_offsets = offsets, .query_starts = queries, .key_starts = keys});
+}
+
+TEST(executor_kinds, a_refused_call_returns_on_every_thread_and_reaches_no_barrier) {
+  const auto expect_refused = [](const relpos::status_code code, auto spoil) {
+    shared_call call(size_of(1, 40, 50), {});
+    call.lend(member(0, 3, arrive{nullptr}));
+    spoil(call);
+    std::vector<std::thread> threads;
+    std::atomic<int> refused{0};
+    for (index t = 0; t < 3; ++t) {
+      // A member that arrived anywhere would read a null barrier.
+      threads.emplace_back([&call, &refused, code, t] {
+        if (call.run(member(t, index{3}, arrive{nullptr})).code == code) ++refused;
+      });
+    }
+    for (std::thread& each : threads) each.join();
+    EXPECT_EQ(refused, 3);
+    for (const float value : call.to.out.values) EXPECT_TRUE(std::isnan(value));
+  };
+  expect_refused(relpos::status_code::invalid_value,
+                 [](shared_call& call) { call.choice.softcap = -1.0f; });
+  expect_refused(relpos::status_code::scratch_too_small,
+                 [](shared_call& call) { call.memory.resize(call.memory.size() - 1); });
+  expect_refused(relpos::status_code::invalid_shape,
+                 [](shared_call& call) { call.in.k.shape[3] = 8; });
+}
+
+TEST(executor_kinds, without_a_slot_are_refused) {
+  shared_call call(size_of(1, 1, 5), {});
+  const relpos::on_loop one{loops[0], 1};
+  call.lend(one);
+  for (const index slots : {0, -3}) {
+    const relpos::status done = call.run(relpos::on_loop{loops[0], slots});
+    EXPECT_EQ(done.code, relpos::status_code::invalid_value);
+    EXPECT_NE(std::strstr(done.message, "executor: slots()"), nullptr) << done.message;
+  }
+}
+
+}  // namespace
