@@ -31,7 +31,7 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
   static constexpr bool turns_keys = rotates && !Store::holds_turned_keys;
 
   call_scratch(scratch_divider& memory, const problem_type& problem, index slots)
-      : shape_(problem.shape), plan_(memory, problem.shape.batch) {
+      : shape_(problem.shape), slot_count_(slots), plan_(memory, problem.shape.batch) {
     index distances = countable_distances(shape_);
     if constexpr (!any_given_positions<Policies...>) {
       // Sequences that lie at much the same distances share tables.
@@ -82,6 +82,7 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   const work_plan& plan() const { return plan_; }
+  index slots() const { return slot_count_; }
 
   /// Tables are made for each sequence, or once for all.
   index sets() const { return sets_; }
@@ -128,6 +129,7 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   attention_shape shape_;
+  index slot_count_;
   work_plan plan_;
   distance_range distances_;  // of all sequences
   index sets_ = 1;

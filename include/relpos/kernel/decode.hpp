@@ -1,10 +1,10 @@
 #pragma once
-// The fused attention of few queries, bound by reading keys and values. One work item is one chunk of keys of one head,
-// with all query rows that share it:
+// The fused attention of few queries, bound by reading keys and values. One work item is some chunks of the keys of one
+// head, with all query rows that share them:
 //
-//   for each tile of the chunk:
+//   for each tile:
 //     S = q.k . softcap . bias . mask . online softmax . O = rescale O + PV
-//   leave maximum, sum and O of each row, to be merged (decode_merge.hpp)
+//   after each chunk: leave maximum, sum and O of each row, to be merged (decode_merge.hpp)
 //
 // Tiles and chunks begin at multiples of their sizes in absolute position, lanes too: a row's bits depend on its own
 // query, keys and positions alone.
@@ -43,10 +43,13 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
         geometry_(problem.shape, problem.position.key_offset) {}
 
   void attend(index item, index slot) const {
+    const index chunks = scratch_.plan().chunks_of_item();
+    const index items = geometry_.items_of_block(chunks);
     const index block = item % geometry_.row_blocks;
-    const index chunk = item / geometry_.row_blocks % geometry_.chunks;
-    const index key_head = item / geometry_.row_blocks / geometry_.chunks;
-    attend_chunk(key_head, block, chunk, scratch_.slot_of_decode(slot));
+    const index first = item / geometry_.row_blocks % items * chunks;
+    const index key_head = item / geometry_.row_blocks / items;
+    attend_chunks(key_head, block, first, std::min(first + chunks, geometry_.chunks),
+                  scratch_.slot_of_decode(slot));
   }
 
  private:
@@ -91,28 +94,37 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     return result;
   }
 
-  void attend_chunk(index key_head, index block, index chunk,
-                    const decode_slot<Isa>& memory) const {
+  /// Chunks [first, last) of the sequence.
+  void attend_chunks(index key_head, index block, index first, index last,
+                     const decode_slot<Isa>& memory) const {
     query_rows rows = rows_of_block(key_head, block);
-    const index begin = (geometry_.first_chunk + chunk) * decode_geometry::chunk_keys -
-                        problem_.position.key_offset;
-    const key_range keys = intersect(rows.seen, {begin, begin + decode_geometry::chunk_keys});
-    start(rows, memory);
-    if (keys.first < keys.last) {
-      const auto key_rows = keys_of<Isa>(problem_, scratch_, key_head);
-      const auto value_rows = problem_.store.template values<Isa>(problem_.sequence, key_head);
-      const decode_rows<Isa, decltype(key_rows)> of_keys(key_rows, shape().head_dim, begin, keys,
-                                                         memory.key_rows);
-      const decode_rows<Isa, decltype(value_rows)> of_values(value_rows, shape().value_dim, begin,
-                                                             keys, memory.value_rows);
-      attend_tiles(rows, keys, begin, of_keys, of_values, memory);
+    for (index chunk = first; chunk < last; ++chunk) {
+      for (index i = 0; i < rows.count; ++i) *state_of(rows, i, chunk).sum = 0.0f;
     }
-    for (index i = 0; i < rows.count; ++i) leave(rows, i, chunk, memory);
+    const index begin = row_of_chunk(first);
+    const key_range keys = intersect(rows.seen, {begin, row_of_chunk(last)});
+    if (keys.last <= keys.first) return;
+    pack(rows, memory);
+    empty(rows, memory);
+    const auto key_rows = keys_of<Isa>(problem_, scratch_, key_head);
+    const auto value_rows = problem_.store.template values<Isa>(problem_.sequence, key_head);
+    decode_rows<Isa, decltype(key_rows)> of_keys(key_rows, shape().head_dim, memory.key_rows);
+    decode_rows<Isa, decltype(value_rows)> of_values(value_rows, shape().value_dim,
+                                                     memory.value_rows);
+    attend_tiles(rows, keys, begin, of_keys, of_values, memory);
   }
 
-  void start(const query_rows& rows, const decode_slot<Isa>& memory) const {
+  index row_of_chunk(index chunk) const {
+    return (geometry_.first_chunk + chunk) * decode_geometry::chunk_keys -
+           problem_.position.key_offset;
+  }
+  index chunk_of_row(index row) const {
+    return floor_div(row + problem_.position.key_offset, decode_geometry::chunk_keys) -
+           geometry_.first_chunk;
+  }
+
+  void pack(const query_rows& rows, const decode_slot<Isa>& memory) const {
     const index width = memory.padded(shape().head_dim);
-    const index value_width = memory.padded(shape().value_dim);
     for (index i = 0; i < rows.count; ++i) {
       const score_factors factors = factors_of(rows.head[i]);
       float* const to = memory.packed + i * width;
@@ -122,8 +134,14 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
       });
       std::fill(to + shape().head_dim, to + width, 0.0f);
     }
-    std::fill(memory.outputs, memory.outputs + rows.count * value_width, 0.0f);
+  }
+
+  /// Begins a chunk.
+  void empty(query_rows& rows, const decode_slot<Isa>& memory) const {
+    const index width = memory.padded(shape().value_dim);
+    std::fill(memory.outputs, memory.outputs + rows.count * width, 0.0f);
     std::fill(memory.sums, memory.sums + rows.count * lanes<Isa>, 0.0f);
+    std::fill(rows.maximum, rows.maximum + rows.count, no_maximum);
   }
 
   score_factors factors_of(index head) const {
@@ -131,11 +149,11 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
                          softmax_temperature(problem_.policies, problem_.sequence, head));
   }
 
-  /// The tiles of a chunk that begins at row `begin`; rows `seen` of it are. The keys of a tile are scored while the
-  /// values of the one before it are added.
+  /// Rows `seen`, tile by tile from the one at `begin` or behind it. The keys of a tile are scored while the values of
+  /// the one before it are added.
   template <class Keys, class Values>
-  void attend_tiles(query_rows& rows, const key_range& seen, index begin, const Keys& keys,
-                    const Values& values, const decode_slot<Isa>& memory) const {
+  void attend_tiles(query_rows& rows, const key_range& seen, index begin, Keys& keys,
+                    Values& values, const decode_slot<Isa>& memory) const {
     const auto lanes_at = [&](index tile) {
       return key_lanes::of<Isa>(tile, intersect(seen, {tile, tile + tile_keys}));
     };
@@ -143,77 +161,87 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
       while (tile < seen.last && hidden_from_all(rows, lanes_at(tile).rows)) tile += tile_keys;
       return tile;
     };
-    index tile = not_hidden_from(begin + (seen.first - begin) / tile_keys * tile_keys);
-    if (tile >= seen.last) return;
+    const auto find = [&](index i, const key_lanes& lanes) {
+      keys.find(i, lanes);
+      values.find(i, lanes);
+    };
+    const index first = not_hidden_from(begin + (seen.first - begin) / tile_keys * tile_keys);
+    if (first >= seen.last) return;
+    // The tile whose values are added, the next, and the one after it.
+    key_lanes now = lanes_at(first);
+    key_lanes next = lanes_at(not_hidden_from(first + tile_keys));
+    find(0, now);
+    find(1, next);
     float* scores = memory.scores;
     float* next_scores = memory.next_scores;
-    score(rows, keys, lanes_at(tile), values.ahead(tile, 0), memory, scores);
-    while (tile < seen.last) {
-      const key_lanes lanes = lanes_at(tile);
+    score(rows, keys, 0, now, {keys.ahead(1, next), values.ahead(0, now)}, memory, scores);
+    for (index i = 0;; ++i) {
       float rescale[most_rows];
       bool any_partial = false;
-      for (index i = 0; i < rows.count; ++i) {
-        rescale[i] = weigh(rows, i, lanes, memory, scores + i * tile_keys, any_partial);
-        values.multiply_by_scales(lanes, scores + i * tile_keys);
+      for (index r = 0; r < rows.count; ++r) {
+        rescale[r] = weigh(rows, r, now, memory, scores + r * tile_keys, any_partial);
+        values.multiply_by_scales(now, scores + r * tile_keys);
       }
-      const index next = not_hidden_from(tile + tile_keys);
-      const bool is_last = next >= seen.last;
-      if (!is_last && !any_partial &&
-          can_add_and_score(rows, lanes, lanes_at(next), keys, values)) {
-        add_and_score_next(rows, keys, values, tile, next, rescale[0], memory, scores, next_scores);
+      const bool is_last = next.first == next.last;
+      if (is_last) {
+        accumulate(rows, values, i, now, {}, rescale, any_partial, memory, scores);
+        leave(rows, chunk_of_row(now.first_row), memory);
+        return;
+      }
+      const key_lanes after = lanes_at(not_hidden_from(next.first_row + tile_keys));
+      find(i + 2, after);
+      const both_ahead ahead{keys.ahead(i + 2, after), values.ahead(i + 1, next)};
+      if (!any_partial && can_add_and_score(rows, now, next, keys, values)) {
+        add_and_score_next(rows, keys, values, i, next, rescale[0], ahead, memory, scores,
+                           next_scores);
       } else {
-        const index after = is_last ? 0 : next - tile;
-        accumulate(rows, values, lanes, is_last ? rows_ahead() : keys.ahead(tile, after), rescale,
-                   any_partial, memory, scores);
-        if (!is_last) {
-          score(rows, keys, lanes_at(next), values.ahead(next, 0), memory, next_scores);
-        }
+        accumulate(rows, values, i, now, ahead.keys, rescale, any_partial, memory, scores);
+        score(rows, keys, i + 1, next, {{}, ahead.values}, memory, next_scores);
+      }
+      if (chunk_of_row(now.first_row) != chunk_of_row(next.first_row)) {
+        leave(rows, chunk_of_row(now.first_row), memory);
+        empty(rows, memory);
       }
       std::swap(scores, next_scores);
-      tile = next;
+      now = next;
+      next = after;
     }
-  }
-
-  template <class Keys, class Values>
-  static bool can_add_and_score(const query_rows& rows, const key_lanes& lanes,
-                                const key_lanes& next, const Keys& keys, const Values& values) {
-    if constexpr (!add_and_score_together<Keys, Values>) return false;
-    const bool whole =
-        lanes.first == 0 && lanes.last == tile_keys && next.first == 0 && next.last == tile_keys;
-    const index vectors = keys.width() / relpos::lanes<Isa>;
-    return rows.count == 1 && whole && keys.are_in_place() && values.are_in_place() &&
-           keys.width() == values.width() && (vectors == 4 || vectors == 8);
   }
 
   // With fewer registers the two products are in each other's way.
   template <class Keys, class Values>
-  static constexpr bool add_and_score_together =
+  static constexpr bool adds_and_scores_together =
       lanes<Isa> == 16 && std::is_same_v<typename Values::stored, typename Keys::stored>;
 
   template <class Keys, class Values>
-  void add_and_score_next(query_rows& rows, const Keys& keys, const Values& values, index tile,
-                          index next, float rescale, const decode_slot<Isa>& memory,
-                          const float* weights, float* next_scores) const {
-    if constexpr (add_and_score_together<Keys, Values>) {
-      turn_queries(rows, next, memory);
+  static bool can_add_and_score(const query_rows& rows, const key_lanes& now, const key_lanes& next,
+                                const Keys& keys, const Values& values) {
+    if constexpr (!adds_and_scores_together<Keys, Values>) return false;
+    const bool whole =
+        now.first == 0 && now.last == tile_keys && next.first == 0 && next.last == tile_keys;
+    const index vectors = keys.width() / lanes<Isa>;
+    return rows.count == 1 && whole && keys.are_in_place() && values.are_in_place() &&
+           keys.width() == values.width() && (vectors == 4 || vectors == 8);
+  }
+
+  template <class Keys, class Values>
+  void add_and_score_next(query_rows& rows, const Keys& keys, const Values& values, index i,
+                          const key_lanes& next, float rescale, const both_ahead& ahead,
+                          const decode_slot<Isa>& memory, const float* weights,
+                          float* next_scores) const {
+    if constexpr (adds_and_scores_together<Keys, Values>) {
+      turn_queries(rows, next.first_row, memory);
       const auto both = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
-        add_and_score<Isa, Vectors>(values.rows_of(tile), weights, rescale,
-                                    values.ahead(tile, rows_in_advance), memory.outputs,
-                                    keys.rows_of(next), memory.queries,
-                                    keys.ahead(next, rows_in_advance), next_scores);
+        add_and_score<Isa, Vectors>(values.rows(i), weights, rescale, memory.outputs,
+                                    keys.rows(i + 1), memory.queries, ahead, next_scores);
       };
       if (keys.width() == 4 * lanes<Isa>) {
         both(std::integral_constant<int, 4>());
       } else {
         both(std::integral_constant<int, 8>());
       }
-      keys.multiply_by_scales(lanes_of_whole(next), next_scores);
+      keys.multiply_by_scales(next, next_scores);
     }
-  }
-
-  static constexpr index rows_in_advance = tile_keys;
-  static key_lanes lanes_of_whole(index tile) {
-    return key_lanes::of<Isa>(tile, {tile, tile + tile_keys});
   }
 
   /// Masks that ask for elements hide the whole tile.
@@ -256,18 +284,19 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   template <class Keys>
-  void score(query_rows& rows, const Keys& keys, const key_lanes& lanes, const rows_ahead& ahead,
-             const decode_slot<Isa>& memory, float* scores) const {
+  void score(query_rows& rows, const Keys& keys, index i, const key_lanes& lanes,
+             const both_ahead& ahead, const decode_slot<Isa>& memory, float* scores) const {
     turn_queries(rows, lanes.first_row, memory);
-    keys.read(lanes, memory.key_buffer, [&](const auto* const* row, index width, auto is_scaled) {
-      score_all_rows<Isa>(row, lanes.first, lanes.last, memory.queries, width, rows.count, ahead,
-                          scores);
-      if constexpr (is_scaled) {
-        for (index i = 0; i < rows.count; ++i) {
-          keys.multiply_by_scales(lanes, scores + i * tile_keys);
-        }
-      }
-    });
+    keys.read(i, lanes, memory.key_buffer,
+              [&](const auto* const* row, index width, auto is_scaled) {
+                score_all_rows<Isa>(row, lanes.first, lanes.last, memory.queries, width, rows.count,
+                                    ahead, scores);
+                if constexpr (is_scaled) {
+                  for (index r = 0; r < rows.count; ++r) {
+                    keys.multiply_by_scales(lanes, scores + r * tile_keys);
+                  }
+                }
+              });
   }
 
   /// Scores of one row become weights; returns by what the sums before are to be rescaled.
@@ -327,12 +356,12 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   template <class Values>
-  void accumulate(const query_rows& rows, const Values& values, const key_lanes& lanes,
+  void accumulate(const query_rows& rows, const Values& values, index i, const key_lanes& lanes,
                   const rows_ahead& ahead, const float* rescale, bool any_partial,
                   const decode_slot<Isa>& memory, const float* weights) const {
     const index first = lanes.rows.first - lanes.first_row;
     const index last = lanes.rows.last - lanes.first_row;
-    values.read(lanes, memory.value_buffer, [&](const auto* const* row, index width, auto) {
+    values.read(i, lanes, memory.value_buffer, [&](const auto* const* row, index width, auto) {
       if (any_partial && !all_stored_finite<Isa>(row, first, last, width)) {
         add_all_values<Isa, true>(row, first, last, weights, rescale, rows.count, width, ahead,
                                   memory.outputs);
@@ -343,15 +372,19 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     });
   }
 
-  /// The state of one row after a chunk.
-  void leave(const query_rows& rows, index i, index chunk, const decode_slot<Isa>& memory) const {
-    const chunk_state to =
-        scratch_.states().at(problem_.sequence, rows.head[i], rows.row[i], chunk);
-    *to.maximum = rows.maximum[i];
-    *to.sum = 0.0f;
-    for (int lane = 0; lane < lanes<Isa>; ++lane) *to.sum += memory.sums[i * lanes<Isa> + lane];
-    const float* const outputs = memory.outputs + i * memory.padded(shape().value_dim);
-    std::copy(outputs, outputs + shape().value_dim, to.outputs);
+  /// The states of the rows after a chunk.
+  void leave(const query_rows& rows, index chunk, const decode_slot<Isa>& memory) const {
+    for (index i = 0; i < rows.count; ++i) {
+      const chunk_state to = state_of(rows, i, chunk);
+      *to.maximum = rows.maximum[i];
+      for (int lane = 0; lane < lanes<Isa>; ++lane) *to.sum += memory.sums[i * lanes<Isa> + lane];
+      const float* const outputs = memory.outputs + i * memory.padded(shape().value_dim);
+      std::copy(outputs, outputs + shape().value_dim, to.outputs);
+    }
+  }
+
+  chunk_state state_of(const query_rows& rows, index i, index chunk) const {
+    return scratch_.states().at(problem_.sequence, rows.head[i], rows.row[i], chunk);
   }
 
   const problem_type& problem_;

@@ -16,8 +16,9 @@ struct decode_geometry {
   static constexpr index tile_keys = 128;
   static constexpr index chunk_tiles = 8;
   static constexpr index chunk_keys = chunk_tiles * tile_keys;
-  /// A pointer to each row of a chunk, and of one more tile, which is only asked for in advance.
-  static constexpr index chunk_pointers = chunk_keys + tile_keys;
+  /// Tiles whose rows are known at the same time: the one whose values are added, the next, whose keys are scored, and
+  /// the one after it, which is asked for.
+  static constexpr index known_tiles = 4;
 
   index group = 0;  // query heads of a key head
   index row_blocks = 0;
@@ -32,6 +33,9 @@ struct decode_geometry {
     const index last_row = std::max<index>(sequence.key_length - 1, 0);
     chunks = floor_div(key_offset + last_row, chunk_keys) - first_chunk + 1;
   }
+
+  /// Items of one block of rows, of so many chunks each.
+  index items_of_block(index chunks_of_item) const { return ceil_div(chunks, chunks_of_item); }
 
   static constexpr index chunk_capacity(index key_length) { return key_length / chunk_keys + 2; }
 };

@@ -49,6 +49,20 @@ struct rows_ahead {
   }
 };
 
+/// Two kinds of them.
+struct both_ahead {
+  rows_ahead keys;
+  rows_ahead values;
+
+  constexpr both_ahead part(index i, index count) const {
+    return {keys.part(i, count), values.part(i, count)};
+  }
+  RELPOS_INLINE void fetch(index i) const {
+    keys.fetch(i);
+    values.fetch(i);
+  }
+};
+
 /// Scores of `Queries` rows of `queries`, `width` floats each, and lanes / Queries keys: lane q * keys + k.
 template <class Isa, int Queries, class Stored>
 RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const float* queries,
@@ -77,7 +91,7 @@ RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const floa
 /// Scores [row][tile_keys] of `Queries` rows and keys [first, last), multiples of the lanes.
 template <class Isa, int Queries, class Stored>
 RELPOS_NOINLINE void score_rows(const Stored* const* keys, index first, index last,
-                                const float* queries, index width, const rows_ahead& ahead,
+                                const float* queries, index width, const both_ahead& ahead,
                                 float* scores) {
   constexpr int count = lanes<Isa> / Queries;
   for (index k = first; k < last; k += count) {
@@ -99,7 +113,7 @@ RELPOS_NOINLINE void score_rows(const Stored* const* keys, index first, index la
 /// The same for any number of rows.
 template <class Isa, class Stored>
 void score_all_rows(const Stored* const* keys, index first, index last, const float* queries,
-                    index width, index rows, const rows_ahead& ahead, float* scores) {
+                    index width, index rows, const both_ahead& ahead, float* scores) {
   constexpr index tile = decode_geometry::tile_keys;
   const index passes = rows / 4 + rows % 4 / 2 + rows % 2;
   index pass = 0;
@@ -188,9 +202,8 @@ void add_all_values(const Stored* const* values, index first, index last, const 
 /// other. What is computed has the same bits.
 template <class Isa, int Vectors, class Stored>
 RELPOS_NOINLINE void add_and_score(const Stored* const* values, const float* weights, float rescale,
-                                   const rows_ahead& values_ahead, float* output,
-                                   const Stored* const* keys, const float* query,
-                                   const rows_ahead& keys_ahead, float* scores) {
+                                   float* output, const Stored* const* keys, const float* query,
+                                   const both_ahead& ahead, float* scores) {
   using real = float_pack<Isa>;
   real sum[Vectors];
   real part[Vectors];
@@ -201,8 +214,7 @@ RELPOS_NOINLINE void add_and_score(const Stored* const* values, const float* wei
   for (index k = 0; k < decode_geometry::tile_keys; k += lanes<Isa>) {
     real score[lanes<Isa>];
     unroll<lanes<Isa>>([&](auto i) RELPOS_LAMBDA {
-      values_ahead.fetch(k + i);
-      keys_ahead.fetch(k + i);
+      ahead.fetch(k + i);
       const Stored* const value = values[k + i];
       const Stored* const key = keys[k + i];
       const real weight(weights[k + i]);

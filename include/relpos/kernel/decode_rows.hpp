@@ -1,5 +1,5 @@
 #pragma once
-// The keys, or the values, of one chunk as decode reads them, tile by tile: a pointer per row, to the caller's memory as
+// Keys, or values, as decode reads them, tile by tile: a pointer per row, to the caller's memory as
 // it is stored, or to copies where channels are not contiguous or do not fill vectors.
 
 #include <algorithm>
@@ -39,34 +39,41 @@ class decode_rows {
   using stored = typename Rows::stored;
   static constexpr bool is_scaled = Rows::is_scaled;
 
-  /// The chunk begins at row `begin`; rows `of` it exist and are seen. `memory` holds chunk_pointers.
-  decode_rows(const Rows& source, index channels, index begin, const key_range& of, void* memory)
+  /// `memory` holds known_tiles times tile_keys pointers.
+  decode_rows(const Rows& source, index channels, void* memory)
       : source_(source),
         channels_(channels),
         width_(decode_slot<Isa>::padded(channels)),
-        begin_(begin),
         in_place_(source.are_contiguous() && channels == width_),
-        row_(static_cast<const stored**>(memory)) {
-    if (!in_place_) return;
-    const index first = of.first - begin;
-    const index last = of.last - begin;
-    source_.find(of.first, last - first, row_ + first);
-    // Lanes without a row repeat the nearest.
-    std::fill(row_, row_ + first, row_[first]);
-    std::fill(row_ + last, row_ + decode_geometry::chunk_pointers, row_[last - 1]);
-  }
+        row_(static_cast<const stored**>(memory)) {}
 
   index width() const { return width_; }
-  /// The lanes of a tile are read where they lie.
+  /// Rows are read where they lie.
   bool are_in_place() const { return in_place_; }
-  const stored* const* rows_of(index tile) const { return row_ + (tile - begin_); }
 
-  /// Calls use(rows, width, scaled) for the lanes of one tile: rows of `width` channels, and whether they are to be
+  /// Finds the rows of the i-th tile that is worked on; those of the last known_tiles are kept. Where a tile has no rows
+  /// nothing is found.
+  void find(index i, const key_lanes& of) {
+    if (!in_place_ || of.first == of.last) return;
+    const stored** const to = rows(i);
+    const index first = of.rows.first - of.first_row;
+    const index last = of.rows.last - of.first_row;
+    source_.find(of.rows.first, last - first, to + first);
+    // Lanes without a row repeat the nearest.
+    std::fill(to, to + first, to[first]);
+    std::fill(to + last, to + decode_geometry::tile_keys, to[last - 1]);
+  }
+
+  const stored** rows(index i) const {
+    return row_ + i % decode_geometry::known_tiles * decode_geometry::tile_keys;
+  }
+
+  /// Calls use(rows, width, scaled) for the lanes of the i-th tile: rows of `width` channels, and whether they are to be
   /// multiplied by their scales. `buffer` holds copies.
   template <class Use>
-  void read(const key_lanes& lanes, float* buffer, const Use& use) const {
+  void read(index i, const key_lanes& lanes, float* buffer, const Use& use) const {
     if (in_place_) {
-      use(rows_of(lanes.first_row), width_, std::bool_constant<is_scaled>());
+      use(const_cast<const stored* const*>(rows(i)), width_, std::bool_constant<is_scaled>());
       return;
     }
     const float* copied[decode_geometry::tile_keys];
@@ -75,7 +82,7 @@ class decode_rows {
       copied[lane] = buffer + (row - lanes.first_row) * width_;
       if (row == lanes.first_row + lane) copy_row(row, buffer + lane * width_);
     }
-    use(copied, width_, std::false_type());
+    use(static_cast<const float* const*>(copied), width_, std::false_type());
   }
 
   /// Times the scale of each row; lanes without a row, which are hidden, are left.
@@ -90,11 +97,11 @@ class decode_rows {
     }
   }
 
-  /// Rows of the tile after `tile`, or, with `after` 0, of itself.
-  rows_ahead ahead(index tile, index after) const {
-    if (!in_place_) return {};
+  /// The rows of the i-th tile, which has `lanes`, to be asked for.
+  rows_ahead ahead(index i, const key_lanes& lanes) const {
+    if (!in_place_ || lanes.first == lanes.last) return {};
     const index bytes = channels_ * static_cast<index>(sizeof(stored));
-    return {reinterpret_cast<const void* const*>(rows_of(tile) + after), 0, ceil_div(bytes, 64)};
+    return {reinterpret_cast<const void* const*>(rows(i)), 0, ceil_div(bytes, 64)};
   }
 
  private:
@@ -110,9 +117,8 @@ class decode_rows {
   const Rows& source_;
   index channels_;
   index width_;
-  index begin_;
   bool in_place_;
-  const stored** row_;  // [chunk_pointers]
+  const stored** row_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

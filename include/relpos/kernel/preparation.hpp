@@ -34,7 +34,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
   void run(index item, index slot) const {
     if (item == 0) {
-      scratch_.plan().template fill<Isa>(problem_);
+      scratch_.plan().template fill<Isa>(problem_, scratch_.slots());
     } else if (item < 1 + table_items()) {
       fill_tables((item - 1) / shape().query_heads, (item - 1) % shape().query_heads,
                   std::index_sequence_for<Policies...>());

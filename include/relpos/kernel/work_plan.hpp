@@ -29,11 +29,13 @@ class work_plan {
       : sequences_(sequences),
         order_(memory.take<index>(sequences)),
         attend_first_(memory.take<index>(sequences + 1)),
-        merge_first_(memory.take<index>(sequences + 1)) {}
+        merge_first_(memory.take<index>(sequences + 1)),
+        chunks_of_item_(memory.take<index>(1)) {}
 
   /// By one thread, before the counts are asked for.
   template <class Isa, class Problem>
-  void fill(const Problem& problem) const {
+  void fill(const Problem& problem, index slots) const {
+    *chunks_of_item_ = chunks_of_item(problem, slots);
     const auto cost = [&](index at) {
       const attention_shape shape = problem.shape_of(at);
       if (is_decoded(problem.choice, shape)) return std::min(shape.key_length, index{1});
@@ -55,13 +57,16 @@ class work_plan {
       index merge = 0;
       if (is_decoded(problem.choice, shape)) {
         const decode_geometry of(shape, problem.position_of(order_[i]).key_offset);
-        attend = shape.key_heads * of.chunks * of.row_blocks;
+        attend = shape.key_heads * of.items_of_block(*chunks_of_item_) * of.row_blocks;
         merge = shape.query_heads;
       }
       attend_first_[i + 1] = attend_first_[i] + attend;
       merge_first_[i + 1] = merge_first_[i] + merge;
     }
   }
+
+  /// Chunks of keys that one item of decode goes through.
+  index chunks_of_item() const { return *chunks_of_item_; }
 
   index attend_count() const { return attend_first_[sequences_]; }
   index merge_count() const { return merge_first_[sequences_]; }
@@ -74,6 +79,20 @@ class work_plan {
   place merge_item(index item) const { return find(merge_first_, item); }
 
  private:
+  // Long runs of keys keep the memory busy; short ones occupy all threads.
+  template <class Problem>
+  static index chunks_of_item(const Problem& problem, index slots) {
+    index chunks = 0;
+    for (index at = 0; at < problem.shape.batch; ++at) {
+      const attention_shape shape = problem.shape_of(at);
+      if (!is_decoded(problem.choice, shape)) continue;
+      const decode_geometry of(shape, problem.position_of(at).key_offset);
+      chunks += shape.key_heads * of.chunks * of.row_blocks;
+    }
+    constexpr index items_of_slot = 8;
+    return std::max<index>(chunks / (items_of_slot * slots), 1);
+  }
+
   place find(const index* first, index item) const {
     const index* const after = std::upper_bound(first, first + sequences_ + 1, item);
     return {order_[after - first - 1], item - after[-1]};
@@ -83,6 +102,7 @@ class work_plan {
   index* order_;         // [sequences], from the longest items to the shortest
   index* attend_first_;  // [sequences + 1], items before those of order_[i]
   index* merge_first_;
+  index* chunks_of_item_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI
