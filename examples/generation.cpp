@@ -135,9 +135,9 @@ bool generate(const char* encoding, const Policies&... policies) {
   }
   double prefill = 0.0;
   while (lengths != prompts) {
-    std::vector<index> fresh;
+    std::vector<index> fresh(prompts.size());
     for (std::size_t i = 0; i < prompts.size(); ++i) {
-      fresh.push_back(std::min(chunk, prompts[i] - lengths[i]));
+      fresh[i] = std::min(chunk, prompts[i] - lengths[i]);
     }
     prefill += step(fresh);
   }

@@ -37,6 +37,7 @@ std::optional<long> instructions(index keys, relpos::options choice, const Polic
                                          3);
   support::tensor<float> out({1, 1, queries, head_dim});
   if (!choice.query_offset) choice.query_offset = many_keys;
+  choice.kernel = relpos::kernel_class::prefill;  // where a group of queries is small, too
   std::vector<std::byte> memory(
       relpos::scratch_bytes(relpos::serial(), in.q.view(), in.k.view(), in.v.view(), policies...));
   const auto call = [&] {

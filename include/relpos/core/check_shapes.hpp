@@ -94,12 +94,13 @@ template <class Query, class Key, class Value>
 status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                     const index_list& query_starts = {}, const index_list& key_starts = {}) {
   if (status valid = check_queries(q, query_starts); !valid) return valid;
+  if (status valid = check_view("k", k); !valid) return valid;
+  if (query_starts.empty() && key_starts.empty() && k.shape[0] != q.shape[0]) {
+    return shapes_differ("k: batch differs, k is %s, q is %s", k.shape, q.shape);
+  }
   if (status valid = check_key_values(k, v, key_starts); !valid) return valid;
   const index of_queries = sequence_count(q.shape[0], query_starts);
   const index of_keys = sequence_count(k.shape[0], key_starts);
-  if (query_starts.empty() && key_starts.empty() && of_queries != of_keys) {
-    return shapes_differ("k: batch differs, k is %s, q is %s", k.shape, q.shape);
-  }
   if (of_queries != of_keys) {
     return status::error(status_code::invalid_shape,
                          "options.key_starts: %lld sequences of keys, but %lld of queries",

@@ -23,8 +23,8 @@ struct decode_slot {
   float* turns_of_row;  // by which it is turned, where positions are given
   float* key_buffer;    // [tile_keys][padded d], keys that cannot be read in place
   float* value_buffer;
-  void** key_rows;  // [known_tiles][tile_keys]
-  void** value_rows;
+  void* key_rows;  // [known_tiles][tile_keys]
+  void* value_rows;
 
   static constexpr index padded(index channels) {
     return ceil_div(channels, lanes<Isa>) * lanes<Isa>;
