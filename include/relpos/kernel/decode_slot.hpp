@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/kernel/decode_geometry.hpp"
@@ -23,7 +25,7 @@ struct decode_slot {
   float* turns_of_row;  // by which it is turned, where positions are given
   float* key_buffer;    // [tile_keys][padded d], keys that cannot be read in place
   float* value_buffer;
-  void* key_rows;  // [known_tiles][tile_keys]
+  void* key_rows;  // [known_tiles][tile_keys], pointers
   void* value_rows;
 
   static constexpr index padded(index channels) {
@@ -43,8 +45,10 @@ struct decode_slot {
     turns_of_row = memory.take<float>(rotates && !by_tile ? 2 * shape.head_dim : 0);
     key_buffer = memory.take<float>(tile_keys * key_width);
     value_buffer = memory.take<float>(tile_keys * value_width);
-    key_rows = memory.take<void*>(decode_geometry::known_tiles * tile_keys);
-    value_rows = memory.take<void*>(decode_geometry::known_tiles * tile_keys);
+    constexpr auto pointers =
+        decode_geometry::known_tiles * tile_keys * static_cast<index>(sizeof(const void*));
+    key_rows = memory.take<std::byte>(pointers);
+    value_rows = memory.take<std::byte>(pointers);
   }
 };
 
