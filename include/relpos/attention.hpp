@@ -44,14 +44,14 @@ std::size_t scratch_bytes_of(index slots, const view<Query, 4>& q, const Store& 
   if (!check_options(choice) || !check_sequence_offsets(choice, shape.batch)) return 0;
   if (!check_policies(policies, shape)) return 0;
   return call_scratch_bytes<Isa>(
-      make_problem(view<float, 4>(), read_only<Query>(q), store, {}, {}, choice,
+      make_problem(view<float, 4>(), read_only<Query>(q), store, {}, choice,
                    std::tuple_cat(policies, store.masks(choice))),
       slots);
 }
 
 /// Bytes of scratch that `attention` needs with these tensors, arguments and executor. Linear in the
-/// lengths and in the executor's slots; never grows with query length x key length. 0 for a call that
-/// `attention` refuses because of them.
+/// lengths and in the executor's slots; but for a state per query row and 1024 keys, which the kernel `decode` leaves,
+/// nothing grows with query length x key length. 0 for a call that `attention` refuses because of them.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
           class... Arguments>
 std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const view<Key, 4>& k,
@@ -93,10 +93,9 @@ status attend(const Executor& runner, scratch memory, const call_outputs<Out>& t
   const auto slots = static_cast<index>(runner.slots());
   if (status valid = check_slots(slots); !valid) return valid;
 
-  auto resolved = choice;
-  resolved.statistics = to.statistics;
-  const auto problem =
-      make_problem(to.out, read_only<Query>(q), store, to.lse, to.statistics, resolved, policies);
+  options resolved = choice;
+  resolved.statistics = to.statistics;  // those of partial are in its state
+  const auto problem = make_problem(to.out, read_only<Query>(q), store, to.lse, resolved, policies);
   using problem_type = std::remove_const_t<decltype(problem)>;
   const std::size_t needed = call_scratch_bytes<Isa>(problem, slots);
   if (status valid = check_scratch(memory, needed); !valid) return valid;
@@ -119,9 +118,6 @@ template <class Isa = native, executor Executor, class Out, class Query, class K
 status attention(const Executor& runner, scratch memory, const view<Out, 4>& out,
                  const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                  const Arguments&... arguments) noexcept {
-  static_assert(storage<std::remove_const_t<Key>> && storage<std::remove_const_t<Value>>,
-                "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
-                "const");
   static_assert(check_arguments<Arguments...>());
   const options choice = options_of(arguments...);
   return attend<Isa>(runner, memory, call_outputs<Out>{out, choice.lse, choice.statistics}, q,
@@ -200,8 +196,7 @@ status reference_attention(const view<Real, 4>& out,
   if (status valid = store.check(q, choice.query_starts); !valid) return valid;
   const attention_shape shape = shape_of_call(q, store, choice);
   if (status valid = check_call(to, q, store, choice, shape, policies); !valid) return valid;
-  const auto problem =
-      make_problem(out, read_only<Query>(q), store, {}, choice.statistics, choice, policies);
+  const auto problem = make_problem(out, read_only<Query>(q), store, {}, choice, policies);
   for (index at = 0; at < shape.batch; ++at) {
     const auto sequence = problem.of(at);
     const view<Real, 3> sums = sequence_rows(to.lse_or_none(), at, choice.query_starts);

@@ -184,25 +184,9 @@ void append_rows_of(Own& to, index sequence, const inputs<T>& in, index first, i
 template <class Executor, class Stored, class Placement, class Query, class... Policies>
 attended<float> attend_cache_on(const Executor& runner,
                                 const relpos::kv_cache<Stored, Placement>& cache,
-                                relpos::view<const Query, 4> q, relpos::options choice,
+                                relpos::view<const Query, 4> q, const relpos::options& choice,
                                 const Policies&... policies) {
-  attended<float> result{tensor<float>({q.shape[0], q.shape[1], q.shape[2], cache.value_dim()}),
-                         tensor<float, 3>({q.shape[0], q.shape[1], q.shape[2]})};
-  watched_memory out(result.out.values.size() * sizeof(float));
-  watched_memory lse(result.lse.values.size() * sizeof(float));
-  watched_memory memory(relpos::scratch_bytes(runner, q, cache, policies..., choice), 20);
-  choice.lse = relpos::view<float, 3>(static_cast<float*>(lse.data()), result.lse.shape);
-  const relpos::status done =
-      relpos::attention(runner, relpos::scratch(memory.data(), memory.bytes()),
-                        relpos::view<float, 4>(static_cast<float*>(out.data()), result.out.shape),
-                        q, cache, policies..., choice);
-  EXPECT_TRUE(done) << done.message;
-  EXPECT_TRUE(out.margins_are_untouched()) << "written outside of out";
-  EXPECT_TRUE(lse.margins_are_untouched()) << "written outside of lse";
-  EXPECT_TRUE(memory.margins_are_untouched()) << "written outside of the scratch";
-  if (out.bytes() > 0) std::memcpy(result.out.values.data(), out.data(), out.bytes());
-  if (lse.bytes() > 0) std::memcpy(result.lse.values.data(), lse.data(), lse.bytes());
-  return result;
+  return attend_watched(runner, q, cache.value_dim(), choice, cache, policies...);
 }
 
 template <class Stored, class Placement, class Query, class... Policies>

@@ -48,22 +48,23 @@ class watched_memory {
   std::vector<unsigned char> memory_;
 };
 
-template <class Isa = relpos::native, class Out = float, class Executor, class Query, class Key,
-          class Value, class... Policies>
-attended<Out> attend_on(const Executor& runner, relpos::view<const Query, 4> q,
-                        relpos::view<const Key, 4> k, relpos::view<const Value, 4> v,
-                        relpos::options choice, const Policies&... policies) {
-  attended<Out> result{tensor<Out>({q.shape[0], q.shape[1], q.shape[2], v.shape[3]}),
+/// `keys_and_policies` begin with k and v, or with a cache, of `value_dim` channels.
+template <class Isa = relpos::native, class Out = float, class Executor, class Query,
+          class... Arguments>
+attended<Out> attend_watched(const Executor& runner, relpos::view<const Query, 4> q,
+                             index value_dim, relpos::options choice,
+                             const Arguments&... keys_and_policies) {
+  attended<Out> result{tensor<Out>({q.shape[0], q.shape[1], q.shape[2], value_dim}),
                        tensor<float, 3>({q.shape[0], q.shape[1], q.shape[2]})};
   watched_memory out(result.out.values.size() * sizeof(Out));
   watched_memory lse(result.lse.values.size() * sizeof(float));
-  watched_memory memory(relpos::scratch_bytes<Isa>(runner, q, k, v, policies..., choice), 20);
+  watched_memory memory(relpos::scratch_bytes<Isa>(runner, q, keys_and_policies..., choice), 20);
 
   choice.lse = relpos::view<float, 3>(static_cast<float*>(lse.data()), result.lse.shape);
   const relpos::status done =
       relpos::attention<Isa>(runner, relpos::scratch(memory.data(), memory.bytes()),
                              relpos::view<Out, 4>(static_cast<Out*>(out.data()), result.out.shape),
-                             q, k, v, policies..., choice);
+                             q, keys_and_policies..., choice);
   EXPECT_TRUE(done) << done.message;
   EXPECT_TRUE(out.margins_are_untouched()) << "written outside of out";
   EXPECT_TRUE(lse.margins_are_untouched()) << "written outside of lse";
@@ -72,6 +73,14 @@ attended<Out> attend_on(const Executor& runner, relpos::view<const Query, 4> q,
   if (out.bytes() > 0) std::memcpy(result.out.values.data(), out.data(), out.bytes());
   if (lse.bytes() > 0) std::memcpy(result.lse.values.data(), lse.data(), lse.bytes());
   return result;
+}
+
+template <class Isa = relpos::native, class Out = float, class Executor, class Query, class Key,
+          class Value, class... Policies>
+attended<Out> attend_on(const Executor& runner, relpos::view<const Query, 4> q,
+                        relpos::view<const Key, 4> k, relpos::view<const Value, 4> v,
+                        const relpos::options& choice, const Policies&... policies) {
+  return attend_watched<Isa, Out>(runner, q, v.shape[3], choice, k, v, policies...);
 }
 
 template <class Isa = relpos::native, class Out = float, class Query, class Key, class Value,

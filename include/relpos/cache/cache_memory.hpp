@@ -116,31 +116,22 @@ class cache_rows {
   }
 
   static bool are_contiguous() { return true; }
-  /// A run of rows that lie one after another, a page, is looked up once.
   void find(index first, index count, const Stored** to) const {
-    for (index i = 0; i < count;) {
-      const cache_cell cell = placement_.cell(sequence_, first + i, rows_.shape[2]);
-      const index run = std::min(count - i, placement_.run(first + i, cell, rows_.shape[2]));
-      const Stored* const begin =
-          rows_.data + cell.slab * rows_.strides[0] + cell.row * rows_.strides[2];
-      for (index j = 0; j < run; ++j) to[i + j] = begin + j * rows_.strides[2];
-      i += run;
-    }
+    for_each_run(first, count, [&](const cache_cell& cell, index at, index run) {
+      const Stored* const begin = place(cell);
+      for (index j = 0; j < run; ++j) to[at + j] = begin + j * rows_.strides[2];
+    });
   }
   RELPOS_INLINE const Stored* at(index row) const {
-    const cache_cell cell = placement_.cell(sequence_, row, rows_.shape[2]);
-    return rows_.data + cell.slab * rows_.strides[0] + cell.row * rows_.strides[2];
+    return place(placement_.cell(sequence_, row, rows_.shape[2]));
   }
   void find_scales(index first, index count, float* to) const
     requires is_scaled
   {
-    for (index i = 0; i < count;) {
-      const cache_cell cell = placement_.cell(sequence_, first + i, rows_.shape[2]);
-      const index run = std::min(count - i, placement_.run(first + i, cell, rows_.shape[2]));
+    for_each_run(first, count, [&](const cache_cell& cell, index at, index run) {
       const float* const begin = scales_.address(cell.slab, 0, cell.row);
-      for (index j = 0; j < run; ++j) to[i + j] = begin[j * scales_.strides[2]];
-      i += run;
-    }
+      for (index j = 0; j < run; ++j) to[at + j] = begin[j * scales_.strides[2]];
+    });
   }
   RELPOS_INLINE const float* in_place(index row) const {
     if constexpr (std::same_as<Stored, float>) return at(row);
@@ -156,6 +147,21 @@ class cache_rows {
   }
 
  private:
+  RELPOS_INLINE const Stored* place(const cache_cell& cell) const {
+    return rows_.data + cell.slab * rows_.strides[0] + cell.row * rows_.strides[2];
+  }
+
+  /// Calls use(cell, at, run) for rows [first + at, first + at + run) that lie one after another, as those of a page.
+  template <class Use>
+  RELPOS_INLINE void for_each_run(index first, index count, const Use& use) const {
+    for (index i = 0; i < count;) {
+      const cache_cell cell = placement_.cell(sequence_, first + i, rows_.shape[2]);
+      const index run = std::min(count - i, placement_.run(first + i, cell, rows_.shape[2]));
+      use(cell, i, run);
+      i += run;
+    }
+  }
+
   view<Stored, 4> rows_;
   view<float, 3> scales_;
   Placement placement_;

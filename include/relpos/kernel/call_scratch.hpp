@@ -1,7 +1,7 @@
 #pragma once
 // The scratch of one call: the plan, tables, norms and turned keys that prepare fills for all, O(length); states of the
-// chunks of keys that decode merges; and for each slot the state of one work item, O(1). Nothing grows with query length
-// x key length.
+// chunks of keys that decode merges; and for each slot the state of one work item, O(1). But for those states, one per
+// query row and 1024 keys, nothing grows with query length x key length.
 
 #include <algorithm>
 #include <array>

@@ -18,8 +18,8 @@
 #include "relpos/core/row_positions.hpp"
 #include "relpos/kernel/call_scratch.hpp"
 #include "relpos/kernel/decode_products.hpp"
-#include "relpos/kernel/decode_row.hpp"
 #include "relpos/kernel/decode_rows.hpp"
+#include "relpos/kernel/decode_stages.hpp"
 #include "relpos/kernel/prepared.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/simd/exp2.hpp"
@@ -86,7 +86,6 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
           visible_key_rows(bound, result.row[i] + problem_.position.query_offset,
                            problem_.position.key_offset, shape().key_length);
       result.visible[i] = visible;
-      result.maximum[i] = no_maximum;
       if (visible.first == visible.last) continue;
       result.seen = {std::min(result.seen.first, visible.first),
                      std::max(result.seen.last, visible.last)};
@@ -249,15 +248,8 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     if constexpr ((masks_elements<bound_policy<Policies>> || ... || false)) {
       for (index i = 0; i < rows.count; ++i) {
         const index q_pos = rows.row[i] + problem_.position.query_offset;
-        const index to_position = problem_.position.key_offset;
-        const struct tile of{q_pos, q_pos + 1, range.first + to_position, range.last + to_position};
-        tile_class kept = tile_class::full;
         const bound_policies bound = bind_all(problem_.policies, problem_.sequence, rows.head[i]);
-        std::apply(
-            [&](const auto&... each) {
-              ((kept = both_of(kept, classify_elements(each, of))), ...);
-            },
-            bound);
+        const tile_class kept = classify_row(bound, q_pos, problem_.position.key_offset, range);
         if (kept != tile_class::skip) return false;
       }
       return true;

@@ -16,6 +16,9 @@ namespace relpos::inline RELPOS_ABI {
 /// after another in one batch entry.
 template <class Key, class Value>
 struct dense_keys {
+  static_assert(storage<Key> && storage<Value>,
+                "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
+                "const");
   static constexpr bool holds_turned_keys = false;
 
   view<const Key, 4> k;

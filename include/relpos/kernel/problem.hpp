@@ -124,11 +124,17 @@ attention_shape shape_of_call(const view<Query, 4>& q, const Store& store, const
 template <class Out, class Query, class Store, class... Policies>
 attention_problem<Out, Query, Store, Policies...> make_problem(
     const view<Out, 4>& out, const view<const Query, 4>& q, const Store& store,
-    const std::optional<view<float, 3>>& lse, const row_statistics& statistics,
-    const options& choice, const std::tuple<Policies...>& policies) {
+    const std::optional<view<float, 3>>& lse, const options& choice,
+    const std::tuple<Policies...>& policies) {
   const attention_shape shape = shape_of_call(q, store, choice);
-  return {out,        q,     store,  lse.value_or(view<float, 3>()),
-          statistics, shape, choice, score_scale(choice, policies, shape.head_dim),
+  return {out,
+          q,
+          store,
+          lse.value_or(view<float, 3>()),
+          choice.statistics,
+          shape,
+          choice,
+          score_scale(choice, policies, shape.head_dim),
           policies};
 }
 

@@ -73,6 +73,17 @@ void add_row_bias(const Policy& policy, const bias_table& table, index sequence,
   }
 }
 
+/// What masks that ask for elements say of one query and a range of key rows.
+template <class... Bound>
+tile_class classify_row(const std::tuple<Bound...>& bound, index q_pos, index key_offset,
+                        const key_range& rows) {
+  tile_class kept = tile_class::full;
+  const tile of{q_pos, q_pos + 1, rows.first + key_offset, rows.last + key_offset};
+  const auto ask = [&](const auto& mask) { kept = both_of(kept, classify_elements(mask, of)); };
+  std::apply([&](const auto&... each) { (ask(each), ...); }, bound);
+  return kept;
+}
+
 /// Hides the keys that the masks of one row hide, and those that are not there. Where that is all of them, scores are
 /// left as they are.
 template <class Isa, class... Bound>
@@ -83,12 +94,7 @@ tile_class hide_row(const std::tuple<Bound...>& bound, index q_pos, const key_ra
   constexpr float hidden = -std::numeric_limits<float>::infinity();
   const index first = std::max(visible.first, keys.rows.first) - keys.first_row;
   const index last = std::min(visible.last, keys.rows.last) - keys.first_row;
-  tile_class kept = tile_class::full;
-  if constexpr ((masks_elements<Bound> || ... || false)) {
-    const tile of{q_pos, q_pos + 1, keys.rows.first + key_offset, keys.rows.last + key_offset};
-    const auto ask = [&](const auto& mask) { kept = both_of(kept, classify_elements(mask, of)); };
-    std::apply([&](const auto&... each) { (ask(each), ...); }, bound);
-  }
+  tile_class kept = classify_row(bound, q_pos, key_offset, keys.rows);
   if (first >= last) kept = tile_class::skip;
   if (kept == tile_class::skip) return kept;
   const bool sees_range =
