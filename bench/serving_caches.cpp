@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "aligned_array.hpp"
 #include "candidate.hpp"
 #include "interleaved.hpp"
 #include "read_bandwidth.hpp"
@@ -85,7 +86,7 @@ struct decoding {
                                     view<const float, 4>(v.data(), shape), {}, policies...));
   }
 
-  std::vector<Stored> keys, values;
+  aligned_array<Stored> keys, values;
   std::vector<float> q_data, out_data, scales;
   std::vector<index> lengths;
   std::vector<std::int32_t> table;

@@ -219,6 +219,28 @@ TYPED_TEST(pack_operation, evens_and_odds_split_pairs) {
   }
 }
 
+TYPED_TEST(pack_operation, neighbours_are_added_within_fours_and_between_fours) {
+  using real = relpos::float_pack<TypeParam>;
+  float values[2 * real::size];
+  for (int i = 0; i < 2 * real::size; ++i) values[i] = static_cast<float>(i * i);
+  const real a = real::load(values);
+  const real b = real::load(values + real::size);
+  float within[real::size];
+  real::add_neighbours(a, b).store(within);
+  for (int i = 0; i < real::size; ++i) {
+    const int pair = i / 4 * 4 + i % 2 * 2 + (i % 4 < 2 ? 0 : real::size);
+    EXPECT_EQ(within[i], values[pair] + values[pair + 1]) << i;
+  }
+  if constexpr (real::size >= 8) {
+    float between[real::size];
+    real::add_neighbouring_fours(a, b).store(between);
+    for (int i = 0; i < real::size; ++i) {
+      const int first = i / 4 * 8 + i % 4;
+      EXPECT_EQ(between[i], values[first] + values[first + 4]) << i;
+    }
+  }
+}
+
 TYPED_TEST(pack_operation, int_arithmetic) {
   const auto values = int_values();
   using integer = std::int32_t;

@@ -191,8 +191,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
       find(i + 2, after);
       const both_ahead ahead{keys.ahead(i + 2, after), values.ahead(i + 1, next)};
       if (!any_partial && can_add_and_score(rows, now, next, keys, values)) {
-        add_and_score_next(rows, keys, values, i, next, rescale[0], ahead, memory, scores,
-                           next_scores);
+        add_and_score_next(rows, keys, values, i, next, rescale[0], memory, scores, next_scores);
       } else {
         accumulate(rows, values, i, now, ahead.keys, rescale, any_partial, memory, scores);
         score(rows, keys, i + 1, next, {{}, ahead.values}, memory, next_scores);
@@ -225,19 +224,28 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
   template <class Keys, class Values>
   void add_and_score_next(query_rows& rows, const Keys& keys, const Values& values, index i,
-                          const key_lanes& next, float rescale, const both_ahead& ahead,
-                          const decode_slot<Isa>& memory, const float* weights,
-                          float* next_scores) const {
+                          const key_lanes& next, float rescale, const decode_slot<Isa>& memory,
+                          const float* weights, float* next_scores) const {
     if constexpr (adds_and_scores_together<Keys, Values>) {
       turn_queries(rows, next.first_row, memory);
-      const auto both = [&]<int Vectors>(std::integral_constant<int, Vectors>) {
-        add_and_score<Isa, Vectors>(values.rows(i), weights, rescale, memory.outputs,
-                                    keys.rows(i + 1), memory.queries, ahead, next_scores);
+      const auto value_stream = values.stream(i);
+      const auto key_stream = keys.stream(i + 1);
+      const auto add = [&]<int Vectors, bool OneRun>(std::integral_constant<int, Vectors>,
+                                                     std::bool_constant<OneRun>) {
+        add_and_score<Isa, Vectors, OneRun>(value_stream, weights, rescale, memory.outputs,
+                                            key_stream, memory.queries, next_scores);
+      };
+      const auto add_some = [&](auto vectors) {
+        if (value_stream.is_one_run && key_stream.is_one_run) {
+          add(vectors, std::true_type());
+        } else {
+          add(vectors, std::false_type());
+        }
       };
       if (keys.width() == 4 * lanes<Isa>) {
-        both(std::integral_constant<int, 4>());
+        add_some(std::integral_constant<int, 4>());
       } else {
-        both(std::integral_constant<int, 8>());
+        add_some(std::integral_constant<int, 8>());
       }
       keys.multiply_by_scales(next, next_scores);
     }

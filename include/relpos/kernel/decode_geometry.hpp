@@ -16,6 +16,8 @@ struct decode_geometry {
   static constexpr index tile_keys = 128;
   static constexpr index chunk_tiles = 8;
   static constexpr index chunk_keys = chunk_tiles * tile_keys;
+  /// Of a tile, that stay in the first cache for all rows.
+  static constexpr index block_keys = 32;
   /// Tiles whose rows are known at the same time: the one whose values are added, the next, whose keys are scored, and
   /// the one after it, which is asked for.
   static constexpr index known_tiles = 4;

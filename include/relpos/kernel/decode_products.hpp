@@ -16,19 +16,24 @@ namespace relpos::inline RELPOS_ABI {
 template <class Isa>
 RELPOS_INLINE float_pack<Isa> sum_lanes(float_pack<Isa> (&parts)[lanes<Isa>]) {
   using real = float_pack<Isa>;
+  static_assert(lanes<Isa> >= 4);
   constexpr int steps = __builtin_ctz(static_cast<unsigned>(lanes<Isa>));
   unroll<steps>([&](auto step) RELPOS_LAMBDA {
     unroll<(lanes<Isa> >> (step + 1))>([&](auto i) RELPOS_LAMBDA {
       const real a = parts[2 * i];
       const real b = parts[2 * i + 1];
-      parts[i] = real::evens(a, b) + real::odds(a, b);
+      // After two steps each four holds the sums of its own lanes, of four parts.
+      if constexpr (step < 2) {
+        parts[i] = real::add_neighbours(a, b);
+      } else {
+        parts[i] = real::add_neighbouring_fours(a, b);
+      }
     });
   });
   return parts[0];
 }
 
-/// Rows that are read next, one for each that is worked on: they are asked for meanwhile, so that the memory has no
-/// pause.
+/// Rows of the tile that is read next: they are asked for meanwhile, so that the memory has no pause.
 struct rows_ahead {
   const void* const* rows = nullptr;
   index first_line = 0;  // of cache, of each
@@ -63,40 +68,48 @@ struct both_ahead {
   }
 };
 
-/// Scores of `Queries` rows of `queries`, `width` floats each, and lanes / Queries keys: lane q * keys + k.
-template <class Isa, int Queries, class Stored>
+/// Scores of `Queries` rows of `queries`, `width` floats each, and lanes / Queries keys: lane q * keys + k. `Vectors` is
+/// their number in `width`, or 0 for any.
+template <class Isa, int Queries, int Vectors, class Stored>
 RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const float* queries,
                                            index width) {
   using real = float_pack<Isa>;
   constexpr int count = lanes<Isa> / Queries;
+  if constexpr (Vectors > 0) width = Vectors * lanes<Isa>;
   const Stored* row[count];
   real sum[lanes<Isa>];
   unroll<count>([&](auto k) RELPOS_LAMBDA {
     row[k] = keys[k];
     unroll<Queries>([&](auto q) RELPOS_LAMBDA { sum[q * count + k] = real(0.0f); });
   });
-  for (index c = 0; c < width; c += lanes<Isa>) {
+  const auto add = [&](index c) RELPOS_LAMBDA {
     real query[Queries];
     unroll<Queries>([&](auto q) RELPOS_LAMBDA { query[q] = real::load(queries + q * width + c); });
     unroll<count>([&](auto k) RELPOS_LAMBDA {
       const real key = real::load(row[k] + c);
+      if constexpr (Queries > 1) RELPOS_FORGET_MEMORY();  // else it is loaded again for every query
       unroll<Queries>([&](auto q) RELPOS_LAMBDA {
         sum[q * count + k] = fma(key, query[q], sum[q * count + k]);
       });
     });
+  };
+  if constexpr (Vectors > 0) {
+    unroll<Vectors>([&](auto v) RELPOS_LAMBDA { add(v * lanes<Isa>); });
+  } else {
+    for (index c = 0; c < width; c += lanes<Isa>) add(c);
   }
   return sum_lanes<Isa>(sum);
 }
 
 /// Scores [row][tile_keys] of `Queries` rows and keys [first, last), multiples of the lanes.
-template <class Isa, int Queries, class Stored>
+template <class Isa, int Queries, int Vectors, class Stored>
 RELPOS_NOINLINE void score_rows(const Stored* const* keys, index first, index last,
                                 const float* queries, index width, const both_ahead& ahead,
                                 float* scores) {
   constexpr int count = lanes<Isa> / Queries;
   for (index k = first; k < last; k += count) {
     for (int i = 0; i < count; ++i) ahead.fetch(k + i);
-    const float_pack<Isa> block = dot_products<Isa, Queries>(keys + k, queries, width);
+    const float_pack<Isa> block = dot_products<Isa, Queries, Vectors>(keys + k, queries, width);
     if constexpr (Queries == 1) {
       block.store(scores + k);
     } else {
@@ -110,23 +123,34 @@ RELPOS_NOINLINE void score_rows(const Stored* const* keys, index first, index la
   }
 }
 
-/// The same for any number of rows.
+/// The same for any number of rows. Some keys at a time, which stay in the first cache.
 template <class Isa, class Stored>
 void score_all_rows(const Stored* const* keys, index first, index last, const float* queries,
                     index width, index rows, const both_ahead& ahead, float* scores) {
   constexpr index tile = decode_geometry::tile_keys;
   const index passes = rows / 4 + rows % 4 / 2 + rows % 2;
-  index pass = 0;
-  index row = 0;
-  const auto score = [&]<int Queries>(std::integral_constant<int, Queries> some) {
-    for (; row + some <= rows; row += some) {
-      score_rows<Isa, Queries>(keys, first, last, queries + row * width, width,
-                               ahead.part(pass++, passes), scores + row * tile);
+  const auto score_block = [&](index begin, index end) {
+    index pass = 0;
+    index row = 0;
+    const auto score = [&]<int Queries, int Vectors>(std::integral_constant<int, Queries> some,
+                                                     std::integral_constant<int, Vectors>) {
+      for (; row + some <= rows; row += some) {
+        score_rows<Isa, Queries, Vectors>(keys, begin, end, queries + row * width, width,
+                                          ahead.part(pass++, passes), scores + row * tile);
+      }
+    };
+    constexpr auto four = std::integral_constant<int, 4>();
+    constexpr auto any = std::integral_constant<int, 0>();
+    if constexpr (lanes<Isa> == 16) {
+      if (width == 4 * lanes<Isa>) score(four, four);
+      if (width == 8 * lanes<Isa>) score(four, std::integral_constant<int, 8>());
     }
+    score(four, any);
+    score(std::integral_constant<int, 2>(), any);
+    score(std::integral_constant<int, 1>(), any);
   };
-  score(std::integral_constant<int, 4>());
-  score(std::integral_constant<int, 2>());
-  score(std::integral_constant<int, 1>());
+  const index block = passes == 1 ? tile : decode_geometry::block_keys;
+  for (index k = first; k < last; k += block) score_block(k, std::min(k + block, last));
 }
 
 /// outputs[row][channel] = rescale[row] * outputs + sum of weights[row][key] * values[key][channel] over keys
@@ -167,7 +191,7 @@ RELPOS_NOINLINE void add_values(const Stored* const* values, index first, index 
   });
 }
 
-/// The same for all rows and channels. The guarded product is rare and may be slow.
+/// The same for all rows and channels, some values at a time. The guarded product is rare and may be slow.
 template <class Isa, bool Guarded, class Stored>
 void add_all_values(const Stored* const* values, index first, index last, const float* weights,
                     const float* rescale, index rows, index width, const rows_ahead& ahead,
@@ -177,46 +201,85 @@ void add_all_values(const Stored* const* values, index first, index last, const 
   constexpr int most = Guarded ? 1 : many_registers ? 4 : 2;
   const index channel_passes = width / (most * lanes<Isa>)+width / lanes<Isa> % most;
   const index passes = (rows / 4 + rows % 4) * channel_passes;
-  index pass = 0;
-  index row = 0;
-  const auto add = [&]<int Rows>(std::integral_constant<int, Rows> some) {
-    for (; row + some <= rows; row += some) {
-      const auto channels = [&]<int Vectors>(std::integral_constant<int, Vectors>, index channel) {
-        add_values<Isa, Rows, Vectors, Guarded>(values, first, last, weights + row * tile,
-                                                rescale + row, channel, width,
-                                                ahead.part(pass++, passes), outputs + row * width);
-      };
-      index c = 0;
-      for (; c + most * lanes<Isa> <= width; c += most * lanes<Isa>) {
-        channels(std::integral_constant<int, most>(), c);
+  const float one[4] = {1.0f, 1.0f, 1.0f, 1.0f};
+  const auto add_block = [&](index begin, index end) {
+    index pass = 0;
+    index row = 0;
+    const auto add = [&]<int Rows>(std::integral_constant<int, Rows> some) {
+      for (; row + some <= rows; row += some) {
+        const auto channels = [&]<int Vectors>(std::integral_constant<int, Vectors>,
+                                               index channel) {
+          add_values<Isa, Rows, Vectors, Guarded>(
+              values, begin, end, weights + row * tile, begin == first ? rescale + row : one,
+              channel, width, ahead.part(pass++, passes), outputs + row * width);
+        };
+        index c = 0;
+        for (; c + most * lanes<Isa> <= width; c += most * lanes<Isa>) {
+          channels(std::integral_constant<int, most>(), c);
+        }
+        for (; c < width; c += lanes<Isa>) channels(std::integral_constant<int, 1>(), c);
       }
-      for (; c < width; c += lanes<Isa>) channels(std::integral_constant<int, 1>(), c);
-    }
+    };
+    if constexpr (!Guarded) add(std::integral_constant<int, 4>());
+    add(std::integral_constant<int, 1>());
   };
-  if constexpr (!Guarded) add(std::integral_constant<int, 4>());
-  add(std::integral_constant<int, 1>());
+  const index block = passes == 1 ? tile : decode_geometry::block_keys;
+  for (index k = first; k < last; k += block) add_block(k, std::min(k + block, last));
+}
+
+/// The rows of a whole tile, and those of the tile after it, which are asked for.
+template <class Stored>
+struct row_stream {
+  const Stored* const* rows;
+  const Stored* const* next;
+  bool is_one_run;  // rows lie one after another
+};
+
+/// Asks for one row. Of rows that lie one after another every second line is enough where they have several: the
+/// processor, which sees where they go, brings the others sooner than it takes requests. Of pages it sees too little.
+template <int Lines, bool OneRun, class Stored>
+RELPOS_INLINE void ask_for_row(const Stored* row) {
+  constexpr int to_read = 0;
+  constexpr int into_second_cache = 2;
+  constexpr int step = OneRun && Lines > 2 ? 2 : 1;
+  unroll<Lines / step>([&](auto i) RELPOS_LAMBDA {
+    __builtin_prefetch(reinterpret_cast<const char*>(row) + 64 * step * i, to_read,
+                       into_second_cache);
+  });
 }
 
 /// Both for one query: the values of one tile are added while the keys of the next are scored, lanes [0, tile_keys) of
 /// both. Two streams of rows, each read from its beginning to its end, keep more of the memory busy than one after the
 /// other. What is computed has the same bits.
-template <class Isa, int Vectors, class Stored>
-RELPOS_NOINLINE void add_and_score(const Stored* const* values, const float* weights, float rescale,
-                                   float* output, const Stored* const* keys, const float* query,
-                                   const both_ahead& ahead, float* scores) {
+template <class Isa, int Vectors, bool OneRun, class Stored>
+RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float* weights,
+                                   float rescale, float* output, const row_stream<Stored>& keys,
+                                   const float* query, float* scores) {
   using real = float_pack<Isa>;
+  constexpr index tile = decode_geometry::tile_keys;
+  constexpr int row_bytes = Vectors * lanes<Isa> * static_cast<int>(sizeof(Stored));
+  constexpr int lines = row_bytes / 64;
+  // Far enough for memory. In one run the nearer is the better, as long as it is.
+  constexpr index enough = 8192 / row_bytes;
+  constexpr index rows_ahead = OneRun ? std::clamp<index>(enough, lanes<Isa>, tile) : tile;
   real sum[Vectors];
   real part[Vectors];
   unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
     sum[v] = real(rescale) * real::load(output + v * lanes<Isa>);
     part[v] = real::load(query + v * lanes<Isa>);
   });
-  for (index k = 0; k < decode_geometry::tile_keys; k += lanes<Isa>) {
+  for (index k = 0; k < tile; k += lanes<Isa>) {
+    const auto later = [&](const row_stream<Stored>& of) RELPOS_LAMBDA {
+      return k + rows_ahead < tile ? of.rows + k + rows_ahead : of.next + k + rows_ahead - tile;
+    };
+    const Stored* const* const later_keys = later(keys);
+    const Stored* const* const later_values = later(values);
     real score[lanes<Isa>];
     unroll<lanes<Isa>>([&](auto i) RELPOS_LAMBDA {
-      ahead.fetch(k + i);
-      const Stored* const value = values[k + i];
-      const Stored* const key = keys[k + i];
+      ask_for_row<lines, OneRun>(later_keys[i]);
+      ask_for_row<lines, OneRun>(later_values[i]);
+      const Stored* const value = values.rows[k + i];
+      const Stored* const key = keys.rows[k + i];
       const real weight(weights[k + i]);
       score[i] = real(0.0f);
       unroll<Vectors>([&](auto v) RELPOS_LAMBDA {

@@ -52,16 +52,27 @@ class decode_rows {
   bool are_in_place() const { return in_place_; }
 
   /// Finds the rows of the i-th tile that is worked on; those of the last known_tiles are kept. Where a tile has no rows
-  /// nothing is found.
+  /// those before it are found again.
   void find(index i, const key_lanes& of) {
-    if (!in_place_ || of.first == of.last) return;
+    if (!in_place_) return;
     const stored** const to = rows(i);
+    if (of.first == of.last) {
+      // What is asked for then is there already.
+      std::copy(rows(i - 1), rows(i - 1) + decode_geometry::tile_keys, to);
+      return;
+    }
     const index first = of.rows.first - of.first_row;
     const index last = of.rows.last - of.first_row;
     source_.find(of.rows.first, last - first, to + first);
     // Lanes without a row repeat the nearest.
     std::fill(to, to + first, to[first]);
     std::fill(to + last, to + decode_geometry::tile_keys, to[last - 1]);
+  }
+
+  /// Rows of the i-th tile, which is whole; those of the tile after it have been looked for too.
+  row_stream<stored> stream(index i) const {
+    constexpr index last = decode_geometry::tile_keys - 1;
+    return {rows(i), rows(i + 1), rows(i)[last] - rows(i)[0] == last * width_};
   }
 
   const stored** rows(index i) const {

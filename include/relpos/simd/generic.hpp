@@ -111,6 +111,21 @@ struct pack<T, generic<N>> {
   static RELPOS_INLINE pack odds(pack a, pack b) {
     return each([&](int i) { return 2 * i < N ? a.lane[2 * i + 1] : b.lane[2 * i + 1 - N]; });
   }
+  /// Sums of neighbouring lanes, within every four: two of `a`, then two of `b`.
+  static RELPOS_INLINE pack add_neighbours(pack a, pack b) {
+    return each([&](int i) {
+      const T* const from = (i % 4 < 2 ? a : b).lane + i / 4 * 4 + i % 2 * 2;
+      return from[0] + from[1];
+    });
+  }
+  /// Sums of neighbouring fours, lane by lane: those of `a`, then those of `b`. There are two or more.
+  static RELPOS_INLINE pack add_neighbouring_fours(pack a, pack b) {
+    return each([&](int i) {
+      const int at = i / 4 * 8 + i % 4;
+      const T* const from = at < N ? a.lane + at : b.lane + (at - N);
+      return from[0] + from[4];
+    });
+  }
   /// The last lane first.
   friend RELPOS_INLINE pack reversed(pack a) {
     return each([&](int i) { return a.lane[N - 1 - i]; });

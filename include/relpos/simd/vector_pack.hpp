@@ -83,6 +83,14 @@ struct pack {
   /// Lanes 0, 2, 4, ... of two packs one after the other, and lanes 1, 3, 5, ...
   static RELPOS_INLINE pack evens(pack a, pack b) { return every_other<0>(a, b); }
   static RELPOS_INLINE pack odds(pack a, pack b) { return every_other<1>(a, b); }
+  /// Sums of neighbouring lanes, within every four: two of `a`, then two of `b`.
+  static RELPOS_INLINE pack add_neighbours(pack a, pack b) {
+    return of_neighbours<0>(a, b) + of_neighbours<1>(a, b);
+  }
+  /// Sums of neighbouring fours, lane by lane: those of `a`, then those of `b`. There are two or more.
+  static RELPOS_INLINE pack add_neighbouring_fours(pack a, pack b) {
+    return of_neighbouring_fours<0>(a, b) + of_neighbouring_fours<1>(a, b);
+  }
   /// The last lane first.
   friend RELPOS_INLINE pack reversed(pack a) {
     return [&]<int... I>(std::integer_sequence<int, I...>) RELPOS_LAMBDA {
@@ -103,6 +111,19 @@ struct pack {
   static RELPOS_INLINE pack every_other(pack a, pack b) {
     return [&]<int... I>(std::integer_sequence<int, I...>) RELPOS_LAMBDA {
       return pack(__builtin_shufflevector(a.v, b.v, (2 * I + First)...));
+    }(std::make_integer_sequence<int, size>{});
+  }
+  template <int First>
+  static RELPOS_INLINE pack of_neighbours(pack a, pack b) {
+    return [&]<int... I>(std::integer_sequence<int, I...>) RELPOS_LAMBDA {
+      return pack(__builtin_shufflevector(
+          a.v, b.v, (I / 4 * 4 + I % 2 * 2 + First + (I % 4 < 2 ? 0 : size))...));
+    }(std::make_integer_sequence<int, size>{});
+  }
+  template <int First>
+  static RELPOS_INLINE pack of_neighbouring_fours(pack a, pack b) {
+    return [&]<int... I>(std::integer_sequence<int, I...>) RELPOS_LAMBDA {
+      return pack(__builtin_shufflevector(a.v, b.v, (I / 4 * 8 + First * 4 + I % 4)...));
     }(std::make_integer_sequence<int, size>{});
   }
 };
