@@ -260,7 +260,7 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
   constexpr int row_bytes = Vectors * lanes<Isa> * static_cast<int>(sizeof(Stored));
   constexpr int lines = row_bytes / 64;
   // Far enough for memory. In one run the nearer is the better, as long as it is.
-  constexpr index enough = 8192 / row_bytes;
+  constexpr index enough = 4096 / row_bytes;
   constexpr index rows_ahead = OneRun ? std::clamp<index>(enough, lanes<Isa>, tile) : tile;
   real sum[Vectors];
   real part[Vectors];
