@@ -7,6 +7,7 @@
 
 #include "relpos/core/unroll.hpp"
 #include "relpos/kernel/decode_geometry.hpp"
+#include "relpos/kernel/fetch_row.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -46,10 +47,8 @@ struct rows_ahead {
   }
 
   RELPOS_INLINE void fetch(index i) const {
-    constexpr int to_read = 0;
-    constexpr int into_second_cache = 2;
     for (index line = first_line; line < last_line; ++line) {
-      __builtin_prefetch(static_cast<const char*>(rows[i]) + 64 * line, to_read, into_second_cache);
+      fetch_line(static_cast<const char*>(rows[i]) + 64 * line);
     }
   }
 };
@@ -235,16 +234,14 @@ struct row_stream {
   bool is_one_run;  // rows lie one after another
 };
 
-/// Asks for one row. Of rows that lie one after another every second line is enough where they have several: the
-/// processor, which sees where they go, brings the others sooner than it takes requests. Of pages it sees too little.
+/// Asks for one row as it is stored. Of rows that lie one after another every second line is enough where they have
+/// several: the processor, which sees where they go, brings the others sooner than it takes requests. Of pages it sees
+/// too little.
 template <int Lines, bool OneRun, class Stored>
-RELPOS_INLINE void ask_for_row(const Stored* row) {
-  constexpr int to_read = 0;
-  constexpr int into_second_cache = 2;
+RELPOS_INLINE void fetch_stored_row(const Stored* row) {
   constexpr int step = OneRun && Lines > 2 ? 2 : 1;
   unroll<Lines / step>([&](auto i) RELPOS_LAMBDA {
-    __builtin_prefetch(reinterpret_cast<const char*>(row) + 64 * step * i, to_read,
-                       into_second_cache);
+    fetch_line(reinterpret_cast<const char*>(row) + 64 * step * i);
   });
 }
 
@@ -276,8 +273,8 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
     const Stored* const* const later_values = later(values);
     real score[lanes<Isa>];
     unroll<lanes<Isa>>([&](auto i) RELPOS_LAMBDA {
-      ask_for_row<lines, OneRun>(later_keys[i]);
-      ask_for_row<lines, OneRun>(later_values[i]);
+      fetch_stored_row<lines, OneRun>(later_keys[i]);
+      fetch_stored_row<lines, OneRun>(later_values[i]);
       const Stored* const value = values.rows[k + i];
       const Stored* const key = keys.rows[k + i];
       const real weight(weights[k + i]);
