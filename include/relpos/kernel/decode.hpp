@@ -173,7 +173,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     find(1, next);
     float* scores = memory.scores;
     float* next_scores = memory.next_scores;
-    score(rows, keys, 0, now, {keys.ahead(1, next), values.ahead(0, now)}, memory, scores);
+    score(rows, keys, 0, now, values.ahead(0, now), memory, scores);
     for (index i = 0;; ++i) {
       float rescale[most_rows];
       bool any_partial = false;
@@ -189,12 +189,12 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
       }
       const key_lanes after = lanes_at(not_hidden_from(next.first_row + tile_keys));
       find(i + 2, after);
-      const both_ahead ahead{keys.ahead(i + 2, after), values.ahead(i + 1, next)};
       if (!any_partial && can_add_and_score(rows, now, next, keys, values)) {
         add_and_score_next(rows, keys, values, i, next, rescale[0], memory, scores, next_scores);
       } else {
-        accumulate(rows, values, i, now, ahead.keys, rescale, any_partial, memory, scores);
-        score(rows, keys, i + 1, next, {{}, ahead.values}, memory, next_scores);
+        accumulate(rows, values, i, now, keys.ahead(i + 2, after), rescale, any_partial, memory,
+                   scores);
+        score(rows, keys, i + 1, next, values.ahead(i + 1, next), memory, next_scores);
       }
       if (chunk_of_row(now.first_row) != chunk_of_row(next.first_row)) {
         leave(rows, chunk_of_row(now.first_row), memory);
@@ -285,7 +285,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
   template <class Keys>
   void score(query_rows& rows, const Keys& keys, index i, const key_lanes& lanes,
-             const both_ahead& ahead, const decode_slot<Isa>& memory, float* scores) const {
+             const rows_ahead& ahead, const decode_slot<Isa>& memory, float* scores) const {
     turn_queries(rows, lanes.first_row, memory);
     keys.read(i, lanes, memory.key_buffer,
               [&](const auto* const* row, index width, auto is_scaled) {
