@@ -35,6 +35,10 @@ template <class Isa = native, executor Executor, class Query, class Key, class..
 status measure_sharpness(const Executor& runner, sharpness what, std::span<double> of_heads,
                          const view<Query, 4>& q, const view<Key, 4>& k,
                          const Arguments&... arguments) {
+  static_assert(
+      !is_team_member<Executor>,
+      "relpos: a team shares scratch, but this function allocates its own: let one thread "
+      "call it, with another executor");
   const auto heads = static_cast<std::size_t>(q.shape[1]);
   if (of_heads.size() != heads && of_heads.size() != 1) {
     return status::error(status_code::invalid_shape,

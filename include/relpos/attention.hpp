@@ -39,7 +39,7 @@ using dense_keys_of = dense_keys<std::remove_const_t<Key>, std::remove_const_t<V
 template <class Isa, class Query, key_store Store, class... Policies>
 std::size_t scratch_bytes_of(index slots, const view<Query, 4>& q, const Store& store,
                              const options& choice, const std::tuple<Policies...>& policies) {
-  if (!store.check(q, choice.query_starts)) return 0;
+  if (!store.check(q, choice)) return 0;
   const attention_shape shape = shape_of_call(q, store, choice);
   if (!check_options(choice) || !check_sequence_offsets(choice, shape.batch)) return 0;
   if (!check_policies(policies, shape)) return 0;
@@ -87,11 +87,11 @@ status attend(const Executor& runner, scratch memory, const call_outputs<Out>& t
       "relpos: the keys of a cache are turned to counted positions: token_positions and a "
       "rotation are of tensors");
   const auto policies = std::tuple_cat(policies_of(arguments...), store.masks(choice));
-  if (status valid = store.check(q, choice.query_starts); !valid) return valid;
+  if (status valid = store.check(q, choice); !valid) return valid;
   const attention_shape shape = shape_of_call(q, store, choice);
   if (status valid = check_call(to, q, store, choice, shape, policies); !valid) return valid;
+  if (status valid = check_slots(runner); !valid) return valid;
   const auto slots = static_cast<index>(runner.slots());
-  if (status valid = check_slots(slots); !valid) return valid;
 
   options resolved = choice;
   resolved.statistics = to.statistics;  // those of partial are in its state
@@ -193,7 +193,7 @@ status reference_attention(const view<Real, 4>& out,
   const auto policies = policies_of(arguments...);
   const call_outputs<Real, Real> to{out, lse, choice.statistics, "out", "lse"};
   const dense_keys_of<Key, Value> store{k, v, choice.key_starts};
-  if (status valid = store.check(q, choice.query_starts); !valid) return valid;
+  if (status valid = store.check(q, choice); !valid) return valid;
   const attention_shape shape = shape_of_call(q, store, choice);
   if (status valid = check_call(to, q, store, choice, shape, policies); !valid) return valid;
   const auto problem = make_problem(out, read_only<Query>(q), store, {}, choice, policies);

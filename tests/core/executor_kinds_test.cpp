@@ -8,10 +8,12 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "relpos/caches.hpp"
 #include "relpos/policies.hpp"
 #include "support/attend.hpp"
 
@@ -263,6 +265,41 @@ TEST(executor_kinds, without_a_slot_are_refused) {
     const relpos::status done = call.run(relpos::on_loop{loops[0], slots});
     EXPECT_EQ(done.code, relpos::status_code::invalid_value);
     EXPECT_NE(std::strstr(done.message, "executor: slots()"), nullptr) << done.message;
+  }
+}
+
+TEST(executor_kinds, that_can_run_nothing_are_refused) {
+  std::barrier<> gate(1);
+  const support::tensor<float> rows({1, 1, 2, 4}, 1.0f);
+  const support::tensor<float> untouched({1, 1, 2, 4}, 7.0f);
+  std::vector<std::byte> memory(1 << 20);
+  const auto expect_refused = [&](const auto& runner) {
+    support::tensor<float> out = untouched;
+    support::tensor<float, 3> lse({1, 1, 2}, 7.0f);
+    const auto expect = [](const relpos::status& got) {
+      EXPECT_EQ(got.code, relpos::status_code::invalid_value);
+      EXPECT_NE(std::string(got.message).find("executor: slots() is 0"), std::string::npos)
+          << got.message;
+    };
+    expect(relpos::attention(runner, memory, out.view(), rows.view(), rows.view(), rows.view()));
+    const support::tensor<float, 3> sums({1, 1, 2}, 1.0f);
+    support::tensor<float> other_out = rows;
+    support::tensor<float, 3> other_lse = sums;
+    expect(relpos::merge(runner, {out.view(), lse.view()}, {other_out.view(), other_lse.view()}));
+    std::vector<index> lengths{0};
+    support::tensor<float> keys = untouched;
+    support::tensor<float> values = untouched;
+    expect(relpos::append(runner,
+                          relpos::contiguous_cache<float>{{keys.view(), values.view()}, lengths},
+                          rows.view(), rows.view()));
+    for (const auto* const each : {&out, &keys, &values}) {
+      EXPECT_TRUE(support::same_bits(*each, untouched));
+    }
+    EXPECT_EQ(lengths[0], 0);
+  };
+  expect_refused(relpos::on_loop{any_loop(in_order), 0});
+  for (const auto& [thread, threads] : {std::pair<index, index>{0, 0}, {3, 3}, {-1, 2}}) {
+    expect_refused(member(thread, threads, arrive{&gate}));
   }
 }
 

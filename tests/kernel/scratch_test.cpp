@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "relpos/policies.hpp"
 #include "support/attend.hpp"
 #include "support/executors.hpp"
@@ -13,10 +15,13 @@ using relpos::index;
 const std::vector<float> slopes{0.3f, 0.02f};
 const std::vector<float> table(64);
 
+// Nothing is read of it.
+const float element = 0.0f;
+
 template <class... Policies>
 std::size_t bytes(index queries, index keys, index slots, const Policies&... policies) {
-  const relpos::view<const float, 4> q(nullptr, {1, 2, queries, 64});
-  const relpos::view<const float, 4> kv(nullptr, {1, 2, keys, 64});
+  const relpos::view<const float, 4> q(&element, {1, 2, queries, 64});
+  const relpos::view<const float, 4> kv(&element, {1, 2, keys, 64});
   return relpos::scratch_bytes(support::shuffled{slots}, q, kv, kv, policies...);
 }
 
@@ -24,6 +29,7 @@ template <class... Policies>
 void expect_linear(const Policies&... policies) {
   const index length = 1 << 20;
   const std::size_t one = bytes(length, length, 1, policies...);
+  EXPECT_GT(one, 0u);
   // Tables over distance: 4 bytes for each of 2 length distances of 2 heads, and something fixed.
   EXPECT_LE(one, 4u * 2u * 2u * length + (1u << 20));
   EXPECT_LE(bytes(2 * length, 2 * length, 1, policies...), 2 * one);
@@ -37,14 +43,35 @@ TEST(scratch_bytes, is_linear) {
   expect_linear(relpos::causal{});
   expect_linear(relpos::alibi{slopes}, relpos::causal{});
   expect_linear(relpos::relative_bias{[](index, index) { return 0.0; }});
-  const relpos::view<const float, 4> nothing(nullptr, {1, 1, 1, 1});
-  expect_linear(relpos::additive_bias{nothing});
+  const relpos::view<const float, 4> same(&element, {1, 1, 1, 1});
+  expect_linear(relpos::additive_bias{same});
 }
 
 TEST(scratch_bytes, of_a_bias_that_saturates_does_not_grow) {
   const relpos::t5_bias bias{table, relpos::bidirectional};
   EXPECT_EQ(bytes(1 << 20, 1 << 20, 1, bias), bytes(1 << 10, 1 << 10, 1, bias));
-  EXPECT_EQ(bytes(1 << 20, 1 << 20, 1), bytes(1, 1, 1));
+  EXPECT_EQ(bytes(1 << 20, 1 << 20, 1), bytes(64, 64, 1));
+}
+
+// One long sequence beside many short ones takes what they would take apart, and something fixed.
+TEST(scratch_bytes, of_a_ragged_batch_is_of_its_rows) {
+  constexpr index long_keys = 1 << 17;
+  const auto bytes_of = [](index shorts) {
+    std::vector<index> query_starts{0};
+    std::vector<index> key_starts{0};
+    for (index i = 0; i <= shorts; ++i) {
+      query_starts.push_back(i + 1);
+      key_starts.push_back(long_keys + i);
+    }
+    const relpos::view<const float, 4> q(&element, {1, 2, shorts + 1, 64});
+    const relpos::view<const float, 4> kv(&element, {1, 2, long_keys + shorts, 64});
+    return relpos::scratch_bytes(
+        support::shuffled{1}, q, kv, kv,
+        relpos::options{.query_starts = query_starts, .key_starts = key_starts});
+  };
+  // A state of 66 floats for each head and for each of at most two parts of the keys; the plan.
+  EXPECT_GT(bytes_of(0), 0u);
+  EXPECT_LE(bytes_of(256), bytes_of(0) + 256u * (2u * 2u * 66u * 4u + 200u));
 }
 
 TEST(scratch_bytes, one_byte_less_is_refused) {

@@ -99,6 +99,7 @@ status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
   const auto policies = policies_of(arguments...);
   const dense_keys<std::remove_const_t<Key>, std::remove_const_t<Value>> rows{k, v,
                                                                               choice.key_starts};
+  if (status valid = check_slots(runner); !valid) return valid;
   if (status valid = check_append(cache, rows); !valid) return valid;
   if (status valid = check_options(choice); !valid) return valid;
   if (status valid = check_sequence_offsets(choice, cache.batch()); !valid) return valid;

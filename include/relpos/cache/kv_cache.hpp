@@ -51,7 +51,14 @@ struct kv_cache {
                                               sequence, head);
   }
 
-  /// Rows that the cache has forgotten are not visible.
+  key_range forgotten([[maybe_unused]] index sequence) const {
+    if constexpr (Placement::forgets) {
+      return placement.gone(sequence);
+    } else {
+      return {};
+    }
+  }
+  /// Those rows are not visible.
   auto masks(const options& choice) const {
     if constexpr (Placement::forgets) {
       return std::tuple(placement.mask(choice));
@@ -72,27 +79,42 @@ struct kv_cache {
 
   /// Refuses a cache that is not what it says: shapes, lengths, places of rows.
   status check() const {
+    if (status valid = check_memory(); !valid) return valid;
+    for (index i = 0; i < batch(); ++i) {
+      if (status valid = check_sequence(i); !valid) return valid;
+    }
+    return {};
+  }
+  /// The parts of it: shapes and lengths, and the places of one sequence.
+  status check_memory() const {
     if (status valid = check_cache_memory(memory); !valid) return valid;
-    const auto& shape = memory.keys.shape;
     for (std::size_t i = 0; i < lengths.size(); ++i) {
       if (0 <= lengths[i] && lengths[i] <= max_length) continue;
       return status::error(status_code::invalid_value,
                            "cache.lengths: is %lld at %zu, must be 0 to 2^31 - 1",
                            static_cast<long long>(lengths[i]), i);
     }
-    if (status valid = placement.check(shape, lengths); !valid) return valid;
-    for (index i = 0; i < batch(); ++i) {
-      if (status valid = placement.check_room(i, length(i), shape); !valid) return valid;
+    return placement.check(memory.keys.shape, lengths);
+  }
+  status check_sequence(index sequence) const {
+    if (sequence < 0 || sequence >= batch()) {
+      return status::error(status_code::invalid_value,
+                           "sequence: is %lld, the cache has %lld of them",
+                           static_cast<long long>(sequence), static_cast<long long>(batch()));
     }
-    return {};
+    return placement.check_room(sequence, length(sequence), memory.keys.shape);
   }
 
   /// The same, and queries that do not belong to it.
   template <class Query>
-  status check(const view<Query, 4>& q, const index_list& query_starts) const {
-    if (status valid = check_queries(q, query_starts); !valid) return valid;
+  status check(const view<Query, 4>& q, const options& choice) const {
+    if (status valid = check_queries(q, choice.query_starts); !valid) return valid;
     if (status valid = check(); !valid) return valid;
-    const index sequences = sequence_count(q.shape[0], query_starts);
+    if (!choice.key_starts.empty()) {
+      return status::error(status_code::invalid_value,
+                           "options.key_starts: are given, but the cache has lengths of its own");
+    }
+    const index sequences = sequence_count(q.shape[0], choice.query_starts);
     if (sequences != batch()) {
       return status::error(status_code::invalid_shape,
                            "cache: has %lld sequences, but there are queries of %lld: q is %s",
@@ -121,11 +143,7 @@ struct kv_cache {
 template <class Stored, class Placement>
 status truncate(const kv_cache<Stored, Placement>& cache, index sequence, index length) noexcept {
   if (status valid = cache.check(); !valid) return valid;
-  if (sequence < 0 || sequence >= cache.batch()) {
-    return status::error(status_code::invalid_value,
-                         "sequence: is %lld, the cache has %lld of them",
-                         static_cast<long long>(sequence), static_cast<long long>(cache.batch()));
-  }
+  if (status valid = cache.check_sequence(sequence); !valid) return valid;
   if (length < 0 || length > cache.length(sequence)) {
     return status::error(status_code::invalid_value,
                          "length: is %lld, sequence %lld has %lld rows to keep",

@@ -29,42 +29,42 @@ class page_pool {
   template <class Stored>
   status reserve(const paged_cache<Stored>& cache, index sequence, index rows) {
     if (status valid = check(cache, sequence); !valid) return valid;
+    if (rows < 0 || rows > max_length) {
+      return status::error(status_code::invalid_value, "rows: is %lld, must be 0 to 2^31 - 1",
+                           static_cast<long long>(rows));
+    }
     const index page_rows = cache.memory.keys.shape[2];
     const index length = cache.length(sequence);
-    const index had = ceil_div(length, page_rows);
     const index needed = ceil_div(rows, page_rows);
-    auto& table = cache.placement.block_table;
+    const auto& table = cache.placement.block_table;
     if (needed > table.shape[1]) {
       return status::error(status_code::invalid_shape,
                            "cache.block_table: %lld rows need %lld pages, shape is %s",
                            static_cast<long long>(rows), static_cast<long long>(needed),
                            shape_text(table.shape).text);
     }
-    const index held = held_pages(sequence, had);
+    std::vector<std::int32_t>& pages = pages_of(sequence);
+    const index held = count(pages);
     // Pages that will be written and another sequence uses: the last one, whose rows stay, and any behind it.
     const index first = length / page_rows;
-    index shared = 0;
-    for (index block = first; block < std::min(held, needed); ++block) {
-      if (uses(table(sequence, block)) > 1) ++shared;
+    std::vector<index> shared;
+    for (index block = first; rows > length && block < std::min(held, needed); ++block) {
+      if (uses(pages[at(block)]) > 1) shared.push_back(block);
     }
-    if (rows <= length) shared = 0;
-    const index wanted = std::max<index>(needed - held, 0) + shared;
+    const index wanted = std::max<index>(needed - held, 0) + static_cast<index>(shared.size());
     if (wanted > free_pages()) {
       return status::error(status_code::invalid_value,
                            "page_pool: %lld pages are needed, %lld are free",
                            static_cast<long long>(wanted), static_cast<long long>(free_pages()));
     }
-    for (index block = first; shared > 0; ++block) {
-      std::int32_t& page = table(sequence, block);
-      if (uses(page) == 1) continue;
+    for (const index block : shared) {
       const std::int32_t own = take();
-      if (block < had) copy_page(cache.memory, page, own);
-      release(page);
-      page = own;
-      --shared;
+      if (block * page_rows < length) copy_page(cache.memory, pages[at(block)], own);
+      release(pages[at(block)]);
+      pages[at(block)] = own;
     }
-    for (index block = held; block < needed; ++block) table(sequence, block) = take();
-    remember(sequence, std::max(held, needed));
+    while (count(pages) < needed) pages.push_back(take());
+    for (index block = first; block < needed; ++block) table(sequence, block) = pages[at(block)];
     return {};
   }
 
@@ -73,19 +73,20 @@ class page_pool {
   status fork(const paged_cache<Stored>& cache, index from, index to) {
     if (status valid = check(cache, from); !valid) return valid;
     if (status valid = check(cache, to); !valid) return valid;
-    if (from == to || cache.length(to) != 0 || held_pages(to, 0) != 0) {
+    if (from == to || cache.length(to) != 0 || !pages_of(to).empty()) {
       return status::error(status_code::invalid_value,
-                           "to: sequence %lld has rows or pages, truncate it to 0 before",
+                           "to: sequence %lld has rows or pages, truncate it to 0 with the pool "
+                           "before",
                            static_cast<long long>(to));
     }
     const index blocks = ceil_div(cache.length(from), cache.memory.keys.shape[2]);
-    auto& table = cache.placement.block_table;
     for (index block = 0; block < blocks; ++block) {
-      table(to, block) = table(from, block);
-      ++uses_[static_cast<std::size_t>(table(to, block))];
+      const std::int32_t page = pages_of(from)[at(block)];
+      pages_of(to).push_back(page);
+      cache.placement.block_table(to, block) = page;
+      ++uses_[static_cast<std::size_t>(page)];
     }
-    remember(to, blocks);
-    cache.lengths[static_cast<std::size_t>(to)] = cache.length(from);
+    cache.lengths[at(to)] = cache.length(from);
     return {};
   }
 
@@ -94,38 +95,46 @@ class page_pool {
   status truncate(const paged_cache<Stored>& cache, index sequence, index length) {
     if (status valid = check(cache, sequence); !valid) return valid;
     if (status valid = relpos::truncate(cache, sequence, length); !valid) return valid;
+    std::vector<std::int32_t>& pages = pages_of(sequence);
     const index needed = ceil_div(length, cache.memory.keys.shape[2]);
-    for (index block = needed; block < held_pages(sequence, needed); ++block) {
-      release(cache.placement.block_table(sequence, block));
-    }
-    remember(sequence, needed);
+    for (; count(pages) > needed; pages.pop_back()) release(pages.back());
     return {};
   }
 
  private:
+  static std::size_t at(index i) { return static_cast<std::size_t>(i); }
+  static index count(const std::vector<std::int32_t>& pages) {
+    return static_cast<index>(pages.size());
+  }
+
+  /// Refuses a cache whose rows of the sequence lie in other pages than the pool gave it.
   template <class Stored>
-  status check(const paged_cache<Stored>& cache, index sequence) const {
-    if (status valid = cache.check(); !valid) return valid;
+  status check(const paged_cache<Stored>& cache, index sequence) {
+    if (status valid = cache.check_memory(); !valid) return valid;
     if (cache.memory.keys.shape[0] != static_cast<index>(uses_.size())) {
       return status::error(status_code::invalid_shape,
                            "page_pool: has %zu pages, cache.keys are %s", uses_.size(),
                            shape_text(cache.memory.keys.shape).text);
     }
-    if (0 <= sequence && sequence < cache.batch()) return {};
-    return status::error(status_code::invalid_value,
-                         "sequence: is %lld, the cache has %lld of them",
-                         static_cast<long long>(sequence), static_cast<long long>(cache.batch()));
+    if (status valid = cache.check_sequence(sequence); !valid) return valid;
+    const index blocks = ceil_div(cache.length(sequence), cache.memory.keys.shape[2]);
+    const std::vector<std::int32_t>& pages = pages_of(sequence);
+    for (index block = 0; block < blocks; ++block) {
+      const std::int32_t page = cache.placement.block_table(sequence, block);
+      if (block < count(pages) && pages[at(block)] == page) continue;
+      return status::error(status_code::invalid_value,
+                           "cache.block_table: is %lld at [%lld, %lld], a page that this pool did "
+                           "not give the sequence",
+                           static_cast<long long>(page), static_cast<long long>(sequence),
+                           static_cast<long long>(block));
+    }
+    return {};
   }
 
   /// Pages that a sequence has, those reserved in advance among them.
-  index held_pages(index sequence, index at_least) const {
-    const auto at = static_cast<std::size_t>(sequence);
-    return at < held_.size() ? std::max(held_[at], at_least) : at_least;
-  }
-  void remember(index sequence, index pages) {
-    const auto at = static_cast<std::size_t>(sequence);
-    if (held_.size() <= at) held_.resize(at + 1);
-    held_[at] = pages;
+  std::vector<std::int32_t>& pages_of(index sequence) {
+    if (pages_.size() <= at(sequence)) pages_.resize(at(sequence) + 1);
+    return pages_[at(sequence)];
   }
 
   std::int32_t take() {
@@ -163,7 +172,7 @@ class page_pool {
   }
 
   std::vector<index> uses_;
-  std::vector<index> held_;  // pages of each sequence
+  std::vector<std::vector<std::int32_t>> pages_;  // of each sequence
   std::vector<std::int32_t> free_;
 };
 

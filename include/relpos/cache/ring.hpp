@@ -7,8 +7,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Slab i is sequence i. At most rows - sinks rows are appended at once. To prefill chunks of c rows under a window of w, a slab has sinks + w + c - 1 rows; to
-/// truncate by d drafts, d more.
+/// Slab i is sequence i. At most rows - sinks rows are appended at once. To prefill chunks of c rows under a window of w,
+/// a slab has sinks + w + c - 1 rows; to truncate by d drafts, d more.
 struct ring_placement {
   static constexpr bool forgets = true;
 
@@ -41,7 +41,8 @@ struct ring_placement {
     for (std::size_t i = 0; i < lengths.size(); ++i) {
       // Rows [oldest, length) lie in the ring at once.
       const index first = std::max(oldest[i], sinks);
-      if (0 <= oldest[i] && lengths[i] - first <= keys[2] - sinks) continue;
+      const bool is_within = 0 <= oldest[i] && oldest[i] <= std::max(lengths[i], sinks);
+      if (is_within && lengths[i] - first <= keys[2] - sinks) continue;
       return status::error(status_code::invalid_value,
                            "cache.oldest: is %lld at %zu, but of %lld rows the ring of %lld has "
                            "room for %lld",
@@ -65,6 +66,11 @@ struct ring_placement {
   void truncated(index sequence, index length) const {
     index& first = oldest[static_cast<std::size_t>(sequence)];
     first = std::min(first, std::max(length, sinks));
+  }
+
+  /// Rows behind the sinks that are no longer there.
+  key_range gone(index sequence) const {
+    return {sinks, std::max(oldest[static_cast<std::size_t>(sequence)], sinks)};
   }
 
   /// Hides what is gone.

@@ -33,13 +33,6 @@ inline status check_options(const options& choice) {
   return check_offset("options.query_offset", choice.query_offset.value_or(0));
 }
 
-/// Refuses an executor that can run nothing.
-inline status check_slots(index slots) {
-  if (slots >= 1) return {};
-  return status::error(status_code::invalid_value, "executor: slots() is %lld, must be at least 1",
-                       static_cast<long long>(slots));
-}
-
 /// Refuses policy data that does not fit the call.
 template <class... Policies>
 status check_policies(const std::tuple<Policies...>& policies, const attention_shape& shape) {

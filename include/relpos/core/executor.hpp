@@ -6,6 +6,7 @@
 #include <concepts>
 
 #include "relpos/core/index.hpp"
+#include "relpos/core/status.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -17,6 +18,15 @@ concept executor = requires(const Executor& runner, void (*item)(index, index)) 
   { runner.slots() } -> std::convertible_to<index>;
   runner.run(index{}, item);
 };
+
+/// Refuses an executor that can run nothing.
+template <executor Executor>
+status check_slots(const Executor& runner) {
+  const auto slots = static_cast<index>(runner.slots());
+  if (slots >= 1) return {};
+  return status::error(status_code::invalid_value, "executor: slots() is %lld, must be at least 1",
+                       static_cast<long long>(slots));
+}
 
 /// Everything on the calling thread.
 struct serial {
@@ -69,7 +79,8 @@ struct team_member {
         threads(static_cast<index>(of)),
         barrier(when_all_are_here) {}
 
-  index slots() const { return threads; }
+  /// None for a thread that is not one of the team, whose calls are refused.
+  index slots() const { return 0 <= thread && thread < threads ? threads : 0; }
 
   template <class Item>
   void run(index count, Item&& item) const {
@@ -77,5 +88,11 @@ struct team_member {
     barrier();
   }
 };
+
+/// Whether each of several threads makes the call: what a call allocates is then not shared.
+template <class Executor>
+inline constexpr bool is_team_member = false;
+template <class Barrier>
+inline constexpr bool is_team_member<team_member<Barrier>> = true;
 
 }  // namespace relpos::inline RELPOS_ABI

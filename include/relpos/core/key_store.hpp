@@ -5,6 +5,7 @@
 
 #include "relpos/core/index.hpp"
 #include "relpos/core/options.hpp"
+#include "relpos/core/position.hpp"
 #include "relpos/core/row_source.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -31,7 +32,8 @@ concept stored_rows =
 ///   keys<Isa>(sequence, head), values<Isa>(sequence, head)      stored_rows
 ///   holds_turned_keys                  keys were rotated when they were stored
 ///   masks(options)                     a tuple of policies that hide rows which are no longer there
-///   check(q, query starts)             refuses what its parts cannot be, alone or with these queries
+///   forgotten(sequence)                the range of these rows
+///   check(q, options)                  refuses what its parts cannot be, alone or with these queries
 ///   named_parts(use)                   calls use(named_memory) for each part of its memory
 template <class Store>
 concept key_store = requires(const Store& store, const options& choice, index at) {
@@ -44,6 +46,7 @@ concept key_store = requires(const Store& store, const options& choice, index at
   { Store::holds_turned_keys } -> std::convertible_to<bool>;
   { store.lengths_are_equal() } -> std::same_as<bool>;
   store.masks(choice);
+  { store.forgotten(at) } -> std::same_as<key_range>;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -27,7 +27,7 @@ void run_attention(const Executor& runner, const Problem& problem,
   });
   runner.run(plan.merge_count(), [&](index i, index) {
     const work_plan::place at = plan.merge_item(i);
-    merge_decoded(problem.of(at.sequence), scratch.states(), at.item);
+    merge_decoded(problem.of(at.sequence), plan.decoded(at.sequence), scratch.states(), at.item);
   });
 }
 

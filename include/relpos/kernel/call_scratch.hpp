@@ -66,12 +66,15 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
       turned_keys_ =
           memory.take<float>(problem.store.all_rows() * shape_.key_heads * shape_.head_dim);
     }
-    index decoded_rows = 0;
-    for (index at = 0; at < problem.different_sequences(); ++at) {
+    index states = 0;
+    for (index at = 0; at < shape_.batch; ++at) {
       const attention_shape of = problem.shape_of(at);
-      if (is_decoded(problem.choice, of)) decoded_rows = std::max(decoded_rows, of.query_length);
+      if (!is_decoded(problem.choice, of)) continue;
+      const index chunks =
+          decode_geometry::chunk_capacity(of.key_length, problem.store.forgotten(at));
+      states += of.query_heads * of.query_length * chunks;
     }
-    if (decoded_rows > 0) states_ = chunk_states(memory, shape_, decoded_rows);
+    if (states > 0) states_ = chunk_states(memory, states, shape_.value_dim);
     // A slot is large enough for either kernel: options that choose one change little of the size.
     scratch_divider prefill;
     prefill_slot<Isa>(prefill, shape_, rotates, by_tile);

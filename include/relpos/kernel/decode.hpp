@@ -38,17 +38,15 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
   /// `problem` is of one sequence.
   decode(const problem_type& problem, const scratch_type& scratch)
-      : problem_(problem),
-        scratch_(scratch),
-        geometry_(problem.shape, problem.position.key_offset) {}
+      : problem_(problem), scratch_(scratch), sequence_(scratch.plan().decoded(problem.sequence)) {}
 
   void attend(index item, index slot) const {
     const index chunks = scratch_.plan().chunks_of_item();
-    const index items = geometry_.items_of_block(chunks);
-    const index block = item % geometry_.row_blocks;
-    const index first = item / geometry_.row_blocks % items * chunks;
-    const index key_head = item / geometry_.row_blocks / items;
-    attend_chunks(key_head, block, first, std::min(first + chunks, geometry_.chunks),
+    const index items = geometry().items_of_block(chunks);
+    const index block = item % geometry().row_blocks;
+    const index first = item / geometry().row_blocks % items * chunks;
+    const index key_head = item / geometry().row_blocks / items;
+    attend_chunks(key_head, block, first, std::min(first + chunks, geometry().chunks),
                   scratch_.slot_of_decode(slot));
   }
 
@@ -60,6 +58,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   static constexpr index tile_keys = decode_geometry::tile_keys;
 
   const attention_shape& shape() const { return problem_.shape; }
+  const decode_geometry& geometry() const { return sequence_.geometry; }
 
   /// The query rows of one item, and what they see.
   struct query_rows {
@@ -74,12 +73,12 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
   query_rows rows_of_block(index key_head, index block) const {
     query_rows result;
-    const index all = geometry_.group * shape().query_length;
+    const index all = geometry().group * shape().query_length;
     result.count = std::min(all - block * most_rows, most_rows);
     result.seen = {shape().key_length, 0};
     for (index i = 0; i < result.count; ++i) {
       const index at = block * most_rows + i;
-      result.head[i] = key_head * geometry_.group + at / shape().query_length;
+      result.head[i] = key_head * geometry().group + at / shape().query_length;
       result.row[i] = at % shape().query_length;
       const bound_policies bound = bind_all(problem_.policies, problem_.sequence, result.head[i]);
       const key_range visible =
@@ -100,8 +99,8 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     for (index chunk = first; chunk < last; ++chunk) {
       for (index i = 0; i < rows.count; ++i) *state_of(rows, i, chunk).sum = 0.0f;
     }
-    const index begin = row_of_chunk(first);
-    const key_range keys = intersect(rows.seen, {begin, row_of_chunk(last)});
+    const index begin = geometry().row_of(first);
+    const key_range keys = intersect(rows.seen, {begin, geometry().row_of(last)});
     if (keys.last <= keys.first) return;
     pack(rows, memory);
     empty(rows, memory);
@@ -111,15 +110,6 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     decode_rows<Isa, decltype(value_rows)> of_values(value_rows, shape().value_dim,
                                                      memory.value_rows);
     attend_tiles(rows, keys, begin, of_keys, of_values, memory);
-  }
-
-  index row_of_chunk(index chunk) const {
-    return (geometry_.first_chunk + chunk) * decode_geometry::chunk_keys -
-           problem_.position.key_offset;
-  }
-  index chunk_of_row(index row) const {
-    return floor_div(row + problem_.position.key_offset, decode_geometry::chunk_keys) -
-           geometry_.first_chunk;
   }
 
   void pack(const query_rows& rows, const decode_slot<Isa>& memory) const {
@@ -156,8 +146,18 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     const auto lanes_at = [&](index tile) {
       return key_lanes::of<Isa>(tile, intersect(seen, {tile, tile + tile_keys}));
     };
+    // In steps that double: what a ring has forgotten may be far longer than what it holds.
     const auto not_hidden_from = [&](index tile) {
-      while (tile < seen.last && hidden_from_all(rows, lanes_at(tile).rows)) tile += tile_keys;
+      for (index step = tile_keys; tile < seen.last;) {
+        if (hidden_from_all(rows, intersect(seen, {tile, tile + step}))) {
+          tile += step;
+          step *= 2;
+        } else if (step > tile_keys) {
+          step = tile_keys;
+        } else {
+          break;
+        }
+      }
       return tile;
     };
     const auto find = [&](index i, const key_lanes& lanes) {
@@ -179,12 +179,12 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
       bool any_partial = false;
       for (index r = 0; r < rows.count; ++r) {
         rescale[r] = weigh(rows, r, now, memory, scores + r * tile_keys, any_partial);
-        values.multiply_by_scales(now, scores + r * tile_keys);
+        values.scale_weights(now, scores + r * tile_keys);
       }
       const bool is_last = next.first == next.last;
       if (is_last) {
         accumulate(rows, values, i, now, {}, rescale, any_partial, memory, scores);
-        leave(rows, chunk_of_row(now.first_row), memory);
+        leave(rows, geometry().chunk_of(now.first_row), memory);
         return;
       }
       const key_lanes after = lanes_at(not_hidden_from(next.first_row + tile_keys));
@@ -196,8 +196,9 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
                    scores);
         score(rows, keys, i + 1, next, values.ahead(i + 1, next), memory, next_scores);
       }
-      if (chunk_of_row(now.first_row) != chunk_of_row(next.first_row)) {
-        leave(rows, chunk_of_row(now.first_row), memory);
+      const index chunk = geometry().chunk_of(now.first_row);
+      if (chunk != geometry().chunk_of(next.first_row)) {
+        leave(rows, chunk, memory);
         empty(rows, memory);
       }
       std::swap(scores, next_scores);
@@ -247,7 +248,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
       } else {
         add_some(std::integral_constant<int, 8>());
       }
-      keys.multiply_by_scales(next, next_scores);
+      keys.scale_scores(next, next_scores);
     }
   }
 
@@ -293,7 +294,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
                                     ahead, scores);
                 if constexpr (is_scaled) {
                   for (index r = 0; r < rows.count; ++r) {
-                    keys.multiply_by_scales(lanes, scores + r * tile_keys);
+                    keys.scale_scores(lanes, scores + r * tile_keys);
                   }
                 }
               });
@@ -312,7 +313,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     add_biases(head, rows.row[i], position, factors.bias, keys, scores,
                std::index_sequence_for<Policies...>());
     if constexpr (problem_type::has_row_factor) {
-      const index visible = rows.visible[i].last - rows.visible[i].first;
+      const index visible = problem_.count_held(rows.visible[i]);
       scale_row<Isa>(logit_factor(bound, position.query(rows.row[i]), visible), keys, scores);
     }
     const index q_pos = rows.row[i] + problem_.position.query_offset;
@@ -384,12 +385,12 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   chunk_state state_of(const query_rows& rows, index i, index chunk) const {
-    return scratch_.states().at(problem_.sequence, rows.head[i], rows.row[i], chunk);
+    return scratch_.states().at(sequence_.state_of(shape(), rows.head[i], rows.row[i], chunk));
   }
 
   const problem_type& problem_;
   const scratch_type& scratch_;
-  decode_geometry geometry_;
+  const decoded_sequence& sequence_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

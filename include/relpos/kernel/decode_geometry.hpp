@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "relpos/core/index.hpp"
+#include "relpos/core/position.hpp"
 #include "relpos/core/shape.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -19,27 +19,55 @@ struct decode_geometry {
   /// Of a tile, that stay in the first cache for all rows.
   static constexpr index block_keys = 32;
   /// Tiles whose rows are known at the same time: the one whose values are added, the next, whose keys are scored, and
-  /// the one after it, which is asked for.
+  /// the one after it, which is asked for. A power of two.
   static constexpr index known_tiles = 4;
 
   index group = 0;  // query heads of a key head
   index row_blocks = 0;
-  index first_chunk = 0;
-  index chunks = 0;
+  index chunks = 0;  // that have a row which may be seen
 
-  decode_geometry(const attention_shape& sequence, index key_offset) {
+  decode_geometry() = default;
+  /// Rows `seen` are those that some query may see, but for those that are `gone`.
+  decode_geometry(const attention_shape& sequence, index key_offset, const key_range& seen,
+                  const key_range& gone)
+      : key_offset_(key_offset) {
     if (sequence.key_heads == 0 || sequence.query_length == 0) return;
     group = sequence.query_heads / sequence.key_heads;
     row_blocks = ceil_div(group * sequence.query_length, rows);
-    first_chunk = floor_div(key_offset, chunk_keys);
-    const index last_row = std::max<index>(sequence.key_length - 1, 0);
-    chunks = floor_div(key_offset + last_row, chunk_keys) - first_chunk + 1;
+    if (seen.last <= seen.first) return;
+    first_ = floor_div(seen.first + key_offset, chunk_keys);
+    const index last = floor_div(seen.last - 1 + key_offset, chunk_keys) + 1;
+    const key_range whole =
+        intersect({first_, last}, {floor_div(gone.first + key_offset + chunk_keys - 1, chunk_keys),
+                                   floor_div(gone.last + key_offset, chunk_keys)});
+    gap_ = {whole.first, std::max(whole.first, whole.last)};
+    chunks = last - first_ - (gap_.last - gap_.first);
+  }
+
+  /// The first row of a chunk, which may lie before those of the sequence.
+  index row_of(index chunk) const {
+    const index at = first_ + chunk;
+    return (at < gap_.first ? at : at + (gap_.last - gap_.first)) * chunk_keys - key_offset_;
+  }
+  /// The chunk of a row that is not gone.
+  index chunk_of(index row) const {
+    const index at = floor_div(row + key_offset_, chunk_keys);
+    return (at < gap_.last ? at : at - (gap_.last - gap_.first)) - first_;
   }
 
   /// Items of one block of rows, of so many chunks each.
   index items_of_block(index chunks_of_item) const { return ceil_div(chunks, chunks_of_item); }
 
-  static constexpr index chunk_capacity(index key_length) { return key_length / chunk_keys + 2; }
+  /// As many chunks as there may be, wherever rows begin.
+  static constexpr index chunk_capacity(index key_length, const key_range& gone) {
+    const index left_out = std::max<index>((gone.last - gone.first) / chunk_keys - 1, 0);
+    return key_length / chunk_keys + 2 - left_out;
+  }
+
+ private:
+  index key_offset_ = 0;
+  index first_ = 0;  // counted in absolute position
+  key_range gap_{};  // chunks of which all is gone
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -8,29 +8,32 @@
 
 #include "relpos/core/math.hpp"
 #include "relpos/kernel/chunk_state.hpp"
-#include "relpos/kernel/decode_geometry.hpp"
 #include "relpos/kernel/problem.hpp"
+#include "relpos/kernel/work_plan.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 /// Writes out and lse of one head of `problem`, which is of one sequence.
 template <class Problem>
-void merge_decoded(const Problem& problem, const chunk_states& states, index head) {
+void merge_decoded(const Problem& problem, const decoded_sequence& sequence,
+                   const chunk_states& states, index head) {
   using out_type = typename decltype(problem.out)::value_type;
   constexpr float nothing = -std::numeric_limits<float>::infinity();
-  const decode_geometry geometry(problem.shape, problem.position.key_offset);
+  const index chunks = sequence.geometry.chunks;
   const index channels = problem.shape.value_dim;
   const float sink = log2e * sink_logit(bind_all(problem.policies, problem.sequence, head));
 
   for (index row = 0; row < problem.shape.query_length; ++row) {
-    const auto state = [&](index chunk) { return states.at(problem.sequence, head, row, chunk); };
+    const auto state = [&](index chunk) {
+      return states.at(sequence.state_of(problem.shape, head, row, chunk));
+    };
     float top = sink;
-    for (index chunk = 0; chunk < geometry.chunks; ++chunk) {
+    for (index chunk = 0; chunk < chunks; ++chunk) {
       if (*state(chunk).sum != 0.0f) top = max(*state(chunk).maximum, top);
     }
     float total = top == nothing ? 0.0f : std::exp2(sink - top);
     float* sum = nullptr;  // of outputs, in the first chunk that has any
-    for (index chunk = 0; chunk < geometry.chunks; ++chunk) {
+    for (index chunk = 0; chunk < chunks; ++chunk) {
       const chunk_state of = state(chunk);
       if (*of.sum == 0.0f) continue;
       const float weight = std::exp2(*of.maximum - top);

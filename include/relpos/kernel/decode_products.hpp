@@ -63,10 +63,14 @@ struct rows_ahead {
   template <class Use>
   void with_lines(const Use& use) const {
     switch (last_line - first_line) {
-      case 1: return use(std::integral_constant<int, 1>());
-      case 2: return use(std::integral_constant<int, 2>());
-      case 4: return use(std::integral_constant<int, 4>());
-      default: return use(std::integral_constant<int, 0>());
+      case 1:
+        return use(std::integral_constant<int, 1>());
+      case 2:
+        return use(std::integral_constant<int, 2>());
+      case 4:
+        return use(std::integral_constant<int, 4>());
+      default:
+        return use(std::integral_constant<int, 0>());
     }
   }
 };
@@ -212,7 +216,7 @@ void add_all_values(const Stored* const* values, index first, index last, const 
   constexpr bool many_registers = Isa::tile_rows * Isa::tile_vectors >= 24;
   constexpr int most = Guarded ? 1 : many_registers ? 4 : 2;
   const index channel_passes = width / (most * lanes<Isa>)+width / lanes<Isa> % most;
-  const index passes = (rows / 4 + rows % 4) * channel_passes;
+  const index passes = (Guarded ? rows : rows / 4 + rows % 4) * channel_passes;
   const float one[4] = {1.0f, 1.0f, 1.0f, 1.0f};
   const auto add_block = [&](index begin, index end) {
     index pass = 0;
@@ -279,7 +283,7 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
   constexpr int lines = row_bytes / 64;
   // Far enough for memory. In one run the nearer is the better, as long as it is.
   constexpr index enough = 4096 / row_bytes;
-  constexpr index rows_ahead = OneRun ? std::clamp<index>(enough, lanes<Isa>, tile) : tile;
+  constexpr index distance = OneRun ? std::clamp<index>(enough, lanes<Isa>, tile) : tile;
   real sum[Vectors];
   real part[Vectors];
   unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
@@ -288,7 +292,7 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
   });
   for (index k = 0; k < tile; k += lanes<Isa>) {
     const auto later = [&](const row_stream<Stored>& of) RELPOS_LAMBDA {
-      return k + rows_ahead < tile ? of.rows + k + rows_ahead : of.next + k + rows_ahead - tile;
+      return k + distance < tile ? of.rows + k + distance : of.next + k + distance - tile;
     };
     const Stored* const* const later_keys = later(keys);
     const Stored* const* const later_values = later(values);

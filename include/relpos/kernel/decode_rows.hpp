@@ -97,15 +97,14 @@ class decode_rows {
   }
 
   /// Times the scale of each row; lanes without a row, which are hidden, are left.
-  void multiply_by_scales(const key_lanes& lanes, float* scores) const {
-    if constexpr (is_scaled) {
-      if (!in_place_) return;  // scales are in the copies
-      float scales[decode_geometry::tile_keys];
-      const index first = lanes.rows.first - lanes.first_row;
-      const index last = lanes.rows.last - lanes.first_row;
-      source_.find_scales(lanes.rows.first, last - first, scales + first);
-      for (index lane = first; lane < last; ++lane) scores[lane] *= scales[lane];
-    }
+  void scale_scores(const key_lanes& lanes, float* scores) const {
+    with_scales(lanes, [&](index lane, float scale) { scores[lane] *= scale; });
+  }
+  /// The same. A weight of zero stays zero: the scale of a row that is hidden may be not a number.
+  void scale_weights(const key_lanes& lanes, float* weights) const {
+    with_scales(lanes, [&](index lane, float scale) {
+      if (weights[lane] != 0.0f) weights[lane] *= scale;
+    });
   }
 
   /// The rows of the i-th tile, which has `lanes`, to be asked for.
@@ -116,6 +115,18 @@ class decode_rows {
   }
 
  private:
+  template <class Use>
+  void with_scales(const key_lanes& lanes, const Use& use) const {
+    if constexpr (is_scaled) {
+      if (!in_place_) return;  // scales are in the copies
+      float scales[decode_geometry::tile_keys];
+      const index first = lanes.rows.first - lanes.first_row;
+      const index last = lanes.rows.last - lanes.first_row;
+      source_.find_scales(lanes.rows.first, last - first, scales + first);
+      for (index lane = first; lane < last; ++lane) use(lane, scales[lane]);
+    }
+  }
+
   void copy_row(index row, float* to) const {
     if (const float* const from = source_.in_place(row)) {
       std::copy(from, from + channels_, to);

@@ -55,6 +55,7 @@ struct dense_keys {
   }
 
   static std::tuple<> masks(const options&) { return {}; }
+  static key_range forgotten(index) { return {}; }
 
   template <class Use>
   void named_parts(const Use& use) const {
@@ -64,8 +65,8 @@ struct dense_keys {
   }
 
   template <class Query>
-  status check(const view<Query, 4>& q, const index_list& query_starts) const {
-    return check_inputs(q, k, v, query_starts, starts);
+  status check(const view<Query, 4>& q, const options& choice) const {
+    return check_inputs(q, k, v, choice.query_starts, starts);
   }
 };
 

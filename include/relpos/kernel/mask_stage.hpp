@@ -102,7 +102,7 @@ class mask_stage {
   }
 
   /// Keys that range masks leave visible to one query.
-  index visible_count(index lane) const { return last_[lane] - first_[lane]; }
+  key_range visible_rows_of(index lane) const { return {first_[lane], last_[lane]}; }
 
   /// What the masks say about key rows [first, last) and all of the group's queries.
   tile_class classify(index first, index last) const {
@@ -120,12 +120,12 @@ class mask_stage {
 
   /// Which queries see one key: -1 or 0 in each lane.
   template <int Vectors>
-  struct key_lanes {
+  struct seeing_lanes {
     integer lane[Vectors];
   };
   template <int Vectors>
-  RELPOS_INLINE key_lanes<Vectors> visible(index key_row) const {
-    key_lanes<Vectors> result;
+  RELPOS_INLINE seeing_lanes<Vectors> visible(index key_row) const {
+    seeing_lanes<Vectors> result;
     const integer key(static_cast<std::int32_t>(key_row));
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
       const integer first = integer::load(first_ + v * lanes<Isa>);

@@ -156,8 +156,9 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
     const auto biases =
         bias_stages(head, factor, rows, position, std::index_sequence_for<Policies...>());
     if constexpr (problem_type::has_row_factor) {
-      const row_factor_stage<Isa> factors(bound, rows, position,
-                                          [&](index lane) { return mask.visible_count(lane); });
+      const row_factor_stage<Isa> factors(bound, rows, position, [&](index lane) {
+        return problem_.count_held(mask.visible_rows_of(lane));
+      });
       return std::tuple_cat(biases, std::tuple(factors));
     } else {
       return biases;

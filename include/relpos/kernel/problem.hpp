@@ -81,6 +81,12 @@ struct attention_problem {
     return all;
   }
 
+  /// How many of these rows of the sequence are there.
+  index count_held(const key_range& rows) const {
+    const key_range gone = intersect(rows, store.forgotten(sequence));
+    return rows.last - rows.first - std::max<index>(gone.last - gone.first, 0);
+  }
+
   /// Its q, out, lse and statistics have a batch of one; policies and the store are asked for `sequence`.
   attention_problem of(index at) const {
     attention_problem one = *this;

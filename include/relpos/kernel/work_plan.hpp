@@ -10,6 +10,8 @@
 #include "relpos/core/shape.hpp"
 #include "relpos/kernel/decode_geometry.hpp"
 #include "relpos/kernel/geometry.hpp"
+#include "relpos/kernel/mask_stage.hpp"
+#include "relpos/kernel/problem.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -22,6 +24,37 @@ inline bool is_decoded(const options& choice, const attention_shape& sequence) {
   return sequence.query_length == 1 || rows_of_key_head <= decode_geometry::rows;
 }
 
+/// The hull of the rows of a sequence that range masks leave to any of its queries.
+template <class... Policies>
+key_range seen_rows(const std::tuple<Policies...>& policies, index sequence,
+                    const attention_shape& shape, const positions& position) {
+  // Masks that do not bind are the same for all heads.
+  constexpr bool by_head =
+      ((masks_range<bound_policy<Policies>> && !std::is_same_v<bound_policy<Policies>, Policies>) ||
+       ... || false);
+  key_range seen{shape.key_length, 0};
+  for (index head = 0; head < (by_head ? shape.query_heads : 1); ++head) {
+    const auto bound = bind_all(policies, sequence, head);
+    for (index row = 0; row < shape.query_length; ++row) {
+      const key_range keys = visible_key_rows(bound, row + position.query_offset,
+                                              position.key_offset, shape.key_length);
+      if (keys.first == keys.last) continue;
+      seen = {std::min(seen.first, keys.first), std::max(seen.last, keys.last)};
+    }
+  }
+  return seen;
+}
+
+/// A sequence for the kernel of few queries.
+struct decoded_sequence {
+  decode_geometry geometry;
+  index first_state = 0;  // of its chunks, [head][row][chunk]
+
+  index state_of(const attention_shape& shape, index head, index row, index chunk) const {
+    return first_state + (head * shape.query_length + row) * geometry.chunks + chunk;
+  }
+};
+
 /// Items of attend, and of the merge that follows it, of all sequences.
 class work_plan {
  public:
@@ -30,16 +63,21 @@ class work_plan {
         order_(memory.take<index>(sequences)),
         attend_first_(memory.take<index>(sequences + 1)),
         merge_first_(memory.take<index>(sequences + 1)),
+        decoded_(memory.take<decoded_sequence>(sequences)),
         chunks_of_item_(memory.take<index>(1)) {}
 
   /// By one thread, before the counts are asked for.
   template <class Isa, class Problem>
   void fill(const Problem& problem, index slots) const {
-    *chunks_of_item_ = chunks_of_item(problem, slots);
+    *chunks_of_item_ = divide(problem, slots);
     const auto cost = [&](index at) {
       const attention_shape shape = problem.shape_of(at);
-      if (is_decoded(problem.choice, shape)) return std::min(shape.key_length, index{1});
-      return std::min(shape.query_length, geometry<Isa>::block_rows) * shape.key_length;
+      if (!is_decoded(problem.choice, shape)) {
+        return std::min(shape.query_length, geometry<Isa>::block_rows) * shape.key_length;
+      }
+      // To read a key takes about as long as to compute with it for as many rows.
+      const index chunks = std::min(decoded_[at].geometry.chunks, *chunks_of_item_);
+      return decode_geometry::rows * chunks * decode_geometry::chunk_keys;
     };
     std::iota(order_, order_ + sequences_, index{0});
     if (!problem.is_uniform()) {
@@ -56,7 +94,7 @@ class work_plan {
       index attend = shape.query_heads * ceil_div(shape.query_length, geometry<Isa>::block_rows);
       index merge = 0;
       if (is_decoded(problem.choice, shape)) {
-        const decode_geometry of(shape, problem.position_of(order_[i]).key_offset);
+        const decode_geometry& of = decoded_[order_[i]].geometry;
         attend = shape.key_heads * of.items_of_block(*chunks_of_item_) * of.row_blocks;
         merge = shape.query_heads;
       }
@@ -67,6 +105,7 @@ class work_plan {
 
   /// Chunks of keys that one item of decode goes through.
   index chunks_of_item() const { return *chunks_of_item_; }
+  const decoded_sequence& decoded(index sequence) const { return decoded_[sequence]; }
 
   index attend_count() const { return attend_first_[sequences_]; }
   index merge_count() const { return merge_first_[sequences_]; }
@@ -79,15 +118,21 @@ class work_plan {
   place merge_item(index item) const { return find(merge_first_, item); }
 
  private:
-  // Long runs of keys keep the memory busy; short ones occupy all threads.
+  /// Returns the chunks of an item. Long runs of keys keep the memory busy; short ones occupy all threads.
   template <class Problem>
-  static index chunks_of_item(const Problem& problem, index slots) {
+  index divide(const Problem& problem, index slots) const {
     index chunks = 0;
+    index states = 0;
     for (index at = 0; at < problem.shape.batch; ++at) {
       const attention_shape shape = problem.shape_of(at);
+      decoded_[at] = {};
       if (!is_decoded(problem.choice, shape)) continue;
-      const decode_geometry of(shape, problem.position_of(at).key_offset);
+      const positions position = problem.position_of(at);
+      const key_range seen = seen_rows(problem.policies, at, shape, position);
+      const decode_geometry of(shape, position.key_offset, seen, problem.store.forgotten(at));
+      decoded_[at] = {of, states};
       chunks += shape.key_heads * of.chunks * of.row_blocks;
+      states += shape.query_heads * shape.query_length * of.chunks;
     }
     constexpr index items_of_slot = 8;
     return std::max<index>(chunks / (items_of_slot * slots), 1);
@@ -102,6 +147,7 @@ class work_plan {
   index* order_;         // [sequences], from the longest items to the shortest
   index* attend_first_;  // [sequences + 1], items before those of order_[i]
   index* merge_first_;
+  decoded_sequence* decoded_;  // [sequences]
   index* chunks_of_item_;
 };
 

@@ -1,0 +1,136 @@
+// Rings that have forgotten far more than they hold: results, counts of keys, scratch and items are those of what is
+// there.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "cache/caches.hpp"
+#include "relpos/policies.hpp"
+#include "support/reference.hpp"
+
+namespace {
+
+using relpos::index;
+using relpos::kernel_class;
+using support::inputs;
+using support::own_ring;
+
+constexpr index heads = 2;
+constexpr index channels = 8;
+const std::vector<float> slopes{0.3f, 0.0001f};
+
+/// A ring that holds `sinks` and `held` newest of `length` rows, and the same rows where they would be in tensors.
+struct history {
+  inputs<float> in;
+  own_ring<float> ring;
+  index gone;
+
+  history(index length, index held, index sinks)
+      : in(support::random_inputs({.query_heads = heads,
+                                   .key_heads = 1,
+                                   .query_length = 3,
+                                   .key_length = length,
+                                   .head_dim = channels,
+                                   .value_dim = channels},
+                                  5)),
+        ring({.rows = sinks + held, .head_dim = channels, .value_dim = channels}, sinks),
+        gone(length - held) {
+    support::append_rows(ring, in, 0, sinks);
+    // As if the rows between had been appended: the next take the places of the oldest.
+    ring.lengths[0] = gone;
+    ring.oldest[0] = gone;
+    for (index row = gone; row < length; row += held) {
+      support::append_rows(ring, in, row, std::min(row + held, length));
+    }
+  }
+
+  const inputs<float>& rows() const { return in; }
+  relpos::view<const float, 4> last_query() const { return in.q.view().slice(2, 2, 1); }
+};
+
+/// Hides positions [first, last).
+struct gap {
+  index first;
+  index last;
+
+  bool keep(index, index k_pos) const { return k_pos < first || k_pos >= last; }
+};
+
+TEST(ring_history, a_ring_is_what_it_holds) {
+  for (const index sinks : {0, 4}) {
+    for (const index held : {100, 1500}) {
+      const history of(20000, held, sinks);
+      for (const index offset : {0, -777, 1 << 20}) {
+        for (const auto kernel : {kernel_class::prefill, kernel_class::decode}) {
+          SCOPED_TRACE(testing::Message() << sinks << " sinks, " << held << " held, " << offset);
+          const relpos::options choice{.key_offset = offset, .kernel = kernel};
+          history fresh = of;
+          support::expect_reference(
+              support::attend_cache(fresh.ring.cache(), of.in.q.view(), choice,
+                                    relpos::alibi{slopes}, relpos::causal{}),
+              of.in.q.view(), of.in.k.view(), of.in.v.view(), choice, relpos::alibi{slopes},
+              relpos::causal{}, gap{sinks + offset, of.gone + offset});
+        }
+      }
+    }
+  }
+}
+
+TEST(ring_history, keys_that_are_gone_do_not_count) {
+  constexpr index trained = 16;
+  for (const index sinks : {0, 4}) {
+    history of(5000, 100, sinks);
+    // ln n / ln trained, of the keys that the last query sees.
+    const double factor = std::log(static_cast<double>(sinks + 100)) / std::log(trained);
+    for (const auto kernel : {kernel_class::prefill, kernel_class::decode}) {
+      const relpos::options choice{.kernel = kernel};
+      relpos::options scaled = choice;
+      scaled.scale = static_cast<float>(factor / std::sqrt(channels));
+      support::expect_reference(support::attend_cache(of.ring.cache(), of.last_query(), choice,
+                                                      relpos::log_n{trained}, relpos::causal{}),
+                                of.last_query(), of.rows().k.view(), of.rows().v.view(), scaled,
+                                relpos::causal{}, gap{sinks, of.gone});
+    }
+  }
+}
+
+/// Runs in order, and keeps how many items each run had.
+struct counting {
+  std::vector<index>* counts;
+
+  static index slots() { return 8; }
+  template <class Item>
+  void run(index count, Item&& item) const {
+    counts->push_back(count);
+    for (index i = 0; i < count; ++i) item(i, i % slots());
+  }
+};
+
+TEST(ring_history, scratch_and_items_are_of_what_is_there) {
+  constexpr index held = 4 * 1024;
+  for (const index sinks : {0, 4}) {
+    std::vector<std::size_t> bytes;
+    for (const index length : {held + 4, held + (1 << 15)}) {
+      history of(length, held, sinks);
+      std::vector<index> counts;
+      const counting runner{&counts};
+      bytes.push_back(
+          relpos::scratch_bytes(runner, of.last_query(), of.ring.cache(), relpos::causal{}));
+      std::vector<std::byte> memory(bytes.back());
+      support::tensor<float> out({1, heads, 1, channels});
+      ASSERT_TRUE(relpos::attention(runner, memory, out.view(), of.last_query(), of.ring.cache(),
+                                    relpos::causal{}));
+      ASSERT_EQ(counts.size(), 3u);
+      // Four or five parts of 1024 keys, and one with the sinks: so few that each is an item.
+      EXPECT_GE(counts[1], 4);
+      EXPECT_LE(counts[1], 6);
+    }
+    // One part may begin and another end where rows are gone.
+    EXPECT_LE(bytes[1], bytes[0] + 4 * heads * (channels + 2) * sizeof(float));
+  }
+}
+
+}  // namespace
