@@ -157,6 +157,53 @@ TEST(append_refusal, one_sequence_without_room_leaves_the_others_alone) {
   of.expect_append(status_code::invalid_value, "cache.block_table: is -1 at [1, 2]");
 }
 
+/// Two blocks of a table of four: pages of 2 rows for 4 rows.
+relpos::paged_cache<float> narrowed(own_paged<float>& of) {
+  auto cache = of.cache();
+  cache.placement.block_table = cache.placement.block_table.slice(1, 0, 2);
+  return cache;
+}
+
+TEST(append_refusal, a_block_table_that_is_too_narrow_for_new_rows) {
+  grown<own_paged<float>> of(own_paged<float>(room, 2));
+  const support::inputs<float> fourth{{}, tensor<float>({1, 2, 1, 6}), tensor<float>({1, 2, 1, 3})};
+  support::append_rows_of(of.own, 1, fourth, 0, 1);
+  of.own.make_room(1, 5);
+  of.expect_append(status_code::invalid_shape,
+                   "cache.block_table: sequence 1 needs 3 pages for 5 rows", narrowed(of.own),
+                   of.k.view(), of.v.view());
+  ASSERT_TRUE(relpos::append(relpos::serial{}, of.own.cache(), of.k.view(), of.v.view()));
+}
+
+TEST(append_refusal, a_block_table_that_is_too_narrow_for_the_lengths) {
+  grown<own_paged<float>> of(own_paged<float>(room, 2));
+  const tensor<float> q = support::random_tensor({2, 2, 1, 6}, 1);
+  tensor<float> out({2, 2, 1, 3}, 5.0f);
+  tensor<float, 3> lse({2, 2, 1}, 5.0f);
+  const auto before = out;
+  const auto lse_before = lse;
+  std::vector<unsigned char> memory(1 << 20);
+  for (const index length : {4, 5}) {
+    of.own.lengths[1] = length;
+    const auto cache = narrowed(of.own);
+    const relpos::options choice{.lse = lse.view()};
+    const relpos::status done = relpos::attention(relpos::serial{}, {memory.data(), memory.size()},
+                                                  out.view(), q.view(), cache, choice);
+    if (length == 4) {
+      ASSERT_TRUE(done) << done.message;
+      EXPECT_FALSE(same_bits(out, before));
+      out = before;
+      lse = lse_before;
+      continue;
+    }
+    expect_refused(done, status_code::invalid_shape,
+                   "cache.block_table: sequence 1 needs 3 pages for 5 rows");
+    EXPECT_EQ(relpos::scratch_bytes(relpos::serial{}, q.view(), cache, choice), 0u);
+    EXPECT_TRUE(same_bits(out, before));
+    EXPECT_TRUE(same_bits(lse, lse_before));
+  }
+}
+
 TEST(append_refusal, a_ring_that_is_not_what_it_says) {
   grown<own_ring<float>> of(own_ring<float>(room, 2));
   of.own.oldest[1] = -1;

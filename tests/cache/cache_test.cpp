@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cache/caches.hpp"
+#include "cache/stored_rows.hpp"
 #include "relpos/policies.hpp"
 #include "support/reference.hpp"
 
@@ -26,30 +27,6 @@ using support::tensor;
 
 const std::vector<float> slopes{0.3f, 0.05f, 0.004f, 0.0f};
 const std::vector<float> table = support::random_tensor({1, 1, 32, 4}, 3, 2.0f).values;
-
-/// What is read of a row that was stored, int8 by its definition.
-template <class Stored>
-void round_row(float* row, index channels) {
-  float largest = 0.0f;
-  for (index c = 0; c < channels; ++c) largest = std::max(largest, std::abs(row[c]));
-  for (index c = 0; c < channels; ++c) {
-    if constexpr (std::is_same_v<Stored, relpos::int8>) {
-      const float scale = largest / 127.0f;
-      row[c] = scale > 0.0f ? std::nearbyint(row[c] / scale) * scale : 0.0f;
-    } else {
-      row[c] = static_cast<float>(Stored(row[c]));
-    }
-  }
-}
-
-template <class Stored>
-tensor<float> stored(tensor<float> rows) {
-  const index channels = rows.shape[3];
-  for (auto row = rows.values.begin(); row != rows.values.end(); row += channels) {
-    round_row<Stored>(&*row, channels);
-  }
-  return rows;
-}
 
 /// How far a logit may be from that of exact keys, where keys are rounded after they were turned,
 /// by Cauchy and Schwarz: the error of a key times the query. Half a step of 16 bits is a part `u`
@@ -132,8 +109,8 @@ void expect_prefill_and_decode(const case_of_lengths& of, const Make& make, doub
                             .head_dim = of.head_dim,
                             .value_dim = of.value_dim});
   const bool turns = growth > 0.0;
-  const tensor<float> k = turns ? in.k : stored<stored_type>(in.k);
-  const tensor<float> v = stored<stored_type>(in.v);
+  const tensor<float> k = turns ? in.k : support::stored<stored_type>(in.k);
+  const tensor<float> v = support::stored<stored_type>(in.v);
   const double score_error = turns ? logit_error<stored_type>(in, growth) : 0.0;
   index first = 0;
   for (const index last : {of.length * 2 / 3, of.length - 1, of.length}) {

@@ -31,12 +31,12 @@ const relpos::band window{150, 0};
 constexpr relpos::options of_prefill{.kernel = relpos::kernel_class::prefill};
 constexpr relpos::options of_decode{.kernel = relpos::kernel_class::decode};
 
-inputs<float> sequence_inputs(std::uint32_t seed = 13) {
+inputs<float> sequence_inputs(std::uint32_t seed = 13, index length = rows) {
   return support::random_inputs({.batch = 1,
                                  .query_heads = 2,
                                  .key_heads = 1,
-                                 .query_length = rows,
-                                 .key_length = rows,
+                                 .query_length = length,
+                                 .key_length = length,
                                  .head_dim = 32,
                                  .value_dim = 11},
                                 seed);
@@ -85,33 +85,39 @@ TEST(cache_reproducible, a_window_has_the_bits_of_a_dense_call) {
   expect_dense_bits([](index chunk) { return window.left + chunk; }, window);
 }
 
-/// Decoding steps, each of `count` rows after `first`, over every cache and over tensors.
+/// Decoding steps to each of some lengths, over every cache and over tensors.
 template <class... Policies>
-void expect_one_decoding(const Policies&... policies) {
-  const inputs<float> in = sequence_inputs();
-  own_contiguous<float> contiguous(room);
-  own_ring<float> ring(room, 3);
-  own_paged<float> small_pages(room, 7);
-  own_paged<float> large_pages(room, 200);
+void expect_one_decoding(const std::vector<index>& lengths, index key_offset,
+                         const Policies&... policies) {
+  const inputs<float> in = sequence_inputs(13, lengths.back());
+  auto of = room;
+  of.rows = lengths.back();
+  own_contiguous<float> contiguous(of);
+  own_ring<float> ring(of, 3);
+  own_paged<float> small_pages(of, 7);
+  own_paged<float> large_pages(of, 200);
+  const relpos::options placed{.key_offset = key_offset};
+  relpos::options choice = of_decode;
+  choice.key_offset = key_offset;
   const auto append = [&](index first, index last) {
-    support::append_rows(contiguous, in, first, last, policies...);
+    support::append_rows(contiguous, in, first, last, policies..., placed);
     const index half = (first + last) / 2;
-    if (half > first) support::append_rows(ring, in, first, half, policies...);
-    support::append_rows(ring, in, half, last, policies...);
-    support::append_rows(small_pages, in, first, last, policies...);
-    support::append_rows(large_pages, in, first, last, policies...);
+    if (half > first) support::append_rows(ring, in, first, half, policies..., placed);
+    support::append_rows(ring, in, half, last, policies..., placed);
+    support::append_rows(small_pages, in, first, last, policies..., placed);
+    support::append_rows(large_pages, in, first, last, policies..., placed);
   };
   index first = 0;
-  for (const index last : {1, 127, 128, 129, 130, 400, 640, 700}) {
+  for (const index last : lengths) {
     SCOPED_TRACE(last);
     append(first, last);
     for (const index count : {index{1}, std::min<index>(last - first, 9)}) {
       const auto q = in.q.view().slice(2, last - count, count);
       const attended<float> wanted = support::attend(
-          q, in.k.view().slice(2, 0, last), in.v.view().slice(2, 0, last), of_decode, policies...);
-      const auto expect = [&](auto& of, const char* what) {
+          q, in.k.view().slice(2, 0, last), in.v.view().slice(2, 0, last), choice, policies...);
+      const auto expect = [&](auto& cache, const char* what) {
         SCOPED_TRACE(what);
-        support::expect_same_rows(support::attend_cache(of.cache(), q, of_decode, policies...),
+        support::expect_same_rows(support::attend_cache(cache.cache(), q, choice, policies...),
                                   wanted, 0);
       };
       expect(contiguous, "contiguous");
@@ -124,9 +130,18 @@ void expect_one_decoding(const Policies&... policies) {
 }
 
 TEST(cache_reproducible, decoding_is_the_same_over_any_cache) {
-  expect_one_decoding(relpos::alibi{slopes}, relpos::causal{});
-  expect_one_decoding(relpos::rotary{xpos}, relpos::causal{});
-  expect_one_decoding(window);
+  const std::vector<index> lengths{1, 127, 128, 129, 130, 400, 640, 700};
+  expect_one_decoding(lengths, 0, relpos::alibi{slopes}, relpos::causal{});
+  expect_one_decoding(lengths, 0, relpos::rotary{xpos}, relpos::causal{});
+  expect_one_decoding(lengths, 0, window);
+}
+
+// Rows that stand from 1000 on are in up to four chunks of 1024 positions, whose states are merged.
+TEST(cache_reproducible, decoding_over_some_chunks_is_the_same_over_any_cache) {
+  const std::vector<index> lengths{23, 24, 25, 1048, 1049, 2000, 2300};
+  expect_one_decoding(lengths, 1000, relpos::alibi{slopes}, relpos::causal{});
+  expect_one_decoding(lengths, 1000, relpos::rotary{xpos}, relpos::causal{});
+  expect_one_decoding(lengths, 1000, relpos::band{1500, 0});
 }
 
 index length_of(index sequence) {

@@ -1,0 +1,103 @@
+// Decode of one query row of a key head. With 16 lanes, values of a whole tile and keys of the next are read in one
+// stream: the reference, and the bits of the same row beside another, where they are read apart.
+
+#include <gtest/gtest.h>
+
+#include <utility>
+
+#include "relpos/policies.hpp"
+#include "support/attend.hpp"
+#include "support/layouts.hpp"
+#include "support/reference.hpp"
+
+namespace {
+
+using relpos::index;
+using support::attended;
+using support::inputs;
+
+// So many that an item of work goes through some chunks of the longest keys.
+constexpr index heads = 6;
+const std::vector<float> slopes{0.3f, 0.1f, 0.03f, 0.004f, 0.001f, 0.0f};
+
+/// Two queries, of which the first stands at the last key: under causal{} it sees all keys, as it does alone.
+template <class T>
+inputs<T> two_rows(index keys, index channels) {
+  return support::random_inputs<T>({.batch = 1,
+                                    .query_heads = heads,
+                                    .key_heads = heads,
+                                    .query_length = 2,
+                                    .key_length = keys,
+                                    .head_dim = channels,
+                                    .value_dim = channels},
+                                   static_cast<std::uint32_t>(keys + channels));
+}
+
+attended<float> first_row(const attended<float>& of) {
+  const index channels = of.out.shape[3];
+  attended<float> result{support::tensor<float>({1, heads, 1, channels}),
+                         support::tensor<float, 3>({1, heads, 1})};
+  for (index h = 0; h < heads; ++h) {
+    result.lse(0, h, 0) = of.lse(0, h, 0);
+    for (index c = 0; c < channels; ++c) result.out(0, h, 0, c) = of.out(0, h, 0, c);
+  }
+  return result;
+}
+
+template <class Isa, class T, class... Policies>
+void expect_one_row(index keys, index channels, index key_offset, const Policies&... policies) {
+  SCOPED_TRACE(testing::Message() << keys << " keys from " << key_offset << ", " << channels
+                                  << " channels, " << relpos::lanes<Isa> << " lanes");
+  const inputs<T> in = two_rows<T>(keys, channels);
+  const relpos::options choice{.query_offset = key_offset + keys - 1,
+                               .key_offset = key_offset,
+                               .kernel = relpos::kernel_class::decode};
+  const auto q = std::as_const(in.q).view().slice(2, 0, 1);
+  const attended<float> alone =
+      support::attend<Isa>(q, in.k.view(), in.v.view(), choice, policies...);
+  expect_reference(alone, q, in.k.view(), in.v.view(), choice, policies...);
+  EXPECT_TRUE(same_bits(alone, first_row(attend<Isa>(in, choice, policies...))));
+
+  // The rows of all heads beside each other: those of one head are no run.
+  const auto k = lay_out(in.k, support::strides_of(in.k.shape, {0, 2, 1, 3}));
+  const auto v = lay_out(in.v, support::strides_of(in.v.shape, {0, 2, 1, 3}));
+  EXPECT_TRUE(same_bits(alone, support::attend<Isa>(q, k.view(), v.view(), choice, policies...)));
+  EXPECT_TRUE(
+      same_bits(alone, support::attend<Isa>(q, in.k.view(), v.view(), choice, policies...)));
+}
+
+/// use(keys, channels, key offset): lengths around whole tiles and chunks, whose edges move with the offset.
+template <class Use>
+void for_each_length(const Use& use) {
+  for (const index channels : {64, 128}) {
+    for (const index keys : {129, 256, 257, 1024, 1025, 2500}) {
+      for (const index key_offset : {0, 1000}) use(keys, channels, key_offset);
+    }
+  }
+}
+
+template <class Isa, class T>
+void expect_lengths() {
+  for_each_length([](index keys, index channels, index key_offset) {
+    expect_one_row<Isa, T>(keys, channels, key_offset, relpos::alibi{slopes}, relpos::causal{});
+  });
+}
+
+TEST(decode_one_row, of_float) { expect_lengths<relpos::native, float>(); }
+TEST(decode_one_row, of_bfloat16) { expect_lengths<relpos::native, relpos::bfloat16>(); }
+TEST(decode_one_row, of_half) { expect_lengths<relpos::native, relpos::half>(); }
+TEST(decode_one_row, of_sixteen_lanes_on_any_machine) {
+  expect_lengths<relpos::generic<16>, float>();
+}
+
+// Turned keys are floats: beside values of 16 bits they are not read in one stream.
+TEST(decode_one_row, of_turned_keys) {
+  for_each_length([](index keys, index channels, index key_offset) {
+    const relpos::rotary_table rope(relpos::rope_frequencies(channels),
+                                    relpos::pair_layout::half_split);
+    expect_one_row<relpos::native, float>(keys, channels, key_offset, relpos::rotary{rope},
+                                          relpos::causal{});
+  });
+}
+
+}  // namespace
