@@ -3,7 +3,7 @@ include(GNUInstallDirs)
 
 set(relpos_package_dir ${CMAKE_INSTALL_DATADIR}/cmake/relpos)
 
-install(TARGETS relpos EXPORT relpos FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS relpos relpos_cuda EXPORT relpos FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT relpos NAMESPACE relpos:: FILE relposTargets.cmake DESTINATION ${relpos_package_dir})
 
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/relposConfigVersion.cmake

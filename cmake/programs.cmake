@@ -9,5 +9,5 @@ set(relpos_warnings -Wall -Wextra -Wpedantic -Wconversion -Wshadow
 function(relpos_add_program name)
   add_executable(${name} ${ARGN})
   target_link_libraries(${name} PRIVATE relpos::relpos Threads::Threads)
-  target_compile_options(${name} PRIVATE ${relpos_warnings})
+  target_compile_options(${name} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${relpos_warnings}>")
 endfunction()

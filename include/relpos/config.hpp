@@ -15,7 +15,24 @@
 #error "relpos cannot keep its promises under -ffast-math or a part of it: build without"
 #endif
 
-#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+// The code of GPU kernels is for the device where nvcc compiles it, and for tests on the CPU where others do. Functions
+// for both, such as members of policies that run in kernels, are constexpr, which nvcc compiles for both under
+// --expt-relaxed-constexpr, or say so where they cannot be.
+#if defined(__CUDACC__)
+#define RELPOS_COMPILES_CUDA 1
+#define RELPOS_DEVICE __device__ __forceinline__
+#define RELPOS_HOST_DEVICE __host__ __device__
+#else
+#define RELPOS_COMPILES_CUDA 0
+#define RELPOS_DEVICE
+#define RELPOS_HOST_DEVICE
+#endif
+
+/// Vector types: nvcc does not pass shuffles of them on to the host's compiler. What a .cu file computes on the CPU, it
+/// computes on plain arrays.
+#define RELPOS_HAS_VECTORS (!RELPOS_COMPILES_CUDA)
+
+#if RELPOS_HAS_VECTORS && defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define RELPOS_HAS_AVX2 1
 #else
 #define RELPOS_HAS_AVX2 0
@@ -41,7 +58,9 @@
 // code that was compiled, and may have to run, without AVX-512.
 //
 // The name tells apart what compilers emit unasked: generic_abi, generic_avx_fma_abi, avx512_bmi2_abi.
-#if RELPOS_HAS_AVX512
+#if !RELPOS_HAS_VECTORS
+#define RELPOS_ABI_SET arrays
+#elif RELPOS_HAS_AVX512
 #define RELPOS_ABI_SET avx512
 #elif RELPOS_HAS_AVX2
 #define RELPOS_ABI_SET avx2

@@ -3,10 +3,12 @@
 //
 //   q.k scale log2(e) / temperature,   with softcap c:   c log2(e) / temperature tanh(q.k scale / c)
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
 #include <tuple>
+#include <type_traits>
 
 #include "relpos/core/options.hpp"
 #include "relpos/core/policy.hpp"
@@ -49,6 +51,31 @@ float sink_logit(const std::tuple<Bound...>& bound) {
   };
   std::apply([&](const auto&... each) { (ask(each), ...); }, bound);
   return result;
+}
+
+/// The product of the factors that policies have for the logits of one row; `visible` is the number of keys that it sees.
+template <class... Bound>
+RELPOS_HOST_DEVICE float logit_factor(const std::tuple<Bound...>& bound, index q_pos,
+                                      index visible) {
+  float product = 1.0f;
+  const auto multiply = [&](const auto& policy) {
+    using bound_type = std::decay_t<decltype(policy)>;
+    if constexpr (scales_by_count<bound_type>) {
+      product *= policy.logit_factor(q_pos, visible);
+    } else if constexpr (scales_by_position<bound_type>) {
+      product *= policy.logit_factor(q_pos);
+    }
+  };
+  std::apply([&](const auto&... each) { (multiply(each), ...); }, bound);
+  return product;
+}
+
+/// A bias from a matrix of the caller's in units of the exponent. A large finite one may overflow there: only infinity is
+/// to be infinite.
+constexpr float scaled_element(float bias, float factor) {
+  constexpr float largest = std::numeric_limits<float>::max();
+  if (bias > largest || bias < -largest) return bias;
+  return std::clamp(bias * factor, -largest, largest);
 }
 
 struct score_factors {

@@ -15,7 +15,8 @@ enum class status_code {
   null_data,
   overlap,
   scratch_too_small,
-  invalid_value
+  invalid_value,
+  device  // a GPU or its driver
 };
 
 /// Converts to true when the call did what it was asked. Otherwise nothing was written.

@@ -11,7 +11,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// body(std::integral_constant<int, 0>), ..., body(std::integral_constant<int, Count - 1>).
 template <int Count, class Body>
-RELPOS_INLINE void unroll(Body&& body) {
+RELPOS_INLINE constexpr void unroll(Body&& body) {
   [&]<int... I>(std::integer_sequence<int, I...>) RELPOS_LAMBDA {
     (body(std::integral_constant<int, I>{}), ...);
   }(std::make_integer_sequence<int, Count>{});

@@ -129,13 +129,6 @@ class gated_table_bias {
   float gates_[geometry<Isa>::group_rows] = {};
 };
 
-/// An element of a matrix in units of the exponent. A large finite bias may overflow there: only infinity is to be
-/// infinite.
-RELPOS_INLINE float scaled_element(float bias, float factor) {
-  constexpr float largest = std::numeric_limits<float>::max();
-  return std::isinf(bias) ? bias : std::clamp(bias * factor, -largest, largest);
-}
-
 /// Gathered from a matrix of the caller's.
 template <class Isa, class Bound>
 class element_bias {

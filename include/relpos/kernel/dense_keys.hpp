@@ -1,48 +1,26 @@
 #pragma once
 // Keys and values in the caller's tensors, as a store.
 
-#include <tuple>
-
-#include "relpos/core/check_overlap.hpp"
-#include "relpos/core/check_shapes.hpp"
-#include "relpos/core/index_list.hpp"
 #include "relpos/core/key_store.hpp"
-#include "relpos/core/sequences.hpp"
+#include "relpos/core/key_views.hpp"
 #include "relpos/kernel/strided_rows.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// k [batch, key head, key, d] and v [batch, key head, key, d_v]; where there are `starts`, the sequences lie one
-/// after another in one batch entry.
 template <class Key, class Value>
-struct dense_keys {
-  static_assert(storage<Key> && storage<Value>,
-                "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
-                "const");
-  static constexpr bool holds_turned_keys = false;
-
-  view<const Key, 4> k;
-  view<const Value, 4> v;
-  index_list starts{};
-
-  index batch() const { return sequence_count(k.shape[0], starts); }
-  index key_heads() const { return k.shape[1]; }
-  index head_dim() const { return k.shape[3]; }
-  index value_dim() const { return v.shape[3]; }
-  index length(index sequence) const { return rows_of(sequence, k.shape[2], starts).count; }
-  index longest() const { return longest_sequence(k.shape[2], starts); }
-  bool lengths_are_equal() const { return starts.empty(); }
-
+struct dense_keys : key_views<Key, Value> {
   /// Of all sequences, and before one of them.
-  index all_rows() const { return k.shape[0] * k.shape[2]; }
+  index all_rows() const { return this->k.shape[0] * this->k.shape[2]; }
   index rows_before(index sequence) const {
-    return starts.empty() ? sequence * k.shape[2] : starts[sequence];
+    return this->starts.empty() ? sequence * this->k.shape[2] : this->starts[sequence];
   }
 
   /// [1, key head, key, channel] of one sequence.
-  view<const Key, 4> keys_of(index sequence) const { return sequence_rows(k, sequence, starts); }
+  view<const Key, 4> keys_of(index sequence) const {
+    return sequence_rows(this->k, sequence, this->starts);
+  }
   view<const Value, 4> values_of(index sequence) const {
-    return sequence_rows(v, sequence, starts);
+    return sequence_rows(this->v, sequence, this->starts);
   }
 
   template <class Isa>
@@ -52,21 +30,6 @@ struct dense_keys {
   template <class Isa>
   auto values(index sequence, index head) const {
     return strided_rows<Isa, Value>(values_of(sequence), 0, head);
-  }
-
-  static std::tuple<> masks(const options&) { return {}; }
-  static key_range forgotten(index) { return {}; }
-
-  template <class Use>
-  void named_parts(const Use& use) const {
-    use(named_memory("k", k));
-    use(named_memory("v", v));
-    if (!starts.empty()) use(named_memory("options.key_starts", starts.bytes()));
-  }
-
-  template <class Query>
-  status check(const view<Query, 4>& q, const options& choice) const {
-    return check_inputs(q, k, v, choice.query_starts, starts);
   }
 };
 

@@ -10,56 +10,12 @@
 
 #include "relpos/core/mask.hpp"
 #include "relpos/core/unroll.hpp"
+#include "relpos/core/visible_rows.hpp"
 #include "relpos/kernel/geometry.hpp"
 #include "relpos/kernel/group_rows.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
-
-/// The visible key rows of a group's queries, clipped to the keys that exist.
-struct visible_rows {
-  // Extremes over the queries that see anything: rows [some_first, some_last) are seen by some query,
-  // rows [all_first, all_last) by every query of the group.
-  index some_first = 0;
-  index some_last = 0;
-  index all_first = 0;
-  index all_last = 0;
-
-  constexpr tile_class classify(index first, index last) const {
-    if (last <= some_first || some_last <= first) return tile_class::skip;
-    return all_first <= first && last <= all_last ? tile_class::full : tile_class::partial;
-  }
-};
-
-/// The keys that range masks leave visible to one query, as rows of the call.
-template <class... Policies>
-RELPOS_INLINE key_range visible_key_rows(const std::tuple<Policies...>& bound, index q_pos,
-                                         index key_offset, index key_length) {
-  key_range range{key_offset, key_offset + key_length};
-  const auto narrow = [&](const auto& mask) {
-    if constexpr (masks_range<std::decay_t<decltype(mask)>>) {
-      range = intersect(range, mask.visible_keys(q_pos));
-    }
-  };
-  std::apply([&](const auto&... each) { (narrow(each), ...); }, bound);
-  const index first = std::min(range.first - key_offset, key_length);
-  return {first, std::max(first, range.last - key_offset)};
-}
-
-/// Distances k_pos - q_pos between the rows of a call and the keys that range masks leave visible.
-template <class... Policies>
-distance_range visible_distances(const std::tuple<Policies...>& bound, const attention_shape& shape,
-                                 const positions& position) {
-  distance_range range;
-  for (index row = 0; row < shape.query_length; ++row) {
-    const index q_pos = row + position.query_offset;
-    const key_range keys = visible_key_rows(bound, q_pos, position.key_offset, shape.key_length);
-    if (keys.last == keys.first) continue;
-    const index to_distance = position.key_offset - q_pos;
-    range = hull(range, {keys.first + to_distance, keys.last - 1 + to_distance});
-  }
-  return range;
-}
 
 template <class Isa, class... Bound>
 class mask_stage {
@@ -73,7 +29,7 @@ class mask_stage {
       : bound_(bound), rows_(rows) {
     std::fill(first_, first_ + width, 0);
     std::fill(last_, last_ + width, 0);
-    extremes_ = {key_length, 0, 0, key_length};
+    extremes_ = visible_rows::of_none(key_length);
     for (index lane = 0; lane < rows.count; ++lane) {
       const key_range keys =
           visible_key_rows(bound, rows.q_pos + lane, rows.key_offset, key_length);
@@ -81,12 +37,7 @@ class mask_stage {
       last_[lane] = static_cast<std::int32_t>(keys.last);
       index& vector_last = vector_last_[lane / lanes<Isa>];
       vector_last = std::max(vector_last, keys.last);
-      extremes_.all_first = std::max(extremes_.all_first, keys.first);
-      extremes_.all_last = std::min(extremes_.all_last, keys.last);
-      if (keys.last > keys.first) {
-        extremes_.some_first = std::min(extremes_.some_first, keys.first);
-        extremes_.some_last = std::max(extremes_.some_last, keys.last);
-      }
+      extremes_.add(keys);
     }
   }
 

@@ -5,28 +5,12 @@
 #include <limits>
 #include <tuple>
 
-#include "relpos/core/policy.hpp"
+#include "relpos/core/scale.hpp"
 #include "relpos/kernel/geometry.hpp"
 #include "relpos/kernel/group_rows.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
-
-/// The product of the factors that policies have for one row; `visible` is the number of keys that it sees.
-template <class... Bound>
-float logit_factor(const std::tuple<Bound...>& bound, index q_pos, index visible) {
-  float product = 1.0f;
-  const auto multiply = [&](const auto& policy) {
-    using bound_type = std::decay_t<decltype(policy)>;
-    if constexpr (scales_by_count<bound_type>) {
-      product *= policy.logit_factor(q_pos, visible);
-    } else if constexpr (scales_by_position<bound_type>) {
-      product *= policy.logit_factor(q_pos);
-    }
-  };
-  std::apply([&](const auto&... each) { (multiply(each), ...); }, bound);
-  return product;
-}
 
 template <class Isa>
 class row_factor_stage {

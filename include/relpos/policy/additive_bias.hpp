@@ -34,7 +34,7 @@ struct additive_bias {
     index query_stride;
     index key_stride;
 
-    float bias_element(index query_row, index key_row) const {
+    constexpr float bias_element(index query_row, index key_row) const {
       return data[query_row * query_stride + key_row * key_stride];
     }
   };

@@ -32,7 +32,7 @@ struct alibi {
     float slope;
 
     template <class Real>
-    RELPOS_INLINE Real bias(Real distance) const {
+    RELPOS_INLINE constexpr Real bias(Real distance) const {
       return slope * distance;
     }
     constexpr head_bias scaled(float factor) const { return {slope * factor}; }

@@ -23,7 +23,7 @@ struct two_sided_line {
   float right_start;
 
   template <class Real>
-  RELPOS_INLINE Real bias(Real distance) const {
+  RELPOS_INLINE constexpr Real bias(Real distance) const {
     return select(distance > Real(0), Real(right_start) - right_slope * distance,
                   left_slope * distance);
   }

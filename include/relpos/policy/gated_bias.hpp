@@ -11,6 +11,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// Of one head. Not of gated_bias: the type of its bias may be a lambda's, which kernels of a GPU cannot name.
+struct head_gates {
+  const float* data;
+  index stride;
+  constexpr float row_gate(index query_row) const { return data[query_row * stride]; }
+};
+
 /// `gated_bias{gates, relative_bias{...}}`, `gated_bias{gates, t5_bias{...}}`: any tabulated bias. `gates` is
 /// a view or tensor [batch, heads, query] of float, by the rows of the call; kept by the caller. The scale of
 /// the call is 1 / sqrt(head_dim), T5 or not.
@@ -33,12 +40,7 @@ struct gated_bias {
     return bias.varies();
   }
 
-  struct of_head {
-    const float* data;
-    index stride;
-    constexpr float row_gate(index query_row) const { return data[query_row * stride]; }
-  };
-  constexpr of_head bind(index batch, index head) const {
+  constexpr head_gates bind(index batch, index head) const {
     return {gates.data + batch * gates.strides[0] + head * gates.strides[1], gates.strides[2]};
   }
 

@@ -25,7 +25,7 @@ struct log_n {
   /// At least 2.
   constexpr log_n(std::integral auto length) : train_length(static_cast<index>(length)) {}
 
-  float logit_factor(index, index visible) const {
+  RELPOS_HOST_DEVICE float logit_factor(index, index visible) const {
     if (visible <= train_length) return 1.0f;
     const double ratio =
         std::log(static_cast<double>(visible)) / std::log(static_cast<double>(train_length));
@@ -48,7 +48,7 @@ struct ssmax {
 
   struct of_head {
     float scale;
-    float logit_factor(index, index visible) const {
+    RELPOS_HOST_DEVICE float logit_factor(index, index visible) const {
       return scale * static_cast<float>(std::log(static_cast<double>(std::max<index>(visible, 1))));
     }
   };
@@ -67,7 +67,7 @@ struct position_log {
   double attn_scale = 0.1;
   index floor_scale = 8192;  // positions
 
-  float logit_factor(index q_pos) const {
+  RELPOS_HOST_DEVICE float logit_factor(index q_pos) const {
     const index steps = std::max<index>(floor_div(q_pos + 1, floor_scale), 0);
     return static_cast<float>(1.0 + attn_scale * std::log(static_cast<double>(steps) + 1.0));
   }

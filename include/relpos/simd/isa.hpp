@@ -47,9 +47,16 @@ struct avx512 {
 using native = avx512;
 #elif RELPOS_HAS_AVX2
 using native = avx2;
-#else
+#elif RELPOS_HAS_VECTORS
 using native = vector128;
+#else
+using native = generic<4>;
 #endif
+
+/// What the vector extensions of compilers cannot say, or say badly: fma, max, min, conversions of 16 and 8 bits. Of plain
+/// arrays there is none.
+template <class Isa>
+struct vector_ops;
 
 /// Number of float lanes.
 template <class Isa>

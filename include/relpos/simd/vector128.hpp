@@ -3,6 +3,8 @@
 
 #include "relpos/simd/vector_pack.hpp"
 
+#if RELPOS_HAS_VECTORS
+
 namespace relpos::inline RELPOS_ABI {
 
 template <>
@@ -28,3 +30,5 @@ struct vector_ops<vector128> {
 };
 
 }  // namespace relpos::inline RELPOS_ABI
+
+#endif

@@ -10,14 +10,12 @@
 #include "relpos/core/storage.hpp"
 #include "relpos/simd/isa.hpp"
 
+#if RELPOS_HAS_VECTORS
+
 namespace relpos::inline RELPOS_ABI {
 
 template <class T, class Isa>
 struct pack;
-
-/// fma, max, min and load/store conversions on `vector_type<float, Isa>`.
-template <class Isa>
-struct vector_ops;
 
 template <class T, int Bytes>
 struct vector_of {
@@ -129,3 +127,5 @@ struct pack {
 };
 
 }  // namespace relpos::inline RELPOS_ABI
+
+#endif

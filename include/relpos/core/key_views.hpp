@@ -1,0 +1,51 @@
+#pragma once
+// Keys and values in the caller's tensors: what every kind of kernel asks of them.
+
+#include <tuple>
+
+#include "relpos/core/check_overlap.hpp"
+#include "relpos/core/check_shapes.hpp"
+#include "relpos/core/index_list.hpp"
+#include "relpos/core/options.hpp"
+#include "relpos/core/sequences.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// k [batch, key head, key, d] and v [batch, key head, key, d_v]; where there are `starts`, the sequences lie one
+/// after another in one batch entry.
+template <class Key, class Value>
+struct key_views {
+  static_assert(storage<Key> && storage<Value>,
+                "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
+                "const");
+  static constexpr bool holds_turned_keys = false;
+
+  view<const Key, 4> k;
+  view<const Value, 4> v;
+  index_list starts{};
+
+  index batch() const { return sequence_count(k.shape[0], starts); }
+  index key_heads() const { return k.shape[1]; }
+  index head_dim() const { return k.shape[3]; }
+  index value_dim() const { return v.shape[3]; }
+  index length(index sequence) const { return rows_of(sequence, k.shape[2], starts).count; }
+  index longest() const { return longest_sequence(k.shape[2], starts); }
+  bool lengths_are_equal() const { return starts.empty(); }
+
+  static std::tuple<> masks(const options&) { return {}; }
+  static key_range forgotten(index) { return {}; }
+
+  template <class Use>
+  void named_parts(const Use& use) const {
+    use(named_memory("k", k));
+    use(named_memory("v", v));
+    if (!starts.empty()) use(named_memory("options.key_starts", starts.bytes()));
+  }
+
+  template <class Query>
+  status check(const view<Query, 4>& q, const options& choice) const {
+    return check_inputs(q, k, v, choice.query_starts, starts);
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,364 @@
+#pragma once
+// The fused attention of one block of query rows of one head, on tensor cores (Dao, arXiv 2307.08691):
+//
+//   for each key tile that some row sees, from the last to the first:
+//     S = QK . scale . softcap . bias . mask . online softmax . O = rescale O + PV
+//
+// Tiles begin at multiples of their size in absolute position. While the scores of a tile are computed its values
+// arrive, and while its values are added the keys of the next tile: two buffers of each. A tile that the masks hide is
+// not copied; a warp leaves out what its own rows do not see.
+
+#include <limits>
+
+#include "relpos/core/visible_rows.hpp"
+#include "relpos/cuda/forward_call.hpp"
+#include "relpos/cuda/forward_geometry.hpp"
+#include "relpos/cuda/score_fragment.hpp"
+#include "relpos/cuda/shared_rows.hpp"
+#include "relpos/cuda/softmax_fragment.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The shared memory of a block.
+template <class T, int HeadDim>
+struct forward_memory {
+  using geometry = forward_geometry<HeadDim>;
+  using query_rows = shared_rows<T, geometry::rows, HeadDim>;
+  using key_rows = shared_rows<T, geometry::keys, HeadDim>;
+  using weight_rows = shared_rows<T, geometry::rows, geometry::keys>;
+
+  key_range visible[geometry::rows];
+  visible_rows of_warp[geometry::warps];
+  visible_rows of_block;
+  alignas(16) T keys[geometry::stages][key_rows::size];
+  alignas(16) T values[geometry::stages][key_rows::size];
+  alignas(16) T queries[query_rows::size];
+  alignas(16) T weights[weight_rows::size];  // where values are not finite
+};
+
+template <class Machine, int HeadDim, class Call>
+class forward_block {
+ public:
+  using stored = typename Call::stored;
+  using geometry = forward_geometry<HeadDim>;
+  using memory_type = forward_memory<stored, HeadDim>;
+
+  /// Of the rows from `first_row` on of a sequence.
+  RELPOS_DEVICE forward_block(Machine& machine, const Call& call, index sequence, index query_head,
+                              index first_row)
+      : machine_(machine),
+        call_(call),
+        sequence_(call.sequences[sequence]),
+        head_(call.head(sequence, query_head)),
+        query_head_(query_head),
+        first_row_(first_row),
+        lane_(machine.thread() % warp_lanes),
+        warp_(machine.thread() / warp_lanes),
+        memory_(*reinterpret_cast<memory_type*>(machine.shared())) {}
+
+  RELPOS_DEVICE void run() {
+    begin_queries();
+    find_visible();
+    const visible_rows& seen = memory_.of_block;
+    if (seen.some_last > seen.some_first) {
+      const index last = tile_of(seen.some_first);
+      const index tile = seen_tile(tile_of(seen.some_last - 1));
+      if (tile >= last) attend(tile, last);
+    }
+    machine_.template wait<0>();
+    finish();
+  }
+
+ private:
+  static constexpr int keys = geometry::keys;
+  static constexpr int key_tiles = keys / 8;         // of an mma
+  static constexpr int channel_tiles = HeadDim / 8;  // of outputs
+  static constexpr int steps = HeadDim / 16;         // of the sum over channels
+
+  RELPOS_DEVICE const positions& position() const { return sequence_.position; }
+  RELPOS_DEVICE index key_head() const { return query_head_ / call_.group; }
+
+  RELPOS_DEVICE void begin_queries() {
+    const device_rows& rows = sequence_.queries;
+    const auto* const base = call_.q.address(rows.batch, query_head_, rows.first + first_row_, 0);
+    const auto exist = static_cast<int>(std::min<index>(rows.count - first_row_, geometry::rows));
+    queries().template copy<geometry::threads>(machine_, base, call_.q.strides[2], 0, exist, base);
+    machine_.commit();
+  }
+
+  /// Which keys rows see: of the lane, the warp and the block.
+  RELPOS_DEVICE void find_visible() {
+    const index count = sequence_.keys.count;
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
+      const int row = warp_ * geometry::warp_rows + accumulator_place{lane_}.row(2 * r);
+      rows_.row[r] = static_cast<int>(first_row_) + row;
+      rows_.visible[r] = {0, 0};
+      if (rows_.row[r] < sequence_.queries.count) {
+        const index q_pos = rows_.row[r] + position().query_offset;
+        rows_.visible[r] = visible_key_rows(head_.bound, q_pos, position().key_offset, count);
+      }
+      if (lane_ % 4 == 0) memory_.visible[row] = rows_.visible[r];
+    });
+    machine_.sync();
+    // They are few registers less in shared memory, and are asked for once a tile.
+    const auto exist = std::min<index>(sequence_.queries.count - first_row_, geometry::rows);
+    const auto hull = [&](index first, index last) {
+      visible_rows rows = visible_rows::of_none(count);
+      for (index row = first; row < std::min(last, exist); ++row) rows.add(memory_.visible[row]);
+      return rows;
+    };
+    if (lane_ == 0) {
+      const int first = warp_ * geometry::warp_rows;
+      memory_.of_warp[warp_] = hull(first, first + geometry::warp_rows);
+      if (warp_ == 0) memory_.of_block = hull(0, geometry::rows);
+    }
+    machine_.sync();
+  }
+
+  // Tiles are counted in absolute position.
+  RELPOS_DEVICE index tile_of(index row) const {
+    return floor_div(row + position().key_offset, keys);
+  }
+  RELPOS_DEVICE index first_row_of(index tile) const { return tile * keys - position().key_offset; }
+
+  /// What masks say of a tile and of rows [first, first + count) of the block.
+  RELPOS_DEVICE tile_class classify(const visible_rows& rows, index tile, int first,
+                                    int count) const {
+    const index begin = first_row_of(tile);
+    tile_class result = rows.classify(begin, begin + keys);
+    if (result == tile_class::skip) return result;
+    const index q_pos = first_row_ + first + position().query_offset;
+    const index last =
+        std::min<index>(q_pos + count, sequence_.queries.count + position().query_offset);
+    const index first_key = std::max<index>(begin, 0) + position().key_offset;
+    const index last_key =
+        std::min<index>(begin + keys, sequence_.keys.count) + position().key_offset;
+    const auto ask = [&](const auto& mask) {
+      result = both_of(result, classify_elements(mask, {q_pos, last, first_key, last_key}));
+    };
+    std::apply([&](const auto&... each) { (ask(each), ...); }, head_.bound);
+    return result;
+  }
+  /// The first tile from `tile` down that some row of the block sees; below the last where there is none.
+  RELPOS_DEVICE index seen_tile(index tile) const {
+    const index last = tile_of(memory_.of_block.some_first);
+    while (tile >= last && classify(memory_.of_block, tile, 0, geometry::rows) == tile_class::skip)
+      --tile;
+    return tile;
+  }
+
+  RELPOS_DEVICE typename memory_type::query_rows queries() const { return {memory_.queries}; }
+  RELPOS_DEVICE typename memory_type::key_rows key_buffer(int stage) const {
+    return {memory_.keys[stage]};
+  }
+  RELPOS_DEVICE typename memory_type::key_rows value_buffer(int stage) const {
+    return {memory_.values[stage]};
+  }
+
+  /// Begins to copy the keys, or values, of a tile.
+  RELPOS_DEVICE void begin_rows(const view<const stored, 4>& from, index tile,
+                                const typename memory_type::key_rows& to) {
+    const device_rows& rows = sequence_.keys;
+    const index begin = first_row_of(tile);
+    const auto* const first = from.address(rows.batch, key_head(), rows.first, 0);
+    const auto exist_from = static_cast<int>(std::max<index>(-begin, 0));
+    const auto exist_to = static_cast<int>(std::min<index>(rows.count - begin, keys));
+    to.template copy<geometry::threads>(machine_, first + begin * from.strides[2], from.strides[2],
+                                        exist_from, exist_to, first);
+    machine_.commit();
+  }
+
+  RELPOS_DEVICE void attend(index tile, index last) {
+    int stage = 0;
+    begin_rows(call_.k, tile, key_buffer(stage));
+    begin_rows(call_.v, tile, value_buffer(stage));
+    fragment<stored> held_queries[geometry::holds_queries ? steps : 1];
+    bool first = true;
+    while (tile >= last) {
+      const index next = seen_tile(tile - 1);
+      // Queries and keys are there; all threads have done with the buffers of the tile before.
+      machine_.template wait<1>();
+      machine_.sync();
+      if (next >= last) {
+        begin_rows(call_.k, next, key_buffer(1 - stage));
+      } else {
+        machine_.commit();  // the same number of groups
+      }
+      if constexpr (geometry::holds_queries) {
+        if (first) {
+          unroll<steps>([&](auto step) RELPOS_LAMBDA { held_queries[step] = load_queries(step); });
+        }
+      }
+      first = false;
+      const tile_class is =
+          classify(memory_.of_warp[warp_], tile, warp_ * geometry::warp_rows, geometry::warp_rows);
+      score_fragment<key_tiles> scores;
+      float rescale[2];
+      if (is != tile_class::skip) {
+        score(key_buffer(stage), held_queries, scores);
+        const score_stages<Machine, Call> stages(head_, sequence_, rows_, lane_);
+        stages.apply(machine_, first_row_of(tile), is, scores);
+        softmax_.add(machine_, scores, rescale);
+      }
+      machine_.template wait<1>();
+      machine_.sync();
+      if (next >= last) {
+        begin_rows(call_.v, next, value_buffer(1 - stage));
+      } else {
+        machine_.commit();
+      }
+      if (is != tile_class::skip) {
+        add_values(value_buffer(stage), is, scores, rescale);
+      }
+      stage = 1 - stage;
+      tile = next;
+    }
+  }
+
+  RELPOS_DEVICE fragment<stored> load_queries(int step) const {
+    const auto rows = queries();
+    return machine_.load(static_cast<const stored*>(
+        rows.template matrix_row<true>(warp_ * geometry::warp_rows, step * 16, lane_)));
+  }
+
+  template <int Held>
+  RELPOS_DEVICE void score(const typename memory_type::key_rows& rows,
+                           const fragment<stored> (&held_queries)[Held],
+                           score_fragment<key_tiles>& scores) const {
+    unroll<key_tiles>([&](auto tile) RELPOS_LAMBDA {
+      unroll<4>([&](auto element) RELPOS_LAMBDA { scores.at[tile][element] = 0.0f; });
+    });
+    unroll<steps>([&](auto step) RELPOS_LAMBDA {
+      const fragment<stored> query = [&] {
+        if constexpr (geometry::holds_queries) {
+          return held_queries[step];
+        } else {
+          return load_queries(step);
+        }
+      }();
+      unroll<key_tiles / 2>([&](auto two) RELPOS_LAMBDA {
+        const fragment<stored> key = machine_.load(static_cast<const stored*>(
+            rows.template matrix_row<false>(two * 16, step * 16, lane_)));
+        machine_.multiply_add(scores.at[2 * two], query, key.part[0], key.part[1]);
+        machine_.multiply_add(scores.at[2 * two + 1], query, key.part[2], key.part[3]);
+      });
+    });
+  }
+
+  RELPOS_DEVICE void add_values(const typename memory_type::key_rows& rows, tile_class is,
+                                const score_fragment<key_tiles>& weights,
+                                const float (&rescale)[2]) {
+    unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
+      unroll<4>([&](auto element)
+                    RELPOS_LAMBDA { outputs_[tile][element] *= rescale[element / 2]; });
+    });
+    // Zero times what is not finite is not zero: what a row does not see must not reach it.
+    if (is == tile_class::partial && !all_finite(rows)) {
+      add_values_seen(rows, weights);
+      return;
+    }
+    unroll<keys / 16>([&](auto step) RELPOS_LAMBDA {
+      const fragment<stored> weight = weights_of(weights, step);
+      unroll<channel_tiles / 2>([&](auto two) RELPOS_LAMBDA {
+        const fragment<stored> value = machine_.load_transposed(
+            static_cast<const stored*>(rows.template matrix_row<true>(step * 16, two * 16, lane_)));
+        machine_.multiply_add(outputs_[2 * two], weight, value.part[0], value.part[1]);
+        machine_.multiply_add(outputs_[2 * two + 1], weight, value.part[2], value.part[3]);
+      });
+    });
+  }
+
+  /// An accumulator of 16 x 16 is, rounded, the left factor of the next product.
+  RELPOS_DEVICE fragment<stored> weights_of(const score_fragment<key_tiles>& weights,
+                                            int step) const {
+    fragment<stored> result;
+    unroll<4>([&](auto part) RELPOS_LAMBDA {
+      const float(&at)[4] = weights.at[2 * step + part / 2];
+      machine_.round(at[part % 2 * 2], at[part % 2 * 2 + 1], result.part[part]);
+    });
+    return result;
+  }
+
+  /// Whether all values of the tile are. Each lane looks at some of them.
+  RELPOS_DEVICE bool all_finite(const typename memory_type::key_rows& rows) const {
+    bool finite = true;
+    for (int i = lane_; i < keys * HeadDim; i += warp_lanes) {
+      const float x = static_cast<float>(*rows.at(i / HeadDim, i % HeadDim));
+      finite = finite && x - x == 0.0f;
+    }
+    return !machine_.any(!finite);
+  }
+
+  /// Number by number, but for weights of zero. Rare, and slow.
+  RELPOS_DEVICE void add_values_seen(const typename memory_type::key_rows& rows,
+                                     const score_fragment<key_tiles>& weights) {
+    const typename memory_type::weight_rows shared{memory_.weights};
+    const accumulator_place place{lane_};
+    const int first = warp_ * geometry::warp_rows;
+    unroll<key_tiles>([&](auto tile) RELPOS_LAMBDA {
+      unroll<4>([&](auto element) RELPOS_LAMBDA {
+        *shared.at(first + place.row(element), tile * 8 + place.column(element)) =
+            static_cast<stored>(weights.at[tile][element]);
+      });
+    });
+    machine_.sync_warp();
+    for (int key = 0; key < keys; ++key) {
+      unroll<2>([&](auto r) RELPOS_LAMBDA {
+        const float weight = static_cast<float>(*shared.at(first + place.row(2 * r), key));
+        if (weight == 0.0f) return;
+        unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
+          unroll<2>([&](auto i) RELPOS_LAMBDA {
+            outputs_[tile][2 * r + i] +=
+                weight * static_cast<float>(*rows.at(key, tile * 8 + place.column(i)));
+          });
+        });
+      });
+    }
+    machine_.sync_warp();
+  }
+
+  /// out = O / S, lse = ln 2 (m + log2 S), where S includes the sink. A row that sees nothing gives 0 and -inf.
+  RELPOS_DEVICE void finish() {
+    constexpr float nothing = -std::numeric_limits<float>::infinity();
+    const device_rows& rows = sequence_.queries;
+    const float sink = head_.sink * log2e;
+    const accumulator_place place{lane_};
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
+      const float sum = softmax_fragment::row_sum(machine_, softmax_.sum[r]);
+      if (rows_.row[r] >= rows.count) return;
+      const bool empty = sum == 0.0f;
+      const float top = empty ? sink : relpos::max(softmax_.maximum[r], sink);
+      const float scale = empty ? 0.0f : machine_.exp2(softmax_.maximum[r] - top);
+      const float total = sum * scale + (sink == nothing ? 0.0f : machine_.exp2(sink - top));
+      const index at = rows.first + rows_.row[r];
+      const float factor = empty ? 0.0f : scale / total;
+      unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
+        unroll<2>([&](auto i) RELPOS_LAMBDA {
+          const float value = empty ? 0.0f : outputs_[tile][2 * r + i] * factor;
+          using out_type = std::remove_reference_t<decltype(call_.out(0, 0, 0, 0))>;
+          call_.out(rows.batch, query_head_, at, tile * 8 + place.column(i)) =
+              static_cast<out_type>(value);
+        });
+      });
+      if (call_.lse.data != nullptr && lane_ % 4 == 0) {
+        call_.lse(rows.batch, query_head_, at) =
+            total == 0.0f ? nothing : (top + std::log2(total)) * ln2;
+      }
+    });
+  }
+
+  Machine& machine_;
+  const Call& call_;
+  const device_sequence& sequence_;
+  const typename Call::head_type& head_;
+  index query_head_;
+  index first_row_;
+  int lane_;
+  int warp_;
+  memory_type& memory_;
+  lane_rows rows_;
+  softmax_fragment softmax_;
+  float outputs_[channel_tiles][4] = {};
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,84 @@
+#pragma once
+// What the blocks of one fused forward pass read: views of the caller's device memory, and what the host has prepared
+// for them, which is copied to the device before they run (forward_data.hpp).
+
+#include <tuple>
+#include <type_traits>
+
+#include "relpos/core/policy.hpp"
+#include "relpos/core/position.hpp"
+#include "relpos/core/scale.hpp"
+#include "relpos/core/shape.hpp"
+#include "relpos/core/view.hpp"
+#include "relpos/cuda/machine.hpp"
+#include "relpos/kernel/bias_table.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// A run of rows of a batch entry.
+struct device_rows {
+  index batch;
+  index first;
+  index count;
+};
+
+/// A sequence: its rows in the tensors, and their positions.
+struct device_sequence {
+  device_rows queries;
+  device_rows keys;
+  positions position;
+};
+
+/// A bound policy whose bias is tabulated: the device has the table, and `Rest`, what else there is of the policy. The
+/// function that fills the table stays on the host: its type may be a lambda's, which no kernel may have for an argument.
+template <class Rest>
+struct device_table : Rest {
+  bias_table table;
+};
+struct nothing_else {};
+
+template <class T>
+inline constexpr bool is_device_table = false;
+template <class Rest>
+inline constexpr bool is_device_table<device_table<Rest>> = true;
+
+template <class Bound>
+concept does_more_than_tabulate =
+    gates_rows<Bound> || masks_range<Bound> || masks_elements<Bound> || scales_rows<Bound>;
+
+/// What the device has of a policy.
+template <class Policy, class Bound = bound_policy<Policy>>
+using device_policy = std::conditional_t<
+    tabulates_bias<Policy>,
+    device_table<std::conditional_t<does_more_than_tabulate<Bound>, Bound, nothing_else>>, Bound>;
+
+/// One query head of one sequence.
+template <class... Bound>
+struct device_head {
+  std::tuple<Bound...> bound;
+  score_factors factors;
+  float sink;  // logit, -inf for none
+};
+
+/// `Bound` are device policies.
+template <multiplied T, class Out, class... Bound>
+struct forward_call {
+  using stored = T;
+  using head_type = device_head<Bound...>;
+
+  view<Out, 4> out;
+  view<const T, 4> q;
+  view<const T, 4> k;
+  view<const T, 4> v;
+  view<float, 3> lse;  // null where not asked for
+  index group;         // query heads of a key head
+  const device_sequence* sequences;
+  const head_type* heads;   // [sequence][query head], or [query head] where sequences are the same
+  index heads_of_sequence;  // from one sequence to the next, 0 where they are the same
+
+  RELPOS_DEVICE const head_type& head(index sequence, index query_head) const {
+    return heads[sequence * heads_of_sequence + query_head];
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,146 @@
+#pragma once
+// What the host prepares for the blocks of one call: sequences, the policies of each head, tables of biases. It is laid
+// out in host memory as it will be in device memory, and copied there as a whole.
+
+#include <cstddef>
+#include <new>
+#include <tuple>
+#include <utility>
+
+#include "relpos/core/key_views.hpp"
+#include "relpos/core/scratch.hpp"
+#include "relpos/core/visible_rows.hpp"
+#include "relpos/cuda/forward_call.hpp"
+#include "relpos/kernel/problem.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <multiplied T, class Out, class... Policies>
+using forward_problem = attention_problem<Out, T, key_views<T, T>, Policies...>;
+
+template <class Problem>
+class forward_data;
+
+template <multiplied T, class Out, class... Policies>
+class forward_data<forward_problem<T, Out, Policies...>> {
+ public:
+  using problem_type = forward_problem<T, Out, Policies...>;
+  using call_type = forward_call<T, Out, device_policy<Policies>...>;
+  using head_type = typename call_type::head_type;
+
+  /// Takes what it needs of host memory.
+  forward_data(scratch_divider& memory, const problem_type& problem)
+      : problem_(problem),
+        // What differs between heads alone is there once.
+        sets_(problem.is_uniform() && !binds_by_batch ? std::min<index>(shape().batch, 1)
+                                                      : shape().batch),
+        sequences_(memory.take<device_sequence>(shape().batch)),
+        heads_(memory.take<head_type>(sets_ * shape().query_heads)) {
+    index floats = 0;
+    for (index set = 0; set < sets_; ++set) floats += table_floats(set) * shape().query_heads;
+    tables_ = memory.take<float>(floats);
+  }
+
+  /// Fills it, for a copy that begins `to_device` bytes further.
+  call_type fill(std::ptrdiff_t to_device) const {
+    for (index at = 0; at < shape().batch; ++at) sequences_[at] = sequence_of(at);
+    float* table = tables_;
+    for (index set = 0; set < sets_; ++set) {
+      const attention_shape of = problem_.shape_of(set);
+      for (index head = 0; head < shape().query_heads; ++head) {
+        const auto bound = bind_all(problem_.policies, set, head);
+        const score_factors factors(problem_.scale, problem_.softcap(),
+                                    softmax_temperature(problem_.policies, set, head));
+        const auto of_device = [&](const auto& policy, const auto& its) {
+          return device_policy_of(policy, its, set, head, of, bound, table, to_device);
+        };
+        new (&heads_[set * shape().query_heads + head])
+            head_type{zip(of_device, bound, std::index_sequence_for<Policies...>()), factors,
+                      sink_logit(bound)};
+      }
+    }
+    return {problem_.out,
+            problem_.q,
+            problem_.store.k,
+            problem_.store.v,
+            problem_.lse,
+            shape().key_heads > 0 ? shape().query_heads / shape().key_heads : 0,
+            moved(sequences_, to_device),
+            moved(heads_, to_device),
+            sets_ == shape().batch ? shape().query_heads : 0};
+  }
+
+ private:
+  static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
+
+  const attention_shape& shape() const { return problem_.shape; }
+
+  template <class Of>
+  static Of* moved(Of* at, std::ptrdiff_t bytes) {
+    return reinterpret_cast<Of*>(reinterpret_cast<std::byte*>(at) + bytes);
+  }
+
+  device_sequence sequence_of(index at) const {
+    const auto rows = [&](index length, const index_list& starts) -> device_rows {
+      const row_range of = rows_of(at, length, starts);
+      return {starts.empty() ? at : 0, of.first, of.count};
+    };
+    return {rows(shape().query_length, problem_.choice.query_starts),
+            rows(shape().key_length, problem_.store.starts), problem_.position_of(at)};
+  }
+
+  /// Of all tables of one head.
+  index table_floats(index set) const {
+    index floats = 0;
+    const auto add = [&]<class Policy>(const Policy& policy) {
+      if constexpr (tabulates_bias<Policy>) {
+        floats += bias_table_capacity(policy, problem_.distances_of(set).size(), 0);
+      }
+    };
+    std::apply([&](const auto&... each) { (add(each), ...); }, problem_.policies);
+    return floats;
+  }
+
+  using bound_type = std::tuple<bound_policy<Policies>...>;
+
+  /// of(policy, what it is bound to), of each.
+  template <class Of, std::size_t... I>
+  std::tuple<device_policy<Policies>...> zip(const Of& of, const bound_type& bound,
+                                             std::index_sequence<I...>) const {
+    return {of(std::get<I>(problem_.policies), std::get<I>(bound))...};
+  }
+
+  /// A policy that tabulates takes its part of the tables, from `table` on.
+  template <class Policy, class Bound>
+  device_policy<Policy> device_policy_of(const Policy& policy, const Bound& its, index set,
+                                         index head, const attention_shape& of,
+                                         const bound_type& bound, float*& table,
+                                         std::ptrdiff_t to_device) const {
+    if constexpr (!tabulates_bias<Policy>) {
+      return its;
+    } else {
+      const distance_range distances = problem_.distances_of(set);
+      // A bias that saturates may be asked for any distance, and the masks need not be.
+      distance_range asked = distances;
+      if constexpr (!requires { policy.varies(); }) {
+        asked = visible_distances(bound, of, problem_.position_of(set));
+      }
+      bias_table filled = fill_bias_table(policy, head, asked, 0, table);
+      filled.data = moved(table, to_device);
+      table += bias_table_capacity(policy, distances.size(), 0);
+      if constexpr (does_more_than_tabulate<Bound>) {
+        return {its, filled};
+      } else {
+        return {{}, filled};
+      }
+    }
+  }
+
+  const problem_type& problem_;
+  index sets_;
+  device_sequence* sequences_;
+  head_type* heads_;
+  float* tables_ = nullptr;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,65 @@
+#pragma once
+// What the code of a thread block asks of the processor. A kernel is written once, over a machine: `sm80` is the GPU
+// (arch/sm80.hpp), and tests run the same kernel on the CPU, on a machine that acts out the definitions of the
+// instructions. The instructions, and who holds which element of a fragment, are those of the PTX ISA, sections on
+// mma.m16n8k16, ldmatrix and cp.async.
+//
+// A machine is one thread's view. All threads of a warp make the same calls in the same order, and all threads of a
+// block the same calls of sync().
+//
+//   int thread()                              of the block
+//   std::byte* shared()                       the block's memory, aligned to 16 bytes
+//   void sync()                               waits for the block
+//   void sync_warp()                          for the warp
+//   float shuffle_xor(float x, int mask)      x of the lane whose number differs in these bits
+//   bool any(bool condition)                  whether it holds in any lane of the warp
+//   float exp2(float x)                       0 where the result would be subnormal
+//   float tanh(float x)
+//
+//   void copy(void* shared, const void* from, bool exists)
+//                                             16 bytes, asynchronously; zeros where nothing exists
+//   void commit()                             ends a group of copies
+//   void wait<Pending>()                      until all but the last `Pending` groups of this thread are there
+//
+//   fragment<T> load(const T* row)            four 8 x 8 matrices of 16-bit numbers: lane i names row i % 8 of matrix
+//                                             i / 8 and gets elements (i / 4, 2 (i % 4)) and the next of each
+//   fragment<T> load_transposed(const T* row) the same of their transposes
+//   void multiply_add(float (&c)[4], const fragment<T>& a, pair<T> b0, pair<T> b1)
+//                                             c [16 x 8] += a [16 x 16] b [16 x 8]
+//   void round(float first, float second, pair<T>& to)
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+#include "relpos/core/storage.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+inline constexpr int warp_lanes = 32;
+
+/// 16-bit storage types that tensor cores multiply.
+template <class T>
+concept multiplied = std::same_as<T, half> || std::same_as<T, bfloat16>;
+
+/// Two numbers in a register, the first in the lower half.
+template <multiplied T>
+struct pair {
+  std::uint32_t bits;
+};
+
+/// Four registers of a lane: four 8 x 8 matrices, of which it has two neighbours each.
+template <multiplied T>
+struct fragment {
+  pair<T> part[4];
+};
+
+/// Where the numbers that a lane holds of a 16 x 8 accumulator are: element e is in row `row(e)`, column `column(e)`.
+struct accumulator_place {
+  int lane;
+
+  constexpr int row(int element) const { return lane / 4 + element / 2 * 8; }
+  constexpr int column(int element) const { return lane % 4 * 2 + element % 2; }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

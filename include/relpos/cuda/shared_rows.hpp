@@ -1,0 +1,46 @@
+#pragma once
+// Rows of channels in shared memory. A row is 16 bytes longer than its channels, an odd number of 16 bytes: the eight
+// rows of a matrix, which ldmatrix reads at once, lie in different banks.
+
+#include "relpos/core/index.hpp"
+#include "relpos/cuda/machine.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <multiplied T, int Rows, int Channels>
+struct shared_rows {
+  static constexpr int chunk = 16 / static_cast<int>(sizeof(T));  // numbers of one copy
+  static constexpr int stride = Channels + chunk;
+  static constexpr int size = Rows * stride;
+  static_assert(stride / chunk % 2 == 1);
+
+  T* data;
+
+  RELPOS_DEVICE T* at(int row, int channel) const { return data + row * stride + channel; }
+
+  /// Begins to copy `Rows` rows; those outside of [first, last) become zeros. `from` is where row 0 is or would be, and
+  /// `any` a row that exists.
+  template <int Threads, class Machine>
+  RELPOS_DEVICE void copy(Machine& machine, const T* from, index row_stride, int first, int last,
+                          const T* any) const {
+    constexpr int chunks = Channels / chunk;
+    for (int i = machine.thread(); i < Rows * chunks; i += Threads) {
+      const int row = i / chunks;
+      const int channel = i % chunks * chunk;
+      const bool exists = first <= row && row < last;
+      machine.copy(at(row, channel), exists ? from + row * row_stride + channel : any, exists);
+    }
+  }
+
+  /// Places of the four matrices of a fragment, for the row that this lane names. Neighbouring matrices are
+  /// `RowsFirst`: beneath each other, and then the next channels; or the other way round.
+  template <bool RowsFirst>
+  RELPOS_DEVICE T* matrix_row(int row, int channel, int lane) const {
+    const int matrix = lane / 8;
+    const int below = RowsFirst ? matrix % 2 : matrix / 2;
+    const int beside = RowsFirst ? matrix / 2 : matrix % 2;
+    return at(row + below * 8 + lane % 8, channel + beside * 8);
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

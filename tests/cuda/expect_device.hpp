@@ -1,0 +1,42 @@
+#pragma once
+// The fused forward pass of the device against the reference in double. The folder on the include path says which
+// device: emulated/ or gpu/.
+
+#include <algorithm>
+#include <cmath>
+
+#include "device.hpp"
+#include "support/reference.hpp"
+
+namespace support {
+
+/// What the reference says, but for weights that are rounded to T before they meet the values: a part of the largest
+/// value.
+template <class T, class... Policies>
+void expect_device_reference(const attended<float>& got, const inputs<T>& in,
+                             const relpos::options& choice, const Policies&... policies) {
+  std::vector<double> exact_out, exact_lse;
+  std::vector<float> naive_out, naive_lse;
+  const auto refer = [&](auto& out, auto& lse) {
+    run_reference(out, lse, in.q.view(), in.k.view(), in.v.view(), choice, policies...);
+  };
+  refer(exact_out, exact_lse);
+  refer(naive_out, naive_lse);
+  double largest = 0.0;
+  for (const T value : in.v.values) {
+    const auto magnitude = std::abs(static_cast<double>(static_cast<float>(value)));
+    if (std::isfinite(magnitude)) largest = std::max(largest, magnitude);
+  }
+  expect_close(got.out.values, exact_out,
+               float_tolerance(exact_out, naive_out) + storage_rounding<T>() * largest, "out");
+  expect_close(got.lse.values, exact_lse, float_tolerance(exact_lse, naive_lse, true), "lse");
+}
+
+template <int HeadDim, class T, class... Policies>
+void expect_device(const inputs<T>& in, const relpos::options& choice,
+                   const Policies&... policies) {
+  expect_device_reference(attend_on_device<HeadDim>(in, choice, policies...), in, choice,
+                          policies...);
+}
+
+}  // namespace support

@@ -1,0 +1,101 @@
+// The same policies in the kernel of the GPU as in the reference.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "cuda/expect_device.hpp"
+#include "relpos/policies.hpp"
+
+namespace {
+
+using relpos::half;
+using relpos::index;
+
+using forward_policies = support::device_test;
+using support::device_array;
+
+const std::vector<float> slopes{0.3f, 0.02f};
+
+const support::inputs<half>& in() {
+  static const auto made = support::random_inputs<half>({.batch = 2,
+                                                         .query_heads = 2,
+                                                         .key_heads = 1,
+                                                         .query_length = 70,
+                                                         .key_length = 150,
+                                                         .head_dim = 64,
+                                                         .value_dim = 64},
+                                                        7);
+  return made;
+}
+
+template <class... Policies>
+void expect(const relpos::options& choice, const Policies&... policies) {
+  support::expect_device<64>(in(), choice, policies...);
+}
+
+TEST_F(forward_policies, linear_biases) {
+  expect({}, relpos::alibi_symmetric{slopes});
+  expect({}, relpos::alibi_two_sided{slopes, slopes});
+  expect({}, relpos::alibi_offset{slopes});
+  expect({}, relpos::alibi_one_sided{slopes});
+}
+
+TEST_F(forward_policies, tabulated_biases) {
+  std::vector<float> table(64);
+  for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i % 7) * 0.3f;
+  expect({}, relpos::t5_bias{table, relpos::bidirectional});
+  expect({}, relpos::t5_bias{table, relpos::unidirectional}, relpos::causal{});
+  expect({.key_offset = -1000}, relpos::t5_bias{table, relpos::bidirectional});
+  const auto wave = [](index head, index distance) {
+    return std::sin(0.1 * static_cast<double>(distance)) * static_cast<double>(head + 1);
+  };
+  expect({}, relpos::relative_bias{wave}, relpos::causal{});
+  expect({}, relpos::relative_bias{wave}, relpos::alibi{slopes});
+  const device_array<float> gates(support::random_tensor({1, 2, 2, 70}, 5).values);
+  const relpos::view<const float, 3> of_rows(gates.data(), {2, 2, 70});
+  expect({}, relpos::gated_bias{of_rows, relpos::relative_bias{wave}});
+}
+
+TEST_F(forward_policies, matrices) {
+  const device_array<float> numbers(support::random_tensor({1, 2, 70, 150}, 3).values);
+  const relpos::view<const float, 4> matrix(numbers.data(), {1, 2, 70, 150});
+  expect({}, relpos::additive_bias{matrix}, relpos::causal{});
+}
+
+TEST_F(forward_policies, masks_of_ranges) {
+  expect({}, relpos::band{20, 3});
+  expect({}, relpos::blockwise_causal{32});
+  expect({}, relpos::block_lower{16});
+  expect({}, relpos::prefix{90});
+  const device_array<index> starts{0, 40, 41, 120};
+  expect({}, relpos::documents{starts, relpos::causal{}});
+  const device_array<index> padding{0, 100};
+  expect({}, relpos::left_padding{padding, relpos::causal{}});
+  expect({}, relpos::both{relpos::causal{}, relpos::band{50, 50}});
+}
+
+TEST_F(forward_policies, masks_of_elements) {
+  expect({}, relpos::either{relpos::band{10, 0}, relpos::sinks{4}}, relpos::causal{});
+}
+
+TEST_F(forward_policies, temperatures_and_laws) {
+  expect({}, relpos::temperature{0.7});
+  const std::vector<float> of_heads{0.5f, 1.5f};
+  expect({}, relpos::head_temperature{of_heads}, relpos::causal{});
+  expect({}, relpos::log_n{16}, relpos::causal{});
+  expect({}, relpos::ssmax{of_heads}, relpos::alibi{slopes}, relpos::causal{});
+  expect({}, relpos::position_log{0.1f, 16}, relpos::causal{});
+}
+
+TEST_F(forward_policies, options) {
+  expect({.scale = 0.3f, .softcap = 5.0f}, relpos::alibi{slopes}, relpos::causal{});
+  const std::vector<float> sinks{1.0f, -2.0f};
+  expect({}, relpos::sink_logits{sinks}, relpos::causal{});
+  // No row sees a key.
+  expect({.query_offset = -500}, relpos::sink_logits{sinks}, relpos::causal{});
+  expect({.query_offset = -500}, relpos::causal{});
+}
+
+}  // namespace

@@ -1,0 +1,171 @@
+// The fused forward pass of the GPU against the reference: shapes around the edges of tiles and blocks, types, offsets, and
+// what masks hide.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "cuda/expect_device.hpp"
+#include "relpos/policies.hpp"
+
+namespace {
+
+using relpos::bfloat16;
+using relpos::half;
+using relpos::index;
+using support::expect_device;
+using support::inputs;
+using support::random_inputs;
+using support::sizes;
+
+using forward = support::device_test;
+
+const std::vector<float> slopes{0.3f, 0.02f};
+const std::vector<float> four_slopes{0.3f, 0.02f, 0.11f, 0.004f};
+
+template <class T, int HeadDim>
+inputs<T> inputs_of(index queries, index keys, index batch = 1, index heads = 2,
+                    index key_heads = 1) {
+  return random_inputs<T>({.batch = batch,
+                           .query_heads = heads,
+                           .key_heads = key_heads,
+                           .query_length = queries,
+                           .key_length = keys,
+                           .head_dim = HeadDim,
+                           .value_dim = HeadDim},
+                          static_cast<std::uint32_t>(queries * 7 + keys));
+}
+
+template <class T, int HeadDim>
+void expect_lengths(std::initializer_list<index> lengths) {
+  for (const index queries : lengths) {
+    for (const index keys : lengths) {
+      SCOPED_TRACE(testing::Message() << queries << " queries, " << keys << " keys");
+      expect_device<HeadDim>(inputs_of<T, HeadDim>(queries, keys), {}, relpos::alibi{slopes},
+                             relpos::causal{});
+    }
+  }
+}
+
+TEST_F(forward, of_half_at_64) { expect_lengths<half, 64>({1, 2, 15, 16, 17, 63, 64, 65, 129}); }
+TEST_F(forward, of_bfloat16_at_96) { expect_lengths<bfloat16, 96>({1, 64, 65, 130}); }
+TEST_F(forward, of_bfloat16_at_128) { expect_lengths<bfloat16, 128>({1, 64, 65, 130}); }
+TEST_F(forward, of_half_at_256) { expect_lengths<half, 256>({1, 31, 33, 65, 130}); }
+
+TEST_F(forward, without_policies) {
+  expect_device<64>(inputs_of<half, 64>(70, 150), {});
+  expect_device<64>(inputs_of<half, 64>(70, 0), {});
+  expect_device<64>(inputs_of<half, 64>(0, 70), {});
+}
+
+TEST_F(forward, heads_that_share_keys_in_a_batch) {
+  for (const index key_heads : {1, 2, 4}) {
+    expect_device<64>(inputs_of<half, 64>(65, 130, 2, 4, key_heads), {}, relpos::alibi{four_slopes},
+                      relpos::causal{});
+  }
+}
+
+TEST_F(forward, positions_from_offsets) {
+  const auto in = inputs_of<half, 64>(70, 150);
+  for (const index key_offset : {index{0}, index{5}, index{-77}, (index{1} << 40) + 3}) {
+    for (const index query_offset : {key_offset, key_offset + 80, key_offset - 30}) {
+      SCOPED_TRACE(testing::Message() << query_offset << ", " << key_offset);
+      expect_device<64>(in, {.query_offset = query_offset, .key_offset = key_offset},
+                        relpos::alibi{slopes}, relpos::causal{});
+    }
+  }
+}
+
+TEST_F(forward, positions_of_each_sequence) {
+  const auto in = inputs_of<half, 64>(20, 100, 3);
+  const std::vector<index> query_offsets{80, index{1} << 40, 1000};
+  const std::vector<index> key_offsets{0, (index{1} << 40) - 70, 950};
+  const relpos::options choice{.query_offsets = query_offsets, .key_offsets = key_offsets};
+  expect_device<64>(in, choice, relpos::alibi{slopes}, relpos::causal{});
+}
+
+TEST_F(forward, ragged_batches) {
+  const auto in = inputs_of<half, 64>(100, 230);
+  const std::vector<index> queries{0, 1, 1, 70, 100};
+  const std::vector<index> keys{0, 3, 40, 130, 230};
+  expect_device<64>(in, {.query_starts = queries, .key_starts = keys}, relpos::alibi{slopes},
+                    relpos::causal{});
+}
+
+/// Rows [first, last) of keys and values are not numbers.
+void poison(inputs<half>& in, index first, index last) {
+  for (index head = 0; head < in.k.shape[1]; ++head) {
+    for (index row = first; row < last; ++row) {
+      for (index c = 0; c < 64; ++c) {
+        in.k(0, head, row, c) = half(std::numeric_limits<float>::quiet_NaN());
+        in.v(0, head, row, c) = half(c % 2 == 0 ? std::numeric_limits<float>::infinity()
+                                                : std::numeric_limits<float>::quiet_NaN());
+      }
+    }
+  }
+}
+
+TEST_F(forward, what_no_row_sees_reaches_none) {
+  auto in = inputs_of<half, 64>(70, 150);
+  poison(in, 100, 150);
+  // Query row i is at position i: the last sees keys up to 69.
+  expect_device<64>(in, {.query_offset = 0}, relpos::causal{});
+  expect_device<64>(in, {.query_offset = 30}, relpos::alibi{slopes}, relpos::causal{});
+}
+
+TEST_F(forward, what_a_row_does_not_see_reaches_others_alone) {
+  auto in = inputs_of<half, 64>(70, 150);
+  // Query row i sees keys up to 80 + i: rows from 30 on see the first that is no number.
+  poison(in, 110, 111);
+  const auto got = support::attend_on_device<64>(in, {}, relpos::causal{});
+  auto finite = in;
+  for (index c = 0; c < 64; ++c) {
+    finite.k(0, 0, 110, c) = half(0.0f);
+    finite.v(0, 0, 110, c) = half(0.0f);
+  }
+  const auto expected = support::attend_on_device<64>(finite, {}, relpos::causal{});
+  for (index head = 0; head < 2; ++head) {
+    for (index row = 0; row < 70; ++row) {
+      for (index c = 0; c < 64; ++c) {
+        const float x = got.out(0, head, row, c);
+        if (row < 30) {
+          EXPECT_NEAR(x, expected.out(0, head, row, c), 1e-3f) << row << ", " << c;
+        } else {
+          EXPECT_NE(x, x) << row << ", " << c;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(forward, a_row_has_the_same_bits_in_any_chunk) {
+  const auto in = inputs_of<half, 64>(130, 200);
+  const auto whole = support::attend_on_device<64>(in, {}, relpos::alibi{slopes}, relpos::causal{});
+  for (const index chunk : {1, 16, 50, 64, 77}) {
+    for (index first = 0; first < 130; first += chunk * 3) {
+      const index count = std::min<index>(chunk, 130 - first);
+      inputs<half> part = in;
+      part.q = support::tensor<half>({1, 2, count, 64});
+      for (index head = 0; head < 2; ++head) {
+        for (index row = 0; row < count; ++row) {
+          for (index c = 0; c < 64; ++c) part.q(0, head, row, c) = in.q(0, head, first + row, c);
+        }
+      }
+      const auto got = support::attend_on_device<64>(part, {.query_offset = 70 + first},
+                                                     relpos::alibi{slopes}, relpos::causal{});
+      for (index head = 0; head < 2; ++head) {
+        for (index row = 0; row < count; ++row) {
+          ASSERT_EQ(std::memcmp(&got.out(0, head, row, 0), &whole.out(0, head, first + row, 0),
+                                64 * sizeof(float)),
+                    0)
+              << "row " << first + row << " in a chunk of " << chunk;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
