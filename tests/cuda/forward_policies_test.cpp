@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -87,6 +88,52 @@ TEST_F(forward_policies, temperatures_and_laws) {
   expect({}, relpos::log_n{16}, relpos::causal{});
   expect({}, relpos::ssmax{of_heads}, relpos::alibi{slopes}, relpos::causal{});
   expect({}, relpos::position_log{0.1f, 16}, relpos::causal{});
+}
+
+/// Rows are rounded once more when they are turned. Three times the error of the sums of exponentials when rows are turned
+/// by RoPE and rounded before a call without a rotation: twice, and as much again for XPOS, of which that cannot be had.
+double error_of_turned_rows() {
+  const auto layout = relpos::pair_layout::half_split;
+  const auto frequencies = relpos::rope_frequencies(64);
+  const relpos::rotary_table rope(frequencies, layout);
+  support::inputs<half> turned = in();
+  EXPECT_TRUE(relpos::rotate(turned.q.view(), frequencies, layout, 80));
+  EXPECT_TRUE(relpos::rotate(turned.k.view(), frequencies, layout, 0));
+  const auto sums = [](const support::inputs<half>& of, const auto&... policies) {
+    std::vector<double> out, lse;
+    support::run_reference(out, lse, of.q.view(), of.k.view(), of.v.view(), {}, policies...);
+    return lse;
+  };
+  const auto& rounded = turned;
+  const std::vector<double> exact = sums(in(), relpos::rotary{rope}, relpos::causal{});
+  const std::vector<double> naive = sums(rounded, relpos::causal{});
+  double largest = 0.0;
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    largest = std::max(largest, std::abs(naive[i] - exact[i]));
+  }
+  return 3.0 * largest;
+}
+
+template <class Mask>
+void expect_turned(const relpos::rotary_table& table, const relpos::options& choice,
+                   const Mask& mask) {
+  static const double score_error = error_of_turned_rows();
+  const auto got = support::attend_on_device<64>(in(), choice, relpos::rotary{table}, mask);
+  support::expect_device_reference(got, in(), score_error, choice, relpos::rotary{table}, mask);
+}
+
+TEST_F(forward_policies, rotations) {
+  const relpos::rotary_table rope(relpos::rope_frequencies(64), relpos::pair_layout::half_split);
+  const relpos::rotary_table partial(relpos::rope_frequencies(32),
+                                     relpos::pair_layout::interleaved);
+  const relpos::rotary_table xpos(relpos::xpos_frequencies(64), relpos::pair_layout::interleaved);
+  for (const relpos::index offset : {index{0}, index{450}, index{-100}, (index{1} << 40) + 400}) {
+    const relpos::options choice{.key_offset = offset};
+    expect_turned(rope, choice, relpos::causal{});
+    expect_turned(partial, choice, relpos::causal{});
+    expect_turned(xpos, choice, relpos::causal{});
+    expect_turned(xpos, choice, relpos::blockwise_causal{32});
+  }
 }
 
 TEST_F(forward_policies, options) {

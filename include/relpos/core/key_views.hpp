@@ -8,6 +8,7 @@
 #include "relpos/core/index_list.hpp"
 #include "relpos/core/options.hpp"
 #include "relpos/core/sequences.hpp"
+#include "relpos/core/storage.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

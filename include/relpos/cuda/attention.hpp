@@ -1,7 +1,7 @@
 #pragma once
 // Attention on a GPU of compute capability 8.0 or later, over views of device memory:
 //
-//   const std::size_t bytes = relpos::scratch_bytes(relpos::on_stream{stream}, q, k, v, policies...);   // of both
+//   const relpos::device_scratch_bytes need = relpos::scratch_bytes(relpos::on_stream{stream}, q, k, v, policies...);
 //   relpos::status done = relpos::attention(relpos::on_stream{stream}, {device, host}, out, q, k, v, policies...);
 //
 // The same policies as on the CPU. What `bind` and `tabulated_bias` read is read on the host, during the call: slopes,
@@ -30,11 +30,16 @@ struct on_stream {
   cudaStream_t stream = nullptr;
 };
 
-/// Memory that the caller lends: of the device, and as much of the host, best page-locked. The host's must stay as it is
-/// until the stream has come past the call. Any alignment.
+/// Memory that the caller lends: of the device, and of the host, best page-locked. The host's must stay as it is until the
+/// stream has come past the call. Any alignment.
 struct device_scratch {
   scratch device;
   scratch host;
+};
+/// How much of it a call needs.
+struct device_scratch_bytes {
+  std::size_t device = 0;
+  std::size_t host = 0;
 };
 
 inline status device_status(cudaError_t error, const char* what) {
@@ -54,14 +59,36 @@ __global__ void __launch_bounds__(forward_geometry<HeadDim>::threads)
   forward_block<sm80, HeadDim, Call>(machine, call, sequence, blockIdx.y, first_row).run();
 }
 
+/// A warp for each row of keys.
+template <int HeadDim, class Call>
+__global__ void turn_keys_kernel(const __grid_constant__ Call call,
+                                 const __grid_constant__ view<typename Call::stored, 4> turned) {
+  const auto thread = static_cast<int>(threadIdx.x);
+  const index row =
+      static_cast<index>(blockIdx.x) * (blockDim.x / warp_lanes) + thread / warp_lanes;
+  turn_key_of<HeadDim>(call, turned, blockIdx.z, blockIdx.y, row, thread % warp_lanes);
+}
+
 /// The types of the call are spelled: nvcc would name them by way of the problem's, which may hold a lambda.
 template <int HeadDim, class T, class Out, class... Bound>
-status launch_forward(const forward_call<T, Out, Bound...>& call, const attention_shape& shape,
-                      cudaStream_t stream) {
+status launch_forward(forward_call<T, Out, Bound...> call, const attention_shape& shape,
+                      [[maybe_unused]] T* turned_keys, cudaStream_t stream) {
+  using call_type = forward_call<T, Out, Bound...>;
   using geometry = forward_geometry<HeadDim>;
-  constexpr auto bytes = static_cast<int>(sizeof(forward_memory<T, HeadDim>));
+  const auto sequences = static_cast<unsigned>(shape.batch);
+  if constexpr (call_type::rotates) {
+    const view<T, 4> turned(turned_keys, call.k.shape);
+    const auto blocks = static_cast<unsigned>(ceil_div(shape.key_length, geometry::warps));
+    if (blocks > 0) {
+      turn_keys_kernel<HeadDim, call_type>
+          <<<dim3(blocks, static_cast<unsigned>(shape.key_heads), sequences), geometry::threads, 0,
+             stream>>>(call, turned);
+    }
+    call.k = turned;
+  }
+  constexpr auto bytes = static_cast<int>(sizeof(forward_memory<T, HeadDim, call_type::rotates>));
   const auto blocks = static_cast<int>(ceil_div(shape.query_length, geometry::rows));
-  const auto kernel = forward_kernel<HeadDim, forward_call<T, Out, Bound...>>;
+  const auto kernel = forward_kernel<HeadDim, call_type>;
   if (status done = device_status(
           cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
           "attention: shared memory of a block");
@@ -69,14 +96,22 @@ status launch_forward(const forward_call<T, Out, Bound...>& call, const attentio
     return done;
   }
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(shape.query_heads),
-                  static_cast<unsigned>(shape.batch));
+                  sequences);
   kernel<<<grid, geometry::threads, bytes, stream>>>(call, blocks);
   return device_status(cudaGetLastError(), "attention: launch");
 }
 
+template <class Problem>
+device_scratch_bytes forward_scratch_bytes(const Problem& problem) {
+  scratch_divider counted;
+  forward_data<Problem>(counted, problem);
+  const std::size_t bytes = counted.bytes_taken();
+  return {bytes + forward_data<Problem>::turned_key_bytes(problem), bytes};
+}
+
 /// Of a problem that is checked.
 template <class Dims, class Problem>
-status run_forward(const Problem& problem, const device_scratch& memory, std::size_t bytes,
+status run_forward(const Problem& problem, const device_scratch& memory, std::size_t host_bytes,
                    cudaStream_t stream) {
   scratch_divider host(memory.host);
   const auto begin = [](const scratch& of) {
@@ -84,40 +119,39 @@ status run_forward(const Problem& problem, const device_scratch& memory, std::si
     constexpr auto alignment = scratch_divider::alignment;
     return reinterpret_cast<std::byte*>((address + alignment - 1) / alignment * alignment);
   };
-  const forward_data<Problem> data(host, problem);
-  const auto call = data.fill(begin(memory.device) - begin(memory.host));
-  if (status done = device_status(
-          cudaMemcpyAsync(begin(memory.device), begin(memory.host),
-                          bytes - (scratch_divider::alignment - 1), cudaMemcpyHostToDevice, stream),
-          "attention: copy to the device");
+  const std::size_t copied = host_bytes - (scratch_divider::alignment - 1);
+  const auto call =
+      forward_data<Problem>(host, problem).fill(begin(memory.device) - begin(memory.host));
+  if (status done = device_status(cudaMemcpyAsync(begin(memory.device), begin(memory.host), copied,
+                                                  cudaMemcpyHostToDevice, stream),
+                                  "attention: copy to the device");
       !done) {
     return done;
   }
+  using stored = typename decltype(call)::stored;
+  auto* const turned_keys = reinterpret_cast<stored*>(begin(memory.device) + copied);
   status result;
   Dims::with(problem.shape.head_dim, [&](auto head_dim) {
-    result = launch_forward<head_dim>(call, problem.shape, stream);
+    result = launch_forward<head_dim>(call, problem.shape, turned_keys, stream);
   });
   return result;
 }
 
-/// Bytes of scratch that `attention` needs of the device, and of the host as many. 0 for a call that is refused.
+/// What `attention` needs of the device and of the host. 0 for a call that is refused.
 template <class Dims = all_head_dims, class T, class... Arguments>
-std::size_t scratch_bytes(const on_stream&, const view<T, 4>& q, const view<T, 4>& k,
-                          const view<T, 4>& v, const Arguments&... arguments) noexcept {
+device_scratch_bytes scratch_bytes(const on_stream&, const view<T, 4>& q, const view<T, 4>& k,
+                                   const view<T, 4>& v, const Arguments&... arguments) noexcept {
   static_assert(check_device_arguments<T, T, T, Arguments...>());
   using stored = std::remove_const_t<T>;
   const options choice = options_of(arguments...);
   const auto policies = policies_of(arguments...);
   const key_views<stored, stored> store{k, v, choice.key_starts};
-  if (!store.check(q, choice) || !check_forward<Dims>(q, k, v, choice) || !check_options(choice))
-    return 0;
+  if (!store.check(q, choice) || !check_forward<Dims>(q, k, v, choice)) return {};
   const attention_shape shape = shape_of_call(q, store, choice);
-  if (!check_sequence_offsets(choice, shape.batch) || !check_policies(policies, shape)) return 0;
-  const auto problem =
-      make_problem(view<float, 4>(), view<const stored, 4>(q), store, {}, choice, policies);
-  scratch_divider counted;
-  forward_data<std::remove_const_t<decltype(problem)>>(counted, problem);
-  return counted.bytes_taken();
+  if (!check_options(choice) || !check_sequence_offsets(choice, shape.batch)) return {};
+  if (!check_policies(policies, shape)) return {};
+  return forward_scratch_bytes(
+      make_problem(view<float, 4>(), view<const stored, 4>(q), store, {}, choice, policies));
 }
 
 /// out [batch, heads, query, d] = attention of q [batch, heads, query, d] over k and v [batch, key heads, key, d], all in
@@ -143,19 +177,15 @@ status attention(const on_stream& on, const device_scratch& memory, const view<O
   if (status valid = check_forward<Dims>(q, k, v, choice); !valid) return valid;
   const auto problem =
       make_problem(out, view<const stored, 4>(q), store, choice.lse, choice, policies);
-  using problem_type = std::remove_const_t<decltype(problem)>;
-  scratch_divider counted;
-  forward_data<problem_type>(counted, problem);
-  const std::size_t needed = counted.bytes_taken();
-  for (const scratch& each : {memory.device, memory.host}) {
-    if (status valid = check_scratch(each, needed); !valid) return valid;
-    const byte_range lent = byte_range::of(each.data, needed);
-    if (status valid = check_scratch_overlap(lent, to, q, store, choice, policies); !valid) {
-      return valid;
-    }
-  }
+  const device_scratch_bytes needed = forward_scratch_bytes(problem);
+  const auto check = [&](const scratch& lent, std::size_t bytes) {
+    if (status valid = check_scratch(lent, bytes); !valid) return valid;
+    return check_scratch_overlap(byte_range::of(lent.data, bytes), to, q, store, choice, policies);
+  };
+  if (status valid = check(memory.device, needed.device); !valid) return valid;
+  if (status valid = check(memory.host, needed.host); !valid) return valid;
   if (shape.batch == 0 || shape.query_heads == 0 || shape.query_length == 0) return {};
-  return run_forward<Dims>(problem, memory, needed, on.stream);
+  return run_forward<Dims>(problem, memory, needed.host, on.stream);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

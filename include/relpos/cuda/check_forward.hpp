@@ -34,8 +34,6 @@ constexpr bool check_device_arguments() {
                     std::is_same_v<std::remove_const_t<Value>, std::remove_const_t<Query>>,
                 "relpos: on a GPU q, k and v hold relpos::half or relpos::bfloat16, all the same");
   static_assert(check_arguments<Arguments...>());
-  static_assert(!(is_rotation<Arguments> || ... || false),
-                "relpos: on a GPU there is no rotation in the loop yet: turn q and k before");
   static_assert(!any_given_positions<Arguments...>,
                 "relpos: on a GPU positions are counted from offsets: no token_positions yet");
   return true;

@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "relpos/core/visible_rows.hpp"
+#include "relpos/cuda/device_rotation.hpp"
 #include "relpos/cuda/forward_call.hpp"
 #include "relpos/cuda/forward_geometry.hpp"
 #include "relpos/cuda/score_fragment.hpp"
@@ -20,7 +21,7 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// The shared memory of a block.
-template <class T, int HeadDim>
+template <class T, int HeadDim, bool Rotates>
 struct forward_memory {
   using geometry = forward_geometry<HeadDim>;
   using query_rows = shared_rows<T, geometry::rows, HeadDim>;
@@ -33,7 +34,8 @@ struct forward_memory {
   alignas(16) T keys[geometry::stages][key_rows::size];
   alignas(16) T values[geometry::stages][key_rows::size];
   alignas(16) T queries[query_rows::size];
-  alignas(16) T weights[weight_rows::size];  // where values are not finite
+  alignas(16) T turned[Rotates ? query_rows::size : 1];  // to the origin of the keys at hand
+  alignas(16) T weights[weight_rows::size];              // where values are not finite
 };
 
 template <class Machine, int HeadDim, class Call>
@@ -41,7 +43,7 @@ class forward_block {
  public:
   using stored = typename Call::stored;
   using geometry = forward_geometry<HeadDim>;
-  using memory_type = forward_memory<stored, HeadDim>;
+  using memory_type = forward_memory<stored, HeadDim, Call::rotates>;
 
   /// Of the rows from `first_row` on of a sequence.
   RELPOS_DEVICE forward_block(Machine& machine, const Call& call, index sequence, index query_head,
@@ -148,6 +150,10 @@ class forward_block {
   }
 
   RELPOS_DEVICE typename memory_type::query_rows queries() const { return {memory_.queries}; }
+  /// As the product takes them.
+  RELPOS_DEVICE typename memory_type::query_rows turned() const {
+    return {Call::rotates ? memory_.turned : memory_.queries};
+  }
   RELPOS_DEVICE typename memory_type::key_rows key_buffer(int stage) const {
     return {memory_.keys[stage]};
   }
@@ -174,6 +180,7 @@ class forward_block {
     begin_rows(call_.v, tile, value_buffer(stage));
     fragment<stored> held_queries[geometry::holds_queries ? steps : 1];
     bool first = true;
+    index key_origin = std::numeric_limits<index>::min();
     while (tile >= last) {
       const index next = seen_tile(tile - 1);
       // Queries and keys are there; all threads have done with the buffers of the tile before.
@@ -184,8 +191,8 @@ class forward_block {
       } else {
         machine_.commit();  // the same number of groups
       }
-      if constexpr (geometry::holds_queries) {
-        if (first) {
+      if (turn_to(tile, key_origin) || first) {
+        if constexpr (geometry::holds_queries) {
           unroll<steps>([&](auto step) RELPOS_LAMBDA { held_queries[step] = load_queries(step); });
         }
       }
@@ -215,8 +222,23 @@ class forward_block {
     }
   }
 
+  /// Turns the queries to the origin of a tile's keys, which all of them share. Whether they were not before.
+  RELPOS_DEVICE bool turn_to([[maybe_unused]] index tile, [[maybe_unused]] index& key_origin) {
+    if constexpr (Call::rotates) {
+      const index origin = rotation_rows::origin(tile * keys);
+      if (origin == key_origin) return false;
+      key_origin = origin;
+      turn_queries<HeadDim, geometry::rows, geometry::threads>(
+          queries(), turned(), rotation_of(head_.bound), first_row_ + position().query_offset,
+          origin, machine_.thread());
+      machine_.sync();
+      return true;
+    }
+    return false;
+  }
+
   RELPOS_DEVICE fragment<stored> load_queries(int step) const {
-    const auto rows = queries();
+    const auto rows = turned();
     return machine_.load(static_cast<const stored*>(
         rows.template matrix_row<true>(warp_ * geometry::warp_rows, step * 16, lane_)));
   }

@@ -2,11 +2,13 @@
 // What the blocks of one fused forward pass read: views of the caller's device memory, and what the host has prepared
 // for them, which is copied to the device before they run (forward_data.hpp).
 
+#include <algorithm>
 #include <tuple>
 #include <type_traits>
 
 #include "relpos/core/policy.hpp"
 #include "relpos/core/position.hpp"
+#include "relpos/core/rotation.hpp"
 #include "relpos/core/scale.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/view.hpp"
@@ -42,6 +44,34 @@ inline constexpr bool is_device_table = false;
 template <class Rest>
 inline constexpr bool is_device_table<device_table<Rest>> = true;
 
+/// A rotation: tables of core/rotation.hpp, and gains of kernel/rotation_gains.hpp.
+struct device_rotation {
+  int pairs;
+  pair_layout layout;
+  const float* queries;  // [rotation_grid][2][pairs]
+  const float* keys;
+  const float* gains;  // [origins apart][2][pairs]
+  index first_gain;    // origin of queries - origin of keys
+  index gain_count;
+
+  constexpr const float* row_of(const float* table, index position) const {
+    return table + (position - rotation_rows::origin(position) * rotation_grid) * 2 * pairs;
+  }
+  constexpr const float* between(index query_origin, index key_origin) const {
+    const index apart =
+        std::clamp<index>(query_origin - key_origin - first_gain, 0, gain_count - 1);
+    return gains + apart * 2 * pairs;
+  }
+};
+
+template <class... Bound>
+inline constexpr bool any_device_rotation =
+    (std::is_same_v<Bound, device_rotation> || ... || false);
+template <class... Bound>
+constexpr const device_rotation& rotation_of(const std::tuple<Bound...>& bound) {
+  return std::get<device_rotation>(bound);
+}
+
 template <class Bound>
 concept does_more_than_tabulate =
     gates_rows<Bound> || masks_range<Bound> || masks_elements<Bound> || scales_rows<Bound>;
@@ -49,8 +79,11 @@ concept does_more_than_tabulate =
 /// What the device has of a policy.
 template <class Policy, class Bound = bound_policy<Policy>>
 using device_policy = std::conditional_t<
-    tabulates_bias<Policy>,
-    device_table<std::conditional_t<does_more_than_tabulate<Bound>, Bound, nothing_else>>, Bound>;
+    is_rotation<Policy>, device_rotation,
+    std::conditional_t<
+        tabulates_bias<Policy>,
+        device_table<std::conditional_t<does_more_than_tabulate<Bound>, Bound, nothing_else>>,
+        Bound>>;
 
 /// One query head of one sequence.
 template <class... Bound>
@@ -65,6 +98,7 @@ template <multiplied T, class Out, class... Bound>
 struct forward_call {
   using stored = T;
   using head_type = device_head<Bound...>;
+  static constexpr bool rotates = any_device_rotation<Bound...>;
 
   view<Out, 4> out;
   view<const T, 4> q;

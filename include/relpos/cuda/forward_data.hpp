@@ -12,6 +12,7 @@
 #include "relpos/core/visible_rows.hpp"
 #include "relpos/cuda/forward_call.hpp"
 #include "relpos/kernel/problem.hpp"
+#include "relpos/kernel/rotation_gains.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -39,11 +40,24 @@ class forward_data<forward_problem<T, Out, Policies...>> {
     index floats = 0;
     for (index set = 0; set < sets_; ++set) floats += table_floats(set) * shape().query_heads;
     tables_ = memory.take<float>(floats);
+    if constexpr (rotates) {
+      with_rotation(problem.policies, [&](const auto& policy) {
+        const index row = 2 * policy.rotations().pairs;
+        turns_ = memory.take<float>(2 * rotation_grid * row);
+        gains_ = memory.take<float>(rotation_gains::capacity(all_distances().size()) * row);
+      });
+    }
+  }
+
+  /// What the device needs beside a copy of that: turned keys.
+  static std::size_t turned_key_bytes(const problem_type& problem) {
+    return rotates ? static_cast<std::size_t>(problem.store.k.size()) * sizeof(T) : 0;
   }
 
   /// Fills it, for a copy that begins `to_device` bytes further.
-  call_type fill(std::ptrdiff_t to_device) const {
+  call_type fill(std::ptrdiff_t to_device) {
     for (index at = 0; at < shape().batch; ++at) sequences_[at] = sequence_of(at);
+    if constexpr (rotates) fill_rotation(to_device);
     float* table = tables_;
     for (index set = 0; set < sets_; ++set) {
       const attention_shape of = problem_.shape_of(set);
@@ -71,6 +85,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   }
 
  private:
+  static constexpr bool rotates = any_rotation<Policies...>;
   static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
 
   const attention_shape& shape() const { return problem_.shape; }
@@ -101,6 +116,26 @@ class forward_data<forward_problem<T, Out, Policies...>> {
     return floats;
   }
 
+  distance_range all_distances() const { return problem_.distances(); }
+
+  void fill_rotation(std::ptrdiff_t to_device) {
+    with_rotation(problem_.policies, [&](const auto& policy) {
+      const rotation_rows rows = policy.rotations();
+      const index numbers = rotation_grid * 2 * rows.pairs;
+      std::copy(rows.queries, rows.queries + numbers, turns_);
+      std::copy(rows.keys, rows.keys + numbers, turns_ + numbers);
+      const rotation_gains gains(gains_, rows.pairs, all_distances());
+      for (index i = 0; i < gains.count; ++i) gains.fill(i, policy);
+      rotation_ = {static_cast<int>(rows.pairs),
+                   rows.layout,
+                   moved(turns_, to_device),
+                   moved(turns_ + numbers, to_device),
+                   moved(gains_, to_device),
+                   gains.first,
+                   gains.count};
+    });
+  }
+
   using bound_type = std::tuple<bound_policy<Policies>...>;
 
   /// of(policy, what it is bound to), of each.
@@ -116,7 +151,9 @@ class forward_data<forward_problem<T, Out, Policies...>> {
                                          index head, const attention_shape& of,
                                          const bound_type& bound, float*& table,
                                          std::ptrdiff_t to_device) const {
-    if constexpr (!tabulates_bias<Policy>) {
+    if constexpr (is_rotation<Policy>) {
+      return rotation_;
+    } else if constexpr (!tabulates_bias<Policy>) {
       return its;
     } else {
       const distance_range distances = problem_.distances_of(set);
@@ -141,6 +178,9 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   device_sequence* sequences_;
   head_type* heads_;
   float* tables_ = nullptr;
+  float* turns_ = nullptr;  // [queries, keys][rotation_grid][2][pairs]
+  float* gains_ = nullptr;
+  device_rotation rotation_{};
 };
 
 }  // namespace relpos::inline RELPOS_ABI

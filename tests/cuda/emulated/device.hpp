@@ -24,7 +24,8 @@ using device_array = std::vector<T>;
 template <int HeadDim, class Call>
 void run_blocks(const Call& call, const relpos::attention_shape& shape, thread_order order) {
   using geometry = relpos::forward_geometry<HeadDim>;
-  constexpr std::size_t bytes = sizeof(relpos::forward_memory<typename Call::stored, HeadDim>);
+  constexpr std::size_t bytes =
+      sizeof(relpos::forward_memory<typename Call::stored, HeadDim, Call::rotates>);
   for (index at = 0; at < shape.batch; ++at) {
     for (index head = 0; head < shape.query_heads; ++head) {
       for (index row = 0; row < call.sequences[at].queries.count; row += geometry::rows) {
@@ -63,9 +64,22 @@ attended<float> attend_in_order(thread_order order, const inputs<T>& in, relpos:
     return memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64);
   };
   relpos::scratch_divider divider(relpos::scratch(aligned(host), bytes));
-  const auto call = data(divider, problem).fill(aligned(device) - aligned(host));
+  auto call = data(divider, problem).fill(aligned(device) - aligned(host));
   std::copy(aligned(host), aligned(host) + bytes - 63, aligned(device));
   std::fill(host.begin(), host.end(), std::byte{0xff});
+  tensor<T> turned(in.k.shape);
+  if constexpr (call.rotates) {
+    for (index at = 0; at < problem.shape.batch; ++at) {
+      for (index head = 0; head < problem.shape.key_heads; ++head) {
+        for (index row = 0; row < problem.shape.key_length; ++row) {
+          for (int lane = 0; lane < relpos::warp_lanes; ++lane) {
+            relpos::turn_key_of<HeadDim>(call, turned.view(), at, head, row, lane);
+          }
+        }
+      }
+    }
+    call.k = turned.view();
+  }
   run_blocks<HeadDim>(call, problem.shape, order);
   return result;
 }

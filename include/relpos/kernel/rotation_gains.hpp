@@ -1,0 +1,87 @@
+#pragma once
+// The rotation among the policies of a call, and its turns between the origins of queries and keys (core/rotation.hpp).
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <tuple>
+
+#include "relpos/core/policy.hpp"
+#include "relpos/core/rotation.hpp"
+#include "relpos/core/row_positions.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class... Policies>
+inline constexpr bool any_rotation = (is_rotation<Policies> || ... || false);
+
+/// Keys and queries are turned apart from each other, and the rest when they meet: there are origins.
+template <class... Policies>
+inline constexpr bool turns_between_origins =
+    any_rotation<Policies...> && !any_given_positions<Policies...>;
+
+template <class Policies>
+inline constexpr bool rotates_between_origins = false;
+template <class... Policies>
+inline constexpr bool rotates_between_origins<std::tuple<Policies...>> =
+    turns_between_origins<Policies...>;
+
+/// Both are turned all the way: positions are given.
+template <class Policies>
+inline constexpr bool rotates_to_positions = false;
+template <class... Policies>
+inline constexpr bool rotates_to_positions<std::tuple<Policies...>> =
+    any_rotation<Policies...> && any_given_positions<Policies...>;
+
+/// Calls `use` with the rotating policy, if there is one.
+template <class... Policies, class Use>
+constexpr void with_rotation(const std::tuple<Policies...>& policies, const Use& use) {
+  const auto ask = [&](const auto& policy) {
+    if constexpr (is_rotation<std::decay_t<decltype(policy)>>) use(policy);
+  };
+  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+}
+
+/// The turns between origins that are so many apart, for all pairs.
+struct rotation_gains {
+  float* data = nullptr;  // [count][2][pairs]
+  index first = 0;        // origin of queries - origin of keys
+  index count = 0;
+  index pairs = 0;
+
+  static constexpr index capacity(index distances) { return distances / rotation_grid + 4; }
+
+  /// For these distances k_pos - q_pos.
+  rotation_gains(float* memory, index channel_pairs, const distance_range& distances)
+      : data(memory), pairs(channel_pairs) {
+    // Of positions that are x apart, the origins are x / rotation_grid apart, rounded down or up.
+    first = floor_div(-distances.last, rotation_grid);
+    count = floor_div(-distances.first, rotation_grid) + 2 - first;
+  }
+
+  /// Entry `i` of `count`.
+  template <class Policy>
+  void fill(index i, const Policy& policy) const {
+    // Smaller factors would make subnormal scores, many times slower, and are lost in any sum that has another
+    // pair in it.
+    // Decay turns into growth towards keys that come later, which no mask of such an encoding shows.
+    const auto gain = [](double part) {
+      constexpr double largest = std::numeric_limits<float>::max();
+      if (std::abs(part) < 0x1p-100) return 0.0f;
+      return static_cast<float>(std::clamp(part, -largest, largest));
+    };
+    float* const to = data + i * 2 * pairs;
+    for (index pair = 0; pair < pairs; ++pair) {
+      const turn by = policy.relative_turn(pair, -(first + i) * rotation_grid);
+      to[pair] = gain(by.real);
+      to[pairs + pair] = gain(by.imaginary);
+    }
+  }
+
+  /// For queries of one origin and keys of another.
+  const float* between(index query_origin, index key_origin) const {
+    return data + std::clamp<index>(query_origin - key_origin - first, 0, count - 1) * 2 * pairs;
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI
