@@ -69,15 +69,24 @@ __global__ void turn_keys_kernel(const __grid_constant__ Call call,
   turn_key_of<HeadDim>(call, turned, blockIdx.z, blockIdx.y, row, thread % warp_lanes);
 }
 
+/// A warp for each tile of keys.
+template <int HeadDim, class Call>
+__global__ void measure_keys_kernel(const __grid_constant__ Call call, int tiles) {
+  sm80 machine;
+  const index tile = static_cast<index>(blockIdx.x) * (blockDim.x / warp_lanes) +
+                     static_cast<int>(threadIdx.x) / warp_lanes;
+  if (tile < tiles) measure_key_tile<HeadDim>(machine, call, blockIdx.z, blockIdx.y, tile);
+}
+
 /// The types of the call are spelled: nvcc would name them by way of the problem's, which may hold a lambda.
 template <int HeadDim, class T, class Out, class... Bound>
 status launch_forward(forward_call<T, Out, Bound...> call, const attention_shape& shape,
-                      [[maybe_unused]] T* turned_keys, cudaStream_t stream) {
+                      [[maybe_unused]] std::byte* prepared, cudaStream_t stream) {
   using call_type = forward_call<T, Out, Bound...>;
   using geometry = forward_geometry<HeadDim>;
   const auto sequences = static_cast<unsigned>(shape.batch);
   if constexpr (call_type::rotates) {
-    const view<T, 4> turned(turned_keys, call.k.shape);
+    const view<T, 4> turned(reinterpret_cast<T*>(prepared), call.k.shape);
     const auto blocks = static_cast<unsigned>(ceil_div(shape.key_length, geometry::warps));
     if (blocks > 0) {
       turn_keys_kernel<HeadDim, call_type>
@@ -85,6 +94,16 @@ status launch_forward(forward_call<T, Out, Bound...> call, const attention_shape
              stream>>>(call, turned);
     }
     call.k = turned;
+  }
+  if constexpr (call_type::bounds) {
+    if (key_tile_norms::pays<HeadDim>(shape.query_length) && shape.key_length > 0) {
+      call.key_norms = reinterpret_cast<float*>(prepared);
+      call.norm_tiles = key_tile_norms::capacity(shape.key_length, geometry::keys);
+      const auto blocks = static_cast<unsigned>(ceil_div(call.norm_tiles, geometry::warps));
+      measure_keys_kernel<HeadDim, call_type>
+          <<<dim3(blocks, static_cast<unsigned>(shape.key_heads), sequences), geometry::threads, 0,
+             stream>>>(call, static_cast<int>(call.norm_tiles));
+    }
   }
   constexpr auto bytes = static_cast<int>(sizeof(forward_memory<T, HeadDim, call_type::rotates>));
   const auto blocks = static_cast<int>(ceil_div(shape.query_length, geometry::rows));
@@ -106,7 +125,7 @@ device_scratch_bytes forward_scratch_bytes(const Problem& problem) {
   scratch_divider counted;
   forward_data<Problem>(counted, problem);
   const std::size_t bytes = counted.bytes_taken();
-  return {bytes + forward_data<Problem>::turned_key_bytes(problem), bytes};
+  return {bytes + forward_data<Problem>::prepared_bytes(problem), bytes};
 }
 
 /// Of a problem that is checked.
@@ -128,11 +147,10 @@ status run_forward(const Problem& problem, const device_scratch& memory, std::si
       !done) {
     return done;
   }
-  using stored = typename decltype(call)::stored;
-  auto* const turned_keys = reinterpret_cast<stored*>(begin(memory.device) + copied);
+  std::byte* const prepared = begin(memory.device) + copied;
   status result;
   Dims::with(problem.shape.head_dim, [&](auto head_dim) {
-    result = launch_forward<head_dim>(call, problem.shape, turned_keys, stream);
+    result = launch_forward<head_dim>(call, problem.shape, prepared, stream);
   });
   return result;
 }

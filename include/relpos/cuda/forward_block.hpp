@@ -13,30 +13,13 @@
 #include "relpos/core/visible_rows.hpp"
 #include "relpos/cuda/device_rotation.hpp"
 #include "relpos/cuda/forward_call.hpp"
-#include "relpos/cuda/forward_geometry.hpp"
+#include "relpos/cuda/forward_memory.hpp"
+#include "relpos/cuda/output_fragment.hpp"
 #include "relpos/cuda/score_fragment.hpp"
-#include "relpos/cuda/shared_rows.hpp"
 #include "relpos/cuda/softmax_fragment.hpp"
+#include "relpos/cuda/tile_bound.hpp"
 
 namespace relpos::inline RELPOS_ABI {
-
-/// The shared memory of a block.
-template <class T, int HeadDim, bool Rotates>
-struct forward_memory {
-  using geometry = forward_geometry<HeadDim>;
-  using query_rows = shared_rows<T, geometry::rows, HeadDim>;
-  using key_rows = shared_rows<T, geometry::keys, HeadDim>;
-  using weight_rows = shared_rows<T, geometry::rows, geometry::keys>;
-
-  key_range visible[geometry::rows];
-  visible_rows of_warp[geometry::warps];
-  visible_rows of_block;
-  alignas(16) T keys[geometry::stages][key_rows::size];
-  alignas(16) T values[geometry::stages][key_rows::size];
-  alignas(16) T queries[query_rows::size];
-  alignas(16) T turned[Rotates ? query_rows::size : 1];  // to the origin of the keys at hand
-  alignas(16) T weights[weight_rows::size];              // where values are not finite
-};
 
 template <class Machine, int HeadDim, class Call>
 class forward_block {
@@ -64,7 +47,7 @@ class forward_block {
     const visible_rows& seen = memory_.of_block;
     if (seen.some_last > seen.some_first) {
       const index last = tile_of(seen.some_first);
-      const index tile = seen_tile(tile_of(seen.some_last - 1));
+      const index tile = seen_tile(tile_of(seen.some_last - 1), false);
       if (tile >= last) attend(tile, last);
     }
     machine_.template wait<0>();
@@ -141,12 +124,49 @@ class forward_block {
     std::apply([&](const auto&... each) { (ask(each), ...); }, head_.bound);
     return result;
   }
-  /// The first tile from `tile` down that some row of the block sees; below the last where there is none.
-  RELPOS_DEVICE index seen_tile(index tile) const {
+  /// The first tile from `tile` down that some row of the block sees; below the last where there is none. `bounded`: with a
+  /// weight that is not zero.
+  RELPOS_DEVICE index seen_tile(index tile, bool bounded) const {
     const index last = tile_of(memory_.of_block.some_first);
-    while (tile >= last && classify(memory_.of_block, tile, 0, geometry::rows) == tile_class::skip)
+    while (tile >= last &&
+           (classify(memory_.of_block, tile, 0, geometry::rows) == tile_class::skip ||
+            (bounded && vanishes(tile)))) {
       --tile;
+    }
     return tile;
+  }
+
+  /// Whether a tile adds nothing to any row of the block. All threads ask together.
+  RELPOS_DEVICE bool vanishes([[maybe_unused]] index tile) const {
+    if constexpr (Call::bounds) {
+      const index sequence = &sequence_ - call_.sequences;
+      const float key_norm = call_.key_norm(sequence, key_head(), tile - tile_of(0));
+      const index first_key = tile * keys;
+      bool adds = false;
+      unroll<2>([&](auto r) RELPOS_LAMBDA {
+        if (rows_.row[r] >= sequence_.queries.count) return;
+        const index q_pos = rows_.row[r] + position().query_offset;
+        const float product = memory_.query_norms[rows_.row[r] - first_row_] * key_norm *
+                              relpos::abs(head_.factors.query);
+        adds = adds || !row_vanishes<HeadDim>(head_, product, softmax_.maximum[r],
+                                              {first_key - q_pos, first_key + keys - 1 - q_pos});
+      });
+      return !machine_.sync_any(adds);
+    }
+    return false;
+  }
+
+  /// Of the queries, which are there. Two threads for each row.
+  RELPOS_DEVICE void measure_queries() {
+    static_assert(geometry::threads == 2 * geometry::rows);
+    const int row = machine_.thread() / 2;
+    float square = 0.0f;
+    for (int c = machine_.thread() % 2; c < HeadDim; c += 2) {
+      const float x = static_cast<float>(*queries().at(row, c));
+      square += x * x;
+    }
+    square += machine_.shuffle_xor(square, 1);
+    memory_.query_norms[row] = machine_.sqrt(square);
   }
 
   RELPOS_DEVICE typename memory_type::query_rows queries() const { return {memory_.queries}; }
@@ -159,6 +179,11 @@ class forward_block {
   }
   RELPOS_DEVICE typename memory_type::key_rows value_buffer(int stage) const {
     return {memory_.values[stage]};
+  }
+
+  /// Room for the weights of the warp's rows.
+  RELPOS_DEVICE typename memory_type::weight_rows weights() const {
+    return {typename memory_type::weight_rows{memory_.weights}.at(warp_ * geometry::warp_rows, 0)};
   }
 
   /// Begins to copy the keys, or values, of a tile.
@@ -179,10 +204,12 @@ class forward_block {
     begin_rows(call_.k, tile, key_buffer(stage));
     begin_rows(call_.v, tile, value_buffer(stage));
     fragment<stored> held_queries[geometry::holds_queries ? steps : 1];
+    const bool bounded = Call::bounds && call_.key_norms != nullptr;
     bool first = true;
     index key_origin = std::numeric_limits<index>::min();
     while (tile >= last) {
-      const index next = seen_tile(tile - 1);
+      // Norms are known from the second tile on.
+      const index next = seen_tile(tile - 1, bounded && !first);
       // Queries and keys are there; all threads have done with the buffers of the tile before.
       machine_.template wait<1>();
       machine_.sync();
@@ -191,6 +218,7 @@ class forward_block {
       } else {
         machine_.commit();  // the same number of groups
       }
+      if (bounded && first) measure_queries();
       if (turn_to(tile, key_origin) || first) {
         if constexpr (geometry::holds_queries) {
           unroll<steps>([&](auto step) RELPOS_LAMBDA { held_queries[step] = load_queries(step); });
@@ -215,7 +243,7 @@ class forward_block {
         machine_.commit();
       }
       if (is != tile_class::skip) {
-        add_values(value_buffer(stage), is, scores, rescale);
+        outputs_.add(machine_, value_buffer(stage), is, scores, rescale, weights(), lane_);
       }
       stage = 1 - stage;
       tile = next;
@@ -267,78 +295,6 @@ class forward_block {
     });
   }
 
-  RELPOS_DEVICE void add_values(const typename memory_type::key_rows& rows, tile_class is,
-                                const score_fragment<key_tiles>& weights,
-                                const float (&rescale)[2]) {
-    unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
-      unroll<4>([&](auto element)
-                    RELPOS_LAMBDA { outputs_[tile][element] *= rescale[element / 2]; });
-    });
-    // Zero times what is not finite is not zero: what a row does not see must not reach it.
-    if (is == tile_class::partial && !all_finite(rows)) {
-      add_values_seen(rows, weights);
-      return;
-    }
-    unroll<keys / 16>([&](auto step) RELPOS_LAMBDA {
-      const fragment<stored> weight = weights_of(weights, step);
-      unroll<channel_tiles / 2>([&](auto two) RELPOS_LAMBDA {
-        const fragment<stored> value = machine_.load_transposed(
-            static_cast<const stored*>(rows.template matrix_row<true>(step * 16, two * 16, lane_)));
-        machine_.multiply_add(outputs_[2 * two], weight, value.part[0], value.part[1]);
-        machine_.multiply_add(outputs_[2 * two + 1], weight, value.part[2], value.part[3]);
-      });
-    });
-  }
-
-  /// An accumulator of 16 x 16 is, rounded, the left factor of the next product.
-  RELPOS_DEVICE fragment<stored> weights_of(const score_fragment<key_tiles>& weights,
-                                            int step) const {
-    fragment<stored> result;
-    unroll<4>([&](auto part) RELPOS_LAMBDA {
-      const float(&at)[4] = weights.at[2 * step + part / 2];
-      machine_.round(at[part % 2 * 2], at[part % 2 * 2 + 1], result.part[part]);
-    });
-    return result;
-  }
-
-  /// Whether all values of the tile are. Each lane looks at some of them.
-  RELPOS_DEVICE bool all_finite(const typename memory_type::key_rows& rows) const {
-    bool finite = true;
-    for (int i = lane_; i < keys * HeadDim; i += warp_lanes) {
-      const float x = static_cast<float>(*rows.at(i / HeadDim, i % HeadDim));
-      finite = finite && x - x == 0.0f;
-    }
-    return !machine_.any(!finite);
-  }
-
-  /// Number by number, but for weights of zero. Rare, and slow.
-  RELPOS_DEVICE void add_values_seen(const typename memory_type::key_rows& rows,
-                                     const score_fragment<key_tiles>& weights) {
-    const typename memory_type::weight_rows shared{memory_.weights};
-    const accumulator_place place{lane_};
-    const int first = warp_ * geometry::warp_rows;
-    unroll<key_tiles>([&](auto tile) RELPOS_LAMBDA {
-      unroll<4>([&](auto element) RELPOS_LAMBDA {
-        *shared.at(first + place.row(element), tile * 8 + place.column(element)) =
-            static_cast<stored>(weights.at[tile][element]);
-      });
-    });
-    machine_.sync_warp();
-    for (int key = 0; key < keys; ++key) {
-      unroll<2>([&](auto r) RELPOS_LAMBDA {
-        const float weight = static_cast<float>(*shared.at(first + place.row(2 * r), key));
-        if (weight == 0.0f) return;
-        unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
-          unroll<2>([&](auto i) RELPOS_LAMBDA {
-            outputs_[tile][2 * r + i] +=
-                weight * static_cast<float>(*rows.at(key, tile * 8 + place.column(i)));
-          });
-        });
-      });
-    }
-    machine_.sync_warp();
-  }
-
   /// out = O / S, lse = ln 2 (m + log2 S), where S includes the sink. A row that sees nothing gives 0 and -inf.
   RELPOS_DEVICE void finish() {
     constexpr float nothing = -std::numeric_limits<float>::infinity();
@@ -356,7 +312,7 @@ class forward_block {
       const float factor = empty ? 0.0f : scale / total;
       unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
         unroll<2>([&](auto i) RELPOS_LAMBDA {
-          const float value = empty ? 0.0f : outputs_[tile][2 * r + i] * factor;
+          const float value = empty ? 0.0f : outputs_.at[tile][2 * r + i] * factor;
           using out_type = std::remove_reference_t<decltype(call_.out(0, 0, 0, 0))>;
           call_.out(rows.batch, query_head_, at, tile * 8 + place.column(i)) =
               static_cast<out_type>(value);
@@ -380,7 +336,7 @@ class forward_block {
   memory_type& memory_;
   lane_rows rows_;
   softmax_fragment softmax_;
-  float outputs_[channel_tiles][4] = {};
+  output_fragment<stored, HeadDim> outputs_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

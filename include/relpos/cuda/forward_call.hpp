@@ -73,6 +73,10 @@ constexpr const device_rotation& rotation_of(const std::tuple<Bound...>& bound) 
 }
 
 template <class Bound>
+inline constexpr bool is_device_bias =
+    computes_bias<Bound> || is_device_table<Bound> || stores_bias<Bound>;
+
+template <class Bound>
 concept does_more_than_tabulate =
     gates_rows<Bound> || masks_range<Bound> || masks_elements<Bound> || scales_rows<Bound>;
 
@@ -99,6 +103,10 @@ struct forward_call {
   using stored = T;
   using head_type = device_head<Bound...>;
   static constexpr bool rotates = any_device_rotation<Bound...>;
+  /// Whether the biases can be bounded, and nothing else raises scores by an unknown amount.
+  static constexpr bool bounds = (bounds_bias<Bound> || ... || false) &&
+                                 ((bounds_bias<Bound> || !is_device_bias<Bound>) && ... && true) &&
+                                 (!scales_rows<Bound> && ... && true) && !rotates;
 
   view<Out, 4> out;
   view<const T, 4> q;
@@ -109,9 +117,16 @@ struct forward_call {
   const device_sequence* sequences;
   const head_type* heads;   // [sequence][query head], or [query head] where sequences are the same
   index heads_of_sequence;  // from one sequence to the next, 0 where they are the same
+  index key_heads;
+  float* key_norms =
+      nullptr;  // [sequence][key head][tile] where tiles are left out by a bound (tile_bound.hpp)
+  index norm_tiles = 0;  // room for so many of a head
 
   RELPOS_DEVICE const head_type& head(index sequence, index query_head) const {
     return heads[sequence * heads_of_sequence + query_head];
+  }
+  RELPOS_DEVICE float& key_norm(index sequence, index key_head, index tile) const {
+    return key_norms[(sequence * key_heads + key_head) * norm_tiles + tile];
   }
 };
 

@@ -11,6 +11,7 @@
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/visible_rows.hpp"
 #include "relpos/cuda/forward_call.hpp"
+#include "relpos/cuda/tile_bound.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/kernel/rotation_gains.hpp"
 
@@ -49,9 +50,17 @@ class forward_data<forward_problem<T, Out, Policies...>> {
     }
   }
 
-  /// What the device needs beside a copy of that: turned keys.
-  static std::size_t turned_key_bytes(const problem_type& problem) {
-    return rotates ? static_cast<std::size_t>(problem.store.k.size()) * sizeof(T) : 0;
+  /// What the device needs beside a copy of that: turned keys, or norms of keys.
+  static std::size_t prepared_bytes(const problem_type& problem) {
+    const attention_shape& shape = problem.shape;
+    index bytes = 0;
+    if (rotates) bytes = problem.store.k.size() * static_cast<index>(sizeof(T));
+    if (call_type::bounds) {
+      // Tiles are of 32 keys or more.
+      bytes = shape.batch * shape.key_heads * key_tile_norms::capacity(shape.key_length, 32) *
+              static_cast<index>(sizeof(float));
+    }
+    return static_cast<std::size_t>(bytes);
   }
 
   /// Fills it, for a copy that begins `to_device` bytes further.
@@ -81,7 +90,8 @@ class forward_data<forward_problem<T, Out, Policies...>> {
             shape().key_heads > 0 ? shape().query_heads / shape().key_heads : 0,
             moved(sequences_, to_device),
             moved(heads_, to_device),
-            sets_ == shape().batch ? shape().query_heads : 0};
+            sets_ == shape().batch ? shape().query_heads : 0,
+            shape().key_heads};
   }
 
  private:

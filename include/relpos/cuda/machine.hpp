@@ -10,11 +10,13 @@
 //   int thread()                              of the block
 //   std::byte* shared()                       the block's memory, aligned to 16 bytes
 //   void sync()                               waits for the block
+//   bool sync_any(bool condition)             the same, and whether it holds for any thread of the block
 //   void sync_warp()                          for the warp
 //   float shuffle_xor(float x, int mask)      x of the lane whose number differs in these bits
 //   bool any(bool condition)                  whether it holds in any lane of the warp
 //   float exp2(float x)                       0 where the result would be subnormal
 //   float tanh(float x)
+//   float sqrt(float x)
 //
 //   void copy(void* shared, const void* from, bool exists)
 //                                             16 bytes, asynchronously; zeros where nothing exists

@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "relpos/core/policy.hpp"
+#include "relpos/core/scale.hpp"
 #include "relpos/kernel/bias_table.hpp"
 #include "relpos/kernel/geometry.hpp"
 #include "relpos/kernel/group_distances.hpp"

@@ -11,22 +11,13 @@
 
 #include <cmath>
 #include <limits>
-#include <tuple>
 
-#include "relpos/core/policy.hpp"
+#include "relpos/core/bias_bound.hpp"
 #include "relpos/core/row_source.hpp"
 #include "relpos/kernel/query_group.hpp"
 #include "relpos/simd/exp2.hpp"
 
 namespace relpos::inline RELPOS_ABI {
-
-/// Whether the biases of a call can be bounded: at least one says so, and nothing else raises scores by an
-/// unknown amount.
-template <class... Policies>
-inline constexpr bool can_bound_scores =
-    ((bounds_bias<bound_policy<Policies>> || ... || false)) &&
-    ((bounds_bias<bound_policy<Policies>> || !is_bias<Policies>) && ... && true) &&
-    (!scales_rows<bound_policy<Policies>> && ... && true);
 
 /// Whether the bound is used for a sequence. Norms cost one pass over K; they pay when many queries share them. The
 /// moments of logits are of all keys, also of those whose weight is zero.
@@ -34,28 +25,6 @@ template <class Isa, class... Policies>
 bool uses_score_bound(const options& choice, const attention_shape& sequence) {
   return can_bound_scores<Policies...> && sequence.query_length >= 2 * geometry<Isa>::group_rows &&
          !choice.statistics.of_logits() && choice.kernel != kernel_class::decode;
-}
-
-/// No bias of a tile is larger, in units of the exponent.
-struct bias_bound {
-  float largest = 0.0f;
-  float magnitude = 0.0f;  // the sum of those of several biases, by which their sum is rounded
-};
-
-/// Over a range of distances.
-template <class... Policies>
-bias_bound largest_bias(const std::tuple<Policies...>& bound, const distance_range& distances,
-                        float factor) {
-  bias_bound result;
-  const auto add = [&](const auto& policy) {
-    if constexpr (bounds_bias<std::decay_t<decltype(policy)>>) {
-      const float largest = policy.upper_bound(distances.first, distances.last) * factor;
-      result.largest += largest;
-      result.magnitude += std::abs(largest);
-    }
-  };
-  std::apply([&](const auto&... each) { (add(each), ...); }, bound);
-  return result;
 }
 
 /// The largest Euclidean norm of rows [first, last); NaN or infinite if one of them is.

@@ -68,6 +68,14 @@ class emulated_block {
     int thread() const { return thread_; }
     std::byte* shared() { return block_.shared_; }
     void sync() { block_.meet(thread_, block_.all_); }
+    bool sync_any(bool condition) {
+      own().condition = condition;
+      sync();
+      bool result = false;
+      for (const thread_state& each : block_.threads_) result = result || each.condition;
+      sync();
+      return result;
+    }
     void sync_warp() { block_.meet(thread_, warp()); }
 
     float shuffle_xor(float x, int mask) {
@@ -87,6 +95,7 @@ class emulated_block {
     }
     static float exp2(float x) { return x < -126.0f ? 0.0f : std::exp2(x); }
     static float tanh(float x) { return std::tanh(x); }
+    static float sqrt(float x) { return std::sqrt(x); }
 
     void copy(void* to, const void* from, bool exists) {
       block_.check_shared(to, 16);

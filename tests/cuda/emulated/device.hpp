@@ -80,6 +80,27 @@ attended<float> attend_in_order(thread_order order, const inputs<T>& in, relpos:
     }
     call.k = turned.view();
   }
+  std::vector<float> norms;
+  if constexpr (call.bounds) {
+    using norms_of = relpos::key_tile_norms;
+    const auto& shape = problem.shape;
+    if (norms_of::pays<HeadDim>(shape.query_length) && shape.key_length > 0) {
+      call.norm_tiles =
+          norms_of::capacity(shape.key_length, relpos::forward_geometry<HeadDim>::keys);
+      norms.assign(static_cast<std::size_t>(shape.batch * shape.key_heads * call.norm_tiles),
+                   not_a_number);
+      call.key_norms = norms.data();
+      for (index at = 0; at < shape.batch; ++at) {
+        for (index head = 0; head < shape.key_heads; ++head) {
+          for (index tile = 0; tile < call.norm_tiles; ++tile) {
+            emulated_block::run(relpos::warp_lanes, 16, order, [&](emulated_block::machine& of) {
+              relpos::measure_key_tile<HeadDim>(of, call, at, head, tile);
+            });
+          }
+        }
+      }
+    }
+  }
   run_blocks<HeadDim>(call, problem.shape, order);
   return result;
 }

@@ -14,6 +14,7 @@ struct sm80 {
     return block_memory;
   }
   static __device__ void sync() { __syncthreads(); }
+  static __device__ bool sync_any(bool condition) { return __syncthreads_or(condition) != 0; }
   static __device__ void sync_warp() { __syncwarp(); }
   static __device__ float shuffle_xor(float x, int mask) {
     return __shfl_xor_sync(0xffffffffu, x, mask);
@@ -25,6 +26,7 @@ struct sm80 {
     return result;
   }
   static __device__ float tanh(float x) { return ::tanhf(x); }
+  static __device__ float sqrt(float x) { return ::sqrtf(x); }
 
   static __device__ void copy(void* to, const void* from, bool exists) {
     const int bytes = exists ? 16 : 0;

@@ -1,0 +1,28 @@
+#pragma once
+
+#include "relpos/core/visible_rows.hpp"
+#include "relpos/cuda/forward_geometry.hpp"
+#include "relpos/cuda/shared_rows.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The shared memory of a block.
+template <class T, int HeadDim, bool Rotates>
+struct forward_memory {
+  using geometry = forward_geometry<HeadDim>;
+  using query_rows = shared_rows<T, geometry::rows, HeadDim>;
+  using key_rows = shared_rows<T, geometry::keys, HeadDim>;
+  using weight_rows = shared_rows<T, geometry::rows, geometry::keys>;
+
+  key_range visible[geometry::rows];
+  visible_rows of_warp[geometry::warps];
+  visible_rows of_block;
+  float query_norms[geometry::rows];
+  alignas(16) T keys[geometry::stages][key_rows::size];
+  alignas(16) T values[geometry::stages][key_rows::size];
+  alignas(16) T queries[query_rows::size];
+  alignas(16) T turned[Rotates ? query_rows::size : 1];  // to the origin of the keys at hand
+  alignas(16) T weights[weight_rows::size];              // where values are not finite
+};
+
+}  // namespace relpos::inline RELPOS_ABI
