@@ -1,0 +1,47 @@
+#pragma once
+// Attention over Eigen tensors in device memory, on the stream of an Eigen::GpuDevice (EIGEN_USE_GPU is defined before
+// anything of Eigen is included):
+//
+//   relpos::attention(gpu, out, q, k, v, relpos::alibi{slopes}, relpos::causal{});
+//
+// out, q, k and v are TensorMaps of device memory, of Eigen::half or Eigen::bfloat16; out may hold float. cuda/attention.hpp
+// says what is computed. Scratch is allocated in the order of the stream.
+
+#include "relpos/cuda/attention.hpp"
+#include "relpos/eigen/attention.hpp"
+
+#if RELPOS_COMPILES_CUDA
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Throws std::invalid_argument for a call that is refused, and std::runtime_error for what the device refuses.
+template <class Dims = all_head_dims, eigen_expression Out, eigen_expression Query,
+          eigen_expression Key, eigen_expression Value, class... Arguments>
+void attention(const Eigen::GpuDevice& device, Out&& out, const Query& q, const Key& k,
+               const Value& v, const Arguments&... arguments) {
+  static_assert(check_tensors<Out, const Query, const Key, const Value>());
+  const on_stream on{device.stream()};
+  const auto throw_error = [](const status& done) {
+    if (done.code == status_code::device) {
+      throw std::runtime_error(std::string("relpos: ") + done.message);
+    }
+    throw_unless(done);
+  };
+  const device_scratch_bytes bytes =
+      scratch_bytes<Dims>(on, view_of(q), view_of(k), view_of(v), arguments...);
+  // Of memory that is not page-locked the copy has left when the call returns.
+  const auto host = std::make_unique_for_overwrite<std::byte[]>(bytes.host);
+  void* memory = nullptr;
+  throw_error(device_status(cudaMallocAsync(&memory, bytes.device, on.stream),
+                            "attention: scratch of the device"));
+  const status done =
+      attention<Dims>(on, device_scratch{{memory, bytes.device}, {host.get(), bytes.host}},
+                      view_of(out), view_of(q), view_of(k), view_of(v), arguments...);
+  const status freed = device_status(cudaFreeAsync(memory, on.stream), "attention: scratch");
+  throw_error(done);
+  throw_error(freed);
+}
+
+}  // namespace relpos::inline RELPOS_ABI
+
+#endif
