@@ -218,6 +218,9 @@ TEST(append_refusal, a_ring_that_is_not_what_it_says) {
   of.own.sinks = 2;
   of.own.lengths = {3, 9};  // rows [2, 9) in a ring of 6
   of.expect_append(status_code::invalid_value, "cache.oldest: is 2 at 1");
+  of.own.lengths = {3, 0};  // as of a sequence that was emptied by hand
+  of.own.oldest = {2, 50};
+  of.expect_append(status_code::invalid_value, "cache.oldest: is 50 at 1");
 }
 
 TEST(append_refusal, memory_that_cannot_be) {

@@ -44,26 +44,24 @@ attended<float> first_row(const attended<float>& of) {
   return result;
 }
 
-template <class Isa, class T, class... Policies>
+template <class T, class... Policies>
 void expect_one_row(index keys, index channels, index key_offset, const Policies&... policies) {
   SCOPED_TRACE(testing::Message() << keys << " keys from " << key_offset << ", " << channels
-                                  << " channels, " << relpos::lanes<Isa> << " lanes");
+                                  << " channels");
   const inputs<T> in = two_rows<T>(keys, channels);
   const relpos::options choice{.query_offset = key_offset + keys - 1,
                                .key_offset = key_offset,
                                .kernel = relpos::kernel_class::decode};
   const auto q = std::as_const(in.q).view().slice(2, 0, 1);
-  const attended<float> alone =
-      support::attend<Isa>(q, in.k.view(), in.v.view(), choice, policies...);
+  const attended<float> alone = support::attend(q, in.k.view(), in.v.view(), choice, policies...);
   expect_reference(alone, q, in.k.view(), in.v.view(), choice, policies...);
-  EXPECT_TRUE(same_bits(alone, first_row(attend<Isa>(in, choice, policies...))));
+  EXPECT_TRUE(same_bits(alone, first_row(attend(in, choice, policies...))));
 
   // The rows of all heads beside each other: those of one head are no run.
   const auto k = lay_out(in.k, support::strides_of(in.k.shape, {0, 2, 1, 3}));
   const auto v = lay_out(in.v, support::strides_of(in.v.shape, {0, 2, 1, 3}));
-  EXPECT_TRUE(same_bits(alone, support::attend<Isa>(q, k.view(), v.view(), choice, policies...)));
-  EXPECT_TRUE(
-      same_bits(alone, support::attend<Isa>(q, in.k.view(), v.view(), choice, policies...)));
+  EXPECT_TRUE(same_bits(alone, support::attend(q, k.view(), v.view(), choice, policies...)));
+  EXPECT_TRUE(same_bits(alone, support::attend(q, in.k.view(), v.view(), choice, policies...)));
 }
 
 /// use(keys, channels, key offset): lengths around whole tiles and chunks, whose edges move with the offset.
@@ -76,27 +74,23 @@ void for_each_length(const Use& use) {
   }
 }
 
-template <class Isa, class T>
+template <class T>
 void expect_lengths() {
   for_each_length([](index keys, index channels, index key_offset) {
-    expect_one_row<Isa, T>(keys, channels, key_offset, relpos::alibi{slopes}, relpos::causal{});
+    expect_one_row<T>(keys, channels, key_offset, relpos::alibi{slopes}, relpos::causal{});
   });
 }
 
-TEST(decode_one_row, of_float) { expect_lengths<relpos::native, float>(); }
-TEST(decode_one_row, of_bfloat16) { expect_lengths<relpos::native, relpos::bfloat16>(); }
-TEST(decode_one_row, of_half) { expect_lengths<relpos::native, relpos::half>(); }
-TEST(decode_one_row, of_sixteen_lanes_on_any_machine) {
-  expect_lengths<relpos::generic<16>, float>();
-}
+TEST(decode_one_row, of_float) { expect_lengths<float>(); }
+TEST(decode_one_row, of_bfloat16) { expect_lengths<relpos::bfloat16>(); }
+TEST(decode_one_row, of_half) { expect_lengths<relpos::half>(); }
 
 // Turned keys are floats: beside values of 16 bits they are not read in one stream.
 TEST(decode_one_row, of_turned_keys) {
   for_each_length([](index keys, index channels, index key_offset) {
     const relpos::rotary_table rope(relpos::rope_frequencies(channels),
                                     relpos::pair_layout::half_split);
-    expect_one_row<relpos::native, float>(keys, channels, key_offset, relpos::rotary{rope},
-                                          relpos::causal{});
+    expect_one_row<float>(keys, channels, key_offset, relpos::rotary{rope}, relpos::causal{});
   });
 }
 
