@@ -62,7 +62,8 @@ struct visible_rows {
 
   /// What they say of key rows [first, last).
   constexpr tile_class classify(index first, index last) const {
-    if (last <= some_first || some_last <= first) return tile_class::skip;
+    const bool sees_none = some_last <= some_first;
+    if (sees_none || last <= some_first || some_last <= first) return tile_class::skip;
     return all_first <= first && last <= all_last ? tile_class::full : tile_class::partial;
   }
 };

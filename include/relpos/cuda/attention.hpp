@@ -1,12 +1,13 @@
 #pragma once
-// Attention on a GPU of compute capability 8.0 or later, over views of device memory:
+// Attention on a GPU of compute capability 8.0 or later, over views of device memory. (Those with 99 KiB of shared memory
+// for a block, 8.6, 8.9 and 12.0, refuse head_dim 256 under a rotation.)
 //
 //   const relpos::device_scratch_bytes need = relpos::scratch_bytes(relpos::on_stream{stream}, q, k, v, policies...);
 //   relpos::status done = relpos::attention(relpos::on_stream{stream}, {device, host}, out, q, k, v, policies...);
 //
 // The same policies as on the CPU. What `bind` and `tabulated_bias` read is read on the host, during the call: slopes,
-// tables. What other members read is read on the device: an additive matrix, the starts of documents. Their members
-// must be constexpr, and the translation unit compiled with --expt-relaxed-constexpr, as relpos::cuda does.
+// tables. What other members read is read on the device: an additive matrix, gates. The starts of documents and the parents
+// of a tree are read by both: they lie in managed memory. Members that run on the device must be constexpr, and the translation unit compiled with --expt-relaxed-constexpr, as relpos::cuda does.
 //
 // The call returns when its work is in the stream. Nothing is allocated or synchronised.
 
@@ -44,6 +45,7 @@ struct device_scratch_bytes {
 
 inline status device_status(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return {};
+  static_cast<void>(cudaGetLastError());  // told here, and not again by what the caller does next
   return status::error(status_code::device, "%s: %s", what, cudaGetErrorString(error));
 }
 
@@ -78,46 +80,74 @@ __global__ void measure_keys_kernel(const __grid_constant__ Call call, int tiles
   if (tile < tiles) measure_key_tile<HeadDim>(machine, call, blockIdx.z, blockIdx.y, tile);
 }
 
+template <class... Parameters, class... Arguments>
+status launch(void (*kernel)(Parameters...), const dim3& blocks, int threads, std::size_t shared,
+              cudaStream_t stream, const Arguments&... arguments) {
+  cudaLaunchConfig_t how{};
+  how.gridDim = blocks;
+  how.blockDim = dim3(static_cast<unsigned>(threads));
+  how.dynamicSmemBytes = shared;
+  how.stream = stream;
+  return device_status(cudaLaunchKernelEx(&how, kernel, arguments...), "attention: launch");
+}
+
+/// What the host has prepared, and where the device will have it. Behind that the device has room of its own.
+struct prepared_memory {
+  std::byte* device;
+  const std::byte* host;
+  std::size_t bytes;
+
+  std::byte* behind() const { return device + bytes; }
+};
+
 /// The types of the call are spelled: nvcc would name them by way of the problem's, which may hold a lambda.
 template <int HeadDim, class T, class Out, class... Bound>
-status launch_forward(forward_call<T, Out, Bound...> call, const attention_shape& shape,
-                      [[maybe_unused]] std::byte* prepared, cudaStream_t stream) {
+status run_forward_of(forward_call<T, Out, Bound...> call, const attention_shape& shape,
+                      const prepared_memory& prepared, cudaStream_t stream) {
   using call_type = forward_call<T, Out, Bound...>;
   using geometry = forward_geometry<HeadDim>;
   const auto sequences = static_cast<unsigned>(shape.batch);
+  const auto key_heads = static_cast<unsigned>(shape.key_heads);
+  constexpr auto shared = static_cast<int>(sizeof(forward_memory<T, HeadDim, call_type::rotates>));
+  const auto kernel = forward_kernel<HeadDim, call_type>;
+  if (status done = device_status(
+          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
+          "attention: shared memory of a block");
+      !done) {
+    return done;
+  }
+  if (status done = device_status(cudaMemcpyAsync(prepared.device, prepared.host, prepared.bytes,
+                                                  cudaMemcpyHostToDevice, stream),
+                                  "attention: copy to the device");
+      !done) {
+    return done;
+  }
   if constexpr (call_type::rotates) {
-    const view<T, 4> turned(reinterpret_cast<T*>(prepared), call.k.shape);
-    const auto blocks = static_cast<unsigned>(ceil_div(shape.key_length, geometry::warps));
-    if (blocks > 0) {
-      turn_keys_kernel<HeadDim, call_type>
-          <<<dim3(blocks, static_cast<unsigned>(shape.key_heads), sequences), geometry::threads, 0,
-             stream>>>(call, turned);
+    const view<T, 4> turned(reinterpret_cast<T*>(prepared.behind()), call.k.shape);
+    const dim3 blocks(static_cast<unsigned>(ceil_div(shape.key_length, geometry::warps)), key_heads,
+                      sequences);
+    if (shape.key_length > 0) {
+      status done = launch(turn_keys_kernel<HeadDim, call_type>, blocks, geometry::threads, 0,
+                           stream, call, turned);
+      if (!done) return done;
     }
     call.k = turned;
   }
   if constexpr (call_type::bounds) {
     if (key_tile_norms::pays<HeadDim>(shape.query_length) && shape.key_length > 0) {
-      call.key_norms = reinterpret_cast<float*>(prepared);
+      call.key_norms = reinterpret_cast<float*>(prepared.behind());
       call.norm_tiles = key_tile_norms::capacity(shape.key_length, geometry::keys);
-      const auto blocks = static_cast<unsigned>(ceil_div(call.norm_tiles, geometry::warps));
-      measure_keys_kernel<HeadDim, call_type>
-          <<<dim3(blocks, static_cast<unsigned>(shape.key_heads), sequences), geometry::threads, 0,
-             stream>>>(call, static_cast<int>(call.norm_tiles));
+      const dim3 blocks(static_cast<unsigned>(ceil_div(call.norm_tiles, geometry::warps)),
+                        key_heads, sequences);
+      status done = launch(measure_keys_kernel<HeadDim, call_type>, blocks, geometry::threads, 0,
+                           stream, call, static_cast<int>(call.norm_tiles));
+      if (!done) return done;
     }
   }
-  constexpr auto bytes = static_cast<int>(sizeof(forward_memory<T, HeadDim, call_type::rotates>));
-  const auto blocks = static_cast<int>(ceil_div(shape.query_length, geometry::rows));
-  const auto kernel = forward_kernel<HeadDim, call_type>;
-  if (status done = device_status(
-          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-          "attention: shared memory of a block");
-      !done) {
-    return done;
-  }
-  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(shape.query_heads),
-                  sequences);
-  kernel<<<grid, geometry::threads, bytes, stream>>>(call, blocks);
-  return device_status(cudaGetLastError(), "attention: launch");
+  const auto row_blocks = static_cast<int>(ceil_div(shape.query_length, geometry::rows));
+  const dim3 blocks(static_cast<unsigned>(row_blocks), static_cast<unsigned>(shape.query_heads),
+                    sequences);
+  return launch(kernel, blocks, geometry::threads, shared, stream, call, row_blocks);
 }
 
 template <class Problem>
@@ -138,19 +168,12 @@ status run_forward(const Problem& problem, const device_scratch& memory, std::si
     constexpr auto alignment = scratch_divider::alignment;
     return reinterpret_cast<std::byte*>((address + alignment - 1) / alignment * alignment);
   };
-  const std::size_t copied = host_bytes - (scratch_divider::alignment - 1);
-  const auto call =
-      forward_data<Problem>(host, problem).fill(begin(memory.device) - begin(memory.host));
-  if (status done = device_status(cudaMemcpyAsync(begin(memory.device), begin(memory.host), copied,
-                                                  cudaMemcpyHostToDevice, stream),
-                                  "attention: copy to the device");
-      !done) {
-    return done;
-  }
-  std::byte* const prepared = begin(memory.device) + copied;
+  const prepared_memory prepared{begin(memory.device), begin(memory.host),
+                                 host_bytes - (scratch_divider::alignment - 1)};
+  const auto call = forward_data<Problem>(host, problem).fill(prepared.device - prepared.host);
   status result;
   Dims::with(problem.shape.head_dim, [&](auto head_dim) {
-    result = launch_forward<head_dim>(call, problem.shape, prepared, stream);
+    result = run_forward_of<head_dim>(call, problem.shape, prepared, stream);
   });
   return result;
 }
@@ -177,7 +200,7 @@ device_scratch_bytes scratch_bytes(const on_stream&, const view<T, 4>& q, const 
 /// `attention<head_dims<128>>(...)` compiles kernels for that one alone.
 ///
 /// Offsets, ragged batches, GQA, lse, softcap, biases, masks, temperatures and sinks as on the CPU. Lists of `options` and
-/// what they refer to are the host's; options.lse is the device's. On failure nothing is launched.
+/// what they refer to are the host's; options.lse is the device's. On failure neither out nor lse is written.
 template <class Dims = all_head_dims, class Out, class T, class... Arguments>
 status attention(const on_stream& on, const device_scratch& memory, const view<Out, 4>& out,
                  const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>& v,

@@ -80,10 +80,12 @@ status check_forward(const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>&
     return status::error(status_code::invalid_value,
                          "options.statistics: are not computed on a GPU yet");
   }
-  if (q.shape[0] > 65535 || q.shape[1] > 65535) {
-    return status::error(status_code::invalid_shape,
-                         "q: batch and heads are at most 65535 on a GPU, q is %s",
-                         shape_text(q.shape).text);
+  const index sequences = sequence_count(q.shape[0], choice.query_starts);
+  if (sequences > 65535 || q.shape[1] > 65535) {
+    return status::error(
+        status_code::invalid_shape,
+        "q: sequences and heads are at most 65535 on a GPU, there are %lld of q %s",
+        static_cast<long long>(sequences), shape_text(q.shape).text);
   }
   if (status valid = check_pieces("q", q); !valid) return valid;
   if (status valid = check_pieces("k", k); !valid) return valid;

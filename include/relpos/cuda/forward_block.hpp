@@ -4,9 +4,9 @@
 //   for each key tile that some row sees, from the last to the first:
 //     S = QK . scale . softcap . bias . mask . online softmax . O = rescale O + PV
 //
-// Tiles begin at multiples of their size in absolute position. While the scores of a tile are computed its values
-// arrive, and while its values are added the keys of the next tile: two buffers of each. A tile that the masks hide is
-// not copied; a warp leaves out what its own rows do not see.
+// Tiles begin at multiples of their size in absolute position. While the scores of a tile are computed its values arrive,
+// and until its values are added the keys of the next tile, which have two buffers. A tile that the masks hide is not
+// copied; a warp leaves out what its own rows do not see.
 
 #include <limits>
 
@@ -177,13 +177,11 @@ class forward_block {
   RELPOS_DEVICE typename memory_type::key_rows key_buffer(int stage) const {
     return {memory_.keys[stage]};
   }
-  RELPOS_DEVICE typename memory_type::key_rows value_buffer(int stage) const {
-    return {memory_.values[stage]};
-  }
-
-  /// Room for the weights of the warp's rows.
-  RELPOS_DEVICE typename memory_type::weight_rows weights() const {
-    return {typename memory_type::weight_rows{memory_.weights}.at(warp_ * geometry::warp_rows, 0)};
+  RELPOS_DEVICE typename memory_type::key_rows values() const { return {memory_.values}; }
+  /// Room for the weights of the warp's rows: keys whose scores are known.
+  RELPOS_DEVICE typename memory_type::weight_rows weights(int stage) const {
+    const typename memory_type::weight_rows all{memory_.keys[stage]};
+    return {all.at(warp_ * geometry::warp_rows, 0)};
   }
 
   /// Begins to copy the keys, or values, of a tile.
@@ -202,7 +200,6 @@ class forward_block {
   RELPOS_DEVICE void attend(index tile, index last) {
     int stage = 0;
     begin_rows(call_.k, tile, key_buffer(stage));
-    begin_rows(call_.v, tile, value_buffer(stage));
     fragment<stored> held_queries[geometry::holds_queries ? steps : 1];
     const bool bounded = Call::bounds && call_.key_norms != nullptr;
     bool first = true;
@@ -210,9 +207,10 @@ class forward_block {
     while (tile >= last) {
       // Norms are known from the second tile on.
       const index next = seen_tile(tile - 1, bounded && !first);
-      // Queries and keys are there; all threads have done with the buffers of the tile before.
-      machine_.template wait<1>();
+      // Queries and keys are there; all threads have done with the values of the tile before, and with its keys.
+      machine_.template wait<0>();
       machine_.sync();
+      begin_rows(call_.v, tile, values());
       if (next >= last) {
         begin_rows(call_.k, next, key_buffer(1 - stage));
       } else {
@@ -237,13 +235,8 @@ class forward_block {
       }
       machine_.template wait<1>();
       machine_.sync();
-      if (next >= last) {
-        begin_rows(call_.v, next, value_buffer(1 - stage));
-      } else {
-        machine_.commit();
-      }
       if (is != tile_class::skip) {
-        outputs_.add(machine_, value_buffer(stage), is, scores, rescale, weights(), lane_);
+        outputs_.add(machine_, values(), is, scores, rescale, weights(stage), lane_);
       }
       stage = 1 - stage;
       tile = next;

@@ -14,7 +14,6 @@ struct forward_geometry {
   static constexpr int rows = warps * warp_rows;
   /// Outputs and scores of a warp are in its registers: at 256 channels, half as many keys leave room.
   static constexpr int keys = HeadDim <= 128 ? 64 : 32;
-  static constexpr int stages = 2;
   /// Where there are registers for the queries too, they are read once.
   static constexpr bool holds_queries = HeadDim <= 128;
 };

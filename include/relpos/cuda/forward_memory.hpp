@@ -18,11 +18,13 @@ struct forward_memory {
   visible_rows of_warp[geometry::warps];
   visible_rows of_block;
   float query_norms[geometry::rows];
-  alignas(16) T keys[geometry::stages][key_rows::size];
-  alignas(16) T values[geometry::stages][key_rows::size];
+  alignas(16) T
+      keys[2]
+          [key_rows::size];  // of a tile and of the next; then weights, where values are not finite
+  alignas(16) T values[key_rows::size];
   alignas(16) T queries[query_rows::size];
   alignas(16) T turned[Rotates ? query_rows::size : 1];  // to the origin of the keys at hand
-  alignas(16) T weights[weight_rows::size];              // where values are not finite
+  static_assert(weight_rows::size <= key_rows::size);
 };
 
 }  // namespace relpos::inline RELPOS_ABI

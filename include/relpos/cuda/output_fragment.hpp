@@ -1,6 +1,9 @@
 #pragma once
 // The sums of weight times value of a warp's sixteen rows, all channels, in registers.
 
+#include <cstdint>
+#include <type_traits>
+
 #include "relpos/core/tile.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/cuda/machine.hpp"
@@ -51,14 +54,25 @@ struct output_fragment {
     return result;
   }
 
-  /// Whether all values of the tile are. Each lane looks at some of them.
+  /// Whether all values of the tile are. Each lane looks at some of them, eight at a time: those that are not have all bits
+  /// of the exponent set.
   template <class Machine, class ValueRows>
   static RELPOS_DEVICE bool all_finite(Machine& machine, const ValueRows& rows, int keys,
                                        int lane) {
+    struct alignas(16) piece {
+      std::uint32_t pair[4];
+    };
+    constexpr std::uint32_t low = std::is_same_v<T, half> ? 0x7c00u : 0x7f80u;
+    constexpr std::uint32_t high = low << 16;
+    constexpr int pieces = HeadDim / 8;
     bool finite = true;
-    for (int i = lane; i < keys * HeadDim; i += warp_lanes) {
-      const float x = static_cast<float>(*rows.at(i / HeadDim, i % HeadDim));
-      finite = finite && x - x == 0.0f;
+    for (int i = lane; i < keys * pieces; i += warp_lanes) {
+      piece of;
+      const void* const from = rows.at(i / pieces, i % pieces * 8);
+      __builtin_memcpy(&of, __builtin_assume_aligned(from, 16), sizeof of);
+      unroll<4>([&](auto p) RELPOS_LAMBDA {
+        finite = finite && (of.pair[p] & low) != low && (of.pair[p] & high) != high;
+      });
     }
     return !machine.any(!finite);
   }

@@ -5,7 +5,13 @@
 //   relpos::attention(gpu, out, q, k, v, relpos::alibi{slopes}, relpos::causal{});
 //
 // out, q, k and v are TensorMaps of device memory, of Eigen::half or Eigen::bfloat16; out may hold float. cuda/attention.hpp
-// says what is computed. Scratch is allocated in the order of the stream.
+// says what is computed. Scratch is allocated and freed in the order of the stream; a graph that is captured from calls
+// takes the view form, whose scratch stays.
+
+#include <cstddef>
+#include <memory>
+#include <stdexcept>
+#include <string>
 
 #include "relpos/cuda/attention.hpp"
 #include "relpos/eigen/attention.hpp"
@@ -29,17 +35,26 @@ void attention(const Eigen::GpuDevice& device, Out&& out, const Query& q, const 
   };
   const device_scratch_bytes bytes =
       scratch_bytes<Dims>(on, view_of(q), view_of(k), view_of(v), arguments...);
-  // Of memory that is not page-locked the copy has left when the call returns.
-  const auto host = std::make_unique_for_overwrite<std::byte[]>(bytes.host);
+  auto host = std::make_unique_for_overwrite<std::byte[]>(bytes.host);
   void* memory = nullptr;
-  throw_error(device_status(cudaMallocAsync(&memory, bytes.device, on.stream),
-                            "attention: scratch of the device"));
+  if (bytes.device > 0) {
+    throw_error(device_status(cudaMallocAsync(&memory, bytes.device, on.stream),
+                              "attention: scratch of the device"));
+  }
   const status done =
       attention<Dims>(on, device_scratch{{memory, bytes.device}, {host.get(), bytes.host}},
                       view_of(out), view_of(q), view_of(k), view_of(v), arguments...);
-  const status freed = device_status(cudaFreeAsync(memory, on.stream), "attention: scratch");
+  if (memory != nullptr) {
+    // The host's part is needed until the stream has copied it.
+    const auto release = [](void* at) { delete[] static_cast<std::byte*>(at); };
+    if (cudaLaunchHostFunc(on.stream, release, host.get()) == cudaSuccess) {
+      static_cast<void>(host.release());
+    } else {
+      static_cast<void>(cudaStreamSynchronize(on.stream));
+    }
+    throw_error(device_status(cudaFreeAsync(memory, on.stream), "attention: scratch"));
+  }
   throw_error(done);
-  throw_error(freed);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

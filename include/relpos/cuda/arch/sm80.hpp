@@ -62,7 +62,8 @@ struct sm80 {
   }
   static __device__ void multiply_add(float (&c)[4], const fragment<half>& a, pair<half> b0,
                                       pair<half> b1) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
         "{%8, %9}, {%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a.part[0].bits), "r"(a.part[1].bits), "r"(a.part[2].bits), "r"(a.part[3].bits),
@@ -70,7 +71,8 @@ struct sm80 {
   }
   static __device__ void multiply_add(float (&c)[4], const fragment<bfloat16>& a, pair<bfloat16> b0,
                                       pair<bfloat16> b1) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
         "{%8, %9}, {%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a.part[0].bits), "r"(a.part[1].bits), "r"(a.part[2].bits), "r"(a.part[3].bits),
