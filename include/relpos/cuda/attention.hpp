@@ -7,9 +7,11 @@
 //
 // The same policies as on the CPU. What `bind` and `tabulated_bias` read is read on the host, during the call: slopes,
 // tables. What other members read is read on the device: an additive matrix, gates. The starts of documents and the parents
-// of a tree are read by both: they lie in managed memory. Members that run on the device must be constexpr, and the translation unit compiled with --expt-relaxed-constexpr, as relpos::cuda does.
+// of a tree are read by both: they lie in managed memory. Members that run on the device must be constexpr, and the
+// translation unit compiled with --expt-relaxed-constexpr, as relpos::cuda does.
 //
-// The call returns when its work is in the stream. Nothing is allocated or synchronised.
+// The call returns when its work is in the stream. It allocates nothing; where the host's scratch is page-locked, it waits
+// for nothing.
 
 #include <algorithm>
 #include <cstddef>
@@ -68,7 +70,7 @@ __global__ void turn_keys_kernel(const __grid_constant__ Call call,
   const auto thread = static_cast<int>(threadIdx.x);
   const index row =
       static_cast<index>(blockIdx.x) * (blockDim.x / warp_lanes) + thread / warp_lanes;
-  turn_key_of<HeadDim>(call, turned, blockIdx.z, blockIdx.y, row, thread % warp_lanes);
+  turn_key<HeadDim>(call, turned, blockIdx.z, blockIdx.y, row, thread % warp_lanes);
 }
 
 /// A warp for each tile of keys.
@@ -155,7 +157,7 @@ device_scratch_bytes forward_scratch_bytes(const Problem& problem) {
   scratch_divider counted;
   forward_data<Problem>(counted, problem);
   const std::size_t bytes = counted.bytes_taken();
-  return {bytes + forward_data<Problem>::prepared_bytes(problem), bytes};
+  return {bytes + forward_data<Problem>::bytes_behind(problem), bytes};
 }
 
 /// Of a problem that is checked.
@@ -182,7 +184,7 @@ status run_forward(const Problem& problem, const device_scratch& memory, std::si
 template <class Dims = all_head_dims, class T, class... Arguments>
 device_scratch_bytes scratch_bytes(const on_stream&, const view<T, 4>& q, const view<T, 4>& k,
                                    const view<T, 4>& v, const Arguments&... arguments) noexcept {
-  static_assert(check_device_arguments<T, T, T, Arguments...>());
+  static_assert(check_device_arguments<T, Arguments...>());
   using stored = std::remove_const_t<T>;
   const options choice = options_of(arguments...);
   const auto policies = policies_of(arguments...);
@@ -206,7 +208,7 @@ status attention(const on_stream& on, const device_scratch& memory, const view<O
                  const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>& v,
                  const Arguments&... arguments) noexcept {
   static_assert(storage<Out>, "relpos: out holds float, relpos::bfloat16 or relpos::half");
-  static_assert(check_device_arguments<T, T, T, Arguments...>());
+  static_assert(check_device_arguments<T, Arguments...>());
   using stored = std::remove_const_t<T>;
   const options choice = options_of(arguments...);
   const auto policies = policies_of(arguments...);

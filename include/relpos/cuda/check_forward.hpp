@@ -27,11 +27,9 @@ struct head_dims {
 };
 using all_head_dims = head_dims<64, 96, 128, 256>;
 
-template <class Query, class Key, class Value, class... Arguments>
+template <class T, class... Arguments>
 constexpr bool check_device_arguments() {
-  static_assert(multiplied<std::remove_const_t<Query>> &&
-                    std::is_same_v<std::remove_const_t<Key>, std::remove_const_t<Query>> &&
-                    std::is_same_v<std::remove_const_t<Value>, std::remove_const_t<Query>>,
+  static_assert(multiplied<std::remove_const_t<T>>,
                 "relpos: on a GPU q, k and v hold relpos::half or relpos::bfloat16, all the same");
   static_assert(check_arguments<Arguments...>());
   static_assert(!any_given_positions<Arguments...>,

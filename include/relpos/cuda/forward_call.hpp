@@ -2,18 +2,17 @@
 // What the blocks of one fused forward pass read: views of the caller's device memory, and what the host has prepared
 // for them, which is copied to the device before they run (forward_data.hpp).
 
-#include <algorithm>
 #include <tuple>
 #include <type_traits>
 
 #include "relpos/core/policy.hpp"
 #include "relpos/core/position.hpp"
-#include "relpos/core/rotation.hpp"
 #include "relpos/core/scale.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/cuda/machine.hpp"
 #include "relpos/kernel/bias_table.hpp"
+#include "relpos/kernel/rotation_gains.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -44,24 +43,10 @@ inline constexpr bool is_device_table = false;
 template <class Rest>
 inline constexpr bool is_device_table<device_table<Rest>> = true;
 
-/// A rotation: tables of core/rotation.hpp, and gains of kernel/rotation_gains.hpp.
+/// A rotation, with its tables and gains in device memory.
 struct device_rotation {
-  int pairs;
-  pair_layout layout;
-  const float* queries;  // [rotation_grid][2][pairs]
-  const float* keys;
-  const float* gains;  // [origins apart][2][pairs]
-  index first_gain;    // origin of queries - origin of keys
-  index gain_count;
-
-  constexpr const float* row_of(const float* table, index position) const {
-    return table + (position - rotation_rows::origin(position) * rotation_grid) * 2 * pairs;
-  }
-  constexpr const float* between(index query_origin, index key_origin) const {
-    const index apart =
-        std::clamp<index>(query_origin - key_origin - first_gain, 0, gain_count - 1);
-    return gains + apart * 2 * pairs;
-  }
+  rotation_rows rows;
+  rotation_gains gains;
 };
 
 template <class... Bound>

@@ -51,7 +51,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   }
 
   /// What the device needs beside a copy of that: turned keys, or norms of keys.
-  static std::size_t prepared_bytes(const problem_type& problem) {
+  static std::size_t bytes_behind(const problem_type& problem) {
     const attention_shape& shape = problem.shape;
     index bytes = 0;
     if (rotates) bytes = problem.store.k.size() * static_cast<index>(sizeof(T));
@@ -134,15 +134,12 @@ class forward_data<forward_problem<T, Out, Policies...>> {
       const index numbers = rotation_grid * 2 * rows.pairs;
       std::copy(rows.queries, rows.queries + numbers, turns_);
       std::copy(rows.keys, rows.keys + numbers, turns_ + numbers);
-      const rotation_gains gains(gains_, rows.pairs, all_distances());
+      rotation_gains gains(gains_, rows.pairs, all_distances());
       for (index i = 0; i < gains.count; ++i) gains.fill(i, policy);
-      rotation_ = {static_cast<int>(rows.pairs),
-                   rows.layout,
-                   moved(turns_, to_device),
-                   moved(turns_ + numbers, to_device),
-                   moved(gains_, to_device),
-                   gains.first,
-                   gains.count};
+      rotation_ = {rows, gains};
+      rotation_.rows.queries = moved(turns_, to_device);
+      rotation_.rows.keys = moved(turns_ + numbers, to_device);
+      rotation_.gains.data = moved(gains_, to_device);
     });
   }
 

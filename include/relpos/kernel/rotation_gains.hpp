@@ -51,6 +51,7 @@ struct rotation_gains {
 
   static constexpr index capacity(index distances) { return distances / rotation_grid + 4; }
 
+  rotation_gains() = default;
   /// For these distances k_pos - q_pos.
   rotation_gains(float* memory, index channel_pairs, const distance_range& distances)
       : data(memory), pairs(channel_pairs) {
@@ -79,7 +80,7 @@ struct rotation_gains {
   }
 
   /// For queries of one origin and keys of another.
-  const float* between(index query_origin, index key_origin) const {
+  constexpr const float* between(index query_origin, index key_origin) const {
     return data + std::clamp<index>(query_origin - key_origin - first, 0, count - 1) * 2 * pairs;
   }
 };

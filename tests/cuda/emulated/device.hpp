@@ -73,7 +73,7 @@ attended<float> attend_in_order(thread_order order, const inputs<T>& in, relpos:
       for (index head = 0; head < problem.shape.key_heads; ++head) {
         for (index row = 0; row < problem.shape.key_length; ++row) {
           for (int lane = 0; lane < relpos::warp_lanes; ++lane) {
-            relpos::turn_key_of<HeadDim>(call, turned.view(), at, head, row, lane);
+            relpos::turn_key<HeadDim>(call, turned.view(), at, head, row, lane);
           }
         }
       }
