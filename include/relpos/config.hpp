@@ -24,7 +24,7 @@
 #define RELPOS_HOST_DEVICE __host__ __device__
 #else
 #define RELPOS_COMPILES_CUDA 0
-#define RELPOS_DEVICE
+#define RELPOS_DEVICE inline
 #define RELPOS_HOST_DEVICE
 #endif
 

@@ -38,7 +38,9 @@ template <int HeadDim, class T, class... Policies>
 void expect_device(const inputs<T>& in, const relpos::options& choice,
                    const Policies&... policies) {
   // Tensor cores cut off what an addition cannot hold, of scores that are 4 and less, about once for eight products.
-  constexpr double cut_off = HeadDim / 8 * 0x1p-23 * 4.0;
+  // Of float32 there are three products each, and what they leave out.
+  constexpr double sums = HeadDim / 8 * 0x1p-23 * 4.0;
+  constexpr double cut_off = std::is_same_v<T, float> ? 3.0 * sums + 0x1p-21 * 4.0 : sums;
   expect_device_reference(attend_on_device<HeadDim>(in, choice, policies...), in, cut_off, choice,
                           policies...);
 }

@@ -134,6 +134,9 @@ TEST_F(forward_policies, rotations) {
     expect_turned(xpos, choice, relpos::causal{});
     expect_turned(xpos, choice, relpos::blockwise_causal{32});
   }
+  // Keys on both sides of an origin, in chunks.
+  const relpos::options decode{.key_offset = 450, .kernel = relpos::kernel_class::decode};
+  expect_turned(xpos, decode, relpos::causal{});
 }
 
 TEST_F(forward_policies, options) {

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -10,6 +12,7 @@
 
 #include "cuda/expect_device.hpp"
 #include "relpos/policies.hpp"
+#include "support/statistics.hpp"
 
 namespace {
 
@@ -55,6 +58,10 @@ TEST_F(forward, of_bfloat16_at_96) { expect_lengths<bfloat16, 96>({1, 64, 65, 13
 TEST_F(forward, of_bfloat16_at_128) { expect_lengths<bfloat16, 128>({1, 64, 65, 130}); }
 TEST_F(forward, of_half_at_256) { expect_lengths<half, 256>({1, 31, 33, 65, 130}); }
 
+TEST_F(forward, of_float_at_64) { expect_lengths<float, 64>({1, 17, 64, 65, 130}); }
+TEST_F(forward, of_float_at_128) { expect_lengths<float, 128>({1, 33, 130}); }
+TEST_F(forward, of_float_at_256) { expect_lengths<float, 256>({1, 33, 65}); }
+
 TEST_F(forward, without_policies) {
   expect_device<64>(inputs_of<half, 64>(70, 150), {});
   expect_device<64>(inputs_of<half, 64>(70, 0), {});
@@ -92,6 +99,79 @@ TEST_F(forward, ragged_batches) {
   const std::vector<index> queries{0, 1, 1, 70, 100};
   const std::vector<index> keys{0, 3, 40, 130, 230};
   expect_device<64>(in, {.query_starts = queries, .key_starts = keys}, relpos::alibi{slopes},
+                    relpos::causal{});
+}
+
+/// What calls tell of rows, in memory that the device writes.
+struct told {
+  explicit told(std::size_t rows)
+      : max_probability(rows, support::not_a_number),
+        entropy(rows, support::not_a_number),
+        logit_count(rows, support::not_a_number),
+        logit_mean(rows, support::not_a_number),
+        logit_variance(rows, support::not_a_number) {}
+
+  support::device_array<float> max_probability, entropy, logit_count, logit_mean, logit_variance;
+
+  relpos::row_statistics views(const std::array<index, 3>& shape) {
+    const auto of = [&](support::device_array<float>& rows) {
+      return relpos::view<float, 3>(rows.data(), shape);
+    };
+    return {of(max_probability), of(entropy), of(logit_count), of(logit_mean), of(logit_variance)};
+  }
+};
+
+/// What the reference tells, in `Real`.
+template <class Real, class... Policies>
+support::naive_statistics<Real> statistics_of_reference(const inputs<float>& in,
+                                                        relpos::options choice,
+                                                        const Policies&... policies) {
+  support::collected rows(support::rows_of(in));
+  choice.statistics = rows.views();
+  std::vector<Real> out, lse;
+  support::run_reference(out, lse, in.q.view(), in.k.view(), in.v.view(), choice, policies...);
+  const auto of = [](const support::tensor<float, 3>& from) {
+    return std::vector<Real>(from.values.begin(), from.values.end());
+  };
+  return {of(rows.max_probability), of(rows.entropy), of(rows.logit_count), of(rows.logit_mean),
+          of(rows.logit_variance)};
+}
+
+template <class... Policies>
+void expect_statistics(const inputs<float>& in, relpos::options choice,
+                       const Policies&... policies) {
+  const auto shape = support::rows_of(in);
+  told rows(static_cast<std::size_t>(shape[0] * shape[1] * shape[2]));
+  choice.kernel = relpos::kernel_class::prefill;  // that of calls with statistics
+  const auto plain = support::attend_on_device<64>(in, choice, policies...);
+  relpos::options asked = choice;
+  asked.statistics = rows.views(shape);
+  const auto got = support::attend_on_device<64>(in, asked, policies...);
+  EXPECT_TRUE(support::same_bits(got.out, plain.out));
+  EXPECT_TRUE(support::same_bits(got.lse, plain.lse));
+  support::collected result(shape);
+  const auto take = [](const support::device_array<float>& from, support::tensor<float, 3>& to) {
+    std::copy(from.data(), from.data() + from.size(), to.values.begin());
+  };
+  take(rows.max_probability, result.max_probability);
+  take(rows.entropy, result.entropy);
+  take(rows.logit_count, result.logit_count);
+  take(rows.logit_mean, result.logit_mean);
+  take(rows.logit_variance, result.logit_variance);
+  support::expect_statistics(result, statistics_of_reference<double>(in, choice, policies...),
+                             statistics_of_reference<float>(in, choice, policies...));
+}
+
+TEST_F(forward, statistics_of_rows) {
+  expect_statistics(inputs_of<float, 64>(130, 150), {}, relpos::alibi{slopes}, relpos::causal{});
+  // Tiles whose weights are zero have logits.
+  const std::vector<float> steep{20.0f, 0.5f};
+  expect_statistics(inputs_of<float, 64>(130, 300), {}, relpos::alibi{steep}, relpos::causal{});
+  // Rows that see no key, and few queries.
+  expect_statistics(inputs_of<float, 64>(70, 90), {.query_offset = -30}, relpos::alibi{slopes},
+                    relpos::causal{});
+  expect_statistics(inputs_of<float, 64>(1, 90), {}, relpos::alibi{slopes}, relpos::causal{});
+  expect_statistics(inputs_of<float, 64>(2, 90), {.softcap = 5.0f}, relpos::alibi{slopes},
                     relpos::causal{});
 }
 
@@ -143,6 +223,7 @@ TEST_F(forward, what_a_row_does_not_see_reaches_others_alone) {
 
 TEST_F(forward, a_row_has_the_same_bits_in_any_chunk) {
   const auto in = inputs_of<half, 64>(130, 200);
+  constexpr auto prefill = relpos::kernel_class::prefill;
   const auto whole = support::attend_on_device<64>(in, {}, relpos::alibi{slopes}, relpos::causal{});
   for (const index chunk : {1, 16, 50, 64, 77}) {
     for (index first = 0; first < 130; first += chunk * 3) {
@@ -154,8 +235,9 @@ TEST_F(forward, a_row_has_the_same_bits_in_any_chunk) {
           for (index c = 0; c < 64; ++c) part.q(0, head, row, c) = in.q(0, head, first + row, c);
         }
       }
-      const auto got = support::attend_on_device<64>(part, {.query_offset = 70 + first},
-                                                     relpos::alibi{slopes}, relpos::causal{});
+      const auto got =
+          support::attend_on_device<64>(part, {.query_offset = 70 + first, .kernel = prefill},
+                                        relpos::alibi{slopes}, relpos::causal{});
       for (index head = 0; head < 2; ++head) {
         for (index row = 0; row < count; ++row) {
           ASSERT_EQ(std::memcmp(&got.out(0, head, row, 0), &whole.out(0, head, first + row, 0),

@@ -13,14 +13,11 @@
 // The call returns when its work is in the stream. It allocates nothing; where the host's scratch is page-locked, it waits
 // for nothing.
 
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
+#include <type_traits>
 
-#include "relpos/cuda/arch/sm80.hpp"
 #include "relpos/cuda/check_forward.hpp"
-#include "relpos/cuda/forward_block.hpp"
-#include "relpos/cuda/forward_data.hpp"
+#include "relpos/cuda/run_forward.hpp"
+#include "relpos/cuda/stream_device.hpp"
 
 #if RELPOS_COMPILES_CUDA
 
@@ -32,153 +29,6 @@ namespace relpos::inline RELPOS_ABI {
 struct on_stream {
   cudaStream_t stream = nullptr;
 };
-
-/// Memory that the caller lends: of the device, and of the host, best page-locked. The host's must stay as it is until the
-/// stream has come past the call. Any alignment.
-struct device_scratch {
-  scratch device;
-  scratch host;
-};
-/// How much of it a call needs.
-struct device_scratch_bytes {
-  std::size_t device = 0;
-  std::size_t host = 0;
-};
-
-inline status device_status(cudaError_t error, const char* what) {
-  if (error == cudaSuccess) return {};
-  static_cast<void>(cudaGetLastError());  // told here, and not again by what the caller does next
-  return status::error(status_code::device, "%s: %s", what, cudaGetErrorString(error));
-}
-
-template <int HeadDim, class Call>
-__global__ void __launch_bounds__(forward_geometry<HeadDim>::threads)
-    forward_kernel(const __grid_constant__ Call call, int row_blocks) {
-  sm80 machine;
-  // Under a causal mask the last rows see most: they begin first.
-  const index first_row = static_cast<index>(row_blocks - 1 - static_cast<int>(blockIdx.x)) *
-                          forward_geometry<HeadDim>::rows;
-  const auto sequence = static_cast<index>(blockIdx.z);
-  if (first_row >= call.sequences[sequence].queries.count) return;
-  forward_block<sm80, HeadDim, Call>(machine, call, sequence, blockIdx.y, first_row).run();
-}
-
-/// A warp for each row of keys.
-template <int HeadDim, class Call>
-__global__ void turn_keys_kernel(const __grid_constant__ Call call,
-                                 const __grid_constant__ view<typename Call::stored, 4> turned) {
-  const auto thread = static_cast<int>(threadIdx.x);
-  const index row =
-      static_cast<index>(blockIdx.x) * (blockDim.x / warp_lanes) + thread / warp_lanes;
-  turn_key<HeadDim>(call, turned, blockIdx.z, blockIdx.y, row, thread % warp_lanes);
-}
-
-/// A warp for each tile of keys.
-template <int HeadDim, class Call>
-__global__ void measure_keys_kernel(const __grid_constant__ Call call, int tiles) {
-  sm80 machine;
-  const index tile = static_cast<index>(blockIdx.x) * (blockDim.x / warp_lanes) +
-                     static_cast<int>(threadIdx.x) / warp_lanes;
-  if (tile < tiles) measure_key_tile<HeadDim>(machine, call, blockIdx.z, blockIdx.y, tile);
-}
-
-template <class... Parameters, class... Arguments>
-status launch(void (*kernel)(Parameters...), const dim3& blocks, int threads, std::size_t shared,
-              cudaStream_t stream, const Arguments&... arguments) {
-  cudaLaunchConfig_t how{};
-  how.gridDim = blocks;
-  how.blockDim = dim3(static_cast<unsigned>(threads));
-  how.dynamicSmemBytes = shared;
-  how.stream = stream;
-  return device_status(cudaLaunchKernelEx(&how, kernel, arguments...), "attention: launch");
-}
-
-/// What the host has prepared, and where the device will have it. Behind that the device has room of its own.
-struct prepared_memory {
-  std::byte* device;
-  const std::byte* host;
-  std::size_t bytes;
-
-  std::byte* behind() const { return device + bytes; }
-};
-
-/// The types of the call are spelled: nvcc would name them by way of the problem's, which may hold a lambda.
-template <int HeadDim, class T, class Out, class... Bound>
-status run_forward_of(forward_call<T, Out, Bound...> call, const attention_shape& shape,
-                      const prepared_memory& prepared, cudaStream_t stream) {
-  using call_type = forward_call<T, Out, Bound...>;
-  using geometry = forward_geometry<HeadDim>;
-  const auto sequences = static_cast<unsigned>(shape.batch);
-  const auto key_heads = static_cast<unsigned>(shape.key_heads);
-  constexpr auto shared = static_cast<int>(sizeof(forward_memory<T, HeadDim, call_type::rotates>));
-  const auto kernel = forward_kernel<HeadDim, call_type>;
-  if (status done = device_status(
-          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
-          "attention: shared memory of a block");
-      !done) {
-    return done;
-  }
-  if (status done = device_status(cudaMemcpyAsync(prepared.device, prepared.host, prepared.bytes,
-                                                  cudaMemcpyHostToDevice, stream),
-                                  "attention: copy to the device");
-      !done) {
-    return done;
-  }
-  if constexpr (call_type::rotates) {
-    const view<T, 4> turned(reinterpret_cast<T*>(prepared.behind()), call.k.shape);
-    const dim3 blocks(static_cast<unsigned>(ceil_div(shape.key_length, geometry::warps)), key_heads,
-                      sequences);
-    if (shape.key_length > 0) {
-      status done = launch(turn_keys_kernel<HeadDim, call_type>, blocks, geometry::threads, 0,
-                           stream, call, turned);
-      if (!done) return done;
-    }
-    call.k = turned;
-  }
-  if constexpr (call_type::bounds) {
-    if (key_tile_norms::pays<HeadDim>(shape.query_length) && shape.key_length > 0) {
-      call.key_norms = reinterpret_cast<float*>(prepared.behind());
-      call.norm_tiles = key_tile_norms::capacity(shape.key_length, geometry::keys);
-      const dim3 blocks(static_cast<unsigned>(ceil_div(call.norm_tiles, geometry::warps)),
-                        key_heads, sequences);
-      status done = launch(measure_keys_kernel<HeadDim, call_type>, blocks, geometry::threads, 0,
-                           stream, call, static_cast<int>(call.norm_tiles));
-      if (!done) return done;
-    }
-  }
-  const auto row_blocks = static_cast<int>(ceil_div(shape.query_length, geometry::rows));
-  const dim3 blocks(static_cast<unsigned>(row_blocks), static_cast<unsigned>(shape.query_heads),
-                    sequences);
-  return launch(kernel, blocks, geometry::threads, shared, stream, call, row_blocks);
-}
-
-template <class Problem>
-device_scratch_bytes forward_scratch_bytes(const Problem& problem) {
-  scratch_divider counted;
-  forward_data<Problem>(counted, problem);
-  const std::size_t bytes = counted.bytes_taken();
-  return {bytes + forward_data<Problem>::bytes_behind(problem), bytes};
-}
-
-/// Of a problem that is checked.
-template <class Dims, class Problem>
-status run_forward(const Problem& problem, const device_scratch& memory, std::size_t host_bytes,
-                   cudaStream_t stream) {
-  scratch_divider host(memory.host);
-  const auto begin = [](const scratch& of) {
-    const auto address = reinterpret_cast<std::uintptr_t>(of.data);
-    constexpr auto alignment = scratch_divider::alignment;
-    return reinterpret_cast<std::byte*>((address + alignment - 1) / alignment * alignment);
-  };
-  const prepared_memory prepared{begin(memory.device), begin(memory.host),
-                                 host_bytes - (scratch_divider::alignment - 1)};
-  const auto call = forward_data<Problem>(host, problem).fill(prepared.device - prepared.host);
-  status result;
-  Dims::with(problem.shape.head_dim, [&](auto head_dim) {
-    result = run_forward_of<head_dim>(call, problem.shape, prepared, stream);
-  });
-  return result;
-}
 
 /// What `attention` needs of the device and of the host. 0 for a call that is refused.
 template <class Dims = all_head_dims, class T, class... Arguments>
@@ -198,7 +48,7 @@ device_scratch_bytes scratch_bytes(const on_stream&, const view<T, 4>& q, const 
 }
 
 /// out [batch, heads, query, d] = attention of q [batch, heads, query, d] over k and v [batch, key heads, key, d], all in
-/// device memory. head_dim is 64, 96, 128 or 256; q, k and v are half or bfloat16; rows begin at multiples of 16 bytes.
+/// device memory. head_dim is 64, 96, 128 or 256; q, k and v are float, half or bfloat16, all the same; rows begin at multiples of 16 bytes.
 /// `attention<head_dims<128>>(...)` compiles kernels for that one alone.
 ///
 /// Offsets, ragged batches, GQA, lse, softcap, biases, masks, temperatures and sinks as on the CPU. Lists of `options` and
@@ -228,7 +78,8 @@ status attention(const on_stream& on, const device_scratch& memory, const view<O
   if (status valid = check(memory.device, needed.device); !valid) return valid;
   if (status valid = check(memory.host, needed.host); !valid) return valid;
   if (shape.batch == 0 || shape.query_heads == 0 || shape.query_length == 0) return {};
-  return run_forward<Dims>(problem, memory, needed.host, on.stream);
+  stream_device device(on.stream);
+  return run_forward<Dims>(device, problem, memory);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -29,8 +29,9 @@ using all_head_dims = head_dims<64, 96, 128, 256>;
 
 template <class T, class... Arguments>
 constexpr bool check_device_arguments() {
-  static_assert(multiplied<std::remove_const_t<T>>,
-                "relpos: on a GPU q, k and v hold relpos::half or relpos::bfloat16, all the same");
+  static_assert(
+      multiplied<std::remove_const_t<T>>,
+      "relpos: on a GPU q, k and v hold float, relpos::half or relpos::bfloat16, all the same");
   static_assert(check_arguments<Arguments...>());
   static_assert(!any_given_positions<Arguments...>,
                 "relpos: on a GPU positions are counted from offsets: no token_positions yet");
@@ -73,10 +74,6 @@ status check_forward(const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>&
   if (v.shape[3] != q.shape[3]) {
     return shapes_differ("v: value_dim must be head_dim on a GPU, v is %s, q is %s", v.shape,
                          q.shape);
-  }
-  if (choice.statistics.any()) {
-    return status::error(status_code::invalid_value,
-                         "options.statistics: are not computed on a GPU yet");
   }
   const index sequences = sequence_count(q.shape[0], choice.query_starts);
   if (sequences > 65535 || q.shape[1] > 65535) {

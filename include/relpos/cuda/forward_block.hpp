@@ -11,12 +11,15 @@
 #include <limits>
 
 #include "relpos/core/visible_rows.hpp"
+#include "relpos/cuda/copy_tile.hpp"
 #include "relpos/cuda/device_rotation.hpp"
 #include "relpos/cuda/forward_call.hpp"
 #include "relpos/cuda/forward_memory.hpp"
 #include "relpos/cuda/output_fragment.hpp"
 #include "relpos/cuda/score_fragment.hpp"
 #include "relpos/cuda/softmax_fragment.hpp"
+#include "relpos/cuda/statistics_fragment.hpp"
+#include "relpos/cuda/tensor_product.hpp"
 #include "relpos/cuda/tile_bound.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -25,7 +28,7 @@ template <class Machine, int HeadDim, class Call>
 class forward_block {
  public:
   using stored = typename Call::stored;
-  using geometry = forward_geometry<HeadDim>;
+  using geometry = forward_geometry<stored, HeadDim>;
   using memory_type = forward_memory<stored, HeadDim, Call::rotates>;
 
   /// Of the rows from `first_row` on of a sequence.
@@ -43,6 +46,9 @@ class forward_block {
 
   RELPOS_DEVICE void run() {
     begin_queries();
+    if (call_.statistics.any) {
+      for (statistics_sums& each : memory_.statistics[machine_.thread()]) each = {};
+    }
     find_visible();
     const visible_rows& seen = memory_.of_block;
     if (seen.some_last > seen.some_first) {
@@ -58,7 +64,8 @@ class forward_block {
   static constexpr int keys = geometry::keys;
   static constexpr int key_tiles = keys / 8;         // of an mma
   static constexpr int channel_tiles = HeadDim / 8;  // of outputs
-  static constexpr int steps = HeadDim / 16;         // of the sum over channels
+  static constexpr int step = step_length<stored>;   // of the sum over channels
+  static constexpr int steps = HeadDim / step;
 
   RELPOS_DEVICE const positions& position() const { return sequence_.position; }
   RELPOS_DEVICE index key_head() const { return query_head_ / call_.group; }
@@ -67,7 +74,8 @@ class forward_block {
     const device_rows& rows = sequence_.queries;
     const auto* const base = call_.q.address(rows.batch, query_head_, rows.first + first_row_, 0);
     const auto exist = static_cast<int>(std::min<index>(rows.count - first_row_, geometry::rows));
-    queries().template copy<geometry::threads>(machine_, base, call_.q.strides[2], 0, exist, base);
+    queries().template copy<geometry::threads>(machine_, machine_.thread(), base,
+                                               call_.q.strides[2], 0, exist, base);
     machine_.commit();
   }
 
@@ -187,13 +195,8 @@ class forward_block {
   /// Begins to copy the keys, or values, of a tile.
   RELPOS_DEVICE void begin_rows(const view<const stored, 4>& from, index tile,
                                 const typename memory_type::key_rows& to) {
-    const device_rows& rows = sequence_.keys;
-    const index begin = first_row_of(tile);
-    const auto* const first = from.address(rows.batch, key_head(), rows.first, 0);
-    const auto exist_from = static_cast<int>(std::max<index>(-begin, 0));
-    const auto exist_to = static_cast<int>(std::min<index>(rows.count - begin, keys));
-    to.template copy<geometry::threads>(machine_, first + begin * from.strides[2], from.strides[2],
-                                        exist_from, exist_to, first);
+    copy_tile<geometry::threads>(machine_, machine_.thread(), from, sequence_.keys, key_head(),
+                                 first_row_of(tile), to);
     machine_.commit();
   }
 
@@ -219,7 +222,7 @@ class forward_block {
       if (bounded && first) measure_queries();
       if (turn_to(tile, key_origin) || first) {
         if constexpr (geometry::holds_queries) {
-          unroll<steps>([&](auto step) RELPOS_LAMBDA { held_queries[step] = load_queries(step); });
+          unroll<steps>([&](auto i) RELPOS_LAMBDA { held_queries[i] = load_queries(i); });
         }
       }
       first = false;
@@ -229,9 +232,9 @@ class forward_block {
       float rescale[2];
       if (is != tile_class::skip) {
         score(key_buffer(stage), held_queries, scores);
-        const score_stages<Machine, Call> stages(head_, sequence_, rows_, lane_);
+        const score_stages<Machine, Call, one_head> stages({head_}, sequence_, rows_, lane_);
         stages.apply(machine_, first_row_of(tile), is, scores);
-        softmax_.add(machine_, scores, rescale);
+        weigh(scores, rescale);
       }
       machine_.template wait<1>();
       machine_.sync();
@@ -243,6 +246,19 @@ class forward_block {
     }
   }
 
+  /// Scores become weights.
+  RELPOS_DEVICE void weigh(score_fragment<key_tiles>& scores, float (&rescale)[2]) {
+    if (!call_.statistics.any) {
+      softmax_.add(machine_, scores, rescale);
+      return;
+    }
+    statistics_sums(&own)[2] = memory_.statistics[machine_.thread()];
+    const softmax_fragment before = softmax_;
+    add_moments(scores, own);
+    softmax_.add(machine_, scores, rescale);
+    add_spread(scores, before, softmax_, rescale, own);
+  }
+
   /// Turns the queries to the origin of a tile's keys, which all of them share. Whether they were not before.
   RELPOS_DEVICE bool turn_to([[maybe_unused]] index tile, [[maybe_unused]] index& key_origin) {
     if constexpr (Call::rotates) {
@@ -250,18 +266,19 @@ class forward_block {
       if (origin == key_origin) return false;
       key_origin = origin;
       turn_queries<HeadDim, geometry::rows, geometry::threads>(
-          queries(), turned(), rotation_of(head_.bound), first_row_ + position().query_offset,
-          origin, machine_.thread());
+          queries(), turned(), rotation_of(head_.bound),
+          [&](int row) { return first_row_ + row + position().query_offset; }, origin,
+          machine_.thread());
       machine_.sync();
       return true;
     }
     return false;
   }
 
-  RELPOS_DEVICE fragment<stored> load_queries(int step) const {
+  RELPOS_DEVICE fragment<stored> load_queries(int i) const {
     const auto rows = turned();
     return machine_.load(static_cast<const stored*>(
-        rows.template matrix_row<true>(warp_ * geometry::warp_rows, step * 16, lane_)));
+        rows.template matrix_row<true>(warp_ * geometry::warp_rows, i * step, lane_)));
   }
 
   template <int Held>
@@ -271,20 +288,16 @@ class forward_block {
     unroll<key_tiles>([&](auto tile) RELPOS_LAMBDA {
       unroll<4>([&](auto element) RELPOS_LAMBDA { scores.at[tile][element] = 0.0f; });
     });
-    unroll<steps>([&](auto step) RELPOS_LAMBDA {
+    unroll<steps>([&](auto i) RELPOS_LAMBDA {
       const fragment<stored> query = [&] {
         if constexpr (geometry::holds_queries) {
-          return held_queries[step];
+          return held_queries[i];
         } else {
-          return load_queries(step);
+          return load_queries(i);
         }
       }();
-      unroll<key_tiles / 2>([&](auto two) RELPOS_LAMBDA {
-        const fragment<stored> key = machine_.load(static_cast<const stored*>(
-            rows.template matrix_row<false>(two * 16, step * 16, lane_)));
-        machine_.multiply_add(scores.at[2 * two], query, key.part[0], key.part[1]);
-        machine_.multiply_add(scores.at[2 * two + 1], query, key.part[2], key.part[3]);
-      });
+      multiply_add_rows(machine_, scores.at, as_left_factor(machine_, query), rows, 0, i * step,
+                        lane_);
     });
   }
 
@@ -296,6 +309,10 @@ class forward_block {
     const accumulator_place place{lane_};
     unroll<2>([&](auto r) RELPOS_LAMBDA {
       const float sum = softmax_fragment::row_sum(machine_, softmax_.sum[r]);
+      statistics_sums statistics;
+      if (call_.statistics.any) {
+        statistics = of_all_lanes(machine_, memory_.statistics[machine_.thread()][r]);
+      }
       if (rows_.row[r] >= rows.count) return;
       const bool empty = sum == 0.0f;
       const float top = empty ? sink : relpos::max(softmax_.maximum[r], sink);
@@ -311,9 +328,13 @@ class forward_block {
               static_cast<out_type>(value);
         });
       });
-      if (call_.lse.data != nullptr && lane_ % 4 == 0) {
+      if (lane_ % 4 != 0) return;
+      if (call_.lse.data != nullptr) {
         call_.lse(rows.batch, query_head_, at) =
             total == 0.0f ? nothing : (top + std::log2(total)) * ln2;
+      }
+      if (call_.statistics.any) {
+        write_statistics(call_.statistics, statistics, sum, factor, rows.batch, query_head_, at);
       }
     });
   }

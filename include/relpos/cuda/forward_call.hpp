@@ -12,6 +12,7 @@
 #include "relpos/core/view.hpp"
 #include "relpos/cuda/machine.hpp"
 #include "relpos/kernel/bias_table.hpp"
+#include "relpos/kernel/chunk_state.hpp"
 #include "relpos/kernel/rotation_gains.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -25,9 +26,19 @@ struct device_rows {
 
 /// A sequence: its rows in the tensors, and their positions.
 struct device_sequence {
+  index at;  // of the batch
   device_rows queries;
   device_rows keys;
   positions position;
+  // Of few queries: chunks of keys that are seen, and the first of their states, [head][row][chunk].
+  bool is_split;
+  index first_chunk;  // in absolute position
+  index chunks;
+  index first_state;
+
+  RELPOS_DEVICE index state_of(index head, index row, index chunk) const {
+    return first_state + (head * queries.count + row) * chunks + chunk;
+  }
 };
 
 /// A bound policy whose bias is tabulated: the device has the table, and `Rest`, what else there is of the policy. The
@@ -82,6 +93,16 @@ struct device_head {
   float sink;  // logit, -inf for none
 };
 
+/// Where statistics of rows are written, null where they are not asked for.
+struct device_statistics {
+  view<float, 3> max_probability{};
+  view<float, 3> entropy{};
+  view<float, 3> logit_count{};
+  view<float, 3> logit_mean{};
+  view<float, 3> logit_variance{};
+  bool any = false;
+};
+
 /// `Bound` are device policies.
 template <multiplied T, class Out, class... Bound>
 struct forward_call {
@@ -98,14 +119,16 @@ struct forward_call {
   view<const T, 4> k;
   view<const T, 4> v;
   view<float, 3> lse;  // null where not asked for
-  index group;         // query heads of a key head
+  device_statistics statistics;
+  index group;  // query heads of a key head
   const device_sequence* sequences;
   const head_type* heads;   // [sequence][query head], or [query head] where sequences are the same
   index heads_of_sequence;  // from one sequence to the next, 0 where they are the same
   index key_heads;
   float* key_norms =
       nullptr;  // [sequence][key head][tile] where tiles are left out by a bound (tile_bound.hpp)
-  index norm_tiles = 0;  // room for so many of a head
+  index norm_tiles = 0;   // room for so many of a head
+  chunk_states states{};  // of sequences that are split
 
   RELPOS_DEVICE const head_type& head(index sequence, index query_head) const {
     return heads[sequence * heads_of_sequence + query_head];

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <new>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -11,7 +12,9 @@
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/visible_rows.hpp"
 #include "relpos/cuda/forward_call.hpp"
-#include "relpos/cuda/tile_bound.hpp"
+#include "relpos/cuda/forward_room.hpp"
+#include "relpos/cuda/split_geometry.hpp"
+#include "relpos/kernel/few_queries.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/kernel/rotation_gains.hpp"
 
@@ -38,6 +41,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
                                                       : shape().batch),
         sequences_(memory.take<device_sequence>(shape().batch)),
         heads_(memory.take<head_type>(sets_ * shape().query_heads)) {
+    measure();
     index floats = 0;
     for (index set = 0; set < sets_; ++set) floats += table_floats(set) * shape().query_heads;
     tables_ = memory.take<float>(floats);
@@ -50,22 +54,20 @@ class forward_data<forward_problem<T, Out, Policies...>> {
     }
   }
 
-  /// What the device needs beside a copy of that: turned keys, or norms of keys.
-  static std::size_t bytes_behind(const problem_type& problem) {
-    const attention_shape& shape = problem.shape;
-    index bytes = 0;
-    if (rotates) bytes = problem.store.k.size() * static_cast<index>(sizeof(T));
-    if (call_type::bounds) {
-      // Tiles are of 32 keys or more.
-      bytes = shape.batch * shape.key_heads * key_tile_norms::capacity(shape.key_length, 32) *
-              static_cast<index>(sizeof(float));
-    }
-    return static_cast<std::size_t>(bytes);
+  const forward_extent& extent() const { return extent_; }
+  /// What the device needs beside a copy of that.
+  forward_room<T> take_room(scratch_divider& memory) const {
+    return forward_room<T>::template take<call_type>(memory, problem_.store.k, shape(), extent_);
   }
 
   /// Fills it, for a copy that begins `to_device` bytes further.
   call_type fill(std::ptrdiff_t to_device) {
-    for (index at = 0; at < shape().batch; ++at) sequences_[at] = sequence_of(at);
+    index states = 0;
+    for (index at = 0; at < shape().batch; ++at) {
+      const chunk_range chunks = chunks_of(at);
+      sequences_[at] = sequence_of(at, chunks, states);
+      states += states_of(chunks, sequences_[at].queries.count);
+    }
     if constexpr (rotates) fill_rotation(to_device);
     float* table = tables_;
     for (index set = 0; set < sets_; ++set) {
@@ -87,6 +89,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
             problem_.store.k,
             problem_.store.v,
             problem_.lse,
+            statistics(),
             shape().key_heads > 0 ? shape().query_heads / shape().key_heads : 0,
             moved(sequences_, to_device),
             moved(heads_, to_device),
@@ -105,13 +108,60 @@ class forward_data<forward_problem<T, Out, Policies...>> {
     return reinterpret_cast<Of*>(reinterpret_cast<std::byte*>(at) + bytes);
   }
 
-  device_sequence sequence_of(index at) const {
+  /// Chunks of keys that a sequence of few queries sees, counted in absolute position.
+  struct chunk_range {
+    bool is_split = false;
+    index first = 0;
+    index count = 0;
+  };
+  chunk_range chunks_of(index at) const {
+    const attention_shape of = problem_.shape_of(at);
+    if (!is_decoded(problem_.choice, of)) return {};
+    const positions position = problem_.position_of(at);
+    const key_range seen = seen_rows(problem_.policies, at, of, position);
+    if (seen.last <= seen.first) return {true, 0, 0};
+    const index first = floor_div(seen.first + position.key_offset, split_chunks::keys);
+    const index last = floor_div(seen.last - 1 + position.key_offset, split_chunks::keys);
+    return {true, first, last + 1 - first};
+  }
+  device_statistics statistics() const {
+    const row_statistics& of = problem_.statistics;
+    const auto or_none = [](const std::optional<view<float, 3>>& rows) {
+      return rows.value_or(view<float, 3>());
+    };
+    return {or_none(of.max_probability), or_none(of.entropy),        or_none(of.logit_count),
+            or_none(of.logit_mean),      or_none(of.logit_variance), of.any()};
+  }
+
+  index states_of(const chunk_range& chunks, index rows) const {
+    return chunks.count * rows * shape().query_heads;
+  }
+
+  void measure() {
+    extent_.needs_all_logits = problem_.statistics.of_logits();
+    for (index at = 0; at < shape().batch; ++at) {
+      const index rows = problem_.shape_of(at).query_length;
+      const chunk_range chunks = chunks_of(at);
+      index& longest = chunks.is_split ? extent_.split_rows : extent_.whole_rows;
+      longest = std::max(longest, rows);
+      extent_.chunks = std::max(extent_.chunks, chunks.count);
+      extent_.states += states_of(chunks, rows);
+    }
+  }
+
+  device_sequence sequence_of(index at, const chunk_range& chunks, index first_state) const {
     const auto rows = [&](index length, const index_list& starts) -> device_rows {
       const row_range of = rows_of(at, length, starts);
       return {starts.empty() ? at : 0, of.first, of.count};
     };
-    return {rows(shape().query_length, problem_.choice.query_starts),
-            rows(shape().key_length, problem_.store.starts), problem_.position_of(at)};
+    return {at,
+            rows(shape().query_length, problem_.choice.query_starts),
+            rows(shape().key_length, problem_.store.starts),
+            problem_.position_of(at),
+            chunks.is_split,
+            chunks.first,
+            chunks.count,
+            first_state};
   }
 
   /// Of all tables of one head.
@@ -181,6 +231,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   }
 
   const problem_type& problem_;
+  forward_extent extent_{};
   index sets_;
   device_sequence* sequences_;
   head_type* heads_;

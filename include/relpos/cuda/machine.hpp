@@ -2,7 +2,7 @@
 // What the code of a thread block asks of the processor. A kernel is written once, over a machine: `sm80` is the GPU
 // (arch/sm80.hpp), and tests run the same kernel on the CPU, on a machine that acts out the definitions of the
 // instructions. The instructions, and who holds which element of a fragment, are those of the PTX ISA, sections on
-// mma.m16n8k16, ldmatrix and cp.async.
+// mma.m16n8k16, mma.m16n8k8, ldmatrix and cp.async.
 //
 // A machine is one thread's view. All threads of a warp make the same calls in the same order, and all threads of a
 // block the same calls of sync().
@@ -23,12 +23,15 @@
 //   void commit()                             ends a group of copies
 //   void wait<Pending>()                      until all but the last `Pending` groups of this thread are there
 //
-//   fragment<T> load(const T* row)            four 8 x 8 matrices of 16-bit numbers: lane i names row i % 8 of matrix
-//                                             i / 8 and gets elements (i / 4, 2 (i % 4)) and the next of each
-//   fragment<T> load_transposed(const T* row) the same of their transposes
-//   void multiply_add(float (&c)[4], const fragment<T>& a, pair<T> b0, pair<T> b1)
-//                                             c [16 x 8] += a [16 x 16] b [16 x 8]
-//   void round(float first, float second, pair<T>& to)
+//   fragment<T> load(const T* row)            four matrices of 8 rows of 16 bytes: lane i names row i % 8 of matrix i / 8
+//                                             and gets the 4 bytes at i % 4 of row i / 4 of each
+//   fragment<T> load_transposed(const T* row) of 16-bit numbers: lane i gets elements (2 (i % 4), i / 4) of each of the
+//                                             four 8 x 8 matrices, and the next beneath
+//   void multiply_add(float (&c)[4], const fragment<T>& a, packed<T> b0, packed<T> b1)
+//                                             c [16 x 8] += a [16 x 16] b [16 x 8] of 16-bit numbers,
+//                                             c [16 x 8] += a [16 x 8] b [8 x 8] of tf32
+//   void round(float first, float second, packed<T>& to)
+//   packed<tf32> round_to_tf32(float x)
 
 #include <concepts>
 #include <cstddef>
@@ -40,20 +43,23 @@ namespace relpos::inline RELPOS_ABI {
 
 inline constexpr int warp_lanes = 32;
 
-/// 16-bit storage types that tensor cores multiply.
+/// Storage types of queries, keys and values.
 template <class T>
-concept multiplied = std::same_as<T, half> || std::same_as<T, bfloat16>;
+concept multiplied = std::same_as<T, float> || std::same_as<T, half> || std::same_as<T, bfloat16>;
 
-/// Two numbers in a register, the first in the lower half.
-template <multiplied T>
-struct pair {
+/// A float32 whose significand has 11 bits, as tensor cores read it; bits behind those are ignored.
+struct tf32;
+
+/// A register: two 16-bit numbers, the first in the lower half, or one of 32 bits.
+template <class T>
+struct packed {
   std::uint32_t bits;
 };
 
-/// Four registers of a lane: four 8 x 8 matrices, of which it has two neighbours each.
-template <multiplied T>
+/// Four registers of a lane, of four matrices.
+template <class T>
 struct fragment {
-  pair<T> part[4];
+  packed<T> part[4];
 };
 
 /// Where the numbers that a lane holds of a 16 x 8 accumulator are: element e is in row `row(e)`, column `column(e)`.

@@ -1,6 +1,7 @@
 #pragma once
 // The sums of weight times value of a warp's sixteen rows, all channels, in registers.
 
+#include <bit>
 #include <cstdint>
 #include <type_traits>
 
@@ -8,6 +9,7 @@
 #include "relpos/core/unroll.hpp"
 #include "relpos/cuda/machine.hpp"
 #include "relpos/cuda/score_fragment.hpp"
+#include "relpos/cuda/tensor_product.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -30,48 +32,74 @@ struct output_fragment {
       add_seen(machine, rows, weights, shared, lane);
       return;
     }
-    unroll<Tiles / 2>([&](auto step) RELPOS_LAMBDA {
-      const fragment<T> weight = weights_of(machine, weights, step);
+    constexpr int step = step_length<T>;
+    unroll<Tiles * 8 / step>([&](auto i) RELPOS_LAMBDA {
+      const left_factor<T> weight = weights_of(machine, weights, i);
       unroll<channel_tiles / 2>([&](auto two) RELPOS_LAMBDA {
-        const fragment<T> value = machine.load_transposed(
-            static_cast<const T*>(rows.template matrix_row<true>(step * 16, two * 16, lane)));
-        machine.multiply_add(at[2 * two], weight, value.part[0], value.part[1]);
-        machine.multiply_add(at[2 * two + 1], weight, value.part[2], value.part[3]);
+        const fragment<T> value = load_values(machine, rows, i * step, two * 16, lane);
+        multiply_add(machine, at[2 * two], weight, value.part[0], value.part[1]);
+        multiply_add(machine, at[2 * two + 1], weight, value.part[2], value.part[3]);
       });
     });
   }
 
  private:
-  /// An accumulator of 16 x 16 is, rounded, the left factor of the next product.
+  /// Accumulators are the left factor of the next product: rounded, of 16-bit values, and of float32 with keys in another
+  /// order: columns 2 i and 2 i + 1 are its i and i + 4.
   template <class Machine, int Tiles>
-  static RELPOS_DEVICE fragment<T> weights_of(Machine& machine,
-                                              const score_fragment<Tiles>& weights, int step) {
+  static RELPOS_DEVICE left_factor<T> weights_of(Machine& machine,
+                                                 const score_fragment<Tiles>& weights, int step) {
     fragment<T> result;
     unroll<4>([&](auto part) RELPOS_LAMBDA {
-      const float(&of)[4] = weights.at[2 * step + part / 2];
-      machine.round(of[part % 2 * 2], of[part % 2 * 2 + 1], result.part[part]);
+      if constexpr (std::is_same_v<T, float>) {
+        const float weight = weights.at[step][part % 2 * 2 + part / 2];
+        result.part[part].bits = std::bit_cast<std::uint32_t>(weight);
+      } else {
+        const float(&of)[4] = weights.at[2 * step + part / 2];
+        machine.round(of[part % 2 * 2], of[part % 2 * 2 + 1], result.part[part]);
+      }
     });
-    return result;
+    return as_left_factor(machine, result);
   }
 
-  /// Whether all values of the tile are. Each lane looks at some of them, eight at a time: those that are not have all bits
-  /// of the exponent set.
+  /// The right factors of one step, for 16 channels: keys in the order that weights have.
+  template <class Machine, class ValueRows>
+  static RELPOS_DEVICE fragment<T> load_values(Machine& machine, const ValueRows& rows, int key,
+                                               int channel, int lane) {
+    if constexpr (std::is_same_v<T, float>) {
+      fragment<T> result;
+      unroll<4>([&](auto part) RELPOS_LAMBDA {
+        const float value =
+            *rows.at(key + lane % 4 * 2 + part % 2, channel + part / 2 * 8 + lane / 4);
+        result.part[part].bits = std::bit_cast<std::uint32_t>(value);
+      });
+      return result;
+    } else {
+      return machine.load_transposed(
+          static_cast<const T*>(rows.template matrix_row<true>(key, channel, lane)));
+    }
+  }
+
+  /// Whether all values of the tile are. Each lane looks at some of them, 16 bytes at a time: those that are not have all
+  /// bits of the exponent set.
   template <class Machine, class ValueRows>
   static RELPOS_DEVICE bool all_finite(Machine& machine, const ValueRows& rows, int keys,
                                        int lane) {
     struct alignas(16) piece {
-      std::uint32_t pair[4];
+      std::uint32_t bits[4];
     };
-    constexpr std::uint32_t low = std::is_same_v<T, half> ? 0x7c00u : 0x7f80u;
-    constexpr std::uint32_t high = low << 16;
-    constexpr int pieces = HeadDim / 8;
+    // Of the upper number of 32 bits, and of the lower where there are two.
+    constexpr std::uint32_t high = std::is_same_v<T, half> ? 0x7c000000u : 0x7f800000u;
+    constexpr std::uint32_t low = std::is_same_v<T, float> ? high : high >> 16;
+    constexpr int chunk = ValueRows::chunk;
+    constexpr int pieces = HeadDim / chunk;
     bool finite = true;
     for (int i = lane; i < keys * pieces; i += warp_lanes) {
       piece of;
-      const void* const from = rows.at(i / pieces, i % pieces * 8);
+      const void* const from = rows.at(i / pieces, i % pieces * chunk);
       __builtin_memcpy(&of, __builtin_assume_aligned(from, 16), sizeof of);
       unroll<4>([&](auto p) RELPOS_LAMBDA {
-        finite = finite && (of.pair[p] & low) != low && (of.pair[p] & high) != high;
+        finite = finite && (of.bits[p] & low) != low && (of.bits[p] & high) != high;
       });
     }
     return !machine.any(!finite);

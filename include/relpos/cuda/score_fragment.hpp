@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "relpos/core/mask.hpp"
+#include "relpos/core/row_positions.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/cuda/forward_call.hpp"
 
@@ -20,27 +21,45 @@ struct lane_rows {
   key_range visible[2];  // rows of keys
 };
 
+/// Whose rows they are: all of one head, or each of its own.
+template <class Head>
+struct one_head {
+  const Head& head;
+  RELPOS_DEVICE const Head& of(int) const { return head; }
+};
+template <class Head>
+struct two_heads {
+  const Head* head[2];
+  RELPOS_DEVICE const Head& of(int r) const { return *head[r]; }
+};
+
 /// Scores of 16 rows and 8 `Tiles` keys: those of a lane.
 template <int Tiles>
 struct score_fragment {
   float at[Tiles][4];
 };
 
-template <class Machine, class Call>
+template <class Machine, class Call, template <class> class Heads>
 class score_stages;
 
-template <class Machine, class T, class Out, class... Bound>
-class score_stages<Machine, forward_call<T, Out, Bound...>> {
+template <class Machine, class T, class Out, class... Bound, template <class> class Heads>
+class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
  public:
-  using head_type = device_head<Bound...>;
+  using heads_type = Heads<device_head<Bound...>>;
 
-  RELPOS_DEVICE score_stages(const head_type& head, const device_sequence& sequence,
+  RELPOS_DEVICE score_stages(const heads_type& heads, const device_sequence& sequence,
                              const lane_rows& rows, int lane)
-      : head_(head), sequence_(sequence), rows_(rows), place_{lane} {
+      : heads_(heads),
+        sequence_(sequence),
+        positions_(row_positions(heads.of(0).bound, sequence.position, sequence.at)),
+        rows_(rows),
+        place_{lane} {
     if constexpr (has_row_factor) {
       unroll<2>([&](auto r) RELPOS_LAMBDA {
         const index visible = rows.visible[r].last - rows.visible[r].first;
-        row_factor_[r] = logit_factor(head.bound, rows.row[r] + position().query_offset, visible);
+        if (exists(r)) {
+          row_factor_[r] = logit_factor(heads.of(r).bound, positions_.query(rows.row[r]), visible);
+        }
       });
     }
   }
@@ -50,11 +69,11 @@ class score_stages<Machine, forward_call<T, Out, Bound...>> {
   template <int Tiles>
   RELPOS_DEVICE void apply(Machine& machine, index first_key, tile_class is,
                            score_fragment<Tiles>& scores) const {
-    const score_factors& factors = head_.factors;
-    for_each(scores, [&](float& s, int, int) RELPOS_LAMBDA { s *= factors.query; });
-    if (factors.softcap != 0.0f) {
-      for_each(scores,
-               [&](float& s, int, int) RELPOS_LAMBDA { s = factors.softcap * machine.tanh(s); });
+    for_each(scores, [&](float& s, int r, int) RELPOS_LAMBDA { s *= heads_.of(r).factors.query; });
+    // All heads have a softcap, or none.
+    if (heads_.of(0).factors.softcap != 0.0f) {
+      for_each(scores, [&](float& s, int r, int)
+                           RELPOS_LAMBDA { s = heads_.of(r).factors.softcap * machine.tanh(s); });
     }
     unroll<static_cast<int>(sizeof...(Bound))>(
         [&](auto i) RELPOS_LAMBDA { add_bias<i>(first_key, scores); });
@@ -71,6 +90,7 @@ class score_stages<Machine, forward_call<T, Out, Bound...>> {
   static constexpr float hidden = -std::numeric_limits<float>::infinity();
   static constexpr bool has_row_factor = (scales_rows<Bound> || ... || false);
   static constexpr bool any_element_mask = (masks_elements<Bound> || ... || false);
+  using row_positions_type = row_positions_of<std::tuple<Bound...>>;
 
   RELPOS_DEVICE const positions& position() const { return sequence_.position; }
 
@@ -84,43 +104,70 @@ class score_stages<Machine, forward_call<T, Out, Bound...>> {
     });
   }
 
+  /// k_pos - q_pos of positions that are counted, to the first column.
+  RELPOS_DEVICE index first_distance(int r, index first_key) const {
+    return first_key + position().key_offset - (rows_.row[r] + position().query_offset);
+  }
+  /// The same of positions that are given, to a key; to the nearest one where it does not exist.
+  RELPOS_DEVICE index given_distance(int r, index key) const {
+    if (!exists(r) || sequence_.keys.count == 0) return 0;
+    const index row = std::clamp<index>(key, 0, sequence_.keys.count - 1);
+    return positions_.key(row) - positions_.query(rows_.row[r]);
+  }
+
   template <std::size_t I, int Tiles>
   RELPOS_DEVICE void add_bias(index first_key, score_fragment<Tiles>& scores) const {
     using bound_type = std::tuple_element_t<I, std::tuple<Bound...>>;
-    const float factor = head_.factors.bias;
-    const auto& bound = std::get<I>(head_.bound);
-    // Of the first column, k_pos - q_pos.
-    const auto distance = [&](int r) {
-      return first_key + position().key_offset - (rows_.row[r] + position().query_offset);
+    const auto bound_of = [&](int r) RELPOS_LAMBDA -> const bound_type& {
+      return std::get<I>(heads_.of(r).bound);
     };
+    const auto factor_of = [&](int r) RELPOS_LAMBDA { return heads_.of(r).factors.bias; };
     if constexpr (computes_bias<bound_type>) {
-      const float first[2] = {static_cast<float>(distance(0)), static_cast<float>(distance(1))};
-      for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
-        s += bound.bias(first[r] + static_cast<float>(column)) * factor;
-      });
+      if constexpr (row_positions_type::are_counted) {
+        const float first[2] = {static_cast<float>(first_distance(0, first_key)),
+                                static_cast<float>(first_distance(1, first_key))};
+        for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
+          s += bound_of(r).bias(first[r] + static_cast<float>(column)) * factor_of(r);
+        });
+      } else {
+        for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
+          const auto distance = static_cast<float>(given_distance(r, first_key + column));
+          s += bound_of(r).bias(distance) * factor_of(r);
+        });
+      }
     } else if constexpr (is_device_table<bound_type>) {
-      const bias_table& table = bound.table;
-      const auto last = static_cast<std::int32_t>(table.last - table.first);
-      // The table goes by q_pos - k_pos. What lies beyond its ends is far enough beyond for any column.
-      constexpr index beyond = Tiles * 8;
-      std::int32_t entry[2];
       float gate[2];
       unroll<2>([&](auto r) RELPOS_LAMBDA {
-        entry[r] = static_cast<std::int32_t>(
-            std::clamp<index>(-distance(r) - table.first, -1, last + beyond));
-        gate[r] = factor;
+        gate[r] = factor_of(r);
         if constexpr (gates_rows<bound_type>) {
-          if (exists(r)) gate[r] *= bound.row_gate(rows_.row[r]);
+          if (exists(r)) gate[r] *= bound_of(r).row_gate(rows_.row[r]);
         }
       });
-      for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
-        s += table.data[std::clamp<std::int32_t>(entry[r] - column, 0, last)] * gate[r];
-      });
+      // Tables go by q_pos - k_pos, and are constant beyond their ends.
+      if constexpr (row_positions_type::are_counted) {
+        // What lies beyond them is far enough beyond for any column.
+        constexpr index beyond = Tiles * 8;
+        std::int32_t entry[2], last[2];
+        unroll<2>([&](auto r) RELPOS_LAMBDA {
+          const bias_table& table = bound_of(r).table;
+          last[r] = static_cast<std::int32_t>(table.last - table.first);
+          entry[r] = static_cast<std::int32_t>(
+              std::clamp<index>(-first_distance(r, first_key) - table.first, -1, last[r] + beyond));
+        });
+        for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
+          const auto at = std::clamp<std::int32_t>(entry[r] - column, 0, last[r]);
+          s += bound_of(r).table.data[at] * gate[r];
+        });
+      } else {
+        for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
+          s += bound_of(r).table.of(-given_distance(r, first_key + column)) * gate[r];
+        });
+      }
     } else if constexpr (stores_bias<bound_type>) {
       for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
         const index key = first_key + column;
         if (exists(r) && 0 <= key && key < sequence_.keys.count) {
-          s += scaled_element(bound.bias_element(rows_.row[r], key), factor);
+          s += scaled_element(bound_of(r).bias_element(rows_.row[r], key), factor_of(r));
         }
       });
     }
@@ -128,19 +175,27 @@ class score_stages<Machine, forward_call<T, Out, Bound...>> {
 
   template <int Tiles>
   RELPOS_DEVICE void hide(index first_key, score_fragment<Tiles>& scores) const {
+    // Columns that range masks leave.
+    std::int32_t first[2], last[2];
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
+      const auto column_of = [&](index key) RELPOS_LAMBDA {
+        return static_cast<std::int32_t>(std::clamp<index>(key - first_key, 0, Tiles * 8));
+      };
+      first[r] = column_of(rows_.visible[r].first);
+      last[r] = column_of(rows_.visible[r].last);
+    });
     for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
-      const index key = first_key + column;
-      bool seen = rows_.visible[r].contains(key);
+      bool seen = first[r] <= column && column < last[r];
       if constexpr (any_element_mask) {
         if (seen) {
           const index q_pos = rows_.row[r] + position().query_offset;
-          const index k_pos = key + position().key_offset;
+          const index k_pos = first_key + column + position().key_offset;
           const auto ask = [&](const auto& mask) {
             if constexpr (masks_elements<std::decay_t<decltype(mask)>>) {
               seen = seen && mask.keep(q_pos, k_pos);
             }
           };
-          std::apply([&](const auto&... each) { (ask(each), ...); }, head_.bound);
+          std::apply([&](const auto&... each) { (ask(each), ...); }, heads_.of(r).bound);
         }
       }
       if (!seen) s = hidden;
@@ -149,8 +204,9 @@ class score_stages<Machine, forward_call<T, Out, Bound...>> {
 
   RELPOS_DEVICE bool exists(int r) const { return rows_.row[r] < sequence_.queries.count; }
 
-  const head_type& head_;
+  heads_type heads_;
   const device_sequence& sequence_;
+  row_positions_type positions_;
   const lane_rows& rows_;
   accumulator_place place_;
   float row_factor_[2] = {1.0f, 1.0f};

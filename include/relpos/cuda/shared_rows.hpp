@@ -18,17 +18,26 @@ struct shared_rows {
 
   RELPOS_DEVICE T* at(int row, int channel) const { return data + row * stride + channel; }
 
-  /// Begins to copy `Rows` rows; those outside of [first, last) become zeros. `from` is where row 0 is or would be, and
-  /// `any` a row that exists.
+  /// Begins to copy `Rows` rows, by `Threads` threads, of which this is `thread`; those outside of [first, last) become
+  /// zeros. `from` is where row 0 is or would be, and `any` a row that exists.
   template <int Threads, class Machine>
-  RELPOS_DEVICE void copy(Machine& machine, const T* from, index row_stride, int first, int last,
-                          const T* any) const {
+  RELPOS_DEVICE void copy(Machine& machine, int thread, const T* from, index row_stride, int first,
+                          int last, const T* any) const {
+    const auto row_at = [&](int row) RELPOS_LAMBDA {
+      return first <= row && row < last ? from + row * row_stride : nullptr;
+    };
+    copy_each<Threads>(machine, thread, row_at, any);
+  }
+  /// The same of rows that lie anywhere: `row_at` is row -> its address, null for zeros.
+  template <int Threads, class Machine, class RowAt>
+  RELPOS_DEVICE void copy_each(Machine& machine, int thread, const RowAt& row_at,
+                               const T* any) const {
     constexpr int chunks = Channels / chunk;
-    for (int i = machine.thread(); i < Rows * chunks; i += Threads) {
+    for (int i = thread; i < Rows * chunks; i += Threads) {
       const int row = i / chunks;
       const int channel = i % chunks * chunk;
-      const bool exists = first <= row && row < last;
-      machine.copy(at(row, channel), exists ? from + row * row_stride + channel : any, exists);
+      const T* const from = row_at(row);
+      machine.copy(at(row, channel), from != nullptr ? from + channel : any, from != nullptr);
     }
   }
 
@@ -39,7 +48,7 @@ struct shared_rows {
     const int matrix = lane / 8;
     const int below = RowsFirst ? matrix % 2 : matrix / 2;
     const int beside = RowsFirst ? matrix / 2 : matrix % 2;
-    return at(row + below * 8 + lane % 8, channel + beside * 8);
+    return at(row + below * 8 + lane % 8, channel + beside * chunk);
   }
 };
 

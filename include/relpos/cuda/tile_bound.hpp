@@ -17,17 +17,14 @@ struct key_tile_norms {
     return key_length / tile_keys + 2;
   }
   /// Long calls alone are worth a look at every key.
-  template <int HeadDim>
-  static constexpr bool pays(index query_length) {
-    return query_length >= 2 * forward_geometry<HeadDim>::rows;
-  }
+  static constexpr bool pays(index query_length) { return query_length >= 128; }
 };
 
 /// The largest Euclidean norm of the keys of one tile; NaN or infinite if one of them is. By one warp.
 template <int HeadDim, class Machine, class Call>
 RELPOS_DEVICE void measure_key_tile(Machine& machine, const Call& call, index sequence, index head,
                                     index at) {
-  constexpr int keys = forward_geometry<HeadDim>::keys;
+  constexpr int keys = forward_geometry<typename Call::stored, HeadDim>::keys;
   const int lane = machine.thread() % warp_lanes;
   const device_sequence& of = call.sequences[sequence];
   const index begin =

@@ -4,7 +4,7 @@
 //
 //   relpos::attention(gpu, out, q, k, v, relpos::alibi{slopes}, relpos::causal{});
 //
-// out, q, k and v are TensorMaps of device memory, of Eigen::half or Eigen::bfloat16; out may hold float. cuda/attention.hpp
+// out, q, k and v are TensorMaps of device memory, of float, Eigen::half or Eigen::bfloat16; out may hold another. cuda/attention.hpp
 // says what is computed. Scratch is allocated and freed in the order of the stream; a graph that is captured from calls
 // takes the view form, whose scratch stays.
 

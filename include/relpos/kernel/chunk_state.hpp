@@ -18,7 +18,7 @@ class chunk_states {
   chunk_states(scratch_divider& memory, index states, index value_dim)
       : data_(memory.take<float>(states * (value_dim + 2))), width_(value_dim + 2) {}
 
-  chunk_state at(index i) const {
+  constexpr chunk_state at(index i) const {
     float* const state = data_ + i * width_;
     return {state + 2, state, state + 1};
   }

@@ -7,12 +7,12 @@
 
 #include "relpos/core/position.hpp"
 #include "relpos/core/shape.hpp"
+#include "relpos/kernel/few_queries.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 struct decode_geometry {
-  /// Query rows that share one pass over keys and values: those of all heads of a group, for each query.
-  static constexpr index rows = 16;
+  static constexpr index rows = few_queries;
   static constexpr index tile_keys = 128;
   static constexpr index chunk_tiles = 8;
   static constexpr index chunk_keys = chunk_tiles * tile_keys;

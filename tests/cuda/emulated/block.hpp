@@ -8,11 +8,13 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <numeric>
 #include <stdexcept>
@@ -119,16 +121,19 @@ class emulated_block {
 
     template <class T>
     relpos::fragment<T> load(const T* row) {
-      return load_by(row, [](int lane, int i) { return std::array{lane / 4, lane % 4 * 2 + i}; });
+      constexpr int of_word = 4 / sizeof(T);
+      return load_by(row,
+                     [](int lane, int i) { return std::array{lane / 4, lane % 4 * of_word + i}; });
     }
     template <class T>
     relpos::fragment<T> load_transposed(const T* row) {
+      static_assert(sizeof(T) == 2);
       return load_by(row, [](int lane, int i) { return std::array{lane % 4 * 2 + i, lane / 4}; });
     }
 
     template <class T>
-    void multiply_add(float (&c)[4], const relpos::fragment<T>& a, relpos::pair<T> b0,
-                      relpos::pair<T> b1) {
+    void multiply_add(float (&c)[4], const relpos::fragment<T>& a, relpos::packed<T> b0,
+                      relpos::packed<T> b1) {
       for (int i = 0; i < 4; ++i) own().registers[i] = a.part[i].bits;
       own().registers[4] = b0.bits;
       own().registers[5] = b1.bits;
@@ -137,15 +142,21 @@ class emulated_block {
         const int row = lane() / 4 + (i < 2 ? 0 : 8);
         const int column = lane() % 4 * 2 + i % 2;
         double sum = c[i];
-        for (int k = 0; k < 16; ++k) sum += double{left<T>(row, k)} * double{right<T>(k, column)};
+        for (int k = 0; k < 8 * of_register<T>; ++k) {
+          sum += double{left<T>(row, k)} * double{right<T>(k, column)};
+        }
         c[i] = static_cast<float>(sum);
       }
       sync_warp();
     }
     template <class T>
-    static void round(float first, float second, relpos::pair<T>& to) {
+    static void round(float first, float second, relpos::packed<T>& to) {
       const T numbers[2] = {T(first), T(second)};
       std::memcpy(&to.bits, numbers, sizeof to.bits);
+    }
+    static relpos::packed<relpos::tf32> round_to_tf32(float x) {
+      if (!std::isfinite(x)) return {std::bit_cast<std::uint32_t>(x)};
+      return {(std::bit_cast<std::uint32_t>(x) + 0x1000u) & cut_to_tf32};
     }
 
    private:
@@ -156,22 +167,36 @@ class emulated_block {
       return block_.threads_[static_cast<std::size_t>(thread_ / lanes * lanes + i)];
     }
 
+    static constexpr std::uint32_t cut_to_tf32 = 0xffffe000u;
+
     template <class T>
-    static float half_of(std::uint32_t bits, int which) {
-      T number;
-      number.bits = static_cast<std::uint16_t>(bits >> (16 * which));
-      return static_cast<float>(number);
+    static constexpr int of_register = std::is_same_v<T, relpos::tf32> ? 1 : 2;
+
+    template <class T>
+    static float number_of(std::uint32_t bits, int which) {
+      if constexpr (std::is_same_v<T, relpos::tf32>) {
+        return std::bit_cast<float>(bits & cut_to_tf32);
+      } else {
+        T number;
+        number.bits = static_cast<std::uint16_t>(bits >> (16 * which));
+        return static_cast<float>(number);
+      }
     }
-    /// Element (row, k) of the left factor: lane 4 (row % 8) + k % 8 / 2, its registers 0 to 3 are of
-    /// (low rows, low k), (high rows, low k), (low rows, high k), (high rows, high k).
+    /// Element (row, k) of the left factor, in registers 0 to 3: (low rows, low k), (high rows, low k), (low rows, high k),
+    /// (high rows, high k). Four lanes have the low k of a row, one after another, as many as a register holds.
     template <class T>
     float left(int row, int k) {
-      return half_of<T>(of_lane(row % 8 * 4 + k % 8 / 2).registers[row / 8 + k / 8 * 2], k % 2);
+      constexpr int each = of_register<T>;
+      const int low = 4 * each;
+      return number_of<T>(of_lane(row % 8 * 4 + k % low / each).registers[row / 8 + k / low * 2],
+                          k % each);
     }
-    /// Element (k, column) of the right factor: lane 4 column + k % 8 / 2, registers by low and high k.
+    /// Element (k, column) of the right factor, in registers 4 and 5: low and high k.
     template <class T>
     float right(int k, int column) {
-      return half_of<T>(of_lane(column * 4 + k % 8 / 2).registers[4 + k / 8], k % 2);
+      constexpr int each = of_register<T>;
+      const int low = 4 * each;
+      return number_of<T>(of_lane(column * 4 + k % low / each).registers[4 + k / low], k % each);
     }
 
     template <class T, class Place>
@@ -182,8 +207,8 @@ class emulated_block {
       sync_warp();
       relpos::fragment<T> result;
       for (int matrix = 0; matrix < 4; ++matrix) {
-        T numbers[2];
-        for (int i = 0; i < 2; ++i) {
+        T numbers[4 / sizeof(T)];
+        for (int i = 0; i < static_cast<int>(std::size(numbers)); ++i) {
           const auto [of_row, column] = place(lane(), i);
           numbers[i] = static_cast<const T*>(of_lane(matrix * 8 + of_row).address)[column];
         }
@@ -238,7 +263,7 @@ class emulated_block {
   void run_all() {
     const auto self = reinterpret_cast<std::uintptr_t>(this);
     for (thread_state& each : threads_) {
-      each.stack = std::make_unique<std::byte[]>(stack_bytes);
+      each.stack = std::make_unique_for_overwrite<std::byte[]>(stack_bytes);
       getcontext(&each.context);
       each.context.uc_stack.ss_sp = each.stack.get();
       each.context.uc_stack.ss_size = stack_bytes;

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <cstdint>
 #include <set>
 #include <stdexcept>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "relpos/core/unroll.hpp"
 #include "relpos/cuda/forward_geometry.hpp"
 #include "relpos/cuda/shared_rows.hpp"
+#include "relpos/cuda/tensor_product.hpp"
 #include "support/random_tensors.hpp"
 
 namespace {
@@ -37,7 +40,7 @@ template <class Use>
 void with_rows(const std::vector<half>& numbers, const Use& use) {
   emulated_block::run(warp, rows16::size * sizeof(half), thread_order::up, [&](machine& of) {
     const rows16 rows{reinterpret_cast<half*>(of.shared())};
-    rows.copy<warp>(of, numbers.data(), 64, 0, 16, numbers.data());
+    rows.copy<warp>(of, of.thread(), numbers.data(), 64, 0, 16, numbers.data());
     of.commit();
     of.wait<0>();
     of.sync();
@@ -120,7 +123,7 @@ TEST(machine, rows_outside_of_a_sequence_are_zeros) {
   emulated_block::run(warp, rows16::size * sizeof(half), thread_order::down, [&](machine& of) {
     const rows16 rows{reinterpret_cast<half*>(of.shared())};
     // Rows 3 to 10 of a tile are rows 0 to 7 of a sequence.
-    rows.copy<warp>(of, numbers.data() - 3 * 64, 64, 3, 11, numbers.data());
+    rows.copy<warp>(of, of.thread(), numbers.data() - 3 * 64, 64, 3, 11, numbers.data());
     of.commit();
     of.wait<0>();
     of.sync();
@@ -137,18 +140,18 @@ TEST(machine, rows_outside_of_a_sequence_are_zeros) {
 }
 
 /// The eight rows of every matrix lie in different groups of banks, 16 bytes each of 128.
-template <int Channels>
+template <class T, int Channels>
 void expect_no_conflict() {
-  using rows = relpos::shared_rows<half, 64, Channels>;
-  std::vector<half> memory(rows::size);
+  using rows = relpos::shared_rows<T, 64, Channels>;
+  std::vector<T> memory(rows::size);
   const rows of{memory.data()};
   for (int row = 0; row < 64; row += 16) {
-    for (int channel = 0; channel < Channels; channel += 16) {
+    for (int channel = 0; channel < Channels; channel += relpos::step_length<T>) {
       for (int matrix = 0; matrix < 4; ++matrix) {
         std::set<std::ptrdiff_t> groups;
         for (int i = 0; i < 8; ++i) {
-          const half* const place = of.template matrix_row<true>(row, channel, matrix * 8 + i);
-          groups.insert((place - memory.data()) / 8 % 8);
+          const T* const place = of.template matrix_row<true>(row, channel, matrix * 8 + i);
+          groups.insert((place - memory.data()) / rows::chunk % 8);
         }
         EXPECT_EQ(groups.size(), 8u) << row << ", " << channel << ", " << matrix;
       }
@@ -157,10 +160,53 @@ void expect_no_conflict() {
 }
 
 TEST(machine, matrices_have_no_bank_conflicts) {
-  expect_no_conflict<64>();
-  expect_no_conflict<96>();
-  expect_no_conflict<128>();
-  expect_no_conflict<256>();
+  expect_no_conflict<half, 64>();
+  expect_no_conflict<half, 96>();
+  expect_no_conflict<half, 128>();
+  expect_no_conflict<half, 256>();
+  expect_no_conflict<float, 64>();
+  expect_no_conflict<float, 96>();
+}
+
+TEST(machine, float_values_have_no_bank_conflicts) {
+  // As output_fragment reads them: lanes of a step have keys two apart, and channels side by side.
+  using rows = relpos::shared_rows<float, 16, 64>;
+  std::set<int> banks;
+  for (int lane = 0; lane < warp; ++lane) {
+    banks.insert((lane % 4 * 2 * rows::stride + lane / 4) % 32);
+  }
+  EXPECT_EQ(banks.size(), 32u);
+}
+
+TEST(machine, products_of_split_numbers) {
+  // S = A B^T of 16 rows and 8 columns: to 22 bits, where one product of tf32 has 11.
+  const auto number = [](int row, int k) { return 1.0f / static_cast<float>(3 + row * 8 + k); };
+  std::vector<double> got(128, -1.0);
+  emulated_block::run(warp, 16, thread_order::up, [&](machine& of) {
+    const int lane = of.thread();
+    const auto at = [&](int row, int k) {
+      return relpos::packed<float>{std::bit_cast<std::uint32_t>(number(row, k))};
+    };
+    relpos::fragment<float> a;
+    for (int part = 0; part < 4; ++part) {
+      a.part[part] = at(lane / 4 + part % 2 * 8, lane % 4 + part / 2 * 4);
+    }
+    float sums[4] = {};
+    relpos::multiply_add(of, sums, relpos::as_left_factor(of, a), at(lane / 4, lane % 4),
+                         at(lane / 4, lane % 4 + 4));
+    const relpos::accumulator_place place{lane};
+    for (int e = 0; e < 4; ++e) {
+      got[static_cast<std::size_t>(place.row(e) * 8 + place.column(e))] = double{sums[e]};
+    }
+  });
+  for (int row = 0; row < 16; ++row) {
+    for (int column = 0; column < 8; ++column) {
+      double expected = 0.0;
+      for (int k = 0; k < 8; ++k) expected += double{number(row, k)} * double{number(column, k)};
+      EXPECT_NEAR(got[static_cast<std::size_t>(row * 8 + column)], expected, expected * 0x1p-21)
+          << row << ", " << column;
+    }
+  }
 }
 
 // The machine of the tests finds what it is meant to find.
@@ -169,7 +215,7 @@ TEST(emulated_block, a_copy_is_not_there_before_it_is_waited_for) {
   const auto numbers = whole_numbers(1);
   emulated_block::run(warp, rows16::size * sizeof(half), thread_order::up, [&](machine& of) {
     const rows16 rows{reinterpret_cast<half*>(of.shared())};
-    rows.copy<warp>(of, numbers.data(), 64, 0, 16, numbers.data());
+    rows.copy<warp>(of, of.thread(), numbers.data(), 64, 0, 16, numbers.data());
     of.commit();
     if (of.thread() < 8) {  // which copies this part of the first row
       const float early = static_cast<float>(*rows.at(0, of.thread() * 8));

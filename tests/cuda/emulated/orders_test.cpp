@@ -22,10 +22,10 @@ bool same_bits(const attended<float>& a, const attended<float>& b) {
 
 /// `infinite`: the last values, which some rows see, by way of weights in shared memory.
 template <int HeadDim>
-void expect_any_order(bool infinite) {
+void expect_any_order(bool infinite, relpos::index queries = 100) {
   auto in = support::random_inputs<half>({.query_heads = 2,
                                           .key_heads = 1,
-                                          .query_length = 100,
+                                          .query_length = queries,
                                           .key_length = 200,
                                           .head_dim = HeadDim,
                                           .value_dim = HeadDim},
@@ -47,6 +47,10 @@ TEST(orders, of_threads_that_hold_queries) {
 TEST(orders, of_threads_that_read_queries_again) {
   expect_any_order<256>(false);
   expect_any_order<256>(true);
+}
+TEST(orders, of_threads_whose_warps_go_their_own_ways) {
+  expect_any_order<64>(false, 3);
+  expect_any_order<64>(true, 3);
 }
 
 }  // namespace

@@ -60,8 +60,8 @@ struct sm80 {
                  : "memory");
     return result;
   }
-  static __device__ void multiply_add(float (&c)[4], const fragment<half>& a, pair<half> b0,
-                                      pair<half> b1) {
+  static __device__ void multiply_add(float (&c)[4], const fragment<half>& a, packed<half> b0,
+                                      packed<half> b1) {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
         "{%8, %9}, {%0, %1, %2, %3};"
@@ -69,8 +69,8 @@ struct sm80 {
         : "r"(a.part[0].bits), "r"(a.part[1].bits), "r"(a.part[2].bits), "r"(a.part[3].bits),
           "r"(b0.bits), "r"(b1.bits));
   }
-  static __device__ void multiply_add(float (&c)[4], const fragment<bfloat16>& a, pair<bfloat16> b0,
-                                      pair<bfloat16> b1) {
+  static __device__ void multiply_add(float (&c)[4], const fragment<bfloat16>& a,
+                                      packed<bfloat16> b0, packed<bfloat16> b1) {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
         "{%8, %9}, {%0, %1, %2, %3};"
@@ -78,12 +78,27 @@ struct sm80 {
         : "r"(a.part[0].bits), "r"(a.part[1].bits), "r"(a.part[2].bits), "r"(a.part[3].bits),
           "r"(b0.bits), "r"(b1.bits));
   }
+  static __device__ void multiply_add(float (&c)[4], const fragment<tf32>& a, packed<tf32> b0,
+                                      packed<tf32> b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a.part[0].bits), "r"(a.part[1].bits), "r"(a.part[2].bits), "r"(a.part[3].bits),
+          "r"(b0.bits), "r"(b1.bits));
+  }
   /// Rounded to nearest, ties to even.
-  static __device__ void round(float first, float second, pair<half>& to) {
+  static __device__ void round(float first, float second, packed<half>& to) {
     asm("cvt.rn.f16x2.f32 %0, %2, %1;" : "=r"(to.bits) : "f"(first), "f"(second));
   }
-  static __device__ void round(float first, float second, pair<bfloat16>& to) {
+  static __device__ void round(float first, float second, packed<bfloat16>& to) {
     asm("cvt.rn.bf16x2.f32 %0, %2, %1;" : "=r"(to.bits) : "f"(first), "f"(second));
+  }
+  /// Rounded to nearest, ties away from zero.
+  static __device__ packed<tf32> round_to_tf32(float x) {
+    packed<tf32> result;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(result.bits) : "f"(x));
+    return result;
   }
 
  private:

@@ -1,0 +1,41 @@
+#pragma once
+// What kernels of one call leave in device memory for those that follow.
+
+#include "relpos/core/scratch.hpp"
+#include "relpos/core/shape.hpp"
+#include "relpos/cuda/forward_call.hpp"
+#include "relpos/cuda/tile_bound.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// How much of each kind of work a call has.
+struct forward_extent {
+  index whole_rows = 0;           // queries of the longest sequence that is not split
+  index split_rows = 0;           // of the longest that is
+  index chunks = 0;               // of the one with most
+  index states = 0;               // of chunks, of all
+  bool needs_all_logits = false;  // also those whose weights are zero
+};
+
+template <class T>
+struct forward_room {
+  T* turned = nullptr;  // keys
+  float* norms = nullptr;
+  chunk_states states{};
+
+  template <class Call>
+  static forward_room take(scratch_divider& memory, const view<const T, 4>& k,
+                           const attention_shape& shape, const forward_extent& extent) {
+    forward_room result;
+    if (Call::rotates && extent.whole_rows > 0) result.turned = memory.take<T>(k.size());
+    if (Call::bounds && key_tile_norms::pays(extent.whole_rows) && !extent.needs_all_logits) {
+      // Tiles are of 16 keys or more.
+      const index tiles = key_tile_norms::capacity(shape.key_length, 16);
+      result.norms = memory.take<float>(shape.batch * shape.key_heads * tiles);
+    }
+    result.states = chunk_states(memory, extent.states, shape.head_dim);
+    return result;
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,123 @@
+#pragma once
+// The kernels of a call, each over a machine: what a block does, how many threads and how much shared memory it has.
+
+#include <cstddef>
+
+#include "relpos/cuda/forward_block.hpp"
+#include "relpos/cuda/split_block.hpp"
+#include "relpos/cuda/split_merge.hpp"
+#include "relpos/cuda/tile_bound.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// A block's place among those of a launch, or how many of them there are.
+struct block_grid {
+  index x = 1;
+  index y = 1;
+  index z = 1;
+};
+
+/// A block for each 64 query rows, or fewer, of each query head of each sequence that is not split.
+template <int HeadDim, class Call>
+struct forward_pass {
+  using geometry = forward_geometry<typename Call::stored, HeadDim>;
+  static constexpr int threads = geometry::threads;
+  static constexpr std::size_t shared_bytes =
+      sizeof(forward_memory<typename Call::stored, HeadDim, Call::rotates>);
+
+  Call call;
+  index row_blocks;
+
+  template <class Machine>
+  RELPOS_DEVICE void operator()(Machine& machine, const block_grid& block) const {
+    // Under a causal mask the last rows see most: they begin first.
+    const index first_row = (row_blocks - 1 - block.x) * geometry::rows;
+    const device_sequence& sequence = call.sequences[block.z];
+    if (sequence.is_split || first_row >= sequence.queries.count) return;
+    forward_block<Machine, HeadDim, Call>(machine, call, block.z, block.y, first_row).run();
+  }
+};
+
+/// A block for each chunk, of each sixteen rows, of each key head of each sequence that is split.
+template <int HeadDim, class Call>
+struct split_pass {
+  using geometry = split_geometry<typename Call::stored, HeadDim>;
+  static constexpr int threads = geometry::threads;
+  static constexpr std::size_t shared_bytes = sizeof(split_memory<typename Call::stored, HeadDim>);
+
+  Call call;
+  index chunks;
+
+  template <class Machine>
+  RELPOS_DEVICE void operator()(Machine& machine, const block_grid& block) const {
+    const device_sequence& sequence = call.sequences[block.z];
+    const index chunk = block.x % chunks;
+    const index first_row = block.x / chunks * geometry::rows;
+    if (!sequence.is_split || chunk >= sequence.chunks) return;
+    if (first_row >= sequence.queries.count * call.group) return;
+    split_block<Machine, HeadDim, Call>(machine, call, block.z, block.y, first_row, chunk).run();
+  }
+};
+
+/// A block for each row of each query head of each sequence that is split.
+template <int HeadDim, class Call>
+struct split_merge_pass {
+  static constexpr int threads = split_merge_geometry::threads;
+  static constexpr std::size_t shared_bytes = sizeof(split_merge_memory<HeadDim>);
+
+  Call call;
+
+  template <class Machine>
+  RELPOS_DEVICE void operator()(Machine& machine, const block_grid& block) const {
+    const device_sequence& sequence = call.sequences[block.z];
+    if (!sequence.is_split || block.x >= sequence.queries.count) return;
+    merge_split_row<HeadDim>(machine, call, block.z, block.y, block.x);
+  }
+};
+
+/// What a warp each does that needs no other.
+struct warps_of_block {
+  static constexpr int count = 4;
+  static constexpr int threads = count * warp_lanes;
+
+  static constexpr index blocks(index items) { return ceil_div(items, count); }
+  template <class Machine>
+  static RELPOS_DEVICE index item(Machine& machine, index block) {
+    return block * count + machine.thread() / warp_lanes;
+  }
+};
+
+/// A warp for each key of each key head of each sequence that is not split.
+template <int HeadDim, class Call>
+struct turn_keys_pass {
+  static constexpr int threads = warps_of_block::threads;
+  static constexpr std::size_t shared_bytes = 0;
+
+  Call call;
+  view<typename Call::stored, 4> turned;
+
+  template <class Machine>
+  RELPOS_DEVICE void operator()(Machine& machine, const block_grid& block) const {
+    turn_key<HeadDim>(call, turned, block.z, block.y, warps_of_block::item(machine, block.x),
+                      machine.thread() % warp_lanes);
+  }
+};
+
+/// A warp for each tile of keys.
+template <int HeadDim, class Call>
+struct measure_keys_pass {
+  static constexpr int threads = warps_of_block::threads;
+  static constexpr std::size_t shared_bytes = 0;
+
+  Call call;
+
+  template <class Machine>
+  RELPOS_DEVICE void operator()(Machine& machine, const block_grid& block) const {
+    const index tile = warps_of_block::item(machine, block.x);
+    if (tile < call.norm_tiles) {
+      measure_key_tile<HeadDim>(machine, call, block.z, block.y, tile);
+    }
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

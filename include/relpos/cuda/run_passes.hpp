@@ -1,0 +1,66 @@
+#pragma once
+// Which kernels a call takes, in which order, over how many blocks. Written over a device, which a stream of a GPU is, and
+// in tests the CPU:
+//
+//   status copy(void* to, const void* from, std::size_t bytes)      from the host
+//   status admit<Pass>()                                            refuses a pass that the device cannot run
+//   status launch(const Pass& pass, const block_grid& blocks)
+
+#include "relpos/cuda/forward_room.hpp"
+#include "relpos/cuda/passes.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// What the host has prepared is in device memory. The types of the call are spelled: nvcc would name them by way of the
+/// problem's, which may hold a lambda.
+template <int HeadDim, class Device, class T, class Out, class... Bound>
+status run_passes(const Device& device, forward_call<T, Out, Bound...> call,
+                  const attention_shape& shape, const forward_extent& extent,
+                  const forward_room<T>& room) {
+  using call_type = forward_call<T, Out, Bound...>;
+  using forward = forward_pass<HeadDim, call_type>;
+  using split = split_pass<HeadDim, call_type>;
+  const bool any_whole = extent.whole_rows > 0;
+  const bool any_split = extent.split_rows > 0;
+  status done;
+  if (any_whole) done = device.template admit<forward>();
+  if (done && any_split) done = device.template admit<split>();
+  if (!done) return done;
+
+  if (any_split) {
+    call.states = room.states;
+    if (extent.chunks > 0) {
+      const index row_blocks = split_chunks::row_blocks(extent.split_rows, call.group);
+      done = device.launch(split{call, extent.chunks},
+                           {extent.chunks * row_blocks, shape.key_heads, shape.batch});
+      if (!done) return done;
+    }
+    done = device.launch(split_merge_pass<HeadDim, call_type>{call},
+                         {extent.split_rows, shape.query_heads, shape.batch});
+    if (!done) return done;
+  }
+  if (!any_whole) return done;
+  if constexpr (call_type::rotates) {
+    if (shape.key_length > 0) {
+      const view<T, 4> turned(room.turned, call.k.shape);
+      done =
+          device.launch(turn_keys_pass<HeadDim, call_type>{call, turned},
+                        {warps_of_block::blocks(shape.key_length), shape.key_heads, shape.batch});
+      if (!done) return done;
+      call.k = turned;
+    }
+  }
+  if constexpr (call_type::bounds) {
+    if (room.norms != nullptr) {
+      call.key_norms = room.norms;
+      call.norm_tiles = key_tile_norms::capacity(shape.key_length, forward::geometry::keys);
+      done = device.launch(measure_keys_pass<HeadDim, call_type>{call},
+                           {warps_of_block::blocks(call.norm_tiles), shape.key_heads, shape.batch});
+      if (!done) return done;
+    }
+  }
+  const index row_blocks = ceil_div(extent.whole_rows, forward::geometry::rows);
+  return device.launch(forward{call, row_blocks}, {row_blocks, shape.query_heads, shape.batch});
+}
+
+}  // namespace relpos::inline RELPOS_ABI

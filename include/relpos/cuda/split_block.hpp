@@ -1,0 +1,270 @@
+#pragma once
+// Attention of up to sixteen query rows that share a key head over one chunk of keys, on tensor cores, whose other rows
+// stand idle: it is bound by reading keys and values. Each warp goes through tiles of its own, with tiles ahead on their
+// way, and waits for no other until the end, where the states of the warps are joined in their order.
+
+#include <limits>
+
+#include "relpos/cuda/copy_tile.hpp"
+#include "relpos/cuda/device_rotation.hpp"
+#include "relpos/cuda/output_fragment.hpp"
+#include "relpos/cuda/score_fragment.hpp"
+#include "relpos/cuda/softmax_fragment.hpp"
+#include "relpos/cuda/split_memory.hpp"
+#include "relpos/cuda/tensor_product.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Machine, int HeadDim, class Call>
+class split_block {
+ public:
+  using stored = typename Call::stored;
+  using geometry = split_geometry<stored, HeadDim>;
+  using memory_type = split_memory<stored, HeadDim>;
+
+  /// Of the rows from `first_row` on of those that share a key head: query head of the group by query head, for each query.
+  RELPOS_DEVICE split_block(Machine& machine, const Call& call, index sequence, index key_head,
+                            index first_row, index chunk)
+      : machine_(machine),
+        call_(call),
+        sequence_(call.sequences[sequence]),
+        key_head_(key_head),
+        first_row_(first_row),
+        chunk_(chunk),
+        lane_(machine.thread() % warp_lanes),
+        warp_(machine.thread() / warp_lanes),
+        memory_(*reinterpret_cast<memory_type*>(machine.shared())) {
+    unroll<2>([&](auto r) RELPOS_LAMBDA { find_row(r); });
+  }
+
+  RELPOS_DEVICE void run() {
+    load_queries();
+    attend();
+    join();
+  }
+
+ private:
+  static constexpr int keys = geometry::keys;
+  static constexpr int step = step_length<stored>;
+  static constexpr int steps = HeadDim / step;
+  static constexpr int stages = geometry::stages;
+
+  struct row_place {
+    index head;
+    index row;  // of the sequence
+  };
+  RELPOS_DEVICE row_place place_of(int row) const {
+    const index at = first_row_ + row;
+    return {key_head_ * call_.group + at % call_.group, at / call_.group};
+  }
+  RELPOS_DEVICE int rows_that_exist() const {
+    const index all = sequence_.queries.count * call_.group;
+    return static_cast<int>(std::min<index>(all - first_row_, geometry::rows));
+  }
+  RELPOS_DEVICE index q_pos_of(index row) const { return row + sequence_.position.query_offset; }
+  /// Of the sequence; of tile `tile` of the chunk.
+  RELPOS_DEVICE index first_key_of(int tile) const {
+    return (sequence_.first_chunk + chunk_) * split_chunks::keys + tile * keys -
+           sequence_.position.key_offset;
+  }
+
+  RELPOS_DEVICE void find_row(int r) {
+    const int row = accumulator_place{lane_}.row(2 * r);
+    const bool exists = row < rows_that_exist();
+    const row_place place = place_of(exists ? row : 0);
+    heads_.head[r] = &call_.head(sequence_.at, place.head);
+    rows_.row[r] = static_cast<int>(exists ? place.row : sequence_.queries.count);
+    rows_.visible[r] = {0, 0};
+    if (exists) {
+      rows_.visible[r] = visible_key_rows(heads_.of(r).bound, q_pos_of(place.row),
+                                          sequence_.position.key_offset, sequence_.keys.count);
+    }
+  }
+
+  RELPOS_DEVICE typename memory_type::query_rows queries() const { return {memory_.queries}; }
+  RELPOS_DEVICE typename memory_type::key_rows keys_of(int stage) const {
+    return {memory_.stages[warp_][stage].keys};
+  }
+  RELPOS_DEVICE typename memory_type::key_rows values_of(int stage) const {
+    return {memory_.stages[warp_][stage].values};
+  }
+  RELPOS_DEVICE typename memory_type::weight_rows weights_of(int stage) const {
+    return {memory_.stages[warp_][stage].keys};
+  }
+
+  RELPOS_DEVICE void load_queries() {
+    const device_rows& rows = sequence_.queries;
+    const auto row_at = [&](int row) -> const stored* {
+      if (row >= rows_that_exist()) return nullptr;
+      const row_place place = place_of(row);
+      return call_.q.address(rows.batch, place.head, rows.first + place.row, 0);
+    };
+    queries().template copy_each<geometry::threads>(machine_, machine_.thread(), row_at, row_at(0));
+    machine_.commit();
+    machine_.template wait<0>();
+    machine_.sync();
+    if constexpr (Call::rotates) {
+      const index origin = rotation_rows::origin(first_key_of(0) + sequence_.position.key_offset);
+      turn_queries<HeadDim, geometry::rows, geometry::threads>(
+          queries(), queries(), rotation_of(heads_.of(0).bound),
+          [&](int row) { return q_pos_of(row < rows_that_exist() ? place_of(row).row : 0); },
+          origin, machine_.thread());
+      machine_.sync();
+    }
+  }
+
+  /// What masks say of a tile, of all rows.
+  RELPOS_DEVICE tile_class classify(int tile) const {
+    const index begin = first_key_of(tile);
+    bool some = false;
+    bool all = true;
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
+      if (rows_.row[r] >= sequence_.queries.count) return;
+      const key_range& visible = rows_.visible[r];
+      if (visible.last <= begin || begin + keys <= visible.first || visible.last == visible.first) {
+        all = false;
+        return;
+      }
+      const bool whole = visible.first <= begin && begin + keys <= visible.last;
+      tile_class is = whole ? tile_class::full : tile_class::partial;
+      const index q_pos = q_pos_of(rows_.row[r]);
+      const index first_key = std::max<index>(begin, 0) + sequence_.position.key_offset;
+      const index last_key =
+          std::min<index>(begin + keys, sequence_.keys.count) + sequence_.position.key_offset;
+      const auto ask = [&](const auto& mask) {
+        is = both_of(is, classify_elements(mask, {q_pos, q_pos + 1, first_key, last_key}));
+      };
+      std::apply([&](const auto&... each) { (ask(each), ...); }, heads_.of(r).bound);
+      some = some || is != tile_class::skip;
+      all = all && is == tile_class::full;
+    });
+    if (!machine_.any(some)) return tile_class::skip;
+    return machine_.any(!all) ? tile_class::partial : tile_class::full;
+  }
+  /// The first tile of the warp from `tile` on that some row sees; behind the last where there is none.
+  RELPOS_DEVICE int seen_tile(int tile) const {
+    while (tile < geometry::tiles && classify(tile) == tile_class::skip) tile += geometry::warps;
+    return tile;
+  }
+
+  /// Begins to copy a tile, if it is one of the chunk, and returns the next.
+  RELPOS_DEVICE int begin_tile(int tile, int stage) {
+    if (tile < geometry::tiles) {
+      const auto copy = [&](const view<const stored, 4>& from,
+                            const typename memory_type::key_rows& to) {
+        copy_tile<warp_lanes>(machine_, lane_, from, sequence_.keys, key_head_, first_key_of(tile),
+                              to);
+      };
+      copy(call_.k, keys_of(stage));
+      copy(call_.v, values_of(stage));
+      tile = seen_tile(tile + geometry::warps);
+    }
+    machine_.commit();
+    return tile;
+  }
+
+  RELPOS_DEVICE void attend() {
+    fragment<stored> held_queries[geometry::holds_queries ? steps : 1];
+    if constexpr (geometry::holds_queries) {
+      unroll<steps>([&](auto i) RELPOS_LAMBDA { held_queries[i] = load_step(i); });
+    }
+    const score_stages<Machine, Call, two_heads> stages_of_scores(heads_, sequence_, rows_, lane_);
+    int tile = seen_tile(warp_);
+    int next = tile;
+    unroll<stages - 1>([&](auto stage) RELPOS_LAMBDA { next = begin_tile(next, stage); });
+    for (int stage = 0; tile < geometry::tiles; tile = seen_tile(tile + geometry::warps)) {
+      machine_.template wait<stages - 2>();
+      machine_.sync_warp();  // the tile is there, and all lanes have done with the one before
+      next = begin_tile(next, (stage + stages - 1) % stages);
+      if constexpr (Call::rotates) {
+        turn_shared_keys<keys>(keys_of(stage), rotation_of(heads_.of(0).bound).rows,
+                               first_key_of(tile) + sequence_.position.key_offset, lane_);
+        machine_.sync_warp();
+      }
+      score_fragment<keys / 8> scores{};
+      unroll<steps>([&](auto i) RELPOS_LAMBDA {
+        const fragment<stored> query = [&] {
+          if constexpr (geometry::holds_queries) {
+            return held_queries[i];
+          } else {
+            return load_step(i);
+          }
+        }();
+        multiply_add_rows(machine_, scores.at, as_left_factor(machine_, query), keys_of(stage), 0,
+                          i * step, lane_);
+      });
+      const tile_class is = classify(tile);
+      stages_of_scores.apply(machine_, first_key_of(tile), is, scores);
+      float rescale[2];
+      softmax_.add(machine_, scores, rescale);
+      if (is == tile_class::partial) machine_.sync_warp();  // all have done with the keys
+      outputs_.add(machine_, values_of(stage), is, scores, rescale, weights_of(stage), lane_);
+      stage = (stage + 1) % stages;
+    }
+  }
+
+  RELPOS_DEVICE fragment<stored> load_step(int i) const {
+    return machine_.load(
+        static_cast<const stored*>(queries().template matrix_row<true>(0, i * step, lane_)));
+  }
+
+  /// Joins the states of the warps, and leaves that of the chunk.
+  RELPOS_DEVICE void join() {
+    machine_.template wait<0>();
+    machine_.sync();
+    auto& own = memory_.states[warp_];
+    const accumulator_place place{lane_};
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
+      const float sum = softmax_fragment::row_sum(machine_, softmax_.sum[r]);
+      const int row = place.row(2 * r);
+      if (lane_ % 4 == 0) {
+        own.maximum[row] = softmax_.maximum[r];
+        own.sum[row] = sum;
+      }
+      unroll<HeadDim / 8>([&](auto tile) RELPOS_LAMBDA {
+        unroll<2>([&](auto i) RELPOS_LAMBDA {
+          own.outputs[row][tile * 8 + place.column(i)] = outputs_.at[tile][2 * r + i];
+        });
+      });
+    });
+    machine_.sync();
+    const int rows = rows_that_exist();
+    for (int i = machine_.thread(); i < rows * HeadDim; i += geometry::threads) {
+      const int row = i / HeadDim;
+      const int channel = i % HeadDim;
+      float top = nothing_seen;
+      for (const auto& each : memory_.states) top = relpos::max(each.maximum[row], top);
+      float sum = 0.0f;
+      float output = 0.0f;
+      for (const auto& each : memory_.states) {
+        if (each.sum[row] == 0.0f) continue;
+        const float weight = machine_.exp2(each.maximum[row] - top);
+        sum += weight * each.sum[row];
+        output += weight * each.outputs[row][channel];
+      }
+      const row_place of = place_of(row);
+      const chunk_state state = call_.states.at(sequence_.state_of(of.head, of.row, chunk_));
+      state.outputs[channel] = output;
+      if (channel == 0) {
+        *state.maximum = top;
+        *state.sum = sum;
+      }
+    }
+  }
+
+  Machine& machine_;
+  const Call& call_;
+  const device_sequence& sequence_;
+  index key_head_;
+  index first_row_;
+  index chunk_;
+  int lane_;
+  int warp_;
+  memory_type& memory_;
+  two_heads<typename Call::head_type> heads_;
+  lane_rows rows_;
+  softmax_fragment softmax_;
+  output_fragment<stored, HeadDim> outputs_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,37 @@
+#pragma once
+// How attention of few queries is divided. Keys are split at multiples of `chunk_keys` in absolute position; a block has
+// one chunk and up to sixteen query rows that share a key head, and its warps take the tiles of the chunk in turn.
+
+#include "relpos/core/rotation.hpp"
+#include "relpos/cuda/machine.hpp"
+#include "relpos/kernel/few_queries.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// What a block of a chunk does not depend on.
+struct split_chunks {
+  static constexpr int rows = static_cast<int>(few_queries);  // of an mma
+  static constexpr int keys = 512;
+  // The queries of a block are turned to one origin.
+  static_assert(rotation_grid % keys == 0);
+
+  /// Blocks of rows that share a key head.
+  static constexpr index row_blocks(index query_length, index group) {
+    return ceil_div(query_length * group, rows);
+  }
+};
+
+template <multiplied T, int HeadDim>
+struct split_geometry {
+  static constexpr int row_bytes = HeadDim * static_cast<int>(sizeof(T));
+  static constexpr int warps = row_bytes <= 256 ? 4 : 2;
+  static constexpr int threads = warps * warp_lanes;
+  static constexpr int rows = split_chunks::rows;
+  static constexpr int keys = 16;  // of a tile
+  static constexpr int tiles = split_chunks::keys / keys;
+  /// Tiles of a warp in shared memory: one that is computed with, and those that arrive.
+  static constexpr int stages = row_bytes <= 256 ? 3 : 2;
+  static constexpr bool holds_queries = row_bytes <= 256;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,35 @@
+#pragma once
+
+#include "relpos/cuda/shared_rows.hpp"
+#include "relpos/cuda/split_geometry.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The shared memory of a block of one chunk.
+template <class T, int HeadDim>
+struct split_memory {
+  using geometry = split_geometry<T, HeadDim>;
+  using query_rows = shared_rows<T, geometry::rows, HeadDim>;
+  using key_rows = shared_rows<T, geometry::keys, HeadDim>;
+  using weight_rows = shared_rows<T, geometry::rows, geometry::keys>;
+
+  /// What a warp has of its tiles.
+  struct warp_state {
+    float maximum[geometry::rows];
+    float sum[geometry::rows];
+    float outputs[geometry::rows][HeadDim];
+  };
+  struct stage {
+    alignas(16) T keys[key_rows::size];  // then weights, where values are not finite
+    alignas(16) T values[key_rows::size];
+  };
+  static_assert(weight_rows::size <= key_rows::size);
+
+  alignas(16) T queries[query_rows::size];
+  union {
+    stage stages[geometry::warps][geometry::stages];
+    warp_state states[geometry::warps];  // when all tiles are done
+  };
+};
+
+}  // namespace relpos::inline RELPOS_ABI

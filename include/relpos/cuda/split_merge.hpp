@@ -1,0 +1,82 @@
+#pragma once
+// The states that blocks leave of the chunks of a row's keys, joined in an order that does not depend on what else is in
+// the batch (kernel/decode_merge.hpp has the formulas). A block has one row.
+
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "relpos/core/math.hpp"
+#include "relpos/cuda/forward_call.hpp"
+#include "relpos/cuda/softmax_fragment.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+struct split_merge_geometry {
+  static constexpr int warps = 4;
+  static constexpr int threads = warps * warp_lanes;
+};
+
+template <int HeadDim>
+struct split_merge_memory {
+  float outputs[split_merge_geometry::warps][HeadDim];
+};
+
+/// Writes out and lse of row `row` of a sequence and query head.
+template <int HeadDim, class Machine, class Call>
+RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index sequence,
+                                   index query_head, index row) {
+  using out_type = std::remove_reference_t<decltype(call.out(0, 0, 0, 0))>;
+  using geometry = split_merge_geometry;
+  constexpr float nothing = -std::numeric_limits<float>::infinity();
+  constexpr int of_lane = HeadDim / warp_lanes;
+  const device_sequence& of = call.sequences[sequence];
+  auto& memory = *reinterpret_cast<split_merge_memory<HeadDim>*>(machine.shared());
+  const int lane = machine.thread() % warp_lanes;
+  const int warp = machine.thread() / warp_lanes;
+  const auto state = [&](index chunk) {
+    return call.states.at(of.state_of(query_head, row, chunk));
+  };
+
+  // All warps find the same sum.
+  const float sink = call.head(sequence, query_head).sink * log2e;
+  float top = relpos::max(sink, nothing_seen);
+  for (index chunk = lane; chunk < of.chunks; chunk += warp_lanes) {
+    if (*state(chunk).sum != 0.0f) top = relpos::max(*state(chunk).maximum, top);
+  }
+  for (int other = 1; other < warp_lanes; other *= 2) {
+    top = relpos::max(machine.shuffle_xor(top, other), top);
+  }
+  float total = 0.0f;
+  for (index chunk = lane; chunk < of.chunks; chunk += warp_lanes) {
+    const chunk_state each = state(chunk);
+    if (*each.sum != 0.0f) total += *each.sum * machine.exp2(*each.maximum - top);
+  }
+  for (int other = 1; other < warp_lanes; other *= 2) total += machine.shuffle_xor(total, other);
+  if (sink != nothing) total += machine.exp2(sink - top);
+
+  float outputs[of_lane] = {};
+  for (index chunk = warp; chunk < of.chunks; chunk += geometry::warps) {
+    const chunk_state each = state(chunk);
+    if (*each.sum == 0.0f) continue;
+    const float weight = machine.exp2(*each.maximum - top);
+    unroll<of_lane>(
+        [&](auto i) RELPOS_LAMBDA { outputs[i] += weight * each.outputs[i * warp_lanes + lane]; });
+  }
+  unroll<of_lane>([&](auto i)
+                      RELPOS_LAMBDA { memory.outputs[warp][i * warp_lanes + lane] = outputs[i]; });
+  machine.sync();
+  const index at = of.queries.first + row;
+  for (int channel = machine.thread(); channel < HeadDim; channel += geometry::threads) {
+    float sum = 0.0f;
+    for (const auto& each : memory.outputs) sum += each[channel];
+    call.out(of.queries.batch, query_head, at, channel) =
+        static_cast<out_type>(total == 0.0f ? 0.0f : sum / total);
+  }
+  if (call.lse.data != nullptr && machine.thread() == 0) {
+    call.lse(of.queries.batch, query_head, at) =
+        total == 0.0f ? nothing : (top + std::log2(total)) * ln2;
+  }
+}
+
+}  // namespace relpos::inline RELPOS_ABI

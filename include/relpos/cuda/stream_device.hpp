@@ -1,0 +1,63 @@
+#pragma once
+// A stream of a GPU, on which the passes of a call run.
+
+#include <cstddef>
+
+#include "relpos/core/status.hpp"
+#include "relpos/cuda/arch/sm80.hpp"
+#include "relpos/cuda/passes.hpp"
+
+#if RELPOS_COMPILES_CUDA
+
+#include <cuda_runtime.h>
+
+namespace relpos::inline RELPOS_ABI {
+
+inline status device_status(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return {};
+  static_cast<void>(cudaGetLastError());  // told here, and not again by what the caller does next
+  return status::error(status_code::device, "%s: %s", what, cudaGetErrorString(error));
+}
+
+template <class Pass>
+__global__ void __launch_bounds__(Pass::threads) pass_kernel(const __grid_constant__ Pass pass) {
+  sm80 machine;
+  pass(machine, block_grid{blockIdx.x, blockIdx.y, blockIdx.z});
+}
+
+class stream_device {
+ public:
+  explicit stream_device(cudaStream_t stream) : stream_(stream) {}
+
+  /// Refuses a pass whose blocks take more shared memory than the GPU has.
+  template <class Pass>
+  static status admit() {
+    return device_status(
+        cudaFuncSetAttribute(pass_kernel<Pass>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(Pass::shared_bytes)),
+        "attention: shared memory of a block");
+  }
+
+  template <class Pass>
+  status launch(const Pass& pass, const block_grid& blocks) const {
+    cudaLaunchConfig_t how{};
+    how.gridDim = dim3(static_cast<unsigned>(blocks.x), static_cast<unsigned>(blocks.y),
+                       static_cast<unsigned>(blocks.z));
+    how.blockDim = dim3(static_cast<unsigned>(Pass::threads));
+    how.dynamicSmemBytes = Pass::shared_bytes;
+    how.stream = stream_;
+    return device_status(cudaLaunchKernelEx(&how, pass_kernel<Pass>, pass), "attention: launch");
+  }
+
+  status copy(void* to, const void* from, std::size_t bytes) const {
+    return device_status(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_),
+                         "attention: copy to the device");
+  }
+
+ private:
+  cudaStream_t stream_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI
+
+#endif
