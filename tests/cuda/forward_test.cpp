@@ -62,6 +62,23 @@ TEST_F(forward, of_float_at_64) { expect_lengths<float, 64>({1, 17, 64, 65, 130}
 TEST_F(forward, of_float_at_128) { expect_lengths<float, 128>({1, 33, 130}); }
 TEST_F(forward, of_float_at_256) { expect_lengths<float, 256>({1, 33, 65}); }
 
+/// Rounded once, where rows begin.
+template <class T>
+void expect_rounded_outputs(index queries) {
+  const auto in = inputs_of<T, 64>(queries, 90);
+  const auto exact = support::attend_on_device<64>(in, {}, relpos::causal{}).out.values;
+  const auto got = support::attend_on_device<64, T>(in, {}, relpos::causal{}).out.values;
+  ASSERT_EQ(got.size(), exact.size());
+  for (std::size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i].bits, T(exact[i]).bits) << i;
+}
+
+TEST_F(forward, outputs_of_16_bits) {
+  for (const index queries : {1, 70}) {
+    expect_rounded_outputs<half>(queries);
+    expect_rounded_outputs<bfloat16>(queries);
+  }
+}
+
 TEST_F(forward, without_policies) {
   expect_device<64>(inputs_of<half, 64>(70, 150), {});
   expect_device<64>(inputs_of<half, 64>(70, 0), {});

@@ -60,6 +60,14 @@ struct visible_rows {
     }
   }
 
+  /// Those of other queries.
+  constexpr void add(const visible_rows& others) {
+    some_first = std::min(some_first, others.some_first);
+    some_last = std::max(some_last, others.some_last);
+    all_first = std::max(all_first, others.all_first);
+    all_last = std::min(all_last, others.all_last);
+  }
+
   /// What they say of key rows [first, last).
   constexpr tile_class classify(index first, index last) const {
     const bool sees_none = some_last <= some_first;

@@ -90,20 +90,22 @@ class forward_block {
         const index q_pos = rows_.row[r] + position().query_offset;
         rows_.visible[r] = visible_key_rows(head_.bound, q_pos, position().key_offset, count);
       }
-      if (lane_ % 4 == 0) memory_.visible[row] = rows_.visible[r];
     });
-    machine_.sync();
+    visible_rows seen = visible_rows::of_none(count);
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
+      if (rows_.row[r] < sequence_.queries.count) seen.add(rows_.visible[r]);
+    });
+    for (int other = 4; other < warp_lanes; other *= 2) {
+      const auto of_other = [&](index x) { return machine_.shuffle_xor(x, other); };
+      seen.add({of_other(seen.some_first), of_other(seen.some_last), of_other(seen.all_first),
+                of_other(seen.all_last)});
+    }
     // They are few registers less in shared memory, and are asked for once a tile.
-    const auto exist = std::min<index>(sequence_.queries.count - first_row_, geometry::rows);
-    const auto hull = [&](index first, index last) {
-      visible_rows rows = visible_rows::of_none(count);
-      for (index row = first; row < std::min(last, exist); ++row) rows.add(memory_.visible[row]);
-      return rows;
-    };
-    if (lane_ == 0) {
-      const int first = warp_ * geometry::warp_rows;
-      memory_.of_warp[warp_] = hull(first, first + geometry::warp_rows);
-      if (warp_ == 0) memory_.of_block = hull(0, geometry::rows);
+    if (lane_ == 0) memory_.of_warp[warp_] = seen;
+    machine_.sync();
+    if (machine_.thread() == 0) {
+      for (const visible_rows& each : memory_.of_warp) seen.add(each);
+      memory_.of_block = seen;
     }
     machine_.sync();
   }
@@ -320,13 +322,13 @@ class forward_block {
       const float total = sum * scale + (sink == nothing ? 0.0f : machine_.exp2(sink - top));
       const index at = rows.first + rows_.row[r];
       const float factor = empty ? 0.0f : scale / total;
+      auto* const out = call_.out.address(rows.batch, query_head_, at, 0);
       unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
-        unroll<2>([&](auto i) RELPOS_LAMBDA {
-          const float value = empty ? 0.0f : outputs_.at[tile][2 * r + i] * factor;
-          using out_type = std::remove_reference_t<decltype(call_.out(0, 0, 0, 0))>;
-          call_.out(rows.batch, query_head_, at, tile * 8 + place.column(i)) =
-              static_cast<out_type>(value);
-        });
+        const auto output = [&](int i) RELPOS_LAMBDA {
+          return empty ? 0.0f : outputs_.at[tile][2 * r + i] * factor;
+        };
+        store_two(machine_, out + (tile * 8 + place.column(0)) * call_.out.strides[3],
+                  call_.out.strides[3], call_.stores_pairs, output(0), output(1));
       });
       if (lane_ % 4 != 0) return;
       if (call_.lse.data != nullptr) {

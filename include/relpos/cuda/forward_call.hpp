@@ -120,7 +120,8 @@ struct forward_call {
   view<const T, 4> v;
   view<float, 3> lse;  // null where not asked for
   device_statistics statistics;
-  index group;  // query heads of a key head
+  bool stores_pairs;  // neighbouring channels of out can be stored in one piece
+  index group;        // query heads of a key head
   const device_sequence* sequences;
   const head_type* heads;   // [sequence][query head], or [query head] where sequences are the same
   index heads_of_sequence;  // from one sequence to the next, 0 where they are the same

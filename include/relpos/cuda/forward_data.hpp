@@ -3,6 +3,7 @@
 // out in host memory as it will be in device memory, and copied there as a whole.
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <optional>
 #include <tuple>
@@ -90,6 +91,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
             problem_.store.v,
             problem_.lse,
             statistics(),
+            stores_pairs(),
             shape().key_heads > 0 ? shape().query_heads / shape().key_heads : 0,
             moved(sequences_, to_device),
             moved(heads_, to_device),
@@ -124,6 +126,14 @@ class forward_data<forward_problem<T, Out, Policies...>> {
     const index last = floor_div(seen.last - 1 + position.key_offset, split_chunks::keys);
     return {true, first, last + 1 - first};
   }
+  bool stores_pairs() const {
+    const view<Out, 4>& out = problem_.out;
+    const auto is_even = [](index stride) { return stride % 2 == 0; };
+    return out.strides[3] == 1 && is_even(out.strides[0]) && is_even(out.strides[1]) &&
+           is_even(out.strides[2]) &&
+           reinterpret_cast<std::uintptr_t>(out.data) % (2 * sizeof(Out)) == 0;
+  }
+
   device_statistics statistics() const {
     const row_statistics& of = problem_.statistics;
     const auto or_none = [](const std::optional<view<float, 3>>& rows) {

@@ -15,7 +15,6 @@ struct forward_memory {
   using key_rows = shared_rows<T, geometry::keys, HeadDim>;
   using weight_rows = shared_rows<T, geometry::rows, geometry::keys>;
 
-  key_range visible[geometry::rows];
   visible_rows of_warp[geometry::warps];
   visible_rows of_block;
   float query_norms[geometry::rows];

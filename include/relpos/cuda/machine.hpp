@@ -12,7 +12,7 @@
 //   void sync()                               waits for the block
 //   bool sync_any(bool condition)             the same, and whether it holds for any thread of the block
 //   void sync_warp()                          for the warp
-//   float shuffle_xor(float x, int mask)      x of the lane whose number differs in these bits
+//   float shuffle_xor(float x, int mask)      x of the lane whose number differs in these bits; of an index too
 //   bool any(bool condition)                  whether it holds in any lane of the warp
 //   float exp2(float x)                       0 where the result would be subnormal
 //   float tanh(float x)

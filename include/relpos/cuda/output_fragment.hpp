@@ -13,6 +13,31 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// Two outputs as they are stored.
+struct RELPOS_MAY_ALIAS two_floats {
+  alignas(8) float first;
+  float second;
+};
+struct RELPOS_MAY_ALIAS two_halves {
+  std::uint32_t bits;
+};
+
+/// Stores the outputs of two neighbouring channels, in one piece where they can be.
+template <class Machine, class Out>
+RELPOS_DEVICE void store_two(Machine& machine, Out* to, index stride, bool in_one_piece,
+                             float first, float second) {
+  if (!in_one_piece) {
+    to[0] = static_cast<Out>(first);
+    to[stride] = static_cast<Out>(second);
+  } else if constexpr (std::is_same_v<Out, float>) {
+    *reinterpret_cast<two_floats*>(to) = {first, second};
+  } else {
+    packed<Out> both;
+    machine.round(first, second, both);
+    *reinterpret_cast<two_halves*>(to) = {both.bits};
+  }
+}
+
 template <multiplied T, int HeadDim>
 struct output_fragment {
   static constexpr int channel_tiles = HeadDim / 8;  // of an mma

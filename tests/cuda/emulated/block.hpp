@@ -45,7 +45,7 @@ class emulated_block {
     std::unique_ptr<std::byte[]> stack;
     bool done = false;
     bool waits = false;
-    float number = 0.0f;
+    std::byte number[8] = {};
     bool condition = false;
     const void* address = nullptr;
     std::uint32_t registers[6] = {};
@@ -80,10 +80,12 @@ class emulated_block {
     }
     void sync_warp() { block_.meet(thread_, warp()); }
 
-    float shuffle_xor(float x, int mask) {
-      own().number = x;
+    template <class Number>
+    Number shuffle_xor(Number x, int mask) {
+      std::memcpy(own().number, &x, sizeof x);
       sync_warp();
-      const float result = of_lane(lane() ^ mask).number;
+      Number result;
+      std::memcpy(&result, of_lane(lane() ^ mask).number, sizeof result);
       sync_warp();
       return result;
     }

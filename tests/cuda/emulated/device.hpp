@@ -54,14 +54,15 @@ class emulated_device {
 };
 
 /// Outputs are NaN before. The head dimension is a template argument: each takes the compiler some seconds.
-template <int HeadDim, class T, class... Policies>
-attended<float> attend_in_order(thread_order order, const inputs<T>& in, relpos::options choice,
-                                const Policies&... policies) {
+template <int HeadDim, class Out = float, class T, class... Policies>
+attended<Out> attend_in_order(thread_order order, const inputs<T>& in, relpos::options choice,
+                              const Policies&... policies) {
   const auto& q = in.q;
   EXPECT_EQ(q.shape[3], HeadDim);
   const index rows = q.shape[2];
-  attended<float> result{tensor<float>({q.shape[0], q.shape[1], rows, in.v.shape[3]}, not_a_number),
-                         tensor<float, 3>({q.shape[0], q.shape[1], rows}, not_a_number)};
+  attended<Out> result{
+      tensor<Out>({q.shape[0], q.shape[1], rows, in.v.shape[3]}, Out(not_a_number)),
+      tensor<float, 3>({q.shape[0], q.shape[1], rows}, not_a_number)};
   choice.lse = result.lse.view();
   EXPECT_TRUE(relpos::check_forward(q.view(), in.k.view(), in.v.view(), choice));
   const relpos::key_views<T, T> store{in.k.view(), in.v.view(), choice.key_starts};
@@ -76,10 +77,10 @@ attended<float> attend_in_order(thread_order order, const inputs<T>& in, relpos:
   return result;
 }
 
-template <int HeadDim, class T, class... Policies>
-attended<float> attend_on_device(const inputs<T>& in, const relpos::options& choice,
-                                 const Policies&... policies) {
-  return attend_in_order<HeadDim>(thread_order::up, in, choice, policies...);
+template <int HeadDim, class Out = float, class T, class... Policies>
+attended<Out> attend_on_device(const inputs<T>& in, const relpos::options& choice,
+                               const Policies&... policies) {
+  return attend_in_order<HeadDim, Out>(thread_order::up, in, choice, policies...);
 }
 
 }  // namespace support

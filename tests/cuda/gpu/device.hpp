@@ -54,14 +54,14 @@ class device_array {
 };
 
 /// Outputs are NaN before.
-template <int HeadDim, class T, class... Policies>
-attended<float> attend_on_device(const inputs<T>& in, relpos::options choice,
-                                 const Policies&... policies) {
+template <int HeadDim, class Out = float, class T, class... Policies>
+attended<Out> attend_on_device(const inputs<T>& in, relpos::options choice,
+                               const Policies&... policies) {
   EXPECT_EQ(in.q.shape[3], HeadDim);
-  attended<float> result{tensor<float>({in.q.shape[0], in.q.shape[1], in.q.shape[2], HeadDim}),
-                         tensor<float, 3>({in.q.shape[0], in.q.shape[1], in.q.shape[2]})};
+  attended<Out> result{tensor<Out>({in.q.shape[0], in.q.shape[1], in.q.shape[2], HeadDim}),
+                       tensor<float, 3>({in.q.shape[0], in.q.shape[1], in.q.shape[2]})};
   const device_array<T> q(in.q.values), k(in.k.values), v(in.v.values);
-  device_array<float> out(result.out.values.size(), not_a_number);
+  device_array<Out> out(result.out.values.size(), Out(not_a_number));
   device_array<float> lse(result.lse.values.size(), not_a_number);
   const relpos::view<const T, 4> of_q(q.data(), in.q.shape), of_k(k.data(), in.k.shape),
       of_v(v.data(), in.v.shape);
@@ -75,7 +75,7 @@ attended<float> attend_on_device(const inputs<T>& in, relpos::options choice,
   expect_success(cudaMalloc(&device, bytes.device));
   const relpos::status done = relpos::attention<relpos::head_dims<HeadDim>>(
       stream, relpos::device_scratch{{device, bytes.device}, host},
-      relpos::view<float, 4>(out.data(), result.out.shape), of_q, of_k, of_v, policies..., choice);
+      relpos::view<Out, 4>(out.data(), result.out.shape), of_q, of_k, of_v, policies..., choice);
   EXPECT_TRUE(done) << done.message;
   expect_success(cudaDeviceSynchronize());
   expect_success(cudaFree(device));

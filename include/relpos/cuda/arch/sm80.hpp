@@ -1,6 +1,7 @@
 #pragma once
 // The machine of compute capability 8.0 and later, in PTX.
 
+#include "relpos/core/index.hpp"
 #include "relpos/cuda/machine.hpp"
 
 #if RELPOS_COMPILES_CUDA
@@ -18,6 +19,9 @@ struct sm80 {
   static __device__ void sync_warp() { __syncwarp(); }
   static __device__ float shuffle_xor(float x, int mask) {
     return __shfl_xor_sync(0xffffffffu, x, mask);
+  }
+  static __device__ index shuffle_xor(index x, int mask) {
+    return __shfl_xor_sync(0xffffffffu, static_cast<long long>(x), mask);
   }
   static __device__ bool any(bool condition) { return __any_sync(0xffffffffu, condition) != 0; }
   static __device__ float exp2(float x) {
