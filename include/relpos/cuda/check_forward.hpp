@@ -33,8 +33,6 @@ constexpr bool check_device_arguments() {
       multiplied<std::remove_const_t<T>>,
       "relpos: on a GPU q, k and v hold float, relpos::half or relpos::bfloat16, all the same");
   static_assert(check_arguments<Arguments...>());
-  static_assert(!any_given_positions<Arguments...>,
-                "relpos: on a GPU positions are counted from offsets: no token_positions yet");
   return true;
 }
 

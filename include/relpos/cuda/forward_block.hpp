@@ -205,7 +205,7 @@ class forward_block {
   RELPOS_DEVICE void attend(index tile, index last) {
     int stage = 0;
     begin_rows(call_.k, tile, key_buffer(stage));
-    fragment<stored> held_queries[geometry::holds_queries ? steps : 1];
+    fragment<stored> held_queries[geometry::holds_queries ? steps : 1] = {};
     const bool bounded = Call::bounds && call_.key_norms != nullptr;
     bool first = true;
     index key_origin = std::numeric_limits<index>::min();

@@ -2,6 +2,7 @@
 // What the blocks of one fused forward pass read: views of the caller's device memory, and what the host has prepared
 // for them, which is copied to the device before they run (forward_data.hpp).
 
+#include <cstdint>
 #include <tuple>
 #include <type_traits>
 
@@ -60,12 +61,27 @@ struct device_rotation {
   rotation_gains gains;
 };
 
-template <class... Bound>
-inline constexpr bool any_device_rotation =
-    (std::is_same_v<Bound, device_rotation> || ... || false);
+/// Where a token stands on one axis: which of the origins that occur, and how far beyond it.
+struct token_turn {
+  std::int32_t origin;
+  std::int32_t rest;
+};
+/// A rotation to positions that are given per token, with the turns of their origins.
+struct device_turns {
+  rotation_rows rows;         // the table of queries turns keys as well
+  const float* origins;       // [origin][2][pairs]
+  const token_turn* queries;  // [axis][sequence][row]
+  const token_turn* keys;
+  index sequences;
+};
+
 template <class... Bound>
 constexpr const device_rotation& rotation_of(const std::tuple<Bound...>& bound) {
   return std::get<device_rotation>(bound);
+}
+template <class... Bound>
+constexpr const device_turns& turns_of(const std::tuple<Bound...>& bound) {
+  return std::get<device_turns>(bound);
 }
 
 template <class Bound>
@@ -76,10 +92,10 @@ template <class Bound>
 concept does_more_than_tabulate =
     gates_rows<Bound> || masks_range<Bound> || masks_elements<Bound> || scales_rows<Bound>;
 
-/// What the device has of a policy.
-template <class Policy, class Bound = bound_policy<Policy>>
+/// What the device has of a policy; `Given`, where positions are given per token.
+template <class Policy, bool Given, class Bound = bound_policy<Policy>>
 using device_policy = std::conditional_t<
-    is_rotation<Policy>, device_rotation,
+    is_rotation<Policy>, std::conditional_t<Given, device_turns, device_rotation>,
     std::conditional_t<
         tabulates_bias<Policy>,
         device_table<std::conditional_t<does_more_than_tabulate<Bound>, Bound, nothing_else>>,
@@ -108,11 +124,15 @@ template <multiplied T, class Out, class... Bound>
 struct forward_call {
   using stored = T;
   using head_type = device_head<Bound...>;
-  static constexpr bool rotates = any_device_rotation<Bound...>;
+  /// Keys and queries are turned when they meet.
+  static constexpr bool rotates = (std::is_same_v<Bound, device_rotation> || ... || false);
+  /// Both are turned before.
+  static constexpr bool turns_tokens = (std::is_same_v<Bound, device_turns> || ... || false);
   /// Whether the biases can be bounded, and nothing else raises scores by an unknown amount.
   static constexpr bool bounds = (bounds_bias<Bound> || ... || false) &&
                                  ((bounds_bias<Bound> || !is_device_bias<Bound>) && ... && true) &&
-                                 (!scales_rows<Bound> && ... && true) && !rotates;
+                                 ((!scales_rows<Bound> && !places_tokens<Bound>) && ... && true) &&
+                                 !rotates;
 
   view<Out, 4> out;
   view<const T, 4> q;

@@ -7,13 +7,17 @@
 #include <new>
 #include <optional>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "relpos/core/key_views.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/visible_rows.hpp"
+#include "relpos/cuda/counted_turns.hpp"
 #include "relpos/cuda/forward_call.hpp"
 #include "relpos/cuda/forward_room.hpp"
+#include "relpos/cuda/given_turns.hpp"
+#include "relpos/cuda/moved.hpp"
 #include "relpos/cuda/split_geometry.hpp"
 #include "relpos/kernel/few_queries.hpp"
 #include "relpos/kernel/problem.hpp"
@@ -24,6 +28,17 @@ namespace relpos::inline RELPOS_ABI {
 template <multiplied T, class Out, class... Policies>
 using forward_problem = attention_problem<Out, T, key_views<T, T>, Policies...>;
 
+/// A call without a rotation.
+struct no_turns {
+  template <class Problem>
+  no_turns(scratch_divider&, const Problem&) {}
+  static void take_workspace(scratch_divider&) {}
+  static no_turns fill(std::ptrdiff_t) { return {}; }
+
+ private:
+  no_turns() = default;
+};
+
 template <class Problem>
 class forward_data;
 
@@ -31,7 +46,8 @@ template <multiplied T, class Out, class... Policies>
 class forward_data<forward_problem<T, Out, Policies...>> {
  public:
   using problem_type = forward_problem<T, Out, Policies...>;
-  using call_type = forward_call<T, Out, device_policy<Policies>...>;
+  using call_type =
+      forward_call<T, Out, device_policy<Policies, any_given_positions<Policies...>>...>;
   using head_type = typename call_type::head_type;
 
   /// Takes what it needs of host memory.
@@ -41,25 +57,22 @@ class forward_data<forward_problem<T, Out, Policies...>> {
         sets_(problem.is_uniform() && !binds_by_batch ? std::min<index>(shape().batch, 1)
                                                       : shape().batch),
         sequences_(memory.take<device_sequence>(shape().batch)),
-        heads_(memory.take<head_type>(sets_ * shape().query_heads)) {
+        heads_(memory.take<head_type>(sets_ * shape().query_heads)),
+        turns_(memory, problem) {
     measure();
     index floats = 0;
     for (index set = 0; set < sets_; ++set) floats += table_floats(set) * shape().query_heads;
     tables_ = memory.take<float>(floats);
-    if constexpr (rotates) {
-      with_rotation(problem.policies, [&](const auto& policy) {
-        const index row = 2 * policy.rotations().pairs;
-        turns_ = memory.take<float>(2 * rotation_grid * row);
-        gains_ = memory.take<float>(rotation_gains::capacity(all_distances().size()) * row);
-      });
-    }
   }
 
   const forward_extent& extent() const { return extent_; }
   /// What the device needs beside a copy of that.
   forward_room<T> take_room(scratch_divider& memory) const {
-    return forward_room<T>::template take<call_type>(memory, problem_.store.k, shape(), extent_);
+    return forward_room<T>::template take<call_type>(memory, problem_.q, problem_.store.k, shape(),
+                                                     extent_);
   }
+  /// What the host needs beside it.
+  void take_workspace(scratch_divider& memory) { turns_.take_workspace(memory); }
 
   /// Fills it, for a copy that begins `to_device` bytes further.
   call_type fill(std::ptrdiff_t to_device) {
@@ -69,7 +82,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
       sequences_[at] = sequence_of(at, chunks, states);
       states += states_of(chunks, sequences_[at].queries.count);
     }
-    if constexpr (rotates) fill_rotation(to_device);
+    const auto turns = turns_.fill(to_device);
     float* table = tables_;
     for (index set = 0; set < sets_; ++set) {
       const attention_shape of = problem_.shape_of(set);
@@ -78,7 +91,11 @@ class forward_data<forward_problem<T, Out, Policies...>> {
         const score_factors factors(problem_.scale, problem_.softcap(),
                                     softmax_temperature(problem_.policies, set, head));
         const auto of_device = [&](const auto& policy, const auto& its) {
-          return device_policy_of(policy, its, set, head, of, bound, table, to_device);
+          if constexpr (is_rotation<std::decay_t<decltype(policy)>>) {
+            return turns;
+          } else {
+            return device_policy_of(policy, its, set, head, of, bound, table, to_device);
+          }
         };
         new (&heads_[set * shape().query_heads + head])
             head_type{zip(of_device, bound, std::index_sequence_for<Policies...>()), factors,
@@ -100,15 +117,14 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   }
 
  private:
-  static constexpr bool rotates = any_rotation<Policies...>;
+  using turns_of_call = std::conditional_t<
+      !any_rotation<Policies...>, no_turns,
+      std::conditional_t<any_given_positions<Policies...>, given_turns<problem_type>,
+                         counted_turns<problem_type>>>;
+  static constexpr bool given = any_given_positions<Policies...>;
   static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
 
   const attention_shape& shape() const { return problem_.shape; }
-
-  template <class Of>
-  static Of* moved(Of* at, std::ptrdiff_t bytes) {
-    return reinterpret_cast<Of*>(reinterpret_cast<std::byte*>(at) + bytes);
-  }
 
   /// Chunks of keys that a sequence of few queries sees, counted in absolute position.
   struct chunk_range {
@@ -179,54 +195,44 @@ class forward_data<forward_problem<T, Out, Policies...>> {
     index floats = 0;
     const auto add = [&]<class Policy>(const Policy& policy) {
       if constexpr (tabulates_bias<Policy>) {
-        floats += bias_table_capacity(policy, problem_.distances_of(set).size(), 0);
+        floats += bias_table_capacity(policy, distances_of(set).size(), 0);
       }
     };
     std::apply([&](const auto&... each) { (add(each), ...); }, problem_.policies);
     return floats;
   }
 
-  distance_range all_distances() const { return problem_.distances(); }
-
-  void fill_rotation(std::ptrdiff_t to_device) {
-    with_rotation(problem_.policies, [&](const auto& policy) {
-      const rotation_rows rows = policy.rotations();
-      const index numbers = rotation_grid * 2 * rows.pairs;
-      std::copy(rows.queries, rows.queries + numbers, turns_);
-      std::copy(rows.keys, rows.keys + numbers, turns_ + numbers);
-      rotation_gains gains(gains_, rows.pairs, all_distances());
-      for (index i = 0; i < gains.count; ++i) gains.fill(i, policy);
-      rotation_ = {rows, gains};
-      rotation_.rows.queries = moved(turns_, to_device);
-      rotation_.rows.keys = moved(turns_ + numbers, to_device);
-      rotation_.gains.data = moved(gains_, to_device);
-    });
+  /// Of any query to any key. Given positions may differ in a batch that is uniform otherwise.
+  distance_range distances_of(index set) const {
+    if constexpr (given) {
+      return all_distances(problem_.policies, shape(), {});
+    } else {
+      return problem_.distances_of(set);
+    }
   }
 
   using bound_type = std::tuple<bound_policy<Policies>...>;
 
   /// of(policy, what it is bound to), of each.
   template <class Of, std::size_t... I>
-  std::tuple<device_policy<Policies>...> zip(const Of& of, const bound_type& bound,
-                                             std::index_sequence<I...>) const {
+  std::tuple<device_policy<Policies, given>...> zip(const Of& of, const bound_type& bound,
+                                                    std::index_sequence<I...>) const {
     return {of(std::get<I>(problem_.policies), std::get<I>(bound))...};
   }
 
   /// A policy that tabulates takes its part of the tables, from `table` on.
   template <class Policy, class Bound>
-  device_policy<Policy> device_policy_of(const Policy& policy, const Bound& its, index set,
-                                         index head, const attention_shape& of,
-                                         const bound_type& bound, float*& table,
-                                         std::ptrdiff_t to_device) const {
-    if constexpr (is_rotation<Policy>) {
-      return rotation_;
-    } else if constexpr (!tabulates_bias<Policy>) {
+  device_policy<Policy, given> device_policy_of(const Policy& policy, const Bound& its, index set,
+                                                index head, const attention_shape& of,
+                                                const bound_type& bound, float*& table,
+                                                std::ptrdiff_t to_device) const {
+    if constexpr (!tabulates_bias<Policy>) {
       return its;
     } else {
-      const distance_range distances = problem_.distances_of(set);
+      const distance_range distances = distances_of(set);
       // A bias that saturates may be asked for any distance, and the masks need not be.
       distance_range asked = distances;
-      if constexpr (!requires { policy.varies(); }) {
+      if constexpr (!given && !requires { policy.varies(); }) {
         asked = visible_distances(bound, of, problem_.position_of(set));
       }
       bias_table filled = fill_bias_table(policy, head, asked, 0, table);
@@ -246,9 +252,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   device_sequence* sequences_;
   head_type* heads_;
   float* tables_ = nullptr;
-  float* turns_ = nullptr;  // [queries, keys][rotation_grid][2][pairs]
-  float* gains_ = nullptr;
-  device_rotation rotation_{};
+  turns_of_call turns_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -19,15 +19,20 @@ struct forward_extent {
 
 template <class T>
 struct forward_room {
-  T* turned = nullptr;  // keys
+  T* queries = nullptr;  // turned
+  T* keys = nullptr;
   float* norms = nullptr;
   chunk_states states{};
 
   template <class Call>
-  static forward_room take(scratch_divider& memory, const view<const T, 4>& k,
-                           const attention_shape& shape, const forward_extent& extent) {
+  static forward_room take(scratch_divider& memory, const view<const T, 4>& q,
+                           const view<const T, 4>& k, const attention_shape& shape,
+                           const forward_extent& extent) {
     forward_room result;
-    if (Call::rotates && extent.whole_rows > 0) result.turned = memory.take<T>(k.size());
+    if (Call::turns_tokens) result.queries = memory.take<T>(q.size());
+    if (Call::turns_tokens || (Call::rotates && extent.whole_rows > 0)) {
+      result.keys = memory.take<T>(k.size());
+    }
     if (Call::bounds && key_tile_norms::pays(extent.whole_rows) && !extent.needs_all_logits) {
       // Tiles are of 16 keys or more.
       const index tiles = key_tile_norms::capacity(shape.key_length, 16);

@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "relpos/cuda/forward_block.hpp"
+#include "relpos/cuda/given_turns.hpp"
 #include "relpos/cuda/split_block.hpp"
 #include "relpos/cuda/split_merge.hpp"
 #include "relpos/cuda/tile_bound.hpp"
@@ -100,6 +101,32 @@ struct turn_keys_pass {
   RELPOS_DEVICE void operator()(Machine& machine, const block_grid& block) const {
     turn_key<HeadDim>(call, turned, block.z, block.y, warps_of_block::item(machine, block.x),
                       machine.thread() % warp_lanes);
+  }
+};
+
+/// A warp for each query, or key, of each head of each sequence. `length` is that of the longest.
+template <int HeadDim, class Call>
+struct turn_tokens_pass {
+  static constexpr int threads = warps_of_block::threads;
+  static constexpr std::size_t shared_bytes = 0;
+
+  Call call;
+  view<typename Call::stored, 4> turned;
+  index length;
+  bool are_keys;
+
+  template <class Machine>
+  RELPOS_DEVICE void operator()(Machine& machine, const block_grid& block) const {
+    const device_sequence& sequence = call.sequences[block.z];
+    const device_rows& rows = are_keys ? sequence.keys : sequence.queries;
+    const index row = warps_of_block::item(machine, block.x);
+    if (row >= rows.count) return;
+    const device_turns& turns = turns_of(call.head(block.z, 0).bound);
+    const auto& from = are_keys ? call.k : call.q;
+    turn_token<HeadDim>(turns, are_keys ? turns.keys : turns.queries, length, block.z, row,
+                        from.address(rows.batch, block.y, rows.first + row, 0),
+                        turned.address(rows.batch, block.y, rows.first + row, 0),
+                        machine.thread() % warp_lanes);
   }
 };
 

@@ -27,6 +27,19 @@ status run_passes(const Device& device, forward_call<T, Out, Bound...> call,
   if (done && any_split) done = device.template admit<split>();
   if (!done) return done;
 
+  if constexpr (call_type::turns_tokens) {
+    const auto turn = [&](view<const T, 4>& rows, T* to, index length, index heads, bool are_keys) {
+      const view<T, 4> turned(to, rows.shape);
+      if (length > 0) {
+        done = device.launch(turn_tokens_pass<HeadDim, call_type>{call, turned, length, are_keys},
+                             {warps_of_block::blocks(length), heads, shape.batch});
+      }
+      rows = turned;
+    };
+    turn(call.q, room.queries, shape.query_length, shape.query_heads, false);
+    if (done) turn(call.k, room.keys, shape.key_length, shape.key_heads, true);
+    if (!done) return done;
+  }
   if (any_split) {
     call.states = room.states;
     if (extent.chunks > 0) {
@@ -42,7 +55,7 @@ status run_passes(const Device& device, forward_call<T, Out, Bound...> call,
   if (!any_whole) return done;
   if constexpr (call_type::rotates) {
     if (shape.key_length > 0) {
-      const view<T, 4> turned(room.turned, call.k.shape);
+      const view<T, 4> turned(room.keys, call.k.shape);
       done =
           device.launch(turn_keys_pass<HeadDim, call_type>{call, turned},
                         {warps_of_block::blocks(shape.key_length), shape.key_heads, shape.batch});

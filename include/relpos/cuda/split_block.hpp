@@ -164,7 +164,7 @@ class split_block {
   }
 
   RELPOS_DEVICE void attend() {
-    fragment<stored> held_queries[geometry::holds_queries ? steps : 1];
+    fragment<stored> held_queries[geometry::holds_queries ? steps : 1] = {};
     if constexpr (geometry::holds_queries) {
       unroll<steps>([&](auto i) RELPOS_LAMBDA { held_queries[i] = load_step(i); });
     }

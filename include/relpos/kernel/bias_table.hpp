@@ -23,7 +23,7 @@ struct bias_table {
   RELPOS_INLINE const float* at(index q_minus_k, index width) const {
     return data + (std::clamp(q_minus_k, first, last + 1 - width) - first);
   }
-  RELPOS_INLINE float of(index q_minus_k) const {
+  RELPOS_INLINE constexpr float of(index q_minus_k) const {
     return data[std::clamp(q_minus_k, first, last) - first];
   }
 };

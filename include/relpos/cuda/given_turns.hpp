@@ -1,0 +1,131 @@
+#pragma once
+// Rotation to positions that are given per token (kernel/given_rotation.hpp): rows of queries and keys are turned all the way
+// to their positions before anything else, by the turn of their rest times that of their origin. The host lists the
+// origins that occur, whose sines take float64.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+#include "relpos/core/scratch.hpp"
+#include "relpos/cuda/device_rotation.hpp"
+#include "relpos/cuda/forward_call.hpp"
+#include "relpos/cuda/moved.hpp"
+#include "relpos/kernel/rotation_gains.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// For one call of `Problem`, which rotates and has given positions.
+template <class Problem>
+class given_turns {
+ public:
+  using device_type = device_turns;
+
+  /// Takes what the device reads of host memory.
+  given_turns(scratch_divider& memory, const Problem& problem) : problem_(problem) {
+    with_rotation(problem.policies, [&](const auto& policy) { rows_ = policy.rotations(); });
+    const attention_shape& shape = problem.shape;
+    index_of_keys_ = rows_.axes * shape.batch * shape.query_length;
+    count_ = index_of_keys_ + rows_.axes * shape.batch * shape.key_length;
+    index first = std::numeric_limits<index>::max();
+    index last = std::numeric_limits<index>::min();
+    for_each([&](index, index position) {
+      first = std::min(first, rotation_rows::origin(position));
+      last = std::max(last, rotation_rows::origin(position));
+    });
+    const index origins = count_ == 0 ? 0 : std::min(last - first + 1, count_);
+    rests_ = memory.take<float>(rotation_grid * 2 * rows_.pairs);
+    turns_ = memory.take<float>(origins * 2 * rows_.pairs);
+    tokens_ = memory.take<token_turn>(count_);
+    axes_ = memory.take<std::uint8_t>(rows_.axis_of_pair == nullptr ? 0 : rows_.pairs);
+  }
+
+  /// Takes what the host alone needs.
+  void take_workspace(scratch_divider& memory) { origins_ = memory.take<index>(count_); }
+
+  device_turns fill(std::ptrdiff_t to_device) const {
+    const index row = 2 * rows_.pairs;
+    std::copy(rows_.queries, rows_.queries + rotation_grid * row, rests_);
+    for_each([&](index i, index position) { origins_[i] = rotation_rows::origin(position); });
+    std::sort(origins_, origins_ + count_);
+    const index* const last = std::unique(origins_, origins_ + count_);
+    with_rotation(problem_.policies, [&](const auto& policy) {
+      for (const index* origin = origins_; origin != last; ++origin) {
+        float* const to = turns_ + (origin - origins_) * row;
+        for (index pair = 0; pair < rows_.pairs; ++pair) {
+          const turn by = policy.relative_turn(pair, -*origin * rotation_grid);
+          to[pair] = static_cast<float>(by.real);
+          to[rows_.pairs + pair] = static_cast<float>(by.imaginary);
+        }
+      }
+    });
+    for_each([&](index i, index position) {
+      const index origin = rotation_rows::origin(position);
+      const index* const at = std::lower_bound(static_cast<const index*>(origins_), last, origin);
+      tokens_[i] = {static_cast<std::int32_t>(at - origins_),
+                    static_cast<std::int32_t>(position - origin * rotation_grid)};
+    });
+    device_turns result{rows_, moved(turns_, to_device), moved(tokens_, to_device),
+                        moved(tokens_ + index_of_keys_, to_device), problem_.shape.batch};
+    result.rows.queries = moved(rests_, to_device);
+    result.rows.keys = nullptr;
+    if (rows_.axis_of_pair != nullptr) {
+      std::copy(rows_.axis_of_pair, rows_.axis_of_pair + rows_.pairs, axes_);
+      result.rows.axis_of_pair = moved(axes_, to_device);
+    }
+    return result;
+  }
+
+ private:
+  /// Calls use(i, position) for each axis of each token: queries, then keys, [axis][sequence][row].
+  template <class Use>
+  void for_each(const Use& use) const {
+    const attention_shape& shape = problem_.shape;
+    index i = 0;
+    const auto ask = [&](index length, const auto& position_of) {
+      for (index axis = 0; axis < rows_.axes; ++axis) {
+        for (index at = 0; at < shape.batch; ++at) {
+          const auto given = row_positions(problem_.policies, positions{}, at);
+          for (index row = 0; row < length; ++row) use(i++, position_of(given, row, axis));
+        }
+      }
+    };
+    ask(shape.query_length,
+        [](const auto& of, index row, index axis) { return of.query(row, axis); });
+    ask(shape.key_length, [](const auto& of, index row, index axis) { return of.key(row, axis); });
+  }
+
+  const Problem& problem_;
+  rotation_rows rows_{};
+  index index_of_keys_ = 0;
+  index count_ = 0;
+  float* rests_ = nullptr;  // [rotation_grid][2][pairs]
+  float* turns_ = nullptr;  // [origin][2][pairs]
+  token_turn* tokens_ = nullptr;
+  std::uint8_t* axes_ = nullptr;  // of pairs
+  index* origins_ = nullptr;
+};
+
+/// Turns row `row` of a head of a sequence, by one warp.
+template <int HeadDim, class T>
+RELPOS_DEVICE void turn_token(const device_turns& turns, const token_turn* tokens, index length,
+                              index sequence, index row, const T* from, T* to, int lane) {
+  const rotation_rows& rows = turns.rows;
+  const auto pairs = static_cast<int>(rows.pairs);
+  for (int pair = lane; pair < pairs; pair += warp_lanes) {
+    const token_turn& token =
+        tokens[(rows.axis_of(pair) * turns.sequences + sequence) * length + row];
+    const float* const rest = rows.queries + token.rest * 2 * pairs;
+    const float* const origin = turns.origins + token.origin * 2 * pairs;
+    float x, y;
+    store_turned(rest[pair], rest[pairs + pair], origin[pair], origin[pairs + pair], x, y);
+    const pair_places at = pair_places::of(pair, pairs, rows.layout);
+    store_turned(static_cast<float>(from[at.a]), static_cast<float>(from[at.b]), x, y, to[at.a],
+                 to[at.b]);
+  }
+  for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];
+}
+
+}  // namespace relpos::inline RELPOS_ABI
