@@ -1,0 +1,121 @@
+// Which kernels a call takes, in which order and over how many blocks, and that none is launched when one of them cannot be.
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "device.hpp"
+#include "relpos/policies.hpp"
+
+namespace {
+
+using relpos::half;
+using relpos::index;
+
+template <class Pass>
+inline constexpr const char* name_of = "?";
+template <int HeadDim, class Call>
+inline constexpr const char* name_of<relpos::forward_pass<HeadDim, Call>> = "forward";
+template <int HeadDim, class Call>
+inline constexpr const char* name_of<relpos::split_pass<HeadDim, Call>> = "split";
+template <int HeadDim, class Call>
+inline constexpr const char* name_of<relpos::split_merge_pass<HeadDim, Call>> = "merge";
+template <int HeadDim, class Call>
+inline constexpr const char* name_of<relpos::turn_keys_pass<HeadDim, Call>> = "turn";
+template <int HeadDim, class Call>
+inline constexpr const char* name_of<relpos::turn_tokens_pass<HeadDim, Call>> = "turn_tokens";
+template <int HeadDim, class Call>
+inline constexpr const char* name_of<relpos::measure_keys_pass<HeadDim, Call>> = "measure";
+
+/// Writes down what it is asked for, and fails at the `fails_at`th.
+struct recorder {
+  std::vector<std::string>& record;
+  std::string fails_at;
+
+  relpos::status answer(const std::string& what) const {
+    record.push_back(what);
+    if (what != fails_at) return {};
+    return relpos::status::error(relpos::status_code::device, "%s", what.c_str());
+  }
+  static relpos::status copy(void*, const void*, std::size_t) { return {}; }
+  template <class Pass>
+  relpos::status admit() const {
+    return answer(std::string("admit ") + name_of<Pass>);
+  }
+  template <class Pass>
+  relpos::status launch(const Pass&, const relpos::block_grid& blocks) const {
+    return answer(std::string(name_of<Pass>) + " " + std::to_string(blocks.x) + " " +
+                  std::to_string(blocks.y) + " " + std::to_string(blocks.z));
+  }
+};
+
+using lines = std::vector<std::string>;
+
+/// Of 4 query heads that share 2 key heads.
+template <class... Policies>
+lines launches(index queries, index keys, const std::string& fails_at, relpos::options choice,
+               const Policies&... policies) {
+  const auto in = support::random_inputs<half>({.query_heads = 4,
+                                                .key_heads = 2,
+                                                .query_length = queries,
+                                                .key_length = keys,
+                                                .head_dim = 64,
+                                                .value_dim = 64},
+                                               1);
+  support::tensor<float> out({1, 4, queries, 64});
+  const relpos::key_views<half, half> store{in.k.view(), in.v.view(), choice.key_starts};
+  const auto problem =
+      relpos::make_problem(out.view(), relpos::view<const half, 4>(in.q.view()), store, {}, choice,
+                           std::tuple<Policies...>(policies...));
+  const relpos::device_scratch_bytes bytes = relpos::forward_scratch_bytes(problem);
+  std::vector<std::byte> device(bytes.device), host(bytes.host);
+  lines record;
+  const relpos::status done = relpos::run_forward<relpos::head_dims<64>>(recorder{record, fails_at},
+                                                                         problem, {device, host});
+  EXPECT_EQ(done.code == relpos::status_code::ok, fails_at.empty());
+  return record;
+}
+
+const std::vector<float> slopes{0.1f, 0.2f, 0.3f, 0.4f};
+
+TEST(launches, of_many_queries) {
+  EXPECT_EQ(launches(130, 200, "", {}, relpos::causal{}),
+            (lines{"admit forward", "forward 3 4 1"}));
+  // Tiles of 64 keys, four of them a block.
+  EXPECT_EQ(launches(130, 600, "", {}, relpos::alibi{slopes}, relpos::causal{}),
+            (lines{"admit forward", "measure 3 2 1", "forward 3 4 1"}));
+  const relpos::rotary_table table(relpos::rope_frequencies(64), relpos::pair_layout::half_split);
+  EXPECT_EQ(launches(130, 200, "", {}, relpos::rotary{table}, relpos::causal{}),
+            (lines{"admit forward", "turn 50 2 1", "forward 3 4 1"}));
+}
+
+TEST(launches, of_few_queries) {
+  // Two heads of a group, of 9 queries: two blocks of rows, for each of three chunks of 512 keys.
+  EXPECT_EQ(launches(9, 1100, "", {.kernel = relpos::kernel_class::decode}, relpos::causal{}),
+            (lines{"admit split", "split 6 2 1", "merge 9 4 1"}));
+  // The window lies in the last chunk.
+  EXPECT_EQ(launches(1, 1100, "", {}, relpos::band{50, 0}),
+            (lines{"admit split", "split 1 2 1", "merge 1 4 1"}));
+  EXPECT_EQ(launches(1, 0, "", {}, relpos::causal{}), (lines{"admit split", "merge 1 4 1"}));
+}
+
+TEST(launches, of_both_in_a_batch) {
+  const std::vector<index> queries{0, 1, 101};
+  const std::vector<index> keys{0, 600, 750};
+  EXPECT_EQ(launches(101, 750, "", {.query_starts = queries, .key_starts = keys}, relpos::causal{}),
+            (lines{"admit forward", "admit split", "split 2 2 2", "merge 1 4 2", "forward 2 4 2"}));
+}
+
+TEST(launches, end_where_one_fails) {
+  const std::vector<index> queries{0, 1, 101};
+  const std::vector<index> keys{0, 600, 750};
+  const relpos::options both{.query_starts = queries, .key_starts = keys};
+  EXPECT_EQ(launches(101, 750, "admit split", both, relpos::causal{}),
+            (lines{"admit forward", "admit split"}));
+  EXPECT_EQ(launches(101, 750, "split 2 2 2", both, relpos::causal{}),
+            (lines{"admit forward", "admit split", "split 2 2 2"}));
+}
+
+}  // namespace
