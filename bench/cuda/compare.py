@@ -5,26 +5,32 @@
   torch_sdpa_bias   the same with a matrix, made beforehand, of the bias and the mask
   torch_flex        FlexAttention, compiled, with the bias as score_mod and a block mask
 
+XPOS is relpos's alone: none of these turns queries and keys within its kernel. One query over many keys, as in
+generation, has torch_sdpa and torch_flex beside it, without a mask, as the last query sees every key.
+
 Every result is compared with float64, on rows of all parts of the sequence, before it is timed. The matrix of a bias is
 in bfloat16, as PyTorch wants it, and is compared with the attention of what it holds.
 
 A time is a median, between events on the device: the copy that relpos begins with is in it, what a call does on the
-host is not. Candidates take turns, A B C A B C, on several inputs; a product of matrices takes turns too, and its
-rate is the ceiling. Only the work of keys that the mask leaves is counted, and all of it, however small a bias makes
-their weights; a kernel may leave some of that out.
+host is not. Candidates take turns, A B C A B C, on several inputs. So does what is the ceiling: a product of matrices,
+whose operations are counted, or for one query a copy, whose bytes are. Only the work of keys that the mask leaves is
+counted, and all of it, however small a bias makes their weights; a kernel may leave some of that out.
+
+`extra` is the time beyond that of relpos's own call without the encoding, which takes turns too; the aim is 5 %.
 
 Exit code 2: there is no GPU, or no PyTorch.
 """
 
 import argparse
 import ctypes
+import itertools
 import json
 import math
 import os
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -46,9 +52,11 @@ SECONDS = 450  # after which nothing new begins
 INPUTS = 3  # of each problem: more than the second cache holds
 HEADS = 16
 ROWS = 32768  # of a batch
-MATRIX = 8192  # of the product that is the ceiling
+MATRIX = 8192  # of the product that is a ceiling
+COPIED = 2**30  # bytes
 FLEX_BLOCK = 128
-LARGEST_ERROR = 3  # the output is rounded, and the weights before: about 0.6 each of a row
+SMALL = 1000  # keys of a small call, which no tile divides
+LARGEST_ERROR = 3  # of a row: about 0.6 as the output is rounded, as much for the weights, and for XPOS's turned rows
 
 
 def architecture():
@@ -67,8 +75,7 @@ class Mask:
     is_causal: bool = True
     extent: int = 0
 
-    def visible_pairs(self, length):
-        rows = torch.arange(length)
+    def visible_pairs(self, rows, length):
         after_last = rows + 1 if self.is_causal else length
         return (after_last - self.first(rows).clamp(min=0)).sum().item()
 
@@ -97,11 +104,13 @@ def blockwise_causal(block):
 
 @dataclass
 class Encoding:
-    """`by_distance` [heads, length], in float64, is the bias of the key so many positions before the query."""
+    """`by_distance` [heads, length], in float64, is the bias of the key so many positions before the query.
+    `turned(rows, positions, side)` are queries, of side 1, or keys, of side -1, in float64, for the product of both."""
 
     name: str
     by_distance: Any = None
-    score_mod: Optional[Callable] = None
+    turned: Optional[Callable] = None
+    score_mod: Optional[Callable] = None  # as FlexAttention's, of positions
     data: Any = None  # of the host: slopes or table
     two_sided: bool = False
 
@@ -117,7 +126,8 @@ def alibi(heads, length):
     def score_mod(score, batch, head, query, key):
         return score + slopes[head] * (key - query)
 
-    return Encoding("alibi", -slopes.double()[:, None] * torch.arange(length, device=DEVICE), score_mod, data)
+    by_distance = -slopes.double()[:, None] * torch.arange(length, device=DEVICE)
+    return Encoding("alibi", by_distance, score_mod=score_mod, data=data)
 
 
 def t5(heads, length, two_sided=False):
@@ -136,18 +146,37 @@ def t5(heads, length, two_sided=False):
     def score_mod(score, batch, head, query, key):
         return score + near[head, (query - key).clamp(min=0, max=128)]
 
-    return Encoding("t5", by_distance.double(), score_mod, data, two_sided)
+    return Encoding("t5", by_distance.double(), score_mod=score_mod, data=data, two_sided=two_sided)
+
+
+def xpos(heads, length):
+    """By the definition (Sun et al., arXiv 2212.10554), of channels i and i + head_dim / 2. The powers are of positions
+    themselves, which float64 holds up to 280000."""
+
+    def turned(rows, positions, side):
+        first, second = rows.double().chunk(2, -1)
+        part = torch.arange(first.shape[-1], device=DEVICE).double() / first.shape[-1]
+        positions = positions.double()[:, None]
+        angle = positions * 10000.0**-part
+        size = ((part + 0.4) / 1.4) ** (side * positions / 512)
+        cosine, sine = size * angle.cos(), size * angle.sin()
+        return torch.cat([first * cosine - second * sine, first * sine + second * cosine], -1)
+
+    return Encoding("xpos", turned=turned)
 
 
 @dataclass
 class Problem:
+    """Queries are the last `query_length` rows of `length`. What is called a row is a position among all of these."""
+
     encoding: Encoding
     mask: Mask
     head_dim: int
     batch: int
+    query_length: int
     length: int
-    heads: int = HEADS
-    key_heads: int = HEADS
+    heads: int
+    key_heads: int
     type: str = "bfloat16"
 
     @property
@@ -159,14 +188,36 @@ class Problem:
         return self.head_dim**-0.5  # for T5 too, whose own scale of 1 would leave one key in each row
 
     @property
+    def is_decode(self):
+        return self.query_length == 1
+
+    @property
+    def shares_keys(self):
+        return self.heads != self.key_heads
+
+    @property
+    def first_row(self):
+        return self.length - self.query_length
+
+    @property
+    def rows(self):
+        return torch.arange(self.first_row, self.length, device=DEVICE)
+
+    @property
     def operations(self):
-        pairs = self.mask.visible_pairs(self.length)
+        pairs = self.mask.visible_pairs(self.rows, self.length)
         return 4 * self.head_dim * pairs * self.heads * self.batch
+
+    @property
+    def bytes_read(self):
+        """Of keys and values, once."""
+        return 2 * self.dtype.itemsize * self.head_dim * self.length * self.key_heads * self.batch
 
     def random_inputs(self):
         """q, k and v."""
-        heads = (self.heads, self.key_heads, self.key_heads)
-        return [torch.randn(self.batch, n, self.length, self.head_dim, device=DEVICE, dtype=self.dtype) for n in heads]
+        keys = (self.key_heads, self.length)
+        shapes = [(self.heads, self.query_length), keys, keys]
+        return [torch.randn(self.batch, *of, self.head_dim, device=DEVICE, dtype=self.dtype) for of in shapes]
 
     def bias(self, rows):
         """[heads, row, key] in float64, mask folded in."""
@@ -181,16 +232,23 @@ class Problem:
 
     def reference(self, inputs, rows, bias):
         """[batch, heads, row, channel] in float64."""
-        q, k, v = inputs
-        group = self.heads // self.key_heads
-        scores = q[:, :, rows].double() @ k.repeat_interleave(group, 1).double().mT
-        weights = (scores * self.scale + bias.double()).softmax(-1)
-        return weights @ v.repeat_interleave(group, 1).double()
+        q, k, v = (each.double() for each in inputs)
+        q = q[:, :, rows - self.first_row]
+        if self.encoding.turned is not None:
+            q = self.encoding.turned(q, rows, 1)
+            k = self.encoding.turned(k, torch.arange(self.length, device=DEVICE), -1)
+
+        # Heads that share keys lie one below the other: keys need not be repeated.
+        def product(of_heads, shared):
+            of_key_heads = of_heads.reshape(self.batch, self.key_heads, -1, of_heads.shape[-1])
+            return (of_key_heads @ shared).reshape(self.batch, self.heads, len(rows), -1)
+
+        return product((product(q, k.mT) * self.scale + bias.double()).softmax(-1), v)
 
     def sampled_rows(self):
         edges = [0, 1, 63, 64, 2047, 2048, 4096, self.length // 3, self.length // 2, self.length - 2, self.length - 1]
         edges += torch.randint(self.length, (8,)).tolist()
-        return torch.tensor(sorted({row for row in edges if row < self.length}), device=DEVICE)
+        return torch.tensor(sorted({row for row in edges if self.first_row <= row < self.length}), device=DEVICE)
 
 
 def relative_error(out, wanted):
@@ -215,6 +273,7 @@ class Relpos:
             batch=problem.batch,
             heads=problem.heads,
             key_heads=problem.key_heads,
+            query_length=problem.query_length,
             length=problem.length,
             head_dim=problem.head_dim,
             type=problem.type.encode(),
@@ -239,16 +298,19 @@ class Relpos:
 
 
 def sdpa(problem, inputs, **options):
-    def run(i):
-        return scaled_dot_product_attention(*inputs[i], scale=problem.scale, **options)
+    options |= {"scale": problem.scale, "enable_gqa": problem.shares_keys}
 
-    choice = torch._fused_sdp_choice(*inputs[0], scale=problem.scale, **options)
+    def run(i):
+        return scaled_dot_product_attention(*inputs[i], **options)
+
+    choice = torch._fused_sdp_choice(*inputs[0], **options)
     run.kernel = SDPBackend(choice).name.lower().removesuffix("_attention")
     return run
 
 
 def torch_sdpa(problem, inputs):
-    return sdpa(problem, inputs, is_causal=problem.mask.is_causal)
+    # PyTorch's causal mask takes the one query for the first.
+    return sdpa(problem, inputs, is_causal=problem.mask.is_causal and not problem.is_decode)
 
 
 def torch_cudnn(problem, inputs):
@@ -294,15 +356,28 @@ def block_mask(mask, length):
     return BlockMask.from_kv_blocks(*ordered(some & ~every), *ordered(every), BLOCK_SIZE=FLEX_BLOCK, mask_mod=mask.sees)
 
 
+def score_mod_of(problem):
+    """FlexAttention counts queries from 0, wherever they are."""
+    of_positions, first = problem.encoding.score_mod, problem.first_row
+    if of_positions is None or first == 0:
+        return of_positions
+    return lambda score, batch, head, query, key: of_positions(score, batch, head, query + first, key)
+
+
 def torch_flex(problem, inputs):
     torch._dynamo.reset()
     compiled = torch.compile(flex_attention, dynamic=False)
-    mask = block_mask(problem.mask, problem.length)
-    score_mod = problem.encoding.score_mod
-    return lambda i: compiled(*inputs[i], score_mod=score_mod, block_mask=mask, scale=problem.scale)
+    options = {"score_mod": score_mod_of(problem), "scale": problem.scale, "enable_gqa": problem.shares_keys}
+    if not problem.is_decode:
+        options["block_mask"] = block_mask(problem.mask, problem.length)
+    return lambda i: compiled(*inputs[i], **options)
 
 
 def peers_of(problem):
+    if problem.encoding.name == "xpos":
+        return []
+    if problem.is_decode:
+        return [torch_sdpa, torch_flex] if problem.encoding.name == "none" else [torch_flex]
     if problem.encoding.name != "none":
         return [torch_sdpa_bias, torch_flex]
     if problem.mask.name == "full":
@@ -318,65 +393,98 @@ class Verifier:
     def __init__(self, problem, inputs):
         rows = problem.sampled_rows()
         bias = problem.bias(rows)
-        self._rows = rows
+        self._at = rows - problem.first_row
         self._wanted = [problem.reference(each, rows, bias) for each in inputs]
-        # Of the matrix, which is rounded.
-        self._wanted_of_matrix = self._wanted
-        if problem.encoding.name != "none":
+        if torch_sdpa_bias in peers_of(problem):  # whose matrix is rounded
             self._wanted_of_matrix = [problem.reference(each, rows, bias.to(problem.dtype)) for each in inputs]
 
     def error(self, name, run):
         wanted = self._wanted_of_matrix if name == "torch_sdpa_bias" else self._wanted
-        return max(relative_error(run(i)[:, :, self._rows], each) for i, each in enumerate(wanted))
+        return max(relative_error(run(i)[:, :, self._at], each) for i, each in enumerate(wanted))
 
 
 def refuse_if_wrong(name, problem, error):
     if not error < LARGEST_ERROR:
         sys.exit(
             f"{name}, {problem.encoding.name}, {problem.mask.name}, {problem.type}, head_dim {problem.head_dim}, "
-            f"length {problem.length}: error {error:.2f} units, must be below {LARGEST_ERROR}: nothing is timed"
+            f"queries {problem.query_length}, keys {problem.length}: error {error:.2f} units, must be below "
+            f"{LARGEST_ERROR}: nothing is timed"
         )
 
 
+def small_problems():
+    """Of every kernel that is compiled in, with heads that share keys. One query takes the kernel of few, and so do
+    five, whose fifteen rows of a key head nearly fill it."""
+    pairs = [(no_encoding, mask) for mask in (causal(), full(), band(100), blockwise_causal(128))]
+    pairs += [(make, causal()) for make in (alibi, t5, lambda *of: t5(*of, two_sided=True), xpos)]
+    shape = {"batch": 2, "length": SMALL, "heads": 6, "key_heads": 2}
+    for head_dim, name, queries in itertools.product((64, 128), ("bfloat16", "half"), (SMALL, 5, 1)):
+        for make, mask in pairs:
+            yield Problem(make(6, SMALL), mask, head_dim, query_length=queries, type=name, **shape)
+
+
 def verify_relpos(loaded):
-    """Every kernel that is compiled in, at a length that no tile divides, with heads that share keys."""
     count, largest = 0, 0.0
-    shape = {"batch": 2, "length": 1000, "heads": 6, "key_heads": 2}
-    for head_dim in (64, 128):
-        for name in ("bfloat16", "half"):
-            pairs = [(no_encoding, mask) for mask in (causal(), full(), band(100), blockwise_causal(128))]
-            pairs += [(make, causal()) for make in (alibi, t5, lambda *of: t5(*of, two_sided=True))]
-            for make, mask in pairs:
-                problem = Problem(make(6, 1000), mask, head_dim, type=name, **shape)
-                inputs = problem.random_inputs()
-                rows = torch.arange(1000, device=DEVICE)
-                wanted = problem.reference(inputs, rows, problem.bias(rows))
-                error = relative_error(Relpos(loaded, problem, [inputs])(0), wanted)
-                refuse_if_wrong("relpos", problem, error)
-                count, largest = count + 1, max(largest, error)
+    for problem in small_problems():
+        inputs = problem.random_inputs()
+        wanted = problem.reference(inputs, problem.rows, problem.bias(problem.rows))
+        error = relative_error(Relpos(loaded, problem, [inputs])(0), wanted)
+        refuse_if_wrong("relpos", problem, error)
+        count, largest = count + 1, max(largest, error)
     print(f"{count} small calls of relpos are right: largest error of a row {largest:.2f} units of rounding")
 
 
-class Ceiling:
-    """A product of matrices; also what keeps the device busy while the host prepares what is timed."""
+class Product:
+    """Of matrices, the ceiling of many queries; it also keeps the device busy while the host prepares what is timed."""
+
+    unit = "teraflops"
+    columns = f"{'TFLOP/s':>8}{'of matmul':>10}"
+    work = 2 * MATRIX**3
+
+    @staticmethod
+    def work_of(problem):
+        return problem.operations
 
     def __init__(self):
         self._factors = [torch.randn(MATRIX, MATRIX, device=DEVICE, dtype=torch.bfloat16) for _ in range(2)]
         self._product = torch.empty_like(self._factors[0])
 
-    operations = 2 * MATRIX**3
-
     def __call__(self, i):
         torch.matmul(*self._factors, out=self._product)
 
 
-def interleaved_milliseconds(candidates, turns, ceiling):
+class Copy:
+    """On the device, the ceiling of one query. Its rate counts the bytes that it reads and those that it writes, as both
+    take the memory's time. What is compared with it are the keys and values that a call reads; what that writes is
+    next to nothing. Memory that need not turn from reads to writes may be faster: above 100 % is no error."""
+
+    unit = "terabytes"
+    columns = f"{'TB/s':>8}{'of a copy':>10}"
+    work = 2 * COPIED
+
+    @staticmethod
+    def work_of(problem):
+        return problem.bytes_read
+
+    def __init__(self):
+        self._source, self._target = (torch.zeros(COPIED, dtype=torch.uint8, device=DEVICE) for _ in range(2))
+
+    def __call__(self, i):
+        self._target.copy_(self._source)
+
+
+def per_second(work, milliseconds):
+    """In units of 10^12."""
+    return work / milliseconds / 1e9
+
+
+def interleaved_milliseconds(candidates, turns, product):
     """Medians."""
     times = {name: [] for name in candidates}
     for turn in range(1 + turns):  # the first is to warm up
         for name, run in candidates.items():
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            ceiling(turn)
+            product(turn)
             begin.record()
             run(turn % INPUTS)
             end.record()
@@ -386,12 +494,10 @@ def interleaved_milliseconds(candidates, turns, ceiling):
     return {name: statistics.median(each) for name, each in times.items()}
 
 
-def print_ceilings(turns, ceiling):
-    source, target = (torch.zeros(2**30, dtype=torch.uint8, device=DEVICE) for _ in range(2))
-    candidates = {"product": ceiling, "copy": lambda i: target.copy_(source)}
-    times = interleaved_milliseconds(candidates, turns, ceiling)
-    teraflops = ceiling.operations / times["product"] / 1e9
-    terabytes = 2 * source.numel() / times["copy"] / 1e9  # read and written
+def print_ceilings(turns, product, copy):
+    times = interleaved_milliseconds({"product": product, "copy": copy}, turns, product)
+    teraflops = per_second(product.work, times["product"])
+    terabytes = per_second(copy.work, times["copy"])
     print(f"a product of matrices: {teraflops:.0f} TFLOP/s, a copy on the device: {terabytes:.2f} TB/s")
 
 
@@ -417,71 +523,137 @@ def right_candidates(loaded, problem, inputs):
     return candidates, missing
 
 
-def compare(loaded, problem, turns, ceiling):
-    """Prints a line and returns an object of the results."""
+@dataclass
+class Result:
+    """Of a problem. Rates are in the ceiling's unit."""
+
+    milliseconds: float
+    rate: float
+    peak: float
+    extra_percent: Optional[float]
+    speedup: dict
+    kernels: dict
+    missing: dict
+
+
+def measure(loaded, problem, turns, product, ceiling):
     inputs = [problem.random_inputs() for _ in range(INPUTS)]
     candidates, missing = right_candidates(loaded, problem, inputs)
-    times = interleaved_milliseconds({"ceiling": ceiling, **candidates}, turns, ceiling)
-    peak = ceiling.operations / times.pop("ceiling") / 1e9
+    others = {"ceiling": ceiling}
+    if problem.encoding.name != "none":  # verified on the line that it has of its own
+        others["without"] = Relpos(loaded, replace(problem, encoding=Encoding("none")), inputs)
+    times = interleaved_milliseconds({**others, **candidates}, turns, product)
+    peak = per_second(ceiling.work, times.pop("ceiling"))
     own = times.pop("relpos")
-    rate = problem.operations / own / 1e9
-    speedup = {name: each / own for name, each in times.items()}
-    kernels = {name: run.kernel for name, run in candidates.items() if hasattr(run, "kernel")}
+    return Result(
+        milliseconds=own,
+        rate=per_second(ceiling.work_of(problem), own),
+        peak=peak,
+        extra_percent=100 * (own / times.pop("without") - 1) if "without" in others else None,
+        speedup={name: each / own for name, each in times.items()},
+        kernels={name: run.kernel for name, run in candidates.items() if hasattr(run, "kernel")},
+        missing=missing,
+    )
 
-    ratios = [f"{name}{f' ({kernels[name]})' if name in kernels else ''} {each:.2f}x" for name, each in speedup.items()]
-    ratios += [f"{name}: {why}" for name, why in missing.items()]
+
+def print_line(problem, found):
+    def peer(name):
+        return f"{name} ({found.kernels[name]})" if name in found.kernels else name
+
+    ratios = [f"{peer(name)} {each:.2f}x" for name, each in found.speedup.items()]
+    ratios += [f"{name}: {why}" for name, why in found.missing.items()]
     title = f"{problem.encoding.name}, {problem.mask.name}"
-    print(f"{title:<24}{own:>9.3f} ms {rate:>7.0f} {rate / peak:>9.1%}  {', '.join(ratios)}", flush=True)
+    rate = f"{found.rate:>8.2f}" if problem.is_decode else f"{found.rate:>8.0f}"
+    extra = "" if found.extra_percent is None else f"{found.extra_percent:+.1f}%"
+    columns = f"{title:<24}{found.milliseconds:>9.3f} ms{rate}{found.rate / found.peak:>10.1%}{extra:>9}"
+    print(f"{columns}  {', '.join(ratios)}".rstrip(), flush=True)
+
+
+def as_object(problem, found, unit):
     return {
         "name": "cuda",
         "isa": f"sm_{architecture()}",
         "threads": None,
-        "extra_time_percent": None,
+        "extra_time_percent": found.extra_percent,
         "gpu": torch.cuda.get_device_name(),
         "type": problem.type,
         "head_dim": problem.head_dim,
         "batch": problem.batch,
         "heads": problem.heads,
+        "key_heads": problem.key_heads,
+        "query_length": problem.query_length,
         "length": problem.length,
         "encoding": problem.encoding.name,
         "mask": problem.mask.name,
         "extent": problem.mask.extent,
-        "milliseconds": own,
-        "teraflops": rate,
-        "ceiling_teraflops": peak,
-        "fraction_of_peak": rate / peak,
-        "kernels": kernels,
-        "speedup": speedup,
-        "missing": missing,
+        "milliseconds": found.milliseconds,
+        unit: found.rate,
+        f"ceiling_{unit}": found.peak,
+        "fraction_of_peak": found.rate / found.peak,
+        "kernels": found.kernels,
+        "speedup": found.speedup,
+        "missing": found.missing,
+    }
+
+
+def many_queries(head_dim, batch, length):
+    return {
+        "head_dim": head_dim,
+        "batch": batch,
+        "query_length": length,
+        "length": length,
+        "heads": HEADS,
+        "key_heads": HEADS,
+    }
+
+
+def one_query(head_dim, heads):
+    """Keys and values of each input are more than the second cache holds, and the product comes between two calls."""
+    return {
+        "head_dim": head_dim,
+        "batch": 8,
+        "query_length": 1,
+        "length": 32768,
+        "heads": heads,
+        "key_heads": 8,
     }
 
 
 def sections():
-    """Head dimension, batch, length, and pairs of encoding and mask."""
+    """What Problem is given but for encoding and mask, and pairs of these. There may be no time for the last."""
     pairs = [(no_encoding, mask) for mask in (causal(), full(), band(1024))]
-    pairs += [(encoding, causal()) for encoding in (alibi, t5)]
+    pairs += [(encoding, causal()) for encoding in (alibi, t5, xpos)]
     for length in (8192, 2048, 32768):
         for head_dim in (128, 64):
-            yield head_dim, ROWS // length, length, pairs
+            yield many_queries(head_dim, ROWS // length, length), pairs
         if length == 8192:
+            for head_dim, heads in itertools.product((128, 64), (8, 32)):
+                yield one_query(head_dim, heads), [(encoding, causal()) for encoding in (no_encoding, alibi)]
             for head_dim in (128, 64):
-                yield head_dim, 1, 16384, [(no_encoding, causal())]
-                yield head_dim, 1, 131072, [(no_encoding, blockwise_causal(2048))]
+                yield many_queries(head_dim, 1, 16384), [(no_encoding, causal())]
+                yield many_queries(head_dim, 1, 131072), [(no_encoding, blockwise_causal(2048))]
+
+
+def print_heading(shape, columns):
+    print("\n" + ", ".join(f"{name} {value}" for name, value in shape.items()) + ", bfloat16")
+    print(f"{'encoding, mask':<24}{'relpos':>12}{columns}{'extra':>9}  ratios to it")
 
 
 def compare_all(loaded, turns, deadline):
-    ceiling = Ceiling()
-    print_ceilings(turns, ceiling)
+    product, copy = Product(), Copy()
+    print_ceilings(turns, product, copy)
     results = []
-    for head_dim, batch, length, pairs in sections():
-        print(f"\nhead_dim {head_dim}, batch {batch}, length {length}, {HEADS} heads, bfloat16")
-        print(f"{'encoding, mask':<24}{'relpos':>12} TFLOP/s of matmul  ratios to it")
+    for shape, pairs in sections():
+        ceiling = copy if shape["query_length"] == 1 else product
+        print_heading(shape, ceiling.columns)
         for make, mask in pairs:
             if time.monotonic() > deadline:
                 print(f"{make.__name__}, {mask.name}: left out, for want of time")
                 continue
-            problem = Problem(make(HEADS, length), mask, head_dim, batch, length)
-            results.append(compare(loaded, problem, turns, ceiling))
+            problem = Problem(make(shape["heads"], shape["length"]), mask, **shape)
+            found = measure(loaded, problem, turns, product, ceiling)
+            print_line(problem, found)
+            results.append(as_object(problem, found, ceiling.unit))
             torch.cuda.empty_cache()
     return results
 

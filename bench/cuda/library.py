@@ -26,6 +26,7 @@ class Call(ctypes.Structure):
         ("batch", ctypes.c_int64),
         ("heads", ctypes.c_int64),
         ("key_heads", ctypes.c_int64),
+        ("query_length", ctypes.c_int64),
         ("length", ctypes.c_int64),
         ("head_dim", ctypes.c_int64),
         ("type", ctypes.c_char_p),

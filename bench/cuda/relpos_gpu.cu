@@ -24,10 +24,11 @@ struct relpos_gpu_call {
   std::int64_t batch;
   std::int64_t heads;
   std::int64_t key_heads;
-  std::int64_t length;  // of queries and of keys
+  std::int64_t query_length;  // of the queries, which are the last rows of the keys
+  std::int64_t length;        // of the keys
   std::int64_t head_dim;
   const char* type;        // bfloat16 or half
-  const char* encoding;    // none, alibi or t5
+  const char* encoding;    // none, alibi, t5 or xpos
   const char* mask;        // causal, full, band or blockwise_causal
   std::int64_t extent;     // keys in the window of band, block of blockwise_causal
   const float* data;       // slopes [head] of alibi, table [32, head] of t5
@@ -42,14 +43,14 @@ using relpos::index;
 
 template <class T, int HeadDim>
 struct tensors {
-  using dims = relpos::head_dims<HeadDim>;
+  static constexpr int head_dim = HeadDim;
   relpos::view<T, 4> out;
   relpos::view<const T, 4> q;
   relpos::view<const T, 4> k;
   relpos::view<const T, 4> v;
 
   explicit tensors(const relpos_gpu_call& call)
-      : out(static_cast<T*>(call.out), {call.batch, call.heads, call.length, HeadDim}),
+      : out(static_cast<T*>(call.out), {call.batch, call.heads, call.query_length, HeadDim}),
         q(static_cast<const T*>(call.q), out.shape),
         k(static_cast<const T*>(call.k), {call.batch, call.key_heads, call.length, HeadDim}),
         v(static_cast<const T*>(call.v), k.shape) {}
@@ -58,6 +59,14 @@ struct tensors {
 relpos::status unknown(const char* what, const char* name) {
   return relpos::status::error(relpos::status_code::invalid_value, "%s: '%s' is not compiled in",
                                what, name);
+}
+
+/// Made once, as a model does, and there for as long as a policy refers to it.
+template <int HeadDim>
+const relpos::rotary_table& xpos_table() {
+  static const relpos::rotary_table table(relpos::xpos_frequencies(HeadDim),
+                                          relpos::pair_layout::half_split);
+  return table;
 }
 
 /// use(tensors, policies...), which returns a status.
@@ -80,6 +89,9 @@ relpos::status with_policies(const relpos_gpu_call& call, const Use& use) {
   if (encoding == "t5") {
     const auto direction = call.two_sided != 0 ? relpos::bidirectional : relpos::unidirectional;
     return use(of, relpos::t5_bias{data(32 * call.heads), direction}, relpos::causal{});
+  }
+  if (encoding == "xpos") {
+    return use(of, relpos::rotary{xpos_table<Tensors::head_dim>()}, relpos::causal{});
   }
   return unknown("encoding", call.encoding);
 }
@@ -108,7 +120,7 @@ void relpos_gpu_scratch_bytes(const relpos_gpu_call* call, std::size_t* device, 
   relpos::device_scratch_bytes bytes;
   const relpos::options choice{.scale = call->scale};
   const relpos::status known = with_type(*call, [&](const auto& of, const auto&... policies) {
-    using dims = typename std::remove_cvref_t<decltype(of)>::dims;
+    using dims = relpos::head_dims<std::remove_cvref_t<decltype(of)>::head_dim>;
     bytes = relpos::scratch_bytes<dims>(relpos::on_stream{}, of.q, of.k, of.v, policies..., choice);
     return relpos::status{};
   });
@@ -124,7 +136,7 @@ int relpos_gpu_attention(const relpos_gpu_call* call, void* device, std::size_t 
   const relpos::on_stream on{static_cast<cudaStream_t>(stream)};
   const relpos::device_scratch memory{{device, device_bytes}, {host, host_bytes}};
   const relpos::status done = with_type(*call, [&](const auto& of, const auto&... policies) {
-    using dims = typename std::remove_cvref_t<decltype(of)>::dims;
+    using dims = relpos::head_dims<std::remove_cvref_t<decltype(of)>::head_dim>;
     return relpos::attention<dims>(on, memory, of.out, of.q, of.k, of.v, policies..., choice);
   });
   std::snprintf(message, capacity, "%s", done.message);

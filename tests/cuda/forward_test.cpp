@@ -213,6 +213,22 @@ TEST_F(forward, what_no_row_sees_reaches_none) {
   expect_device<64>(in, {.query_offset = 30}, relpos::alibi{slopes}, relpos::causal{});
 }
 
+TEST_F(forward, the_largest_number_is_hidden_too) {
+  for (const index queries : {1, 70}) {
+    auto in = inputs_of<float, 64>(queries, 150);
+    for (index c = 0; c < 64; ++c) in.v(0, 0, 149, c) = std::numeric_limits<float>::max();
+    const relpos::options choice{.query_offset = 149 - queries};
+    const auto got =
+        support::attend_on_device<64>(in, choice, relpos::alibi{slopes}, relpos::causal{});
+    for (index c = 0; c < 64; ++c) in.v(0, 0, 149, c) = 0.0f;
+    const auto expected =
+        support::attend_on_device<64>(in, choice, relpos::alibi{slopes}, relpos::causal{});
+    for (std::size_t i = 0; i < got.out.values.size(); ++i) {
+      ASSERT_NEAR(got.out.values[i], expected.out.values[i], 1e-5f) << i;
+    }
+  }
+}
+
 TEST_F(forward, what_a_row_does_not_see_reaches_others_alone) {
   auto in = inputs_of<half, 64>(70, 150);
   // Query row i sees keys up to 80 + i: rows from 30 on see the first that is no number.

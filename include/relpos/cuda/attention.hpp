@@ -1,14 +1,13 @@
 #pragma once
-// Attention on a GPU of compute capability 8.0 or later, over views of device memory. (Those with 99 KiB of shared memory
-// for a block, 8.6, 8.9 and 12.0, refuse head_dim 256 under a rotation.)
+// Attention on a GPU of compute capability 8.0 or later, over views of device memory.
 //
 //   const relpos::device_scratch_bytes need = relpos::scratch_bytes(relpos::on_stream{stream}, q, k, v, policies...);
 //   relpos::status done = relpos::attention(relpos::on_stream{stream}, {device, host}, out, q, k, v, policies...);
 //
 // The same policies as on the CPU. What `bind` and `tabulated_bias` read is read on the host, during the call: slopes,
-// tables. What other members read is read on the device: an additive matrix, gates. The starts of documents and the parents
-// of a tree are read by both: they lie in managed memory. Members that run on the device must be constexpr, and the
-// translation unit compiled with --expt-relaxed-constexpr, as relpos::cuda does.
+// tables. What other members read is read on the device: an additive matrix, gates. The starts of documents, the parents of
+// a tree and positions per token are read by both: they lie in managed memory. Members that run on the device must be
+// constexpr, and the translation unit compiled with --expt-relaxed-constexpr, as relpos::cuda does.
 //
 // The call returns when its work is in the stream. It allocates nothing; where the host's scratch is page-locked, it waits
 // for nothing.
@@ -48,11 +47,11 @@ device_scratch_bytes scratch_bytes(const on_stream&, const view<T, 4>& q, const 
 }
 
 /// out [batch, heads, query, d] = attention of q [batch, heads, query, d] over k and v [batch, key heads, key, d], all in
-/// device memory. head_dim is 64, 96, 128 or 256; q, k and v are float, half or bfloat16, all the same; rows begin at multiples of 16 bytes.
-/// `attention<head_dims<128>>(...)` compiles kernels for that one alone.
+/// device memory. head_dim is 64, 96, 128 or 256; q, k and v are float, half or bfloat16, all the same; rows begin at
+/// multiples of 16 bytes. `attention<head_dims<128>>(...)` compiles kernels for that one alone.
 ///
-/// Offsets, ragged batches, GQA, lse, softcap, biases, masks, temperatures and sinks as on the CPU. Lists of `options` and
-/// what they refer to are the host's; options.lse is the device's. On failure neither out nor lse is written.
+/// Options are those of the CPU, but that `tolerance` changes nothing. options.lse and options.statistics are in device
+/// memory; its lists, and what they refer to, are the host's. On failure nothing is written.
 template <class Dims = all_head_dims, class Out, class T, class... Arguments>
 status attention(const on_stream& on, const device_scratch& memory, const view<Out, 4>& out,
                  const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>& v,

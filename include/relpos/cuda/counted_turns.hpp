@@ -16,8 +16,6 @@ namespace relpos::inline RELPOS_ABI {
 template <class Problem>
 class counted_turns {
  public:
-  using device_type = device_rotation;
-
   /// Takes what the device reads of host memory.
   counted_turns(scratch_divider& memory, const Problem& problem) : problem_(problem) {
     with_rotation(problem.policies, [&](const auto& policy) { rows_ = policy.rotations(); });

@@ -2,8 +2,11 @@
 // Rotation on a GPU, as on the CPU (kernel/rotation.hpp): keys are turned by their rest beyond an origin; queries by their
 // own rest and by the turn between origins, once for each 512 keys. Each is rounded once.
 
+#include "relpos/core/unroll.hpp"
 #include "relpos/core/view.hpp"
+#include "relpos/cuda/convert.hpp"
 #include "relpos/cuda/forward_call.hpp"
+#include "relpos/cuda/shared_rows.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -18,75 +21,98 @@ struct pair_places {
   }
 };
 
-/// a + i b times x + i y.
-template <class T>
-RELPOS_DEVICE void store_turned(float a, float b, float x, float y, T& to_a, T& to_b) {
-  to_a = static_cast<T>(a * x - b * y);
-  to_b = static_cast<T>(a * y + b * x);
+/// What a pair is multiplied by: x + i y.
+struct device_turn {
+  float x;
+  float y;
+
+  /// Of a row of a table, [2][pairs].
+  static constexpr device_turn at(const float* row, int pair, int pairs) {
+    return {row[pair], row[pairs + pair]};
+  }
+  friend constexpr device_turn operator*(device_turn a, device_turn b) {
+    return {a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x};
+  }
+};
+
+/// Turns a pair of a row; `to` may be `from`.
+template <class Machine, class T>
+RELPOS_DEVICE void turn_pair(Machine& machine, const rotation_rows& rows, int pair, device_turn by,
+                             const T* from, T* to) {
+  const pair_places at = pair_places::of(pair, static_cast<int>(rows.pairs), rows.layout);
+  const device_turn turned =
+      device_turn{widen(machine, from[at.a]), widen(machine, from[at.b])} * by;
+  to[at.a] = narrow<T>(machine, turned.x);
+  to[at.b] = narrow<T>(machine, turned.y);
 }
 
-/// Turns a pair of a key by `rest`, a row of the table of keys.
-template <class T>
-RELPOS_DEVICE void turn_key_pair(const rotation_rows& rows, const float* rest, int pair,
-                                 const T* from, T* to) {
-  const auto pairs = static_cast<int>(rows.pairs);
-  const pair_places at = pair_places::of(pair, pairs, rows.layout);
-  store_turned(static_cast<float>(from[at.a]), static_cast<float>(from[at.b]), rest[pair],
-               rest[pairs + pair], to[at.a], to[at.b]);
-}
-
-/// Turns row `row` of key head `head` of a sequence, by one warp.
-template <int HeadDim, class Call>
-RELPOS_DEVICE void turn_key(const Call& call, const view<typename Call::stored, 4>& turned,
-                            index sequence, index head, index row, int lane) {
+/// Turns row `row` of key head `head` of a sequence that is not split, by one warp.
+template <int HeadDim, class Machine, class Call>
+RELPOS_DEVICE void turn_key(Machine& machine, const Call& call,
+                            const view<typename Call::stored, 4>& turned, index sequence,
+                            index head, index row) {
   const device_sequence& of = call.sequences[sequence];
   if (row >= of.keys.count || of.is_split) return;
   const rotation_rows& rows = rotation_of(call.head(sequence, 0).bound).rows;
   const auto pairs = static_cast<int>(rows.pairs);
+  const int lane = machine.thread() % warp_lanes;
   const auto* const from = call.k.address(of.keys.batch, head, of.keys.first + row, 0);
   auto* const to = turned.address(of.keys.batch, head, of.keys.first + row, 0);
   const float* const rest = rows.row_of(rows.keys, row + of.position.key_offset);
-  for (int pair = lane; pair < pairs; pair += warp_lanes) turn_key_pair(rows, rest, pair, from, to);
+  for (int pair = lane; pair < pairs; pair += warp_lanes) {
+    turn_pair(machine, rows, pair, device_turn::at(rest, pair, pairs), from, to);
+  }
   for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];
 }
 
-/// Turns `Rows` keys in shared memory where they are, by one warp. `first` is the position of the first.
-template <int Rows, class SharedRows>
-RELPOS_DEVICE void turn_shared_keys(const SharedRows& keys, const rotation_rows& rows, index first,
-                                    int lane) {
+/// Turns keys in shared memory where they are, by one warp. `first` is the position of the first.
+template <class Machine, class T, int Rows, int Channels>
+RELPOS_DEVICE void turn_shared_keys(Machine& machine, const shared_rows<T, Rows, Channels>& keys,
+                                    const rotation_rows& rows, index first) {
+  // Turns of so many rows are asked for before the first is needed.
+  constexpr int together = 8;
+  static_assert(Rows % together == 0);
   const auto pairs = static_cast<int>(rows.pairs);
-  for (int row = 0; row < Rows; ++row) {
-    auto* const key = keys.at(row, 0);
-    const float* const rest = rows.row_of(rows.keys, first + row);
-    for (int pair = lane; pair < pairs; pair += warp_lanes) {
-      turn_key_pair(rows, rest, pair, key, key);
+  const int lane = machine.thread() % warp_lanes;
+  for (int pair = lane; pair < pairs; pair += warp_lanes) {
+    for (int row = 0; row < Rows; row += together) {
+      device_turn by[together];
+      unroll<together>([&](auto i) RELPOS_LAMBDA {
+        by[i] = device_turn::at(rows.row_of(rows.keys, first + row + i), pair, pairs);
+      });
+      unroll<together>([&](auto i) RELPOS_LAMBDA {
+        T* const key = keys.at(row + i, 0);
+        turn_pair(machine, rows, pair, by[i], key, key);
+      });
     }
   }
 }
 
-/// Turns rows of queries to the origin of some keys. `position_of` is row -> position.
-template <int HeadDim, int Rows, int Threads, class SharedRows, class PositionOf>
-RELPOS_DEVICE void turn_queries(const SharedRows& from, const SharedRows& to,
-                                const device_rotation& rotation, const PositionOf& position_of,
-                                index key_origin, int thread) {
+/// Turns rows of queries to the origin of some keys, a warp each. `row_at` is row -> its address, null for zeros, and
+/// `position_of` row -> its position.
+template <int HeadDim, int Warps, class Machine, class T, int Rows, class RowAt, class PositionOf>
+RELPOS_DEVICE void turn_queries(Machine& machine, const shared_rows<T, Rows, HeadDim>& to,
+                                const device_rotation& rotation, const RowAt& row_at,
+                                const PositionOf& position_of, index key_origin) {
   const rotation_rows& rows = rotation.rows;
   const auto pairs = static_cast<int>(rows.pairs);
-  for (int i = thread; i < Rows * pairs; i += Threads) {
-    const int row = i / pairs;
-    const int pair = i % pairs;
+  const int lane = machine.thread() % warp_lanes;
+  for (int row = machine.thread() / warp_lanes; row < Rows; row += Warps) {
+    const T* const from = row_at(row);
+    T* const turned = to.at(row, 0);
+    if (from == nullptr) {
+      for (int c = lane; c < HeadDim; c += warp_lanes) turned[c] = T{};
+      continue;
+    }
     const index q_pos = position_of(row);
     const float* const rest = rows.row_of(rows.queries, q_pos);
     const float* const gain = rotation.gains.between(rotation_rows::origin(q_pos), key_origin);
-    float x, y;
-    store_turned(rest[pair], rest[pairs + pair], gain[pair], gain[pairs + pair], x, y);
-    const pair_places at = pair_places::of(pair, pairs, rows.layout);
-    store_turned(static_cast<float>(*from.at(row, at.a)), static_cast<float>(*from.at(row, at.b)),
-                 x, y, *to.at(row, at.a), *to.at(row, at.b));
-  }
-  const int others = HeadDim - 2 * pairs;
-  for (int i = thread; i < Rows * others; i += Threads) {
-    const int channel = 2 * pairs + i % others;
-    *to.at(i / others, channel) = *from.at(i / others, channel);
+    for (int pair = lane; pair < pairs; pair += warp_lanes) {
+      const device_turn by =
+          device_turn::at(rest, pair, pairs) * device_turn::at(gain, pair, pairs);
+      turn_pair(machine, rows, pair, by, from, turned);
+    }
+    for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) turned[c] = from[c];
   }
 }
 

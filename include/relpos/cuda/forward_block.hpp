@@ -19,6 +19,7 @@
 #include "relpos/cuda/score_fragment.hpp"
 #include "relpos/cuda/softmax_fragment.hpp"
 #include "relpos/cuda/statistics_fragment.hpp"
+#include "relpos/cuda/store_outputs.hpp"
 #include "relpos/cuda/tensor_product.hpp"
 #include "relpos/cuda/tile_bound.hpp"
 
@@ -29,7 +30,7 @@ class forward_block {
  public:
   using stored = typename Call::stored;
   using geometry = forward_geometry<stored, HeadDim>;
-  using memory_type = forward_memory<stored, HeadDim, Call::rotates>;
+  using memory_type = forward_memory<stored, HeadDim>;
 
   /// Of the rows from `first_row` on of a sequence.
   RELPOS_DEVICE forward_block(Machine& machine, const Call& call, index sequence, index query_head,
@@ -38,23 +39,24 @@ class forward_block {
         call_(call),
         sequence_(call.sequences[sequence]),
         head_(call.head(sequence, query_head)),
-        query_head_(query_head),
-        first_row_(first_row),
+        query_head_(static_cast<int>(query_head)),
+        first_row_(static_cast<int>(first_row)),
         lane_(machine.thread() % warp_lanes),
         warp_(machine.thread() / warp_lanes),
         memory_(*reinterpret_cast<memory_type*>(machine.shared())) {}
 
   RELPOS_DEVICE void run() {
-    begin_queries();
+    if constexpr (!Call::rotates) begin_queries();
     if (call_.statistics.any) {
-      for (statistics_sums& each : memory_.statistics[machine_.thread()]) each = {};
+      for (auto& rows : memory_.statistics[machine_.thread()]) {
+        for (statistics_sums& each : rows) each = {};
+      }
     }
     find_visible();
     const visible_rows& seen = memory_.of_block;
     if (seen.some_last > seen.some_first) {
-      const index last = tile_of(seen.some_first);
       const index tile = seen_tile(tile_of(seen.some_last - 1), false);
-      if (tile >= last) attend(tile, last);
+      if (is_tile(tile)) attend(tile);
     }
     machine_.template wait<0>();
     finish();
@@ -66,34 +68,48 @@ class forward_block {
   static constexpr int channel_tiles = HeadDim / 8;  // of outputs
   static constexpr int step = step_length<stored>;   // of the sum over channels
   static constexpr int steps = HeadDim / step;
+  static constexpr int row_tiles = geometry::row_tiles;
 
   RELPOS_DEVICE const positions& position() const { return sequence_.position; }
   RELPOS_DEVICE index key_head() const { return query_head_ / call_.group; }
 
-  RELPOS_DEVICE void begin_queries() {
+  /// Null where there is none.
+  RELPOS_DEVICE const stored* query_at(int row) const {
     const device_rows& rows = sequence_.queries;
-    const auto* const base = call_.q.address(rows.batch, query_head_, rows.first + first_row_, 0);
-    const auto exist = static_cast<int>(std::min<index>(rows.count - first_row_, geometry::rows));
-    queries().template copy<geometry::threads>(machine_, machine_.thread(), base,
-                                               call_.q.strides[2], 0, exist, base);
+    if (first_row_ + row >= rows.count) return nullptr;
+    return call_.q.address(rows.batch, query_head_, rows.first + first_row_ + row, 0);
+  }
+  RELPOS_DEVICE void begin_queries() {
+    queries().template copy_each<geometry::threads>(
+        machine_, machine_.thread(), [&](int row) RELPOS_LAMBDA { return query_at(row); },
+        query_at(0));
     machine_.commit();
+  }
+
+  /// Calls use(m, r) for each row of the lane: of sixteen rows `m`, row `r`.
+  template <class Use>
+  static RELPOS_DEVICE void for_each_row(const Use& use) {
+    unroll<row_tiles>([&](auto m)
+                          RELPOS_LAMBDA { unroll<2>([&](auto r) RELPOS_LAMBDA { use(m, r); }); });
   }
 
   /// Which keys rows see: of the lane, the warp and the block.
   RELPOS_DEVICE void find_visible() {
     const index count = sequence_.keys.count;
-    unroll<2>([&](auto r) RELPOS_LAMBDA {
-      const int row = warp_ * geometry::warp_rows + accumulator_place{lane_}.row(2 * r);
-      rows_.row[r] = static_cast<int>(first_row_) + row;
-      rows_.visible[r] = {0, 0};
-      if (rows_.row[r] < sequence_.queries.count) {
-        const index q_pos = rows_.row[r] + position().query_offset;
-        rows_.visible[r] = visible_key_rows(head_.bound, q_pos, position().key_offset, count);
-      }
-    });
     visible_rows seen = visible_rows::of_none(count);
-    unroll<2>([&](auto r) RELPOS_LAMBDA {
-      if (rows_.row[r] < sequence_.queries.count) seen.add(rows_.visible[r]);
+    for_each_row([&](auto m, auto r) RELPOS_LAMBDA {
+      const int row = warp_ * geometry::warp_rows + m * 16 + accumulator_place{lane_}.row(2 * r);
+      lane_rows& rows = rows_[m];
+      rows.row[r] = first_row_ + row;
+      key_range sees{0, 0};
+      if (rows.row[r] < sequence_.queries.count) {
+        const index q_pos = rows.row[r] + position().query_offset;
+        sees = visible_key_rows(head_.bound, q_pos, position().key_offset, count);
+        seen.add(sees);
+      }
+      if (lane_ % 4 == 0) {
+        memory_.visible[warp_][m][accumulator_place{lane_}.row(2 * r)] = key_span::of(sees);
+      }
     });
     for (int other = 4; other < warp_lanes; other *= 2) {
       const auto of_other = [&](index x) { return machine_.shuffle_xor(x, other); };
@@ -116,6 +132,11 @@ class forward_block {
   }
   RELPOS_DEVICE index first_row_of(index tile) const { return tile * keys - position().key_offset; }
 
+  /// Whether it is not below the last one.
+  RELPOS_DEVICE bool is_tile(index tile) const {
+    return tile >= tile_of(memory_.of_block.some_first);
+  }
+
   /// What masks say of a tile and of rows [first, first + count) of the block.
   RELPOS_DEVICE tile_class classify(const visible_rows& rows, index tile, int first,
                                     int count) const {
@@ -137,14 +158,15 @@ class forward_block {
   /// The first tile from `tile` down that some row of the block sees; below the last where there is none. `bounded`: with a
   /// weight that is not zero.
   RELPOS_DEVICE index seen_tile(index tile, bool bounded) const {
-    const index last = tile_of(memory_.of_block.some_first);
-    while (tile >= last &&
+    while (is_tile(tile) &&
            (classify(memory_.of_block, tile, 0, geometry::rows) == tile_class::skip ||
             (bounded && vanishes(tile)))) {
       --tile;
     }
     return tile;
   }
+
+  RELPOS_DEVICE bool is_bounded() const { return Call::bounds && call_.key_norms != nullptr; }
 
   /// Whether a tile adds nothing to any row of the block. All threads ask together.
   RELPOS_DEVICE bool vanishes([[maybe_unused]] index tile) const {
@@ -153,12 +175,13 @@ class forward_block {
       const float key_norm = call_.key_norm(sequence, key_head(), tile - tile_of(0));
       const index first_key = tile * keys;
       bool adds = false;
-      unroll<2>([&](auto r) RELPOS_LAMBDA {
-        if (rows_.row[r] >= sequence_.queries.count) return;
-        const index q_pos = rows_.row[r] + position().query_offset;
-        const float product = memory_.query_norms[rows_.row[r] - first_row_] * key_norm *
-                              relpos::abs(head_.factors.query);
-        adds = adds || !row_vanishes<HeadDim>(head_, product, softmax_.maximum[r],
+      for_each_row([&](auto m, auto r) RELPOS_LAMBDA {
+        const int row = rows_[m].row[r];
+        if (row >= sequence_.queries.count) return;
+        const index q_pos = row + position().query_offset;
+        const float product =
+            memory_.query_norms[row - first_row_] * key_norm * relpos::abs(head_.factors.query);
+        adds = adds || !row_vanishes<HeadDim>(head_, product, softmax_[m].maximum[r],
                                               {first_key - q_pos, first_key + keys - 1 - q_pos});
       });
       return !machine_.sync_any(adds);
@@ -166,32 +189,30 @@ class forward_block {
     return false;
   }
 
-  /// Of the queries, which are there. Two threads for each row.
+  /// Of the queries, which are there. One thread for each row, or two.
   RELPOS_DEVICE void measure_queries() {
-    static_assert(geometry::threads == 2 * geometry::rows);
-    const int row = machine_.thread() / 2;
+    constexpr int parts = geometry::threads / geometry::rows;
+    static_assert(parts * geometry::rows == geometry::threads && parts <= 2);
+    const int row = machine_.thread() / parts;
     float square = 0.0f;
-    for (int c = machine_.thread() % 2; c < HeadDim; c += 2) {
-      const float x = static_cast<float>(*queries().at(row, c));
+    for (int c = machine_.thread() % parts; c < HeadDim; c += parts) {
+      const float x = widen(machine_, *queries().at(row, c));
       square += x * x;
     }
-    square += machine_.shuffle_xor(square, 1);
+    if constexpr (parts == 2) square += machine_.shuffle_xor(square, 1);
     memory_.query_norms[row] = machine_.sqrt(square);
   }
 
-  RELPOS_DEVICE typename memory_type::query_rows queries() const { return {memory_.queries}; }
   /// As the product takes them.
-  RELPOS_DEVICE typename memory_type::query_rows turned() const {
-    return {Call::rotates ? memory_.turned : memory_.queries};
-  }
+  RELPOS_DEVICE typename memory_type::query_rows queries() const { return {memory_.queries}; }
   RELPOS_DEVICE typename memory_type::key_rows key_buffer(int stage) const {
     return {memory_.keys[stage]};
   }
   RELPOS_DEVICE typename memory_type::key_rows values() const { return {memory_.values}; }
-  /// Room for the weights of the warp's rows: keys whose scores are known.
+  /// Room for the weights of sixteen rows of the warp: keys whose scores are known.
   RELPOS_DEVICE typename memory_type::weight_rows weights(int stage) const {
     const typename memory_type::weight_rows all{memory_.keys[stage]};
-    return {all.at(warp_ * geometry::warp_rows, 0)};
+    return {all.at(warp_ * 16, 0)};
   }
 
   /// Begins to copy the keys, or values, of a tile.
@@ -202,46 +223,50 @@ class forward_block {
     machine_.commit();
   }
 
-  RELPOS_DEVICE void attend(index tile, index last) {
+  RELPOS_DEVICE score_stages<Machine, Call, one_head> stages_of(int m) const {
+    return {{head_}, sequence_, rows_[m], memory_.visible[warp_][m], lane_};
+  }
+
+  RELPOS_DEVICE void attend(index tile) {
     int stage = 0;
     begin_rows(call_.k, tile, key_buffer(stage));
-    fragment<stored> held_queries[geometry::holds_queries ? steps : 1] = {};
-    const bool bounded = Call::bounds && call_.key_norms != nullptr;
-    bool first = true;
+    row_factors factors[row_tiles];
+    unroll<row_tiles>([&](auto m) RELPOS_LAMBDA { factors[m] = stages_of(m).factors(); });
+    if (is_bounded()) {
+      machine_.template wait<0>();
+      machine_.sync();
+      measure_queries();
+      machine_.sync();
+    }
     index key_origin = std::numeric_limits<index>::min();
-    while (tile >= last) {
-      // Norms are known from the second tile on.
-      const index next = seen_tile(tile - 1, bounded && !first);
+    while (is_tile(tile)) {
+      const index next = seen_tile(tile - 1, is_bounded());
       // Queries and keys are there; all threads have done with the values of the tile before, and with its keys.
       machine_.template wait<0>();
       machine_.sync();
       begin_rows(call_.v, tile, values());
-      if (next >= last) {
+      if (is_tile(next)) {
         begin_rows(call_.k, next, key_buffer(1 - stage));
       } else {
         machine_.commit();  // the same number of groups
       }
-      if (bounded && first) measure_queries();
-      if (turn_to(tile, key_origin) || first) {
-        if constexpr (geometry::holds_queries) {
-          unroll<steps>([&](auto i) RELPOS_LAMBDA { held_queries[i] = load_queries(i); });
-        }
-      }
-      first = false;
+      turn_to(tile, key_origin);
       const tile_class is =
           classify(memory_.of_warp[warp_], tile, warp_ * geometry::warp_rows, geometry::warp_rows);
-      score_fragment<key_tiles> scores;
-      float rescale[2];
+      score_fragment<key_tiles> scores[row_tiles];
+      float rescale[row_tiles][2];
       if (is != tile_class::skip) {
-        score(key_buffer(stage), held_queries, scores);
-        const score_stages<Machine, Call, one_head> stages({head_}, sequence_, rows_, lane_);
-        stages.apply(machine_, first_row_of(tile), is, scores);
-        weigh(scores, rescale);
+        score(key_buffer(stage), scores);
+        unroll<row_tiles>([&](auto m) RELPOS_LAMBDA {
+          stages_of(m).apply(machine_, first_row_of(tile), is, factors[m], scores[m]);
+          weigh(softmax_[m], scores[m], rescale[m], memory_.statistics[machine_.thread()][m]);
+        });
       }
       machine_.template wait<1>();
       machine_.sync();
       if (is != tile_class::skip) {
-        outputs_.add(machine_, values(), is, scores, rescale, weights(stage), lane_);
+        weighted_values<stored, HeadDim, row_tiles>::add(machine_, outputs_, values(), is, scores,
+                                                         rescale, weights(stage), lane_);
       }
       stage = 1 - stage;
       tile = next;
@@ -249,57 +274,43 @@ class forward_block {
   }
 
   /// Scores become weights.
-  RELPOS_DEVICE void weigh(score_fragment<key_tiles>& scores, float (&rescale)[2]) {
+  RELPOS_DEVICE void weigh(softmax_fragment& softmax, score_fragment<key_tiles>& scores,
+                           float (&rescale)[2], statistics_sums (&statistics)[2]) const {
     if (!call_.statistics.any) {
-      softmax_.add(machine_, scores, rescale);
+      softmax.add(machine_, scores, rescale);
       return;
     }
-    statistics_sums(&own)[2] = memory_.statistics[machine_.thread()];
-    const softmax_fragment before = softmax_;
-    add_moments(scores, own);
-    softmax_.add(machine_, scores, rescale);
-    add_spread(scores, before, softmax_, rescale, own);
+    const softmax_fragment before = softmax;
+    add_moments(scores, statistics);
+    softmax.add(machine_, scores, rescale);
+    add_spread(scores, before, softmax, rescale, statistics);
   }
 
-  /// Turns the queries to the origin of a tile's keys, which all of them share. Whether they were not before.
-  RELPOS_DEVICE bool turn_to([[maybe_unused]] index tile, [[maybe_unused]] index& key_origin) {
+  /// Turns the queries to the origin of a tile's keys, which all of them share.
+  RELPOS_DEVICE void turn_to([[maybe_unused]] index tile, [[maybe_unused]] index& key_origin) {
     if constexpr (Call::rotates) {
       const index origin = rotation_rows::origin(tile * keys);
-      if (origin == key_origin) return false;
+      if (origin == key_origin) return;
       key_origin = origin;
-      turn_queries<HeadDim, geometry::rows, geometry::threads>(
-          queries(), turned(), rotation_of(head_.bound),
-          [&](int row) { return first_row_ + row + position().query_offset; }, origin,
-          machine_.thread());
+      turn_queries<HeadDim, geometry::warps>(
+          machine_, queries(), rotation_of(head_.bound), [&](int row) { return query_at(row); },
+          [&](int row) { return first_row_ + row + position().query_offset; }, origin);
       machine_.sync();
-      return true;
     }
-    return false;
   }
 
-  RELPOS_DEVICE fragment<stored> load_queries(int i) const {
-    const auto rows = turned();
-    return machine_.load(static_cast<const stored*>(
-        rows.template matrix_row<true>(warp_ * geometry::warp_rows, i * step, lane_)));
-  }
-
-  template <int Held>
   RELPOS_DEVICE void score(const typename memory_type::key_rows& rows,
-                           const fragment<stored> (&held_queries)[Held],
-                           score_fragment<key_tiles>& scores) const {
-    unroll<key_tiles>([&](auto tile) RELPOS_LAMBDA {
-      unroll<4>([&](auto element) RELPOS_LAMBDA { scores.at[tile][element] = 0.0f; });
-    });
+                           score_fragment<key_tiles> (&scores)[row_tiles]) const {
+    unroll<row_tiles>([&](auto m) RELPOS_LAMBDA { scores[m] = {}; });
     unroll<steps>([&](auto i) RELPOS_LAMBDA {
-      const fragment<stored> query = [&] {
-        if constexpr (geometry::holds_queries) {
-          return held_queries[i];
-        } else {
-          return load_queries(i);
-        }
-      }();
-      multiply_add_rows(machine_, scores.at, as_left_factor(machine_, query), rows, 0, i * step,
-                        lane_);
+      left_factor<stored> factors[row_tiles];
+      unroll<row_tiles>([&](auto m) RELPOS_LAMBDA {
+        const int row = warp_ * geometry::warp_rows + m * 16;
+        const fragment<stored> query = machine_.load(
+            static_cast<const stored*>(queries().template matrix_row<true>(row, i * step, lane_)));
+        factors[m] = as_left_factor(machine_, query);
+      });
+      multiply_add_keys(machine_, scores, factors, rows, i * step, lane_);
     });
   }
 
@@ -309,23 +320,25 @@ class forward_block {
     const device_rows& rows = sequence_.queries;
     const float sink = head_.sink * log2e;
     const accumulator_place place{lane_};
-    unroll<2>([&](auto r) RELPOS_LAMBDA {
-      const float sum = softmax_fragment::row_sum(machine_, softmax_.sum[r]);
+    for_each_row([&](auto m, auto r) RELPOS_LAMBDA {
+      const softmax_fragment& softmax = softmax_[m];
+      const float sum = softmax_fragment::row_sum(machine_, softmax.sum[r]);
       statistics_sums statistics;
       if (call_.statistics.any) {
-        statistics = of_all_lanes(machine_, memory_.statistics[machine_.thread()][r]);
+        statistics = of_all_lanes(machine_, memory_.statistics[machine_.thread()][m][r]);
       }
-      if (rows_.row[r] >= rows.count) return;
+      const int row = rows_[m].row[r];
+      if (row >= rows.count) return;
       const bool empty = sum == 0.0f;
-      const float top = empty ? sink : relpos::max(softmax_.maximum[r], sink);
-      const float scale = empty ? 0.0f : machine_.exp2(softmax_.maximum[r] - top);
+      const float top = empty ? sink : relpos::max(softmax.maximum[r], sink);
+      const float scale = empty ? 0.0f : machine_.exp2(softmax.maximum[r] - top);
       const float total = sum * scale + (sink == nothing ? 0.0f : machine_.exp2(sink - top));
-      const index at = rows.first + rows_.row[r];
+      const index at = rows.first + row;
       const float factor = empty ? 0.0f : scale / total;
       auto* const out = call_.out.address(rows.batch, query_head_, at, 0);
       unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
         const auto output = [&](int i) RELPOS_LAMBDA {
-          return empty ? 0.0f : outputs_.at[tile][2 * r + i] * factor;
+          return empty ? 0.0f : outputs_[m].at[tile][2 * r + i] * factor;
         };
         store_two(machine_, out + (tile * 8 + place.column(0)) * call_.out.strides[3],
                   call_.out.strides[3], call_.stores_pairs, output(0), output(1));
@@ -345,14 +358,15 @@ class forward_block {
   const Call& call_;
   const device_sequence& sequence_;
   const typename Call::head_type& head_;
-  index query_head_;
-  index first_row_;
+  int query_head_;
+  int first_row_;
   int lane_;
   int warp_;
   memory_type& memory_;
-  lane_rows rows_;
-  softmax_fragment softmax_;
-  output_fragment<stored, HeadDim> outputs_;
+  // Of each sixteen rows.
+  lane_rows rows_[row_tiles];
+  softmax_fragment softmax_[row_tiles];
+  output_fragment<stored, HeadDim> outputs_[row_tiles];
 };
 
 }  // namespace relpos::inline RELPOS_ABI

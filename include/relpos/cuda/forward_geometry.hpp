@@ -1,5 +1,5 @@
 #pragma once
-// How the fused forward pass is divided: a block has some query rows of a head, a warp sixteen of them.
+// How the fused forward pass is divided: a block has some query rows of a head, a warp sixteen or thirty-two of them.
 
 #include "relpos/cuda/machine.hpp"
 
@@ -11,13 +11,14 @@ struct forward_geometry {
   static constexpr int row_bytes = HeadDim * static_cast<int>(sizeof(T));
   static constexpr int warps = row_bytes <= 512 ? 4 : 2;
   static constexpr int threads = warps * warp_lanes;
-  static constexpr int warp_rows = 16;  // of an mma
+  /// Of sixteen rows, as many as an mma has. Each key and value that a warp reads of shared memory, and a block of the
+  /// second cache, is for all of its rows: with sixteen, that would take longer than the products. Outputs and scores are
+  /// in registers: for more of longer rows there is no room.
+  static constexpr int row_tiles = sizeof(T) == 2 && HeadDim <= 128 ? 2 : 1;
+  static constexpr int warp_rows = row_tiles * 16;
   static constexpr int rows = warps * warp_rows;
-  /// Outputs and scores of a warp are in its registers, and three tiles in shared memory: of longer rows, fewer keys
-  /// leave room.
-  static constexpr int keys = row_bytes <= 256 ? 64 : row_bytes <= 512 ? 32 : 16;
-  /// Where there are registers for the queries too, they are read once.
-  static constexpr bool holds_queries = row_bytes <= 256;
+  /// Of a tile, for the same registers.
+  static constexpr int keys = row_bytes * row_tiles <= 256 ? 64 : row_bytes <= 512 ? 32 : 16;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

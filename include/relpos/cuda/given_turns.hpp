@@ -21,8 +21,6 @@ namespace relpos::inline RELPOS_ABI {
 template <class Problem>
 class given_turns {
  public:
-  using device_type = device_turns;
-
   /// Takes what the device reads of host memory.
   given_turns(scratch_divider& memory, const Problem& problem) : problem_(problem) {
     with_rotation(problem.policies, [&](const auto& policy) { rows_ = policy.rotations(); });
@@ -48,9 +46,14 @@ class given_turns {
   device_turns fill(std::ptrdiff_t to_device) const {
     const index row = 2 * rows_.pairs;
     std::copy(rows_.queries, rows_.queries + rotation_grid * row, rests_);
-    for_each([&](index i, index position) { origins_[i] = rotation_rows::origin(position); });
-    std::sort(origins_, origins_ + count_);
-    const index* const last = std::unique(origins_, origins_ + count_);
+    // Positions come in runs, of which each origin is noted once.
+    index* last = origins_;
+    for_each([&](index, index position) {
+      const index origin = rotation_rows::origin(position);
+      if (last == origins_ || last[-1] != origin) *last++ = origin;
+    });
+    std::sort(origins_, last);
+    last = std::unique(origins_, last);
     with_rotation(problem_.policies, [&](const auto& policy) {
       for (const index* origin = origins_; origin != last; ++origin) {
         float* const to = turns_ + (origin - origins_) * row;
@@ -61,9 +64,10 @@ class given_turns {
         }
       }
     });
+    const index* at = origins_;
     for_each([&](index i, index position) {
       const index origin = rotation_rows::origin(position);
-      const index* const at = std::lower_bound(static_cast<const index*>(origins_), last, origin);
+      if (*at != origin) at = std::lower_bound(origins_, last, origin);
       tokens_[i] = {static_cast<std::int32_t>(at - origins_),
                     static_cast<std::int32_t>(position - origin * rotation_grid)};
     });
@@ -109,21 +113,18 @@ class given_turns {
 };
 
 /// Turns row `row` of a head of a sequence, by one warp.
-template <int HeadDim, class T>
-RELPOS_DEVICE void turn_token(const device_turns& turns, const token_turn* tokens, index length,
-                              index sequence, index row, const T* from, T* to, int lane) {
+template <int HeadDim, class Machine, class T>
+RELPOS_DEVICE void turn_token(Machine& machine, const device_turns& turns, const token_turn* tokens,
+                              index length, index sequence, index row, const T* from, T* to) {
   const rotation_rows& rows = turns.rows;
   const auto pairs = static_cast<int>(rows.pairs);
+  const int lane = machine.thread() % warp_lanes;
   for (int pair = lane; pair < pairs; pair += warp_lanes) {
     const token_turn& token =
         tokens[(rows.axis_of(pair) * turns.sequences + sequence) * length + row];
-    const float* const rest = rows.queries + token.rest * 2 * pairs;
-    const float* const origin = turns.origins + token.origin * 2 * pairs;
-    float x, y;
-    store_turned(rest[pair], rest[pairs + pair], origin[pair], origin[pairs + pair], x, y);
-    const pair_places at = pair_places::of(pair, pairs, rows.layout);
-    store_turned(static_cast<float>(from[at.a]), static_cast<float>(from[at.b]), x, y, to[at.a],
-                 to[at.b]);
+    const device_turn by = device_turn::at(rows.queries + token.rest * 2 * pairs, pair, pairs) *
+                           device_turn::at(turns.origins + token.origin * 2 * pairs, pair, pairs);
+    turn_pair(machine, rows, pair, by, from, to);
   }
   for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];
 }

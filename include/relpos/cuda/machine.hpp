@@ -32,6 +32,7 @@
 //                                             c [16 x 8] += a [16 x 8] b [8 x 8] of tf32
 //   void round(float first, float second, packed<T>& to)
 //   packed<tf32> round_to_tf32(float x)
+//   float to_float(half x)                    of a bfloat16 too
 
 #include <concepts>
 #include <cstddef>

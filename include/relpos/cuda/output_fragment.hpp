@@ -1,5 +1,5 @@
 #pragma once
-// The sums of weight times value of a warp's sixteen rows, all channels, in registers.
+// The sums of weight times value of a warp's rows, all channels, in registers.
 
 #include <bit>
 #include <cstdint>
@@ -7,63 +7,56 @@
 
 #include "relpos/core/tile.hpp"
 #include "relpos/core/unroll.hpp"
-#include "relpos/cuda/machine.hpp"
+#include "relpos/cuda/convert.hpp"
 #include "relpos/cuda/score_fragment.hpp"
 #include "relpos/cuda/tensor_product.hpp"
 
 namespace relpos::inline RELPOS_ABI {
-
-/// Two outputs as they are stored.
-struct RELPOS_MAY_ALIAS two_floats {
-  alignas(8) float first;
-  float second;
-};
-struct RELPOS_MAY_ALIAS two_halves {
-  std::uint32_t bits;
-};
-
-/// Stores the outputs of two neighbouring channels, in one piece where they can be.
-template <class Machine, class Out>
-RELPOS_DEVICE void store_two(Machine& machine, Out* to, index stride, bool in_one_piece,
-                             float first, float second) {
-  if (!in_one_piece) {
-    to[0] = static_cast<Out>(first);
-    to[stride] = static_cast<Out>(second);
-  } else if constexpr (std::is_same_v<Out, float>) {
-    *reinterpret_cast<two_floats*>(to) = {first, second};
-  } else {
-    packed<Out> both;
-    machine.round(first, second, both);
-    *reinterpret_cast<two_halves*>(to) = {both.bits};
-  }
-}
 
 template <multiplied T, int HeadDim>
 struct output_fragment {
   static constexpr int channel_tiles = HeadDim / 8;  // of an mma
 
   float at[channel_tiles][4] = {};
+};
 
-  /// Multiplies what was summed before by `rescale` and adds a tile. `shared` has room for weights.
+/// What adds a tile to the outputs of `RowTiles` times sixteen rows.
+template <multiplied T, int HeadDim, int RowTiles>
+struct weighted_values {
+  static constexpr int channel_tiles = HeadDim / 8;
+  using outputs_type = output_fragment<T, HeadDim>[RowTiles];
+
+  /// Multiplies what was summed before by `rescale` and adds a tile. `shared` has room for the weights of sixteen rows.
   template <class Machine, class ValueRows, class WeightRows, int Tiles>
-  RELPOS_DEVICE void add(Machine& machine, const ValueRows& rows, tile_class is,
-                         const score_fragment<Tiles>& weights, const float (&rescale)[2],
-                         const WeightRows& shared, int lane) {
-    unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
-      unroll<4>([&](auto element) RELPOS_LAMBDA { at[tile][element] *= rescale[element / 2]; });
+  static RELPOS_DEVICE void add(Machine& machine, outputs_type& outputs, const ValueRows& rows,
+                                tile_class is, const score_fragment<Tiles> (&weights)[RowTiles],
+                                const float (&rescale)[RowTiles][2], const WeightRows& shared,
+                                int lane) {
+    unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
+      unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
+        unroll<4>([&](auto element)
+                      RELPOS_LAMBDA { outputs[m].at[tile][element] *= rescale[m][element / 2]; });
+      });
     });
     // Zero times what is not finite is not zero: what a row does not see must not reach it.
     if (is == tile_class::partial && !all_finite(machine, rows, Tiles * 8, lane)) {
-      add_seen(machine, rows, weights, shared, lane);
+      unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
+        add_seen(machine, outputs[m], rows, weights[m], shared, lane);
+      });
       return;
     }
     constexpr int step = step_length<T>;
     unroll<Tiles * 8 / step>([&](auto i) RELPOS_LAMBDA {
-      const left_factor<T> weight = weights_of(machine, weights, i);
+      left_factor<T> weight[RowTiles];
+      unroll<RowTiles>([&](auto m)
+                           RELPOS_LAMBDA { weight[m] = weights_of(machine, weights[m], i); });
       unroll<channel_tiles / 2>([&](auto two) RELPOS_LAMBDA {
         const fragment<T> value = load_values(machine, rows, i * step, two * 16, lane);
-        multiply_add(machine, at[2 * two], weight, value.part[0], value.part[1]);
-        multiply_add(machine, at[2 * two + 1], weight, value.part[2], value.part[3]);
+        unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
+          auto& at = outputs[m].at;
+          multiply_add(machine, at[2 * two], weight[m], value.part[0], value.part[1]);
+          multiply_add(machine, at[2 * two + 1], weight[m], value.part[2], value.part[3]);
+        });
       });
     });
   }
@@ -105,17 +98,23 @@ struct output_fragment {
     }
   }
 
-  /// Whether all values of the tile are. Each lane looks at some of them, 16 bytes at a time: those that are not have all
-  /// bits of the exponent set.
+  /// Whether all values of the tile are, and are when they are split. Each lane looks at some of them, 16 bytes at a time:
+  /// those of 16 bits that are not have all bits of the exponent set.
   template <class Machine, class ValueRows>
   static RELPOS_DEVICE bool all_finite(Machine& machine, const ValueRows& rows, int keys,
                                        int lane) {
     struct alignas(16) piece {
       std::uint32_t bits[4];
     };
-    // Of the upper number of 32 bits, and of the lower where there are two.
     constexpr std::uint32_t high = std::is_same_v<T, half> ? 0x7c000000u : 0x7f800000u;
-    constexpr std::uint32_t low = std::is_same_v<T, float> ? high : high >> 16;
+    constexpr std::uint32_t low = high >> 16;
+    const auto is_finite = [](std::uint32_t bits) RELPOS_LAMBDA {
+      if constexpr (std::is_same_v<T, float>) {
+        return (bits & 0x7fffffffu) < std::bit_cast<std::uint32_t>(split_limit);
+      } else {
+        return (bits & low) != low && (bits & high) != high;
+      }
+    };
     constexpr int chunk = ValueRows::chunk;
     constexpr int pieces = HeadDim / chunk;
     bool finite = true;
@@ -123,34 +122,32 @@ struct output_fragment {
       piece of;
       const void* const from = rows.at(i / pieces, i % pieces * chunk);
       __builtin_memcpy(&of, __builtin_assume_aligned(from, 16), sizeof of);
-      unroll<4>([&](auto p) RELPOS_LAMBDA {
-        finite = finite && (of.bits[p] & low) != low && (of.bits[p] & high) != high;
-      });
+      unroll<4>([&](auto p) RELPOS_LAMBDA { finite = finite && is_finite(of.bits[p]); });
     }
     return !machine.any(!finite);
   }
 
   /// Number by number, but for weights of zero. Rare, and slow.
   template <class Machine, class ValueRows, class WeightRows, int Tiles>
-  RELPOS_DEVICE void add_seen(Machine& machine, const ValueRows& rows,
-                              const score_fragment<Tiles>& weights, const WeightRows& shared,
-                              int lane) {
+  static RELPOS_DEVICE void add_seen(Machine& machine, output_fragment<T, HeadDim>& outputs,
+                                     const ValueRows& rows, const score_fragment<Tiles>& weights,
+                                     const WeightRows& shared, int lane) {
     const accumulator_place place{lane};
     unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
       unroll<4>([&](auto element) RELPOS_LAMBDA {
         *shared.at(place.row(element), tile * 8 + place.column(element)) =
-            static_cast<T>(weights.at[tile][element]);
+            narrow<T>(machine, weights.at[tile][element]);
       });
     });
     machine.sync_warp();
     for (int key = 0; key < Tiles * 8; ++key) {
       unroll<2>([&](auto r) RELPOS_LAMBDA {
-        const float weight = static_cast<float>(*shared.at(place.row(2 * r), key));
+        const float weight = widen(machine, *shared.at(place.row(2 * r), key));
         if (weight == 0.0f) return;
         unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
           unroll<2>([&](auto i) RELPOS_LAMBDA {
-            at[tile][2 * r + i] +=
-                weight * static_cast<float>(*rows.at(key, tile * 8 + place.column(i)));
+            outputs.at[tile][2 * r + i] +=
+                weight * widen(machine, *rows.at(key, tile * 8 + place.column(i)));
           });
         });
       });

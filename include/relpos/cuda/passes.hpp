@@ -18,13 +18,18 @@ struct block_grid {
   index z = 1;
 };
 
-/// A block for each 64 query rows, or fewer, of each query head of each sequence that is not split.
+/// Shared memory that a block may have of any GPU of compute capability 8.0 or later.
+inline constexpr std::size_t shared_bytes_everywhere = 99 * 1024;
+
+/// A block for each 128 query rows, or fewer, of each query head of each sequence that is not split.
 template <int HeadDim, class Call>
 struct forward_pass {
   using geometry = forward_geometry<typename Call::stored, HeadDim>;
   static constexpr int threads = geometry::threads;
   static constexpr std::size_t shared_bytes =
-      sizeof(forward_memory<typename Call::stored, HeadDim, Call::rotates>);
+      sizeof(forward_memory<typename Call::stored, HeadDim>);
+
+  static_assert(shared_bytes <= shared_bytes_everywhere);
 
   Call call;
   index row_blocks;
@@ -45,6 +50,8 @@ struct split_pass {
   using geometry = split_geometry<typename Call::stored, HeadDim>;
   static constexpr int threads = geometry::threads;
   static constexpr std::size_t shared_bytes = sizeof(split_memory<typename Call::stored, HeadDim>);
+
+  static_assert(shared_bytes <= shared_bytes_everywhere);
 
   Call call;
   index chunks;
@@ -99,8 +106,8 @@ struct turn_keys_pass {
 
   template <class Machine>
   RELPOS_DEVICE void operator()(Machine& machine, const block_grid& block) const {
-    turn_key<HeadDim>(call, turned, block.z, block.y, warps_of_block::item(machine, block.x),
-                      machine.thread() % warp_lanes);
+    turn_key<HeadDim>(machine, call, turned, block.z, block.y,
+                      warps_of_block::item(machine, block.x));
   }
 };
 
@@ -123,10 +130,9 @@ struct turn_tokens_pass {
     if (row >= rows.count) return;
     const device_turns& turns = turns_of(call.head(block.z, 0).bound);
     const auto& from = are_keys ? call.k : call.q;
-    turn_token<HeadDim>(turns, are_keys ? turns.keys : turns.queries, length, block.z, row,
+    turn_token<HeadDim>(machine, turns, are_keys ? turns.keys : turns.queries, length, block.z, row,
                         from.address(rows.batch, block.y, rows.first + row, 0),
-                        turned.address(rows.batch, block.y, rows.first + row, 0),
-                        machine.thread() % warp_lanes);
+                        turned.address(rows.batch, block.y, rows.first + row, 0));
   }
 };
 

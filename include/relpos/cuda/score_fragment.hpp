@@ -12,13 +12,31 @@
 #include "relpos/core/row_positions.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/cuda/forward_call.hpp"
+#include "relpos/cuda/tensor_product.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The two query rows of a lane. A row that does not exist sees nothing.
+/// A score that is to have no weight.
+inline constexpr float hidden_score = -std::numeric_limits<float>::infinity();
+
+/// Rows of keys that a query sees, [first, last).
+struct key_span {
+  std::int32_t first;
+  std::int32_t last;
+
+  static constexpr key_span of(const key_range& rows) {
+    return {static_cast<std::int32_t>(rows.first), static_cast<std::int32_t>(rows.last)};
+  }
+};
+
+/// The two query rows of a lane, of the sequence.
 struct lane_rows {
-  int row[2];            // of the sequence
-  key_range visible[2];  // rows of keys
+  int row[2];
+};
+
+/// What laws multiply their logits by.
+struct row_factors {
+  float of[2] = {1.0f, 1.0f};
 };
 
 /// Whose rows they are: all of one head, or each of its own.
@@ -33,12 +51,6 @@ struct two_heads {
   RELPOS_DEVICE const Head& of(int r) const { return *head[r]; }
 };
 
-/// Scores of 16 rows and 8 `Tiles` keys: those of a lane.
-template <int Tiles>
-struct score_fragment {
-  float at[Tiles][4];
-};
-
 template <class Machine, class Call, template <class> class Heads>
 class score_stages;
 
@@ -47,28 +59,35 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
  public:
   using heads_type = Heads<device_head<Bound...>>;
 
+  /// `visible` are of sixteen rows; one that does not exist sees nothing.
   RELPOS_DEVICE score_stages(const heads_type& heads, const device_sequence& sequence,
-                             const lane_rows& rows, int lane)
+                             const lane_rows& rows, const key_span (&visible)[16], int lane)
       : heads_(heads),
         sequence_(sequence),
         positions_(row_positions(heads.of(0).bound, sequence.position, sequence.at)),
         rows_(rows),
-        place_{lane} {
+        visible_(visible),
+        place_{lane} {}
+
+  /// The same for all tiles.
+  RELPOS_DEVICE row_factors factors() const {
+    row_factors result;
     if constexpr (has_row_factor) {
       unroll<2>([&](auto r) RELPOS_LAMBDA {
-        const index visible = rows.visible[r].last - rows.visible[r].first;
-        if (exists(r)) {
-          row_factor_[r] = logit_factor(heads.of(r).bound, positions_.query(rows.row[r]), visible);
-        }
+        if (!exists(r)) return;
+        const key_span seen = visible(r);
+        result.of[r] = logit_factor(heads_.of(r).bound, positions_.query(rows_.row[r]),
+                                    seen.last - seen.first);
       });
     }
+    return result;
   }
 
   /// Products become scores in units of the exponent, base 2. The tile begins at key row `first_key`, which may lie
   /// outside of the sequence where `is` is partial.
   template <int Tiles>
   RELPOS_DEVICE void apply(Machine& machine, index first_key, tile_class is,
-                           score_fragment<Tiles>& scores) const {
+                           const row_factors& factors, score_fragment<Tiles>& scores) const {
     for_each(scores, [&](float& s, int r, int) RELPOS_LAMBDA { s *= heads_.of(r).factors.query; });
     // All heads have a softcap, or none.
     if (heads_.of(0).factors.softcap != 0.0f) {
@@ -80,19 +99,20 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
     if constexpr (has_row_factor) {
       for_each(scores, [&](float& s, int r, int) RELPOS_LAMBDA {
         // A key that a bias hides stays hidden where the factor is 0 or negative.
-        if (s != hidden) s *= row_factor_[r];
+        if (s != hidden_score) s *= factors.of[r];
       });
     }
     if (is == tile_class::partial) hide(first_key, scores);
   }
 
  private:
-  static constexpr float hidden = -std::numeric_limits<float>::infinity();
   static constexpr bool has_row_factor = (scales_rows<Bound> || ... || false);
   static constexpr bool any_element_mask = (masks_elements<Bound> || ... || false);
   using row_positions_type = row_positions_of<std::tuple<Bound...>>;
 
   RELPOS_DEVICE const positions& position() const { return sequence_.position; }
+
+  RELPOS_DEVICE key_span visible(int r) const { return visible_[place_.row(2 * r)]; }
 
   /// Calls use(score, which row of the lane, column of the tile).
   template <int Tiles, class Use>
@@ -108,11 +128,25 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
   RELPOS_DEVICE index first_distance(int r, index first_key) const {
     return first_key + position().key_offset - (rows_.row[r] + position().query_offset);
   }
-  /// The same of positions that are given, to a key; to the nearest one where it does not exist.
-  RELPOS_DEVICE index given_distance(int r, index key) const {
-    if (!exists(r) || sequence_.keys.count == 0) return 0;
-    const index row = std::clamp<index>(key, 0, sequence_.keys.count - 1);
-    return positions_.key(row) - positions_.query(rows_.row[r]);
+  /// The same of positions that are given: calls use(score, row of the lane, k_pos - q_pos). Of a key that does not exist,
+  /// to the nearest one.
+  template <int Tiles, class Use>
+  RELPOS_DEVICE void for_each_distance(index first_key, score_fragment<Tiles>& scores,
+                                       const Use& use) const {
+    if (sequence_.keys.count == 0) return;
+    index q_pos[2] = {};
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
+      if (exists(r)) q_pos[r] = positions_.query(rows_.row[r]);
+    });
+    unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
+      unroll<2>([&](auto i) RELPOS_LAMBDA {
+        const index key = first_key + tile * 8 + place_.column(i);
+        const index k_pos = positions_.key(std::clamp<index>(key, 0, sequence_.keys.count - 1));
+        unroll<2>([&](auto r) RELPOS_LAMBDA {
+          use(scores.at[tile][2 * r + i], static_cast<int>(r), k_pos - q_pos[r]);
+        });
+      });
+    });
   }
 
   template <std::size_t I, int Tiles>
@@ -130,9 +164,8 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
           s += bound_of(r).bias(first[r] + static_cast<float>(column)) * factor_of(r);
         });
       } else {
-        for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
-          const auto distance = static_cast<float>(given_distance(r, first_key + column));
-          s += bound_of(r).bias(distance) * factor_of(r);
+        for_each_distance(first_key, scores, [&](float& s, int r, index distance) RELPOS_LAMBDA {
+          s += bound_of(r).bias(static_cast<float>(distance)) * factor_of(r);
         });
       }
     } else if constexpr (is_device_table<bound_type>) {
@@ -159,8 +192,8 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
           s += bound_of(r).table.data[at] * gate[r];
         });
       } else {
-        for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
-          s += bound_of(r).table.of(-given_distance(r, first_key + column)) * gate[r];
+        for_each_distance(first_key, scores, [&](float& s, int r, index distance) RELPOS_LAMBDA {
+          s += bound_of(r).table.of(-distance) * gate[r];
         });
       }
     } else if constexpr (stores_bias<bound_type>) {
@@ -181,8 +214,9 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
       const auto column_of = [&](index key) RELPOS_LAMBDA {
         return static_cast<std::int32_t>(std::clamp<index>(key - first_key, 0, Tiles * 8));
       };
-      first[r] = column_of(rows_.visible[r].first);
-      last[r] = column_of(rows_.visible[r].last);
+      const key_span seen = visible(r);
+      first[r] = column_of(seen.first);
+      last[r] = column_of(seen.last);
     });
     for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
       bool seen = first[r] <= column && column < last[r];
@@ -198,7 +232,7 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
           std::apply([&](const auto&... each) { (ask(each), ...); }, heads_.of(r).bound);
         }
       }
-      if (!seen) s = hidden;
+      if (!seen) s = hidden_score;
     });
   }
 
@@ -208,8 +242,8 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
   const device_sequence& sequence_;
   row_positions_type positions_;
   const lane_rows& rows_;
+  const key_span (&visible_)[16];
   accumulator_place place_;
-  float row_factor_[2] = {1.0f, 1.0f};
 };
 
 }  // namespace relpos::inline RELPOS_ABI

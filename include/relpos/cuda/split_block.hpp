@@ -1,6 +1,6 @@
 #pragma once
 // Attention of up to sixteen query rows that share a key head over one chunk of keys, on tensor cores, whose other rows
-// stand idle: it is bound by reading keys and values. Each warp goes through tiles of its own, with tiles ahead on their
+// stand idle: it is bound by reading keys and values. Each warp goes through tiles of its own, with the next one on its
 // way, and waits for no other until the end, where the states of the warps are joined in their order.
 
 #include <limits>
@@ -33,13 +33,19 @@ class split_block {
         chunk_(chunk),
         lane_(machine.thread() % warp_lanes),
         warp_(machine.thread() / warp_lanes),
-        memory_(*reinterpret_cast<memory_type*>(machine.shared())) {
-    unroll<2>([&](auto r) RELPOS_LAMBDA { find_row(r); });
-  }
+        memory_(*reinterpret_cast<memory_type*>(machine.shared())) {}
 
   RELPOS_DEVICE void run() {
-    load_queries();
-    attend();
+    if constexpr (!Call::rotates) begin_queries();
+    machine_.commit();
+    unroll<2>([&](auto r) RELPOS_LAMBDA { find_row(r); });
+    machine_.sync_warp();
+    const seen_tile first = seen_from(warp_);
+    begin_tile(first.at, 0);
+    machine_.template wait<1>();  // for queries, and not for keys
+    if constexpr (Call::rotates) turn_queries_to_chunk();
+    machine_.sync();
+    attend(first);
     join();
   }
 
@@ -47,7 +53,6 @@ class split_block {
   static constexpr int keys = geometry::keys;
   static constexpr int step = step_length<stored>;
   static constexpr int steps = HeadDim / step;
-  static constexpr int stages = geometry::stages;
 
   struct row_place {
     index head;
@@ -74,43 +79,45 @@ class split_block {
     const row_place place = place_of(exists ? row : 0);
     heads_.head[r] = &call_.head(sequence_.at, place.head);
     rows_.row[r] = static_cast<int>(exists ? place.row : sequence_.queries.count);
-    rows_.visible[r] = {0, 0};
+    if (lane_ % 4 != 0) return;
+    key_range seen{0, 0};
     if (exists) {
-      rows_.visible[r] = visible_key_rows(heads_.of(r).bound, q_pos_of(place.row),
-                                          sequence_.position.key_offset, sequence_.keys.count);
+      seen = visible_key_rows(heads_.of(r).bound, q_pos_of(place.row),
+                              sequence_.position.key_offset, sequence_.keys.count);
     }
+    memory_.visible[warp_][row] = key_span::of(seen);
   }
 
   RELPOS_DEVICE typename memory_type::query_rows queries() const { return {memory_.queries}; }
   RELPOS_DEVICE typename memory_type::key_rows keys_of(int stage) const {
-    return {memory_.stages[warp_][stage].keys};
+    return {memory_.tiles[warp_][stage].keys};
   }
   RELPOS_DEVICE typename memory_type::key_rows values_of(int stage) const {
-    return {memory_.stages[warp_][stage].values};
+    return {memory_.tiles[warp_][stage].values};
   }
   RELPOS_DEVICE typename memory_type::weight_rows weights_of(int stage) const {
-    return {memory_.stages[warp_][stage].keys};
+    return {memory_.tiles[warp_][stage].keys};
   }
 
-  RELPOS_DEVICE void load_queries() {
+  /// Null where there is none.
+  RELPOS_DEVICE const stored* query_at(int row) const {
+    if (row >= rows_that_exist()) return nullptr;
     const device_rows& rows = sequence_.queries;
-    const auto row_at = [&](int row) -> const stored* {
-      if (row >= rows_that_exist()) return nullptr;
-      const row_place place = place_of(row);
-      return call_.q.address(rows.batch, place.head, rows.first + place.row, 0);
-    };
-    queries().template copy_each<geometry::threads>(machine_, machine_.thread(), row_at, row_at(0));
-    machine_.commit();
-    machine_.template wait<0>();
-    machine_.sync();
-    if constexpr (Call::rotates) {
-      const index origin = rotation_rows::origin(first_key_of(0) + sequence_.position.key_offset);
-      turn_queries<HeadDim, geometry::rows, geometry::threads>(
-          queries(), queries(), rotation_of(heads_.of(0).bound),
-          [&](int row) { return q_pos_of(row < rows_that_exist() ? place_of(row).row : 0); },
-          origin, machine_.thread());
-      machine_.sync();
-    }
+    const row_place place = place_of(row);
+    return call_.q.address(rows.batch, place.head, rows.first + place.row, 0);
+  }
+  RELPOS_DEVICE void begin_queries() {
+    queries().template copy_each<geometry::threads>(
+        machine_, machine_.thread(), [&](int row) RELPOS_LAMBDA { return query_at(row); },
+        query_at(0));
+  }
+  /// All keys of a chunk have one origin.
+  RELPOS_DEVICE void turn_queries_to_chunk() {
+    const index origin = rotation_rows::origin(first_key_of(0) + sequence_.position.key_offset);
+    turn_queries<HeadDim, geometry::warps>(
+        machine_, queries(), rotation_of(heads_.of(0).bound),
+        [&](int row) { return query_at(row); },
+        [&](int row) { return q_pos_of(place_of(row).row); }, origin);
   }
 
   /// What masks say of a tile, of all rows.
@@ -120,7 +127,7 @@ class split_block {
     bool all = true;
     unroll<2>([&](auto r) RELPOS_LAMBDA {
       if (rows_.row[r] >= sequence_.queries.count) return;
-      const key_range& visible = rows_.visible[r];
+      const key_span visible = memory_.visible[warp_][accumulator_place{lane_}.row(2 * r)];
       if (visible.last <= begin || begin + keys <= visible.first || visible.last == visible.first) {
         all = false;
         return;
@@ -141,14 +148,24 @@ class split_block {
     if (!machine_.any(some)) return tile_class::skip;
     return machine_.any(!all) ? tile_class::partial : tile_class::full;
   }
-  /// The first tile of the warp from `tile` on that some row sees; behind the last where there is none.
-  RELPOS_DEVICE int seen_tile(int tile) const {
-    while (tile < geometry::tiles && classify(tile) == tile_class::skip) tile += geometry::warps;
-    return tile;
+
+  struct seen_tile {
+    int at;  // of the chunk; behind the last where there is none
+    tile_class is;
+
+    RELPOS_DEVICE bool exists() const { return at < geometry::tiles; }
+  };
+  /// The first tile of the warp from `tile` on that some row sees.
+  RELPOS_DEVICE seen_tile seen_from(int tile) const {
+    for (; tile < geometry::tiles; tile += geometry::warps) {
+      const tile_class is = classify(tile);
+      if (is != tile_class::skip) return {tile, is};
+    }
+    return {tile, tile_class::skip};
   }
 
-  /// Begins to copy a tile, if it is one of the chunk, and returns the next.
-  RELPOS_DEVICE int begin_tile(int tile, int stage) {
+  /// Begins to copy a tile, if it is one of the chunk.
+  RELPOS_DEVICE void begin_tile(int tile, int stage) {
     if (tile < geometry::tiles) {
       const auto copy = [&](const view<const stored, 4>& from,
                             const typename memory_type::key_rows& to) {
@@ -157,53 +174,51 @@ class split_block {
       };
       copy(call_.k, keys_of(stage));
       copy(call_.v, values_of(stage));
-      tile = seen_tile(tile + geometry::warps);
     }
     machine_.commit();
-    return tile;
   }
 
-  RELPOS_DEVICE void attend() {
+  RELPOS_DEVICE void attend(seen_tile tile) {
     fragment<stored> held_queries[geometry::holds_queries ? steps : 1] = {};
     if constexpr (geometry::holds_queries) {
-      unroll<steps>([&](auto i) RELPOS_LAMBDA { held_queries[i] = load_step(i); });
+      unroll<steps>([&](auto i) RELPOS_LAMBDA { held_queries[i] = load_queries(i); });
     }
-    const score_stages<Machine, Call, two_heads> stages_of_scores(heads_, sequence_, rows_, lane_);
-    int tile = seen_tile(warp_);
-    int next = tile;
-    unroll<stages - 1>([&](auto stage) RELPOS_LAMBDA { next = begin_tile(next, stage); });
-    for (int stage = 0; tile < geometry::tiles; tile = seen_tile(tile + geometry::warps)) {
-      machine_.template wait<stages - 2>();
+    const score_stages<Machine, Call, two_heads> stages(heads_, sequence_, rows_,
+                                                        memory_.visible[warp_], lane_);
+    const row_factors factors = stages.factors();
+    for (int stage = 0; tile.exists(); stage = 1 - stage) {
+      const seen_tile next = seen_from(tile.at + geometry::warps);
+      machine_.template wait<0>();
       machine_.sync_warp();  // the tile is there, and all lanes have done with the one before
-      next = begin_tile(next, (stage + stages - 1) % stages);
+      begin_tile(next.at, 1 - stage);
       if constexpr (Call::rotates) {
-        turn_shared_keys<keys>(keys_of(stage), rotation_of(heads_.of(0).bound).rows,
-                               first_key_of(tile) + sequence_.position.key_offset, lane_);
+        turn_shared_keys(machine_, keys_of(stage), rotation_of(heads_.of(0).bound).rows,
+                         first_key_of(tile.at) + sequence_.position.key_offset);
         machine_.sync_warp();
       }
-      score_fragment<keys / 8> scores{};
+      score_fragment<keys / 8> scores[1] = {};
       unroll<steps>([&](auto i) RELPOS_LAMBDA {
         const fragment<stored> query = [&] {
           if constexpr (geometry::holds_queries) {
             return held_queries[i];
           } else {
-            return load_step(i);
+            return load_queries(i);
           }
         }();
-        multiply_add_rows(machine_, scores.at, as_left_factor(machine_, query), keys_of(stage), 0,
-                          i * step, lane_);
+        const left_factor<stored> factor[1] = {as_left_factor(machine_, query)};
+        multiply_add_keys(machine_, scores, factor, keys_of(stage), i * step, lane_);
       });
-      const tile_class is = classify(tile);
-      stages_of_scores.apply(machine_, first_key_of(tile), is, scores);
-      float rescale[2];
-      softmax_.add(machine_, scores, rescale);
-      if (is == tile_class::partial) machine_.sync_warp();  // all have done with the keys
-      outputs_.add(machine_, values_of(stage), is, scores, rescale, weights_of(stage), lane_);
-      stage = (stage + 1) % stages;
+      stages.apply(machine_, first_key_of(tile.at), tile.is, factors, scores[0]);
+      float rescale[1][2];
+      softmax_.add(machine_, scores[0], rescale[0]);
+      if (tile.is == tile_class::partial) machine_.sync_warp();  // all have done with the keys
+      weighted_values<stored, HeadDim, 1>::add(machine_, outputs_, values_of(stage), tile.is,
+                                               scores, rescale, weights_of(stage), lane_);
+      tile = next;
     }
   }
 
-  RELPOS_DEVICE fragment<stored> load_step(int i) const {
+  RELPOS_DEVICE fragment<stored> load_queries(int i) const {
     return machine_.load(
         static_cast<const stored*>(queries().template matrix_row<true>(0, i * step, lane_)));
   }
@@ -223,32 +238,40 @@ class split_block {
       }
       unroll<HeadDim / 8>([&](auto tile) RELPOS_LAMBDA {
         unroll<2>([&](auto i) RELPOS_LAMBDA {
-          own.outputs[row][tile * 8 + place.column(i)] = outputs_.at[tile][2 * r + i];
+          own.outputs[row][tile * 8 + place.column(i)] = outputs_[0].at[tile][2 * r + i];
         });
       });
     });
     machine_.sync();
-    const int rows = rows_that_exist();
-    for (int i = machine_.thread(); i < rows * HeadDim; i += geometry::threads) {
-      const int row = i / HeadDim;
-      const int channel = i % HeadDim;
-      float top = nothing_seen;
-      for (const auto& each : memory_.states) top = relpos::max(each.maximum[row], top);
-      float sum = 0.0f;
+    for (int row = warp_; row < rows_that_exist(); row += geometry::warps) join_row(row);
+  }
+
+  /// By one warp.
+  RELPOS_DEVICE void join_row(int row) const {
+    float top = nothing_seen;
+    for (const auto& each : memory_.states) top = relpos::max(each.maximum[row], top);
+    float sum = 0.0f;
+    float weights[geometry::warps];
+    unroll<geometry::warps>([&](auto warp) RELPOS_LAMBDA {
+      const auto& each = memory_.states[warp];
+      weights[warp] = each.sum[row] == 0.0f ? 0.0f : machine_.exp2(each.maximum[row] - top);
+      sum += weights[warp] * each.sum[row];
+    });
+    const row_place of = place_of(row);
+    const chunk_state state = call_.states.at(sequence_.state_of(of.head, of.row, chunk_));
+    for (int channel = lane_; channel < HeadDim; channel += warp_lanes) {
       float output = 0.0f;
-      for (const auto& each : memory_.states) {
-        if (each.sum[row] == 0.0f) continue;
-        const float weight = machine_.exp2(each.maximum[row] - top);
-        sum += weight * each.sum[row];
-        output += weight * each.outputs[row][channel];
-      }
-      const row_place of = place_of(row);
-      const chunk_state state = call_.states.at(sequence_.state_of(of.head, of.row, chunk_));
+      unroll<geometry::warps>([&](auto warp) RELPOS_LAMBDA {
+        // Outputs of weights that are all zero may be NaN.
+        if (weights[warp] != 0.0f) {
+          output += weights[warp] * memory_.states[warp].outputs[row][channel];
+        }
+      });
       state.outputs[channel] = output;
-      if (channel == 0) {
-        *state.maximum = top;
-        *state.sum = sum;
-      }
+    }
+    if (lane_ == 0) {
+      *state.maximum = top;
+      *state.sum = sum;
     }
   }
 
@@ -264,7 +287,7 @@ class split_block {
   two_heads<typename Call::head_type> heads_;
   lane_rows rows_;
   softmax_fragment softmax_;
-  output_fragment<stored, HeadDim> outputs_;
+  output_fragment<stored, HeadDim> outputs_[1];
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -8,10 +8,11 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What a block of a chunk does not depend on.
+/// What is the same for all types and head dimensions.
 struct split_chunks {
   static constexpr int rows = static_cast<int>(few_queries);  // of an mma
-  static constexpr int keys = 512;
+  /// Enough that a block reads for longer than it takes to begin; few enough that one sequence occupies a GPU.
+  static constexpr int keys = 256;
   // The queries of a block are turned to one origin.
   static_assert(rotation_grid % keys == 0);
 
@@ -24,13 +25,11 @@ struct split_chunks {
 template <multiplied T, int HeadDim>
 struct split_geometry {
   static constexpr int row_bytes = HeadDim * static_cast<int>(sizeof(T));
-  static constexpr int warps = row_bytes <= 256 ? 4 : 2;
+  static constexpr int warps = row_bytes <= 256 ? 4 : row_bytes <= 512 ? 2 : 1;
   static constexpr int threads = warps * warp_lanes;
   static constexpr int rows = split_chunks::rows;
   static constexpr int keys = 16;  // of a tile
   static constexpr int tiles = split_chunks::keys / keys;
-  /// Tiles of a warp in shared memory: one that is computed with, and those that arrive.
-  static constexpr int stages = row_bytes <= 256 ? 3 : 2;
   static constexpr bool holds_queries = row_bytes <= 256;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "relpos/cuda/score_fragment.hpp"
 #include "relpos/cuda/shared_rows.hpp"
 #include "relpos/cuda/split_geometry.hpp"
 
@@ -13,21 +14,22 @@ struct split_memory {
   using key_rows = shared_rows<T, geometry::keys, HeadDim>;
   using weight_rows = shared_rows<T, geometry::rows, geometry::keys>;
 
-  /// What a warp has of its tiles.
+  /// What a warp has of its tiles. Rows are 32 bytes longer than their channels: those of a store lie in different banks.
   struct warp_state {
     float maximum[geometry::rows];
     float sum[geometry::rows];
-    float outputs[geometry::rows][HeadDim];
+    float outputs[geometry::rows][HeadDim + 8];
   };
-  struct stage {
+  struct tile {
     alignas(16) T keys[key_rows::size];  // then weights, where values are not finite
     alignas(16) T values[key_rows::size];
   };
   static_assert(weight_rows::size <= key_rows::size);
 
+  key_span visible[geometry::warps][geometry::rows];
   alignas(16) T queries[query_rows::size];
   union {
-    stage stages[geometry::warps][geometry::stages];
+    tile tiles[geometry::warps][2];      // that is computed with, and that arrives
     warp_state states[geometry::warps];  // when all tiles are done
   };
 };

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "relpos/core/math.hpp"
+#include "relpos/cuda/convert.hpp"
 #include "relpos/cuda/forward_call.hpp"
 #include "relpos/cuda/softmax_fragment.hpp"
 
@@ -38,17 +39,23 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index seq
     return call.states.at(of.state_of(query_head, row, chunk));
   };
 
+  // Which lane and which warp has a chunk goes by its absolute position: other rows of the sequence may see more.
+  const auto first_of = [&](int place, int places) {
+    const index apart = place - of.first_chunk;
+    return apart - floor_div(apart, places) * places;
+  };
+
   // All warps find the same sum.
   const float sink = call.head(sequence, query_head).sink * log2e;
   float top = relpos::max(sink, nothing_seen);
-  for (index chunk = lane; chunk < of.chunks; chunk += warp_lanes) {
+  for (index chunk = first_of(lane, warp_lanes); chunk < of.chunks; chunk += warp_lanes) {
     if (*state(chunk).sum != 0.0f) top = relpos::max(*state(chunk).maximum, top);
   }
   for (int other = 1; other < warp_lanes; other *= 2) {
     top = relpos::max(machine.shuffle_xor(top, other), top);
   }
   float total = 0.0f;
-  for (index chunk = lane; chunk < of.chunks; chunk += warp_lanes) {
+  for (index chunk = first_of(lane, warp_lanes); chunk < of.chunks; chunk += warp_lanes) {
     const chunk_state each = state(chunk);
     if (*each.sum != 0.0f) total += *each.sum * machine.exp2(*each.maximum - top);
   }
@@ -56,7 +63,7 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index seq
   if (sink != nothing) total += machine.exp2(sink - top);
 
   float outputs[of_lane] = {};
-  for (index chunk = warp; chunk < of.chunks; chunk += geometry::warps) {
+  for (index chunk = first_of(warp, geometry::warps); chunk < of.chunks; chunk += geometry::warps) {
     const chunk_state each = state(chunk);
     if (*each.sum == 0.0f) continue;
     const float weight = machine.exp2(*each.maximum - top);
@@ -71,7 +78,7 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index seq
     float sum = 0.0f;
     for (const auto& each : memory.outputs) sum += each[channel];
     call.out(of.queries.batch, query_head, at, channel) =
-        static_cast<out_type>(total == 0.0f ? 0.0f : sum / total);
+        narrow<out_type>(machine, total == 0.0f ? 0.0f : sum / total);
   }
   if (call.lse.data != nullptr && machine.thread() == 0) {
     call.lse(of.queries.batch, query_head, at) =

@@ -4,7 +4,6 @@
 // done (kernel/merge_statistics.hpp has the formulas). Logits are in units of the exponent, base 2.
 
 #include <cmath>
-#include <limits>
 
 #include "relpos/core/scale.hpp"
 #include "relpos/core/unroll.hpp"
@@ -36,16 +35,15 @@ struct statistics_sums {
 /// Scores of a lane's two rows in one tile, before they become weights.
 template <int Tiles>
 RELPOS_DEVICE void add_moments(const score_fragment<Tiles>& scores, statistics_sums (&of)[2]) {
-  constexpr float hidden = -std::numeric_limits<float>::infinity();
   unroll<2>([&](auto r) RELPOS_LAMBDA {
     // Relative to one of them: sums of squares about zero would lose a small variance.
     statistics_sums tile;
-    float origin = hidden;
+    float origin = hidden_score;
     float sum = 0.0f;
     unroll<Tiles>([&](auto t) RELPOS_LAMBDA {
       unroll<2>([&](auto i) RELPOS_LAMBDA {
         const float score = scores.at[t][2 * r + i];
-        if (score == hidden) return;
+        if (score == hidden_score) return;
         if (tile.count == 0.0f) origin = score;
         const float apart = score - origin;
         tile.count += 1.0f;

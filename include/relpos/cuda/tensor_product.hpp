@@ -31,7 +31,11 @@ struct split_number {
   packed<tf32> large;
   packed<tf32> small;
 };
-/// What is not finite has no small part: its product is that of the large one.
+/// Numbers from here on become infinite when they are rounded to tf32.
+inline constexpr float split_limit = 0x1.ffep127f;
+
+/// What is infinite then has no small part. In a product with a small part of zero it is not a number: a row that sees it is
+/// not one either.
 template <class Machine>
 RELPOS_DEVICE split_number split(Machine& machine, packed<float> of) {
   const auto x = std::bit_cast<float>(of.bits);
@@ -70,16 +74,24 @@ RELPOS_DEVICE void multiply_add(Machine& machine, float (&c)[4], const left_fact
   }
 }
 
-/// c [16 x 8 Tiles] += a [16 x step_length] times the transpose of `rows` at these channels.
-template <int Tiles, class Machine, multiplied T, class SharedRows>
-RELPOS_DEVICE void multiply_add_rows(Machine& machine, float (&c)[Tiles][4],
-                                     const left_factor<T>& a, const SharedRows& rows, int row,
+/// Scores of 16 rows and 8 `Tiles` keys: those of a lane.
+template <int Tiles>
+struct score_fragment {
+  float at[Tiles][4];
+};
+
+/// scores += a [16 x step_length] times the transpose of `keys` at these channels, of each sixteen rows.
+template <class Machine, multiplied T, int RowTiles, int Tiles, class SharedRows>
+RELPOS_DEVICE void multiply_add_keys(Machine& machine, score_fragment<Tiles> (&scores)[RowTiles],
+                                     const left_factor<T> (&a)[RowTiles], const SharedRows& keys,
                                      int channel, int lane) {
   unroll<Tiles / 2>([&](auto two) RELPOS_LAMBDA {
     const fragment<T> b = machine.load(
-        static_cast<const T*>(rows.template matrix_row<false>(row + two * 16, channel, lane)));
-    multiply_add(machine, c[2 * two], a, b.part[0], b.part[1]);
-    multiply_add(machine, c[2 * two + 1], a, b.part[2], b.part[3]);
+        static_cast<const T*>(keys.template matrix_row<false>(two * 16, channel, lane)));
+    unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
+      multiply_add(machine, scores[m].at[2 * two], a[m], b.part[0], b.part[1]);
+      multiply_add(machine, scores[m].at[2 * two + 1], a[m], b.part[2], b.part[3]);
+    });
   });
 }
 

@@ -6,6 +6,7 @@
 
 #include "relpos/core/bias_bound.hpp"
 #include "relpos/core/math.hpp"
+#include "relpos/cuda/convert.hpp"
 #include "relpos/cuda/forward_call.hpp"
 #include "relpos/cuda/forward_geometry.hpp"
 
@@ -36,7 +37,7 @@ RELPOS_DEVICE void measure_key_tile(Machine& machine, const Call& call, index se
     const auto* const from = call.k.address(of.keys.batch, head, of.keys.first + row, 0);
     float square = 0.0f;
     for (int c = lane; c < HeadDim; c += warp_lanes) {
-      const float x = static_cast<float>(from[c]);
+      const float x = widen(machine, from[c]);
       square += x * x;
     }
     for (int other = 1; other < warp_lanes; other *= 2) {

@@ -156,6 +156,10 @@ class emulated_block {
       const T numbers[2] = {T(first), T(second)};
       std::memcpy(&to.bits, numbers, sizeof to.bits);
     }
+    template <class T>
+    static float to_float(T x) {
+      return static_cast<float>(x);
+    }
     static relpos::packed<relpos::tf32> round_to_tf32(float x) {
       if (!std::isfinite(x)) return {std::bit_cast<std::uint32_t>(x)};
       return {(std::bit_cast<std::uint32_t>(x) + 0x1000u) & cut_to_tf32};

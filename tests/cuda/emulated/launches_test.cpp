@@ -82,19 +82,19 @@ const std::vector<float> slopes{0.1f, 0.2f, 0.3f, 0.4f};
 
 TEST(launches, of_many_queries) {
   EXPECT_EQ(launches(130, 200, "", {}, relpos::causal{}),
-            (lines{"admit forward", "forward 3 4 1"}));
+            (lines{"admit forward", "forward 2 4 1"}));
   // Tiles of 64 keys, four of them a block.
   EXPECT_EQ(launches(130, 600, "", {}, relpos::alibi{slopes}, relpos::causal{}),
-            (lines{"admit forward", "measure 3 2 1", "forward 3 4 1"}));
+            (lines{"admit forward", "measure 3 2 1", "forward 2 4 1"}));
   const relpos::rotary_table table(relpos::rope_frequencies(64), relpos::pair_layout::half_split);
   EXPECT_EQ(launches(130, 200, "", {}, relpos::rotary{table}, relpos::causal{}),
-            (lines{"admit forward", "turn 50 2 1", "forward 3 4 1"}));
+            (lines{"admit forward", "turn 50 2 1", "forward 2 4 1"}));
 }
 
 TEST(launches, of_few_queries) {
-  // Two heads of a group, of 9 queries: two blocks of rows, for each of three chunks of 512 keys.
+  // Two heads of a group, of 9 queries: two blocks of rows, for each of five chunks of 256 keys.
   EXPECT_EQ(launches(9, 1100, "", {.kernel = relpos::kernel_class::decode}, relpos::causal{}),
-            (lines{"admit split", "split 6 2 1", "merge 9 4 1"}));
+            (lines{"admit split", "split 10 2 1", "merge 9 4 1"}));
   // The window lies in the last chunk.
   EXPECT_EQ(launches(1, 1100, "", {}, relpos::band{50, 0}),
             (lines{"admit split", "split 1 2 1", "merge 1 4 1"}));
@@ -105,7 +105,7 @@ TEST(launches, of_both_in_a_batch) {
   const std::vector<index> queries{0, 1, 101};
   const std::vector<index> keys{0, 600, 750};
   EXPECT_EQ(launches(101, 750, "", {.query_starts = queries, .key_starts = keys}, relpos::causal{}),
-            (lines{"admit forward", "admit split", "split 2 2 2", "merge 1 4 2", "forward 2 4 2"}));
+            (lines{"admit forward", "admit split", "split 3 2 2", "merge 1 4 2", "forward 1 4 2"}));
 }
 
 TEST(launches, end_where_one_fails) {
@@ -114,8 +114,8 @@ TEST(launches, end_where_one_fails) {
   const relpos::options both{.query_starts = queries, .key_starts = keys};
   EXPECT_EQ(launches(101, 750, "admit split", both, relpos::causal{}),
             (lines{"admit forward", "admit split"}));
-  EXPECT_EQ(launches(101, 750, "split 2 2 2", both, relpos::causal{}),
-            (lines{"admit forward", "admit split", "split 2 2 2"}));
+  EXPECT_EQ(launches(101, 750, "split 3 2 2", both, relpos::causal{}),
+            (lines{"admit forward", "admit split", "split 3 2 2"}));
 }
 
 }  // namespace

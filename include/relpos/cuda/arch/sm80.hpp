@@ -104,6 +104,14 @@ struct sm80 {
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(result.bits) : "f"(x));
     return result;
   }
+  static __device__ float to_float(half x) {
+    float result;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(x.bits));
+    return result;
+  }
+  static __device__ float to_float(bfloat16 x) {
+    return __uint_as_float(static_cast<unsigned>(x.bits) << 16);
+  }
 
  private:
   static __device__ std::uint32_t address(const void* at) {
