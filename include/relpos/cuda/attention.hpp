@@ -51,7 +51,7 @@ device_scratch_bytes scratch_bytes(const on_stream&, const view<T, 4>& q, const 
 /// multiples of 16 bytes. `attention<head_dims<128>>(...)` compiles kernels for that one alone.
 ///
 /// Options are those of the CPU, but that `tolerance` changes nothing. options.lse and options.statistics are in device
-/// memory; its lists, and what they refer to, are the host's. On failure nothing is written.
+/// memory; its lists, and what they refer to, are the host's. A call that is refused writes nothing.
 template <class Dims = all_head_dims, class Out, class T, class... Arguments>
 status attention(const on_stream& on, const device_scratch& memory, const view<Out, 4>& out,
                  const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>& v,

@@ -34,8 +34,7 @@ struct split_number {
 /// Numbers from here on become infinite when they are rounded to tf32.
 inline constexpr float split_limit = 0x1.ffep127f;
 
-/// What is infinite then has no small part. In a product with a small part of zero it is not a number: a row that sees it is
-/// not one either.
+/// What is infinite then has no small part. Its product with a small part of zero is not a number.
 template <class Machine>
 RELPOS_DEVICE split_number split(Machine& machine, packed<float> of) {
   const auto x = std::bit_cast<float>(of.bits);
