@@ -1,5 +1,5 @@
 #pragma once
-// How attention of few queries is divided. Keys are split at multiples of `chunk_keys` in absolute position; a block has
+// How attention of few queries is divided. Keys are split into chunks, counted in absolute position; a block has
 // one chunk and up to sixteen query rows that share a key head, and its warps take the tiles of the chunk in turn.
 
 #include "relpos/core/rotation.hpp"
