@@ -16,7 +16,7 @@
 #include "relpos/cuda/forward_call.hpp"
 #include "relpos/cuda/forward_memory.hpp"
 #include "relpos/cuda/output_fragment.hpp"
-#include "relpos/cuda/score_fragment.hpp"
+#include "relpos/cuda/score_stages.hpp"
 #include "relpos/cuda/softmax_fragment.hpp"
 #include "relpos/cuda/statistics_fragment.hpp"
 #include "relpos/cuda/store_outputs.hpp"
@@ -171,8 +171,7 @@ class forward_block {
   /// Whether a tile adds nothing to any row of the block. All threads ask together.
   RELPOS_DEVICE bool vanishes([[maybe_unused]] index tile) const {
     if constexpr (Call::bounds) {
-      const index sequence = &sequence_ - call_.sequences;
-      const float key_norm = call_.key_norm(sequence, key_head(), tile - tile_of(0));
+      const float key_norm = call_.key_norm(sequence_.at, key_head(), tile - tile_of(0));
       const index first_key = tile * keys;
       bool adds = false;
       for_each_row([&](auto m, auto r) RELPOS_LAMBDA {

@@ -59,6 +59,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
         sequences_(memory.take<device_sequence>(shape().batch)),
         heads_(memory.take<head_type>(sets_ * shape().query_heads)),
         turns_(memory, problem) {
+    if constexpr (given) given_distances_ = all_distances(problem.policies, shape(), {});
     measure();
     index floats = 0;
     for (index set = 0; set < sets_; ++set) floats += table_floats(set) * shape().query_heads;
@@ -205,7 +206,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   /// Of any query to any key. Given positions may differ in a batch that is uniform otherwise.
   distance_range distances_of(index set) const {
     if constexpr (given) {
-      return all_distances(problem_.policies, shape(), {});
+      return given_distances_;
     } else {
       return problem_.distances_of(set);
     }
@@ -247,6 +248,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   }
 
   const problem_type& problem_;
+  distance_range given_distances_{};
   forward_extent extent_{};
   index sets_;
   device_sequence* sequences_;

@@ -2,6 +2,7 @@
 
 #include "relpos/core/visible_rows.hpp"
 #include "relpos/cuda/forward_geometry.hpp"
+#include "relpos/cuda/score_stages.hpp"
 #include "relpos/cuda/shared_rows.hpp"
 #include "relpos/cuda/statistics_fragment.hpp"
 

@@ -15,9 +15,7 @@ namespace relpos::inline RELPOS_ABI {
 
 template <multiplied T, int HeadDim>
 struct output_fragment {
-  static constexpr int channel_tiles = HeadDim / 8;  // of an mma
-
-  float at[channel_tiles][4] = {};
+  float at[HeadDim / 8][4] = {};  // of an mma each
 };
 
 /// What adds a tile to the outputs of `RowTiles` times sixteen rows.

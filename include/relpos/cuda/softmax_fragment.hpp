@@ -2,6 +2,8 @@
 // The online softmax of a warp's sixteen rows (Milakov and Gimelshein, arXiv 1805.02867), of which a lane has two: as
 // much of their sums as its columns give, until they are added up at the end.
 
+#include <limits>
+
 #include "relpos/core/math.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/cuda/score_fragment.hpp"

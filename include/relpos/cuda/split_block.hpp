@@ -8,7 +8,7 @@
 #include "relpos/cuda/copy_tile.hpp"
 #include "relpos/cuda/device_rotation.hpp"
 #include "relpos/cuda/output_fragment.hpp"
-#include "relpos/cuda/score_fragment.hpp"
+#include "relpos/cuda/score_stages.hpp"
 #include "relpos/cuda/softmax_fragment.hpp"
 #include "relpos/cuda/split_memory.hpp"
 #include "relpos/cuda/tensor_product.hpp"

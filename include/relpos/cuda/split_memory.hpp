@@ -1,6 +1,6 @@
 #pragma once
 
-#include "relpos/cuda/score_fragment.hpp"
+#include "relpos/cuda/score_stages.hpp"
 #include "relpos/cuda/shared_rows.hpp"
 #include "relpos/cuda/split_geometry.hpp"
 

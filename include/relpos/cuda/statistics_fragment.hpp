@@ -8,6 +8,7 @@
 #include "relpos/core/scale.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/core/view.hpp"
+#include "relpos/cuda/forward_call.hpp"
 #include "relpos/cuda/score_fragment.hpp"
 #include "relpos/cuda/softmax_fragment.hpp"
 

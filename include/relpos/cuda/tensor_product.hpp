@@ -9,6 +9,7 @@
 
 #include "relpos/core/unroll.hpp"
 #include "relpos/cuda/machine.hpp"
+#include "relpos/cuda/score_fragment.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -72,12 +73,6 @@ RELPOS_DEVICE void multiply_add(Machine& machine, float (&c)[4], const left_fact
     machine.multiply_add(c, a.whole, b0, b1);
   }
 }
-
-/// Scores of 16 rows and 8 `Tiles` keys: those of a lane.
-template <int Tiles>
-struct score_fragment {
-  float at[Tiles][4];
-};
 
 /// scores += a [16 x step_length] times the transpose of `keys` at these channels, of each sixteen rows.
 template <class Machine, multiplied T, int RowTiles, int Tiles, class SharedRows>

@@ -1,0 +1,245 @@
+#pragma once
+// What is done to the scores of a warp's rows against one tile of keys between product and softmax: scale, softcap,
+// biases, factor of the row, mask. A lane has two rows of them, and of each some columns.
+
+#include <algorithm>
+#include <cstdint>
+#include <tuple>
+#include <utility>
+
+#include "relpos/core/mask.hpp"
+#include "relpos/core/row_positions.hpp"
+#include "relpos/core/unroll.hpp"
+#include "relpos/cuda/forward_call.hpp"
+#include "relpos/cuda/score_fragment.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Rows of keys that a query sees, [first, last).
+struct key_span {
+  std::int32_t first;
+  std::int32_t last;
+
+  static constexpr key_span of(const key_range& rows) {
+    return {static_cast<std::int32_t>(rows.first), static_cast<std::int32_t>(rows.last)};
+  }
+};
+
+/// The two query rows of a lane, of the sequence.
+struct lane_rows {
+  int row[2];
+};
+
+/// What laws multiply their logits by.
+struct row_factors {
+  float of[2] = {1.0f, 1.0f};
+};
+
+/// Whose rows they are: all of one head, or each of its own.
+template <class Head>
+struct one_head {
+  const Head& head;
+  RELPOS_DEVICE const Head& of(int) const { return head; }
+};
+template <class Head>
+struct two_heads {
+  const Head* head[2];
+  RELPOS_DEVICE const Head& of(int r) const { return *head[r]; }
+};
+
+template <class Machine, class Call, template <class> class Heads>
+class score_stages;
+
+template <class Machine, class T, class Out, class... Bound, template <class> class Heads>
+class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
+ public:
+  using heads_type = Heads<device_head<Bound...>>;
+
+  /// `visible` are of sixteen rows; one that does not exist sees nothing.
+  RELPOS_DEVICE score_stages(const heads_type& heads, const device_sequence& sequence,
+                             const lane_rows& rows, const key_span (&visible)[16], int lane)
+      : heads_(heads),
+        sequence_(sequence),
+        positions_(row_positions(heads.of(0).bound, sequence.position, sequence.at)),
+        rows_(rows),
+        visible_(visible),
+        place_{lane} {}
+
+  /// The same for all tiles.
+  RELPOS_DEVICE row_factors factors() const {
+    row_factors result;
+    if constexpr (has_row_factor) {
+      unroll<2>([&](auto r) RELPOS_LAMBDA {
+        if (!exists(r)) return;
+        const key_span seen = visible(r);
+        result.of[r] = logit_factor(heads_.of(r).bound, positions_.query(rows_.row[r]),
+                                    seen.last - seen.first);
+      });
+    }
+    return result;
+  }
+
+  /// Products become scores in units of the exponent, base 2. The tile begins at key row `first_key`, which may lie
+  /// outside of the sequence where `is` is partial.
+  template <int Tiles>
+  RELPOS_DEVICE void apply(Machine& machine, index first_key, tile_class is,
+                           const row_factors& factors, score_fragment<Tiles>& scores) const {
+    for_each(scores, [&](float& s, int r, int) RELPOS_LAMBDA { s *= heads_.of(r).factors.query; });
+    // All heads have a softcap, or none.
+    if (heads_.of(0).factors.softcap != 0.0f) {
+      for_each(scores, [&](float& s, int r, int)
+                           RELPOS_LAMBDA { s = heads_.of(r).factors.softcap * machine.tanh(s); });
+    }
+    unroll<static_cast<int>(sizeof...(Bound))>(
+        [&](auto i) RELPOS_LAMBDA { add_bias<i>(first_key, scores); });
+    if constexpr (has_row_factor) {
+      for_each(scores, [&](float& s, int r, int) RELPOS_LAMBDA {
+        // A key that a bias hides stays hidden where the factor is 0 or negative.
+        if (s != hidden_score) s *= factors.of[r];
+      });
+    }
+    if (is == tile_class::partial) hide(first_key, scores);
+  }
+
+ private:
+  static constexpr bool has_row_factor = (scales_rows<Bound> || ... || false);
+  static constexpr bool any_element_mask = (masks_elements<Bound> || ... || false);
+  using row_positions_type = row_positions_of<std::tuple<Bound...>>;
+
+  RELPOS_DEVICE const positions& position() const { return sequence_.position; }
+
+  RELPOS_DEVICE key_span visible(int r) const { return visible_[place_.row(2 * r)]; }
+
+  /// Calls use(score, which row of the lane, column of the tile).
+  template <int Tiles, class Use>
+  RELPOS_DEVICE void for_each(score_fragment<Tiles>& scores, const Use& use) const {
+    unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
+      unroll<4>([&](auto element) RELPOS_LAMBDA {
+        use(scores.at[tile][element], element / 2, tile * 8 + place_.column(element));
+      });
+    });
+  }
+
+  /// k_pos - q_pos of positions that are counted, to the first column.
+  RELPOS_DEVICE index first_distance(int r, index first_key) const {
+    return first_key + position().key_offset - (rows_.row[r] + position().query_offset);
+  }
+  /// The same of positions that are given: calls use(score, row of the lane, k_pos - q_pos). Of a key that does not exist,
+  /// to the nearest one.
+  template <int Tiles, class Use>
+  RELPOS_DEVICE void for_each_distance(index first_key, score_fragment<Tiles>& scores,
+                                       const Use& use) const {
+    if (sequence_.keys.count == 0) return;
+    index q_pos[2] = {};
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
+      if (exists(r)) q_pos[r] = positions_.query(rows_.row[r]);
+    });
+    unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
+      unroll<2>([&](auto i) RELPOS_LAMBDA {
+        const index key = first_key + tile * 8 + place_.column(i);
+        const index k_pos = positions_.key(std::clamp<index>(key, 0, sequence_.keys.count - 1));
+        unroll<2>([&](auto r) RELPOS_LAMBDA {
+          use(scores.at[tile][2 * r + i], static_cast<int>(r), k_pos - q_pos[r]);
+        });
+      });
+    });
+  }
+
+  template <std::size_t I, int Tiles>
+  RELPOS_DEVICE void add_bias(index first_key, score_fragment<Tiles>& scores) const {
+    using bound_type = std::tuple_element_t<I, std::tuple<Bound...>>;
+    const auto bound_of = [&](int r) RELPOS_LAMBDA -> const bound_type& {
+      return std::get<I>(heads_.of(r).bound);
+    };
+    const auto factor_of = [&](int r) RELPOS_LAMBDA { return heads_.of(r).factors.bias; };
+    if constexpr (computes_bias<bound_type>) {
+      if constexpr (row_positions_type::are_counted) {
+        const float first[2] = {static_cast<float>(first_distance(0, first_key)),
+                                static_cast<float>(first_distance(1, first_key))};
+        for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
+          s += bound_of(r).bias(first[r] + static_cast<float>(column)) * factor_of(r);
+        });
+      } else {
+        for_each_distance(first_key, scores, [&](float& s, int r, index distance) RELPOS_LAMBDA {
+          s += bound_of(r).bias(static_cast<float>(distance)) * factor_of(r);
+        });
+      }
+    } else if constexpr (is_device_table<bound_type>) {
+      float gate[2];
+      unroll<2>([&](auto r) RELPOS_LAMBDA {
+        gate[r] = factor_of(r);
+        if constexpr (gates_rows<bound_type>) {
+          if (exists(r)) gate[r] *= bound_of(r).row_gate(rows_.row[r]);
+        }
+      });
+      // Tables go by q_pos - k_pos, and are constant beyond their ends.
+      if constexpr (row_positions_type::are_counted) {
+        // What lies beyond them is far enough beyond for any column.
+        constexpr index beyond = Tiles * 8;
+        std::int32_t entry[2], last[2];
+        unroll<2>([&](auto r) RELPOS_LAMBDA {
+          const bias_table& table = bound_of(r).table;
+          last[r] = static_cast<std::int32_t>(table.last - table.first);
+          entry[r] = static_cast<std::int32_t>(
+              std::clamp<index>(-first_distance(r, first_key) - table.first, -1, last[r] + beyond));
+        });
+        for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
+          const auto at = std::clamp<std::int32_t>(entry[r] - column, 0, last[r]);
+          s += bound_of(r).table.data[at] * gate[r];
+        });
+      } else {
+        for_each_distance(first_key, scores, [&](float& s, int r, index distance) RELPOS_LAMBDA {
+          s += bound_of(r).table.of(-distance) * gate[r];
+        });
+      }
+    } else if constexpr (stores_bias<bound_type>) {
+      for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
+        const index key = first_key + column;
+        if (exists(r) && 0 <= key && key < sequence_.keys.count) {
+          s += scaled_element(bound_of(r).bias_element(rows_.row[r], key), factor_of(r));
+        }
+      });
+    }
+  }
+
+  template <int Tiles>
+  RELPOS_DEVICE void hide(index first_key, score_fragment<Tiles>& scores) const {
+    // Columns that range masks leave.
+    std::int32_t first[2], last[2];
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
+      const auto column_of = [&](index key) RELPOS_LAMBDA {
+        return static_cast<std::int32_t>(std::clamp<index>(key - first_key, 0, Tiles * 8));
+      };
+      const key_span seen = visible(r);
+      first[r] = column_of(seen.first);
+      last[r] = column_of(seen.last);
+    });
+    for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
+      bool seen = first[r] <= column && column < last[r];
+      if constexpr (any_element_mask) {
+        if (seen) {
+          const index q_pos = rows_.row[r] + position().query_offset;
+          const index k_pos = first_key + column + position().key_offset;
+          const auto ask = [&](const auto& mask) {
+            if constexpr (masks_elements<std::decay_t<decltype(mask)>>) {
+              seen = seen && mask.keep(q_pos, k_pos);
+            }
+          };
+          std::apply([&](const auto&... each) { (ask(each), ...); }, heads_.of(r).bound);
+        }
+      }
+      if (!seen) s = hidden_score;
+    });
+  }
+
+  RELPOS_DEVICE bool exists(int r) const { return rows_.row[r] < sequence_.queries.count; }
+
+  heads_type heads_;
+  const device_sequence& sequence_;
+  row_positions_type positions_;
+  const lane_rows& rows_;
+  const key_span (&visible_)[16];
+  accumulator_place place_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI
