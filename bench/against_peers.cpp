@@ -15,13 +15,13 @@ namespace relpos::bench {
 namespace {
 
 /// [heads, length, length]: what a caller without a fused bias builds, here before the clock starts.
-std::vector<float> bias_matrix(index heads, index length, const std::vector<float>& slopes) {
+std::vector<float> bias_matrix(index_t heads, index_t length, const std::vector<float>& slopes) {
   std::vector<float> result(static_cast<std::size_t>(heads * length * length));
   float* at = result.data();
-  for (index head = 0; head < heads; ++head) {
+  for (index_t head = 0; head < heads; ++head) {
     const float slope = slopes[static_cast<std::size_t>(head)];
-    for (index q_pos = 0; q_pos < length; ++q_pos) {
-      for (index k_pos = 0; k_pos < length; ++k_pos) {
+    for (index_t q_pos = 0; q_pos < length; ++q_pos) {
+      for (index_t k_pos = 0; k_pos < length; ++k_pos) {
         *at++ = slope * static_cast<float>(k_pos - q_pos);
       }
     }
@@ -66,9 +66,9 @@ void against_peers(const effort& how, report& to) {
                 there ? "" : ", left out: ", each.missing.c_str());
   }
   const std::vector<std::string> of_blocks = {"eigen_blocked", "openblas_blocked", "onednn"};
-  for (const index head_dim : {64, 128}) {
-    constexpr index heads = 2;
-    constexpr index length = 2048;
+  for (const index_t head_dim : {64, 128}) {
+    constexpr index_t heads = 2;
+    constexpr index_t length = 2048;
     tensors t(heads, length, head_dim);
     const std::vector<float> slopes = alibi_slopes(8);
     // The last two of eight slopes, under which no tile vanishes: what is compared is the bias.

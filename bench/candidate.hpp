@@ -24,14 +24,14 @@ namespace relpos::bench {
 
 /// A policy for one query row of a call.
 template <class Policy>
-Policy of_row(const Policy& policy, index) {
+Policy of_row(const Policy& policy, index_t) {
   return policy;
 }
-inline additive_bias of_row(additive_bias policy, index row) {
+inline additive_bias of_row(additive_bias policy, index_t row) {
   policy.matrix = policy.matrix.slice(2, row, 1);
   return policy;
 }
-inline token_positions of_row(token_positions policy, index row) {
+inline token_positions of_row(token_positions policy, index_t row) {
   policy.queries = policy.queries.slice(2, row, 1);
   return policy;
 }
@@ -43,18 +43,18 @@ double largest_error(const view<const float, 4>& out, const view<const float, 4>
                      const view<const float, 4>& k, const view<const float, 4>& v, options choice,
                      const Policies&... policies) {
   double largest = 0.0;
-  const index offset = choice.query_offset.value_or(k.shape[2] - q.shape[2]);
-  const std::array<index, 4> shape{1, q.shape[1], 1, v.shape[3]};
+  const index_t offset = choice.query_offset.value_or(k.shape[2] - q.shape[2]);
+  const std::array<index_t, 4> shape{1, q.shape[1], 1, v.shape[3]};
   std::vector<double> data(static_cast<std::size_t>(shape[1] * shape[3]));
   const view<double, 4> expected(data.data(), shape);
-  for (index row = q.shape[2] - 1; row >= 0; row -= q.shape[2] / 3 + 1) {
+  for (index_t row = q.shape[2] - 1; row >= 0; row -= q.shape[2] / 3 + 1) {
     choice.query_offset = offset + row;
     choice.statistics = {};
     const status done = reference_attention(expected, {}, q.slice(2, row, 1), k, v,
                                             of_row(policies, row)..., choice);
     if (!done) fail(done.message);
-    for (index head = 0; head < shape[1]; ++head) {
-      for (index c = 0; c < shape[3]; ++c) {
+    for (index_t head = 0; head < shape[1]; ++head) {
+      for (index_t c = 0; c < shape[3]; ++c) {
         const double difference = std::abs(out(0, head, row, c) - expected(0, head, 0, c));
         if (!std::isfinite(difference)) return std::numeric_limits<double>::infinity();
         largest = std::max(largest, difference);

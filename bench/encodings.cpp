@@ -16,10 +16,10 @@ namespace {
 
 /// Of a call, with enough heads for it to be timed.
 struct size {
-  index heads, length, head_dim;
+  index_t heads, length, head_dim;
 };
 
-double visible_scores(const std::string& mask, index length) {
+double visible_scores(const std::string& mask, index_t length) {
   const auto n = static_cast<double>(length);
   return mask == "full" ? n * n : n * (n + 1.0) / 2.0;
 }
@@ -67,17 +67,17 @@ void every_encoding(const size& of, const effort& how, report& to) {
   const rotary_table xpos(xpos_frequencies(of.head_dim), layout::half_split);
 
   // As in packed documents of 300 tokens.
-  std::vector<index> positions(static_cast<std::size_t>(of.length));
+  std::vector<index_t> positions(static_cast<std::size_t>(of.length));
   for (std::size_t row = 0; row < positions.size(); ++row) {
-    positions[row] = static_cast<index>(row % 300);
+    positions[row] = static_cast<index_t>(row % 300);
   }
-  const view<const index, 2> restarting(positions.data(), {1, of.length});
+  const view<const index_t, 2> restarting(positions.data(), {1, of.length});
   const token_positions each_token{restarting, restarting};
 
   const causal mask;
   const alibi linear{slopes};
   const t5_bias t5{table, unidirectional};
-  const relative_bias logarithmic{[&slopes](index head, index distance) {
+  const relative_bias logarithmic{[&slopes](index_t head, index_t distance) {
     const double slope = slopes[static_cast<std::size_t>(head)];
     return -slope * std::log1p(std::abs(static_cast<double>(distance)));
   }};
@@ -114,7 +114,7 @@ void without_encoding(const size& of, const effort& how, report& to) {
 
 void encodings(const effort& how, report& to) {
   to.begin(std::string("one core, ") + native::name);
-  for (const index head_dim : {64, 128}) {
+  for (const index_t head_dim : {64, 128}) {
     every_encoding({8, 512, head_dim}, {4 * how.turns, how.quick}, to);
     every_encoding({8, 2048, head_dim}, how, to);
     without_encoding({1, 8192, head_dim}, how, to);

@@ -12,7 +12,7 @@ namespace relpos::bench {
 template <class Isa>
 struct fma_peak {
   static constexpr int accumulators = 12;
-  static constexpr index rounds = 40000;
+  static constexpr index_t rounds = 40000;
   static constexpr double flops = 2.0 * accumulators * lanes<Isa> * rounds;
 
   static RELPOS_NOINLINE float run() {
@@ -21,7 +21,7 @@ struct fma_peak {
     unroll<accumulators>([&](auto i) RELPOS_LAMBDA { sum[i] = real(static_cast<float>(i)); });
     const real factor(0.999f);
     const real term(0.001f);
-    for (index round = 0; round < rounds; ++round) {
+    for (index_t round = 0; round < rounds; ++round) {
       unroll<accumulators>([&](auto i) RELPOS_LAMBDA { sum[i] = fma(sum[i], factor, term); });
     }
     unroll<accumulators - 1>([&](auto i) RELPOS_LAMBDA { sum[0] = sum[0] + sum[i + 1]; });

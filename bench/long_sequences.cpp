@@ -16,13 +16,13 @@
 namespace relpos::bench {
 namespace {
 
-constexpr index head_dim = 64;
+constexpr index_t head_dim = 64;
 
 /// Query rows of a call in slices that are spread evenly: what all rows would take, at a fraction of the time.
 struct sampled_rows {
-  index slices, rows;  // of each
+  index_t slices, rows;  // of each
 
-  index first(index slice, index length) const {
+  index_t first(index_t slice, index_t length) const {
     return slice * (length / slices) + (length / slices - rows) / 2;
   }
 };
@@ -31,14 +31,14 @@ template <class... Policies>
 candidate verified_slices(const char* encoding, tensors& t, const sampled_rows& sample,
                           double allowed_error, const options& choice,
                           const Policies&... policies) {
-  const index length = t.q.shape[2];
+  const index_t length = t.q.shape[2];
   std::vector<std::byte> memory(
       scratch_bytes(serial(), t.q.slice(2, 0, sample.rows), t.k, t.v, policies...));
   const std::size_t bytes = memory.size();
   auto run = [&t, sample, length, choice = options(choice), memory = std::move(memory),
               ... policies = policies]() mutable {
-    for (index slice = 0; slice < sample.slices; ++slice) {
-      const index first = sample.first(slice, length);
+    for (index_t slice = 0; slice < sample.slices; ++slice) {
+      const index_t first = sample.first(slice, length);
       choice.query_offset = first;
       const status done =
           attention(serial(), memory, t.out.slice(2, first, sample.rows),
@@ -49,8 +49,8 @@ candidate verified_slices(const char* encoding, tensors& t, const sampled_rows& 
   t.forget_outputs();
   run();
   options of_slice = choice;
-  for (const index slice : {index{0}, sample.slices - 1}) {
-    const index first = sample.first(slice, length);
+  for (const index_t slice : {index_t{0}, sample.slices - 1}) {
+    const index_t first = sample.first(slice, length);
     of_slice.query_offset = first;
     check_error(encoding,
                 largest_error(t.out.slice(2, first, sample.rows), t.q.slice(2, first, sample.rows),
@@ -60,8 +60,8 @@ candidate verified_slices(const char* encoding, tensors& t, const sampled_rows& 
   return {encoding, "causal", std::move(run), bytes};
 }
 
-void far_tiles(index length, const sampled_rows& sample, const effort& how, report& to) {
-  constexpr index heads = 8;
+void far_tiles(index_t length, const sampled_rows& sample, const effort& how, report& to) {
+  constexpr index_t heads = 8;
   constexpr double float_error = 1e-5;
   constexpr float tolerance = 1e-7f;
   tensors t(heads, length, head_dim);
@@ -115,10 +115,10 @@ void far_tiles(index length, const sampled_rows& sample, const effort& how, repo
 }
 
 void blocks(const effort& how, report& to) {
-  constexpr index length = 65536;
-  constexpr index block = 1024;
-  constexpr index later_blocks = length / block - 1;
-  constexpr index causal_length = 8192;
+  constexpr index_t length = 65536;
+  constexpr index_t block = 1024;
+  constexpr index_t later_blocks = length / block - 1;
+  constexpr index_t causal_length = 8192;
   tensors of_blocks(1, length, head_dim);
   tensors of_causal(1, causal_length, head_dim);
   const std::vector<candidate> candidates = {
@@ -126,7 +126,7 @@ void blocks(const effort& how, report& to) {
       verified("none", "blockwise_causal 1024", of_blocks, {}, blockwise_causal{block}),
   };
   // A query sees the blocks of its own and the one before it.
-  const auto visible = [](index rows, index before) {
+  const auto visible = [](index_t rows, index_t before) {
     return static_cast<double>(rows) * static_cast<double>(before) +
            0.5 * static_cast<double>(rows) * static_cast<double>(rows + 1);
   };

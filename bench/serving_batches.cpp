@@ -16,10 +16,10 @@
 namespace relpos::bench {
 namespace {
 
-constexpr index heads = 8;
-constexpr index head_dim = 64;
+constexpr index_t heads = 8;
+constexpr index_t head_dim = 64;
 
-measurement found(const char* name, const char* encoding, index length, double ratio) {
+measurement found(const char* name, const char* encoding, index_t length, double ratio) {
   return {.name = name,
           .head_dim = head_dim,
           .length = length,
@@ -32,13 +32,13 @@ measurement found(const char* name, const char* encoding, index length, double r
 template <class... Policies>
 void compare_chunks(const effort& how, report& to, const char* encoding,
                     const Policies&... policies) {
-  constexpr index length = 8192;
-  constexpr index chunk = 512;
+  constexpr index_t length = 8192;
+  constexpr index_t chunk = 512;
   tensors t(heads, length, head_dim);
   const candidate whole = verified(encoding, "causal", t, {}, policies...);
 
   std::vector<float> keys(t.k_data.size()), values(t.k_data.size());
-  std::vector<index> lengths{0};
+  std::vector<index_t> lengths{0};
   const contiguous_cache<float> cache{
       {view<float, 4>(keys.data(), t.k.shape), view<float, 4>(values.data(), t.k.shape)}, lengths};
   lengths[0] = length;  // the longest that scratch is for
@@ -46,7 +46,7 @@ void compare_chunks(const effort& how, report& to, const char* encoding,
       scratch_bytes(serial(), t.q.slice(2, 0, chunk), cache, policies...));
   const auto in_chunks = [&] {
     lengths[0] = 0;
-    for (index first = 0; first < length; first += chunk) {
+    for (index_t first = 0; first < length; first += chunk) {
       const status added = append(serial(), cache, t.k.slice(2, first, chunk),
                                   t.v.slice(2, first, chunk), policies...);
       if (!added) fail(added.message);
@@ -69,8 +69,8 @@ void compare_chunks(const effort& how, report& to, const char* encoding,
 /// Self-attention of sequences that lie one after another, with a thread for each of two slots.
 class ragged_call {
  public:
-  explicit ragged_call(const std::vector<index>& lengths) : starts_{0} {
-    for (const index each : lengths) {
+  explicit ragged_call(const std::vector<index_t>& lengths) : starts_{0} {
+    for (const index_t each : lengths) {
       starts_.push_back(starts_.back() + each);
       work_ += static_cast<double>(each) * static_cast<double>(each + 1);
     }
@@ -91,8 +91,8 @@ class ragged_call {
     t.forget_outputs();
     run();
     for (std::size_t i = 0; i + 1 < starts_.size(); i += 7) {
-      const index first = starts_[i];
-      const index count = starts_[i + 1] - first;
+      const index_t first = starts_[i];
+      const index_t count = starts_[i + 1] - first;
       check_error("ragged", largest_error(t.out.slice(2, first, count), t.q.slice(2, first, count),
                                           t.k.slice(2, first, count), t.v.slice(2, first, count),
                                           {}, causal{}));
@@ -102,7 +102,7 @@ class ragged_call {
  private:
   struct two_threads_loop {
     template <class RunItem>
-    void operator()(index count, RunItem&& run_item) const {
+    void operator()(index_t count, RunItem&& run_item) const {
       std::thread other([&] {
         if (count > 1) run_item(1);
       });
@@ -114,25 +114,25 @@ class ragged_call {
   options how() const { return {.query_starts = starts_, .key_starts = starts_}; }
 
   on_loop<two_threads_loop> runner_{{}, 2};
-  std::vector<index> starts_;
+  std::vector<index_t> starts_;
   double work_ = 0.0;
   std::unique_ptr<tensors> tensors_;
   std::vector<std::byte> memory_;
 };
 
 void compare_ragged(const effort& how, report& to) {
-  constexpr index sequences = 64;
+  constexpr index_t sequences = 64;
   std::mt19937 random(3);
-  std::vector<index> lengths;
+  std::vector<index_t> lengths;
   double squares = 0.0;
-  for (index i = 0; i < sequences; ++i) {
+  for (index_t i = 0; i < sequences; ++i) {
     const double uniform = static_cast<double>(random()) / 4294967296.0;
-    lengths.push_back(static_cast<index>(std::exp2(13.0 * uniform)));
+    lengths.push_back(static_cast<index_t>(std::exp2(13.0 * uniform)));
     squares += static_cast<double>(lengths.back()) * static_cast<double>(lengths.back());
   }
-  const auto equal = static_cast<index>(std::sqrt(squares / sequences));
+  const auto equal = static_cast<index_t>(std::sqrt(squares / sequences));
   ragged_call ragged(lengths);
-  ragged_call dense(std::vector<index>(sequences, equal));
+  ragged_call dense(std::vector<index_t>(sequences, equal));
   ragged.verify();
   dense.verify();
   const auto seconds =

@@ -18,17 +18,17 @@
 namespace relpos::bench {
 namespace {
 
-constexpr index key_heads = 8;
+constexpr index_t key_heads = 8;
 
 /// A sequence in a cache, one query per head, and the same keys and values as the cache holds them, as floats.
 template <class Stored, class Cache>
 struct decoding {
-  decoding(index group, index length, index head_dim, index page_rows, const Cache&)
+  decoding(index_t group, index_t length, index_t head_dim, index_t page_rows, const Cache&)
       : lengths{length} {
-    const index heads = group * key_heads;
-    const index rows = page_rows == 0 ? length : page_rows;
-    const index slabs = length / rows;
-    const std::array<index, 4> shape{slabs, key_heads, rows, head_dim};
+    const index_t heads = group * key_heads;
+    const index_t rows = page_rows == 0 ? length : page_rows;
+    const index_t slabs = length / rows;
+    const std::array<index_t, 4> shape{slabs, key_heads, rows, head_dim};
     const auto count = static_cast<std::size_t>(key_heads * length * head_dim);
     std::minstd_rand random(7);
     const auto fill = [&](auto& of, std::size_t size, float spread) {
@@ -50,7 +50,7 @@ struct decoding {
       memory.value_scales = memory.key_scales;
     }
     // Pages in no order.
-    for (index page = 0; page < slabs; ++page) {
+    for (index_t page = 0; page < slabs; ++page) {
       table.push_back(static_cast<std::int32_t>(page * 7919 % slabs));
     }
     q = view<const float, 4>(q_data.data(), {1, heads, 1, head_dim});
@@ -68,27 +68,27 @@ struct decoding {
   /// Against float64, over the rows of some heads as the cache reads them.
   template <class... Policies>
   void verify(const char* what, const Policies&... policies) {
-    const index length = lengths[0];
-    const index head_dim = q.shape[3];
+    const index_t length = lengths[0];
+    const index_t head_dim = q.shape[3];
     const Cache of = cache();
     std::vector<float> k(static_cast<std::size_t>(key_heads * length * head_dim));
     std::vector<float> v(k.size());
-    for (index head = 0; head < key_heads; ++head) {
+    for (index_t head = 0; head < key_heads; ++head) {
       const auto key_rows = of.template keys<native>(0, head);
       const auto value_rows = of.template values<native>(0, head);
-      for (index row = 0; row < length; ++row) {
+      for (index_t row = 0; row < length; ++row) {
         key_rows.load(row, k.data() + (head * length + row) * head_dim);
         value_rows.load(row, v.data() + (head * length + row) * head_dim);
       }
     }
-    const std::array<index, 4> shape{1, key_heads, length, head_dim};
+    const std::array<index_t, 4> shape{1, key_heads, length, head_dim};
     check_error(what, largest_error(out, q, view<const float, 4>(k.data(), shape),
                                     view<const float, 4>(v.data(), shape), {}, policies...));
   }
 
   aligned_array<Stored> keys, values;
   std::vector<float> q_data, out_data, scales;
-  std::vector<index> lengths;
+  std::vector<index_t> lengths;
   std::vector<std::int32_t> table;
   cache_memory<Stored> memory;
   view<const float, 4> q;
@@ -103,7 +103,7 @@ struct step {
 };
 
 template <class Stored, template <class> class Cache = contiguous_cache, class... Policies>
-step make_step(const char* what, index group, index length, index head_dim, index page_rows,
+step make_step(const char* what, index_t group, index_t length, index_t head_dim, index_t page_rows,
                const Policies&... policies) {
   using cache_type = Cache<Stored>;
   const auto of = std::make_shared<decoding<Stored, cache_type>>(group, length, head_dim, page_rows,
@@ -141,7 +141,7 @@ void serving_caches(const effort& how, report& to) {
   const t5_bias buckets{table, bidirectional};
   const causal mask;
   const int turns = how.quick ? 5 : how.turns;
-  const auto add = [&](const char* name, const char* encoding, index head_dim, index length,
+  const auto add = [&](const char* name, const char* encoding, index_t head_dim, index_t length,
                        double ratio) {
     to.add({.name = name,
             .head_dim = head_dim,
@@ -153,8 +153,8 @@ void serving_caches(const effort& how, report& to) {
   };
 
   to.begin("serving: decode, reading keys and values in times of the call");
-  for (const index head_dim : {64, 128}) {
-    for (const index length : {4096, 32768}) {
+  for (const index_t head_dim : {64, 128}) {
+    for (const index_t length : {4096, 32768}) {
       const auto measure = [&](const char* encoding, const auto&... policies) {
         const step of = make_step<float>(encoding, 1, length, head_dim, 0, policies...);
         const int repeated = length < 8192 ? 5 * turns : turns;
@@ -168,9 +168,9 @@ void serving_caches(const effort& how, report& to) {
     }
   }
 
-  constexpr index length = 32768;
+  constexpr index_t length = 32768;
   to.begin("serving: float32 in times of smaller storage; more heads, or pages, in times of plain");
-  for (const index head_dim : {64, 128}) {
+  for (const index_t head_dim : {64, 128}) {
     const step plain = make_step<float>("float", 1, length, head_dim, 0, line, mask);
     const auto compare = [&](const char* name, const step& of, bool is_speedup) {
       const auto seconds = interleaved_seconds({plain.run, of.run}, turns);

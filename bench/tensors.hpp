@@ -13,7 +13,7 @@ namespace relpos::bench {
 
 /// q, k, v and out [1, heads, length, head_dim] of unit-normal values.
 struct tensors {
-  tensors(index heads, index length, index head_dim) {
+  tensors(index_t heads, index_t length, index_t head_dim) {
     std::mt19937 generator(7);
     std::normal_distribution<float> normal;
     const auto count = static_cast<std::size_t>(heads * length * head_dim);
@@ -21,7 +21,7 @@ struct tensors {
       each->resize(count);
       for (float& x : *each) x = normal(generator);
     }
-    const std::array<index, 4> shape{1, heads, length, head_dim};
+    const std::array<index_t, 4> shape{1, heads, length, head_dim};
     q = {q_data.data(), shape};
     k = {k_data.data(), shape};
     v = {v_data.data(), shape};

@@ -15,15 +15,15 @@ namespace relpos::bench {
 namespace {
 
 struct two_workers {
-  static constexpr index slots() { return 2; }
+  static constexpr index_t slots() { return 2; }
 
   template <class Item>
-  static void run(index count, Item&& item) {
-    std::atomic<index> next = 0;
-    const auto work = [&](index slot) {
-      for (index i = next++; i < count; i = next++) item(i, slot);
+  static void run(index_t count, Item&& item) {
+    std::atomic<index_t> next = 0;
+    const auto work = [&](index_t slot) {
+      for (index_t i = next++; i < count; i = next++) item(i, slot);
     };
-    std::thread other(work, index{1});
+    std::thread other(work, index_t{1});
     work(0);
     other.join();
   }
@@ -37,7 +37,7 @@ void two_threads(const effort& how, report& to) {
     return;
   }
   to.begin("two threads");
-  constexpr index heads = 8, length = 2048, head_dim = 64;
+  constexpr index_t heads = 8, length = 2048, head_dim = 64;
   tensors t(heads, length, head_dim);
   const std::vector<float> slopes = alibi_slopes(heads);
   const rotary_table table(rope_frequencies(head_dim), pair_layout::half_split);

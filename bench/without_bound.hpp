@@ -16,7 +16,7 @@ struct without_bound {
     }
     head_bias scaled(float factor) const { return {head.scaled(factor)}; }
   };
-  head_bias bind(index head) const { return {policy.bind(head)}; }
+  head_bias bind(index_t head) const { return {policy.bind(head)}; }
 };
 
 }  // namespace relpos::bench

@@ -11,10 +11,10 @@
 
 int main() {
   using Tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;  // [batch, head, row, channel]
-  using Positions = Eigen::Tensor<relpos::index, 2, Eigen::RowMajor>;  // [batch, row]
+  using Positions = Eigen::Tensor<relpos::index_t, 2, Eigen::RowMajor>;  // [batch, row]
   constexpr int heads = 8, cached = 300, head_dim = 64;
   // Two drafts of the next token, and two that follow each of them.
-  const std::vector<relpos::index> parents{-1, -1, 0, 0, 1, 1};
+  const std::vector<relpos::index_t> parents{-1, -1, 0, 0, 1, 1};
   const int drafts = static_cast<int>(parents.size());
 
   const auto waves = [](int length, double frequency) {
@@ -27,7 +27,7 @@ int main() {
   const Tensor q = waves(drafts, 0.53);
   const Tensor k = waves(cached + drafts, 0.71), v = waves(cached + drafts, 1.3);
 
-  const std::vector<relpos::index> of_drafts = relpos::tree_positions(parents, cached);
+  const std::vector<relpos::index_t> of_drafts = relpos::tree_positions(parents, cached);
   Positions of_queries(1, drafts), of_keys(1, cached + drafts);
   for (int row = 0; row < cached; ++row) of_keys(0, row) = row;
   for (int i = 0; i < drafts; ++i) {

@@ -12,11 +12,11 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 
-constexpr index heads = 8, key_heads = 2, head_dim = 64;
-constexpr index chunk = 256, page_rows = 16, generated = 128;
-const std::vector<index> prompts{900, 350};
+constexpr index_t heads = 8, key_heads = 2, head_dim = 64;
+constexpr index_t chunk = 256, page_rows = 16, generated = 128;
+const std::vector<index_t> prompts{900, 350};
 
 void check(const relpos::status& done) {
   if (done) return;
@@ -26,14 +26,14 @@ void check(const relpos::status& done) {
 
 /// Rows [head, position, channel] of one sequence.
 struct rows {
-  explicit rows(index head_count)
+  explicit rows(index_t head_count)
       : count(head_count), data(static_cast<std::size_t>(count * capacity * head_dim)) {}
 
-  static constexpr index capacity = 1200;
-  index count;
+  static constexpr index_t capacity = 1200;
+  index_t count;
   std::vector<float> data;
 
-  relpos::view<float, 4> of(index first, index length) {
+  relpos::view<float, 4> of(index_t first, index_t length) {
     return relpos::view<float, 4>(data.data(), {1, count, capacity, head_dim})
         .slice(2, first, length);
   }
@@ -44,10 +44,10 @@ struct rows {
 struct sequence {
   rows q{heads}, k{key_heads}, v{key_heads}, out{heads}, expected{heads};
 
-  void project(index token) {
+  void project(index_t token) {
     const auto fill = [&](rows& of, double frequency) {
-      for (index head = 0; head < of.count; ++head) {
-        for (index c = 0; c < head_dim; ++c) {
+      for (index_t head = 0; head < of.count; ++head) {
+        for (index_t c = 0; c < head_dim; ++c) {
           const double before = token == 0 ? 0.0 : out.of(token - 1, 1)(0, head, 0, c);
           const auto at = static_cast<double>((token * 37 + head * 11) * head_dim + c);
           of.of(token, 1)(0, head, 0, c) = static_cast<float>(std::sin(frequency * at + before));
@@ -62,18 +62,18 @@ struct sequence {
 
 /// Rows of several sequences, one after another, as a ragged batch takes them.
 struct ragged_rows {
-  index count;
+  index_t count;
   std::vector<float> data{};
 
-  relpos::view<float, 4> resize(index length) {
+  relpos::view<float, 4> resize(index_t length) {
     data.resize(static_cast<std::size_t>(count * length * head_dim));
     return {data.data(), {1, count, length, head_dim}};
   }
 };
 
 void copy(const relpos::view<float, 4>& from, const relpos::view<float, 4>& to) {
-  for (index head = 0; head < from.shape[1]; ++head) {
-    for (index row = 0; row < from.shape[2]; ++row) {
+  for (index_t head = 0; head < from.shape[1]; ++head) {
+    for (index_t row = 0; row < from.shape[2]; ++row) {
       std::copy_n(from.address(0, head, row, 0), head_dim, to.address(0, head, row, 0));
     }
   }
@@ -85,15 +85,15 @@ double seconds() {
 
 template <class... Policies>
 bool generate(const char* encoding, const Policies&... policies) {
-  const auto batch = static_cast<index>(prompts.size());
+  const auto batch = static_cast<index_t>(prompts.size());
   std::vector<sequence> sequences(prompts.size());
 
-  constexpr index pages = 150;
+  constexpr index_t pages = 150;
   std::vector<relpos::bfloat16> keys(
       static_cast<std::size_t>(pages * key_heads * page_rows * head_dim));
   std::vector<relpos::bfloat16> values(keys.size());
   std::vector<std::int32_t> blocks(static_cast<std::size_t>(batch * pages));
-  std::vector<index> lengths(prompts.size());
+  std::vector<index_t> lengths(prompts.size());
   relpos::page_pool pool(pages);
   const relpos::paged_cache<relpos::bfloat16> cache{
       {relpos::view<relpos::bfloat16, 4>(keys.data(), {pages, key_heads, page_rows, head_dim}),
@@ -104,13 +104,13 @@ bool generate(const char* encoding, const Policies&... policies) {
   ragged_rows q{heads}, k{key_heads}, v{key_heads}, out{heads};
   std::vector<std::byte> memory;
   // The next rows of each sequence: new[i] of them.
-  const auto step = [&](const std::vector<index>& fresh) {
-    std::vector<index> starts{0};
-    for (const index each : fresh) starts.push_back(starts.back() + each);
+  const auto step = [&](const std::vector<index_t>& fresh) {
+    std::vector<index_t> starts{0};
+    for (const index_t each : fresh) starts.push_back(starts.back() + each);
     const auto of_q = q.resize(starts.back()), of_k = k.resize(starts.back()),
                of_v = v.resize(starts.back()), of_out = out.resize(starts.back());
     for (std::size_t i = 0; i < fresh.size(); ++i) {
-      const auto at = static_cast<index>(i);
+      const auto at = static_cast<index_t>(i);
       check(pool.reserve(cache, at, lengths[i] + fresh[i]));
       copy(sequences[i].q.of(lengths[i], fresh[i]), of_q.slice(2, starts[i], fresh[i]));
       copy(sequences[i].k.of(lengths[i], fresh[i]), of_k.slice(2, starts[i], fresh[i]));
@@ -131,33 +131,33 @@ bool generate(const char* encoding, const Policies&... policies) {
   };
 
   for (std::size_t i = 0; i < prompts.size(); ++i) {
-    for (index token = 0; token < prompts[i]; ++token) sequences[i].project(token);
+    for (index_t token = 0; token < prompts[i]; ++token) sequences[i].project(token);
   }
   double prefill = 0.0;
   while (lengths != prompts) {
-    std::vector<index> fresh(prompts.size());
+    std::vector<index_t> fresh(prompts.size());
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       fresh[i] = std::min(chunk, prompts[i] - lengths[i]);
     }
     prefill += step(fresh);
   }
   double decode = 0.0;
-  for (index token = 0; token < generated; ++token) {
+  for (index_t token = 0; token < generated; ++token) {
     for (std::size_t i = 0; i < prompts.size(); ++i) sequences[i].project(lengths[i]);
-    decode += step(std::vector<index>(prompts.size(), 1));
+    decode += step(std::vector<index_t>(prompts.size(), 1));
   }
 
   double largest = 0.0;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     sequence& of = sequences[i];
-    const index all = prompts[i] + generated;
+    const index_t all = prompts[i] + generated;
     memory.resize(relpos::scratch_bytes(relpos::serial{}, of.q.of(0, all), of.k.of(0, all),
                                         of.v.of(0, all), policies...));
     check(relpos::attention(relpos::serial{}, memory, of.expected.of(0, all), of.q.of(0, all),
                             of.k.of(0, all), of.v.of(0, all), policies...));
-    for (index head = 0; head < heads; ++head) {
-      for (index row = 0; row < all; ++row) {
-        for (index c = 0; c < head_dim; ++c) {
+    for (index_t head = 0; head < heads; ++head) {
+      for (index_t row = 0; row < all; ++row) {
+        for (index_t c = 0; c < head_dim; ++c) {
           const double difference =
               of.out.of(0, all)(0, head, row, c) - of.expected.of(0, all)(0, head, row, c);
           largest = std::max(largest, std::abs(difference));

@@ -12,11 +12,11 @@
 
 namespace examples {
 
-using relpos::index;
+using relpos::index_t;
 
 /// KERPLE, logarithmic: -r1 ln(1 + r2 |distance|), r1, r2 > 0 per head (Chi et al., arXiv 2205.09921, eq. 4).
 inline auto kerple_log(std::span<const float> r1, std::span<const float> r2) {
-  return relpos::relative_bias{[=](index head, index distance) {
+  return relpos::relative_bias{[=](index_t head, index_t distance) {
     const auto h = static_cast<std::size_t>(head);
     const double away = std::abs(static_cast<double>(distance));
     return -static_cast<double>(r1[h]) * std::log1p(static_cast<double>(r2[h]) * away);
@@ -25,7 +25,7 @@ inline auto kerple_log(std::span<const float> r1, std::span<const float> r2) {
 
 /// KERPLE, power: -r1 |distance|^r2, r1 > 0 and 0 < r2 <= 2 per head (the same, eq. 3).
 inline auto kerple_power(std::span<const float> r1, std::span<const float> r2) {
-  return relpos::relative_bias{[=](index head, index distance) {
+  return relpos::relative_bias{[=](index_t head, index_t distance) {
     const auto h = static_cast<std::size_t>(head);
     const double away = std::abs(static_cast<double>(distance));
     return -static_cast<double>(r1[h]) * std::pow(away, static_cast<double>(r2[h]));
@@ -34,10 +34,10 @@ inline auto kerple_power(std::span<const float> r1, std::span<const float> r2) {
 
 /// Sandwich: inner products of sinusoidal embeddings of `dim` channels, 0 at distance 0, divided by a ratio per
 /// head, 8 (head + 1) / heads (Chi, Fan, Rudnicky, Ramadge, arXiv 2212.10356, section 5).
-inline auto sandwich(index heads, index dim = 128) {
-  return relpos::relative_bias{[=](index head, index distance) {
+inline auto sandwich(index_t heads, index_t dim = 128) {
+  return relpos::relative_bias{[=](index_t head, index_t distance) {
     double product = 0.0;
-    for (index j = 1; j <= dim / 2; ++j) {
+    for (index_t j = 1; j <= dim / 2; ++j) {
       const double exponent = 2.0 * static_cast<double>(j) / static_cast<double>(dim);
       product += std::cos(static_cast<double>(distance) * std::pow(10000.0, -exponent)) - 1.0;
     }
@@ -47,8 +47,8 @@ inline auto sandwich(index heads, index dim = 128) {
 
 /// FIRE (Li et al., arXiv 2310.04418, eq. 6) where no query is beyond `length`: a network of one hidden layer of
 /// ReLU over ln(c |distance| + 1) / ln(c length + 1). `in` is [hidden][weight, bias], `out` is [heads][hidden].
-inline auto fire(std::span<const float> in, std::span<const float> out, double c, index length) {
-  return relpos::relative_bias{[=](index head, index distance) {
+inline auto fire(std::span<const float> in, std::span<const float> out, double c, index_t length) {
+  return relpos::relative_bias{[=](index_t head, index_t distance) {
     const double away = std::abs(static_cast<double>(distance));
     const double x = std::log1p(c * away) / std::log1p(c * static_cast<double>(length));
     const std::size_t hidden = in.size() / 2;
@@ -66,8 +66,8 @@ inline auto fire(std::span<const float> in, std::span<const float> out, double c
 /// sqrt(head_dim), as those of t5_bias are not.
 inline auto mpnet(std::span<const float> table) {
   const relpos::t5_buckets buckets{32, 128, relpos::bidirectional};
-  return relpos::relative_bias{[=](index head, index distance) {
-    const index heads = static_cast<index>(table.size()) / buckets.num_buckets;
+  return relpos::relative_bias{[=](index_t head, index_t distance) {
+    const index_t heads = static_cast<index_t>(table.size()) / buckets.num_buckets;
     return table[static_cast<std::size_t>(buckets.bucket(distance) * heads + head)];
   }};
 }

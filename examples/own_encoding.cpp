@@ -22,13 +22,13 @@ struct clipped_alibi {
       return Real(-slope) * min(abs(distance), Real(reach));
     }
   };
-  head_bias bind(relpos::index head) const { return {slopes.data[head], reach}; }
+  head_bias bind(relpos::index_t head) const { return {slopes.data[head], reach}; }
 };
 
 // A prompt that sees itself in both directions, and a continuation that is causal.
 struct prefix_causal {
-  relpos::index prompt;
-  relpos::key_range visible_keys(relpos::index q_pos) const {
+  relpos::index_t prompt;
+  relpos::key_range visible_keys(relpos::index_t q_pos) const {
     return {0, std::max(q_pos + 1, prompt)};
   }
 };
@@ -47,14 +47,14 @@ int main() {
   const prefix_causal mask{100};
 
   // The logarithmic bias of KERPLE, from a function that is asked once per head and distance.
-  const auto kerple = [](relpos::index head, relpos::index distance) {
+  const auto kerple = [](relpos::index_t head, relpos::index_t distance) {
     const double power = 0.5 * static_cast<double>(head + 1);
     return -power * std::log1p(0.1 * std::abs(static_cast<double>(distance)));
   };
   const Tensor logarithmic = relpos::attention(q, k, v, relpos::relative_bias{kerple}, mask);
 
   // The same encoding by both ways.
-  const auto clipped = [&](relpos::index head, relpos::index distance) {
+  const auto clipped = [&](relpos::index_t head, relpos::index_t distance) {
     const double steps = std::abs(static_cast<double>(distance));
     return -static_cast<double>(slopes[static_cast<std::size_t>(head)]) * std::min(steps, 64.0);
   };

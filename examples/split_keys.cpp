@@ -26,7 +26,7 @@ int main() {
   const relpos::alibi alibi{slopes};
 
   // The queries are the last 64 of 800 positions; each slice says where its own keys begin.
-  const relpos::index query_offset = far + near - queries;
+  const relpos::index_t query_offset = far + near - queries;
   Tensor out(1, heads, queries, head_dim), far_out(1, heads, queries, head_dim);
   Rows lse(1, heads, queries), far_lse(1, heads, queries);
   const relpos::partial_state merged{out, lse}, added{far_out, far_lse};

@@ -29,7 +29,7 @@ int main() {
 
   Eigen::Tensor<Eigen::bfloat16, 4, Eigen::RowMajor> keys(pages, key_heads, 16, 64), values = keys;
   Eigen::Tensor<int, 2, Eigen::RowMajor> block_table(1, pages);  // [sequence, block]
-  std::vector<relpos::index> lengths{0};
+  std::vector<relpos::index_t> lengths{0};
   const relpos::paged_cache<relpos::bfloat16> cache{{keys, values}, lengths, {block_table}};
   relpos::page_pool pool(pages);
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 int main() {
-  constexpr relpos::index batch = 2, length = 300, heads = 4, head_dim = 32;
+  constexpr relpos::index_t batch = 2, length = 300, heads = 4, head_dim = 32;
   std::vector<float> qkv(batch * length * 3 * heads * head_dim);
   for (std::size_t i = 0; i < qkv.size(); ++i) {
     qkv[i] = static_cast<float>(std::sin(0.37 * static_cast<double>(i)));
@@ -19,8 +19,8 @@ int main() {
   const std::vector<float> slopes = relpos::alibi_slopes(heads);
 
   // Each view is [batch, head, position, channel]; the strides say where that lies in memory.
-  constexpr relpos::index width = heads * head_dim;
-  const auto part = [&](relpos::index which) {
+  constexpr relpos::index_t width = heads * head_dim;
+  const auto part = [&](relpos::index_t which) {
     return relpos::view<const float, 4>(qkv.data() + which * width,
                                         {batch, heads, length, head_dim},
                                         {length * 3 * width, head_dim, 3 * width, 1});

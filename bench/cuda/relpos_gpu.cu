@@ -39,7 +39,7 @@ struct relpos_gpu_call {
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 
 template <class T, int HeadDim>
 struct tensors {
@@ -74,7 +74,7 @@ template <class Tensors, class Use>
 relpos::status with_policies(const relpos_gpu_call& call, const Use& use) {
   const Tensors of(call);
   const std::string_view encoding(call.encoding), mask(call.mask);
-  const auto data = [&](index size) {
+  const auto data = [&](index_t size) {
     return relpos::named_data(std::span(call.data, static_cast<std::size_t>(size)));
   };
   if (encoding == "none") {

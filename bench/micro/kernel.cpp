@@ -16,19 +16,19 @@ using tiles = geometry<isa>;
 constexpr int vectors = isa::tile_vectors;
 
 /// Pointers to the rows of a tile of keys or values.
-std::vector<const float*> row_pointers(const std::vector<float>& rows, index channels) {
+std::vector<const float*> row_pointers(const std::vector<float>& rows, index_t channels) {
   std::vector<const float*> result(tiles::tile_keys);
-  for (index row = 0; row < tiles::tile_keys; ++row) result[row] = &rows[row * channels];
+  for (index_t row = 0; row < tiles::tile_keys; ++row) result[row] = &rows[row * channels];
   return result;
 }
 
 /// One group of queries against one tile of keys. Apart from the benchmark, among whose objects g++ 12 keeps the
 /// accumulators in memory.
-RELPOS_NOINLINE void score_tile(const float* const* keys, const float* queries, index channels,
+RELPOS_NOINLINE void score_tile(const float* const* keys, const float* queries, index_t channels,
                                 float* scores) {
   constexpr int rows = isa::tile_rows;
-  constexpr index width = tiles::group_rows;
-  for (index key = 0; key < tiles::tile_keys; key += rows) {
+  constexpr index_t width = tiles::group_rows;
+  for (index_t key = 0; key < tiles::tile_keys; key += rows) {
     auto strip = score_product<isa, rows, vectors>(keys + key, queries, width, channels);
     unroll<rows>([&](auto r) RELPOS_LAMBDA {
       unroll<vectors>([&](auto v) RELPOS_LAMBDA {
@@ -39,7 +39,7 @@ RELPOS_NOINLINE void score_tile(const float* const* keys, const float* queries, 
 }
 
 void score_product_of_tile(benchmark::State& state) {
-  const index channels = state.range(0);
+  const index_t channels = state.range(0);
   const std::vector<float> keys = normal_numbers(tiles::tile_keys * channels);
   const std::vector<float> queries = normal_numbers(channels * tiles::group_rows);
   std::vector<float> scores(static_cast<std::size_t>(tiles::tile_keys * tiles::group_rows));
@@ -55,7 +55,7 @@ BENCHMARK(score_product_of_tile)->ArgName("head_dim")->Arg(64)->Arg(128);
 /// `Guarded` is the product that leaves out weights of zero.
 template <bool Guarded>
 void value_product_of_tile(benchmark::State& state) {
-  const index channels = state.range(0);
+  const index_t channels = state.range(0);
   const std::vector<float> values = normal_numbers(tiles::tile_keys * channels);
   const std::vector<float> weights(static_cast<std::size_t>(tiles::tile_keys * tiles::group_rows),
                                    1.0f / tiles::tile_keys);
@@ -80,10 +80,10 @@ BENCHMARK_TEMPLATE(value_product_of_tile, true)->ArgName("head_dim")->Arg(64);
 
 /// 8 heads; the queries are the last rows of the keys.
 void causal_call(benchmark::State& state) {
-  constexpr index heads = 8;
-  const index queries = state.range(0);
-  const index keys = state.range(1);
-  const index head_dim = state.range(2);
+  constexpr index_t heads = 8;
+  const index_t queries = state.range(0);
+  const index_t keys = state.range(1);
+  const index_t head_dim = state.range(2);
   const std::vector<float> q_data = normal_numbers(heads * queries * head_dim);
   const std::vector<float> k_data = normal_numbers(heads * keys * head_dim);
   const std::vector<float> v_data = normal_numbers(heads * keys * head_dim);
@@ -101,7 +101,7 @@ void causal_call(benchmark::State& state) {
     }
     benchmark::ClobberMemory();
   }
-  const index scores = queries * keys - queries * (queries - 1) / 2;
+  const index_t scores = queries * keys - queries * (queries - 1) / 2;
   count_multiply_adds(state, 2 * heads * head_dim * scores);
 }
 BENCHMARK(causal_call)
@@ -115,14 +115,14 @@ BENCHMARK(causal_call)
     ->Unit(benchmark::kMicrosecond);
 
 void merge_of_partial_states(benchmark::State& state) {
-  const index rows = state.range(0);
-  constexpr index heads = 8;
-  constexpr index channels = 64;
+  const index_t rows = state.range(0);
+  constexpr index_t heads = 8;
+  constexpr index_t channels = 64;
   std::vector<float> into_out = normal_numbers(heads * rows * channels);
   std::vector<float> from_out = into_out;
   std::vector<float> into_lse(static_cast<std::size_t>(heads * rows));
   std::vector<float> from_lse = into_lse;
-  const std::array<index, 4> shape{1, heads, rows, channels};
+  const std::array<index_t, 4> shape{1, heads, rows, channels};
   partial_state into{{into_out.data(), shape}, {into_lse.data(), {1, heads, rows}}};
   partial_state from{{from_out.data(), shape}, {from_lse.data(), {1, heads, rows}}};
   // Otherwise g++ 12 warns, falsely, that it reads statistics that are not there.
@@ -143,7 +143,7 @@ BENCHMARK(merge_of_partial_states)
 
 template <class T, pair_layout Layout>
 void rotate_in_place(benchmark::State& state) {
-  const std::array<index, 4> shape{1, 8, state.range(0), 64};
+  const std::array<index_t, 4> shape{1, 8, state.range(0), 64};
   std::vector<T> data;
   for (const float each : normal_numbers(view<T, 4>(nullptr, shape).size())) {
     data.push_back(static_cast<T>(each));

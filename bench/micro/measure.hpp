@@ -11,7 +11,7 @@
 
 namespace relpos::bench {
 
-inline std::vector<float> normal_numbers(index count) {
+inline std::vector<float> normal_numbers(index_t count) {
   std::mt19937 generator(7);
   std::normal_distribution<float> normal;
   std::vector<float> result(static_cast<std::size_t>(count));
@@ -20,7 +20,7 @@ inline std::vector<float> normal_numbers(index count) {
 }
 
 /// Of a benchmark whose items are multiply-adds: their rate, and that of floating-point operations.
-inline void count_multiply_adds(benchmark::State& state, index of_iteration) {
+inline void count_multiply_adds(benchmark::State& state, index_t of_iteration) {
   const auto count = static_cast<std::int64_t>(state.iterations()) * of_iteration;
   state.SetItemsProcessed(count);
   state.counters["FLOP"] =

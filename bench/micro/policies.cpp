@@ -10,13 +10,13 @@
 namespace relpos::bench {
 namespace {
 
-constexpr index heads = 8;
-constexpr index length = 1024;
-constexpr index head_dim = 64;
+constexpr index_t heads = 8;
+constexpr index_t length = 1024;
+constexpr index_t head_dim = 64;
 
 /// What all calls read, and where they write.
 struct tensors {
-  static constexpr std::array<index, 4> shape{1, heads, length, head_dim};
+  static constexpr std::array<index_t, 4> shape{1, heads, length, head_dim};
 
   std::vector<float> data = normal_numbers(3 * heads * length * head_dim);
   std::vector<float> out_data = std::vector<float>(data.size() / 3);
@@ -34,16 +34,16 @@ struct parameters {
   std::vector<float> buckets = normal_numbers(32 * heads);
   std::vector<float> matrix = normal_numbers(heads * length * length);
   std::vector<float> gates = normal_numbers(heads * length);
-  std::vector<index> starts{0, 300, 700, length};
-  std::vector<index> padding{100};
-  std::vector<index> restarting = [] {
-    std::vector<index> result(length);
-    for (index row = 0; row < length; ++row) result[row] = row % 300;
+  std::vector<index_t> starts{0, 300, 700, length};
+  std::vector<index_t> padding{100};
+  std::vector<index_t> restarting = [] {
+    std::vector<index_t> result(length);
+    for (index_t row = 0; row < length; ++row) result[row] = row % 300;
     return result;
   }();
-  std::vector<index> parents = [] {  // a binary tree
-    std::vector<index> result{-1};
-    for (index node = 1; node < 64; ++node) result.push_back((node - 1) / 2);
+  std::vector<index_t> parents = [] {  // a binary tree
+    std::vector<index_t> result{-1};
+    for (index_t node = 1; node < 64; ++node) result.push_back((node - 1) / 2);
     return result;
   }();
   rotary_table rope{rope_frequencies(head_dim), pair_layout::half_split};
@@ -90,7 +90,7 @@ bool add_biases(const parameters& of) {
   add("alibi_one_sided", alibi_one_sided{of.slopes});
   add("causal+t5_bias", causal(), t5_bias{of.buckets, unidirectional});
   add("t5_bias", t5_bias{of.buckets, bidirectional});
-  const relative_bias logarithmic{[](index head, index distance) {
+  const relative_bias logarithmic{[](index_t head, index_t distance) {
     const auto away = static_cast<double>(distance);
     return -static_cast<double>(head + 1) * std::log1p(std::abs(away));
   }};
@@ -106,7 +106,7 @@ bool add_rotations(const parameters& of) {
   add("causal+rope", causal(), rotary{of.rope});
   add("causal+rope_interleaved", causal(), rotary{of.interleaved});
   add("causal+xpos", causal(), rotary{of.xpos});
-  const view<const index, 2> restarting(of.restarting.data(), {1, length});
+  const view<const index_t, 2> restarting(of.restarting.data(), {1, length});
   add("causal+rope+token_positions", causal(), rotary{of.rope},
       token_positions{restarting, restarting});
   return true;

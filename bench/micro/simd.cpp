@@ -14,7 +14,7 @@ namespace {
 using isa = native;
 using real = float_pack<isa>;
 
-constexpr index floats = 2048;
+constexpr index_t floats = 2048;
 
 /// Loads packs of `from`, applies `f` and stores floats.
 template <class T, class F>
@@ -25,7 +25,7 @@ void for_each_pack(benchmark::State& state, const std::vector<T>& from, const F&
   } at;
   std::copy(from.begin(), from.end(), at.from);
   for (auto _ : state) {
-    for (index i = 0; i < floats; i += lanes<isa>) f(real::load(at.from + i)).store(at.to + i);
+    for (index_t i = 0; i < floats; i += lanes<isa>) f(real::load(at.from + i)).store(at.to + i);
     benchmark::DoNotOptimize(at.to);
     benchmark::ClobberMemory();
   }
@@ -57,7 +57,7 @@ BENCHMARK_TEMPLATE(load_as_float, half);
 
 /// Squares of as many rows as there are lanes.
 void transpose_squares(benchmark::State& state) {
-  constexpr index square = lanes<isa> * lanes<isa>;
+  constexpr index_t square = lanes<isa> * lanes<isa>;
   const std::vector<float> from = normal_numbers(floats / square * square);
   std::vector<float> to(from.size());
   for (auto _ : state) {

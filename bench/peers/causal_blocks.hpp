@@ -12,12 +12,12 @@ namespace relpos::bench {
 template <class Scores, class Values>
 void attend_by_blocks(const peer_call& call, matrix& scratch, const Scores& scores,
                       const Values& values) {
-  constexpr index block_rows = 128;
+  constexpr index_t block_rows = 128;
   Eigen::VectorXf inverse_sums(block_rows);
-  for (index h = 0; h < call.q.shape[1]; ++h) {
+  for (index_t h = 0; h < call.q.shape[1]; ++h) {
     head of(call, h);
-    for (index first = 0; first < of.length(); first += block_rows) {
-      const index rows = std::min(block_rows, of.length() - first);
+    for (index_t first = 0; first < of.length(); first += block_rows) {
+      const index_t rows = std::min(block_rows, of.length() - first);
       Eigen::Map<matrix> block(scratch.data(), rows, first + rows);
       scores(of, first, block);
       causal_weights(block, of, first, inverse_sums);

@@ -9,12 +9,12 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::bench::largest_error;
 
 /// Whether every peer that is there is right.
-bool check(index length, index head_dim, bool with_bias) {
-  constexpr index heads = 2;
+bool check(index_t length, index_t head_dim, bool with_bias) {
+  constexpr index_t heads = 2;
   relpos::bench::tensors t(heads, length, head_dim);
   std::vector<float> bias(static_cast<std::size_t>(heads * length * length));
   std::mt19937 generator(3);
@@ -51,8 +51,8 @@ int main() {
                 absent ? (", absent: " + each.missing).c_str() : "");
   }
   bool all_right = true;
-  for (const index length : {1, 128, 300}) {
-    for (const index head_dim : {64, 128}) {
+  for (const index_t length : {1, 128, 300}) {
+    for (const index_t head_dim : {64, 128}) {
       for (const bool with_bias : {false, true}) {
         all_right = check(length, head_dim, with_bias) && all_right;
       }

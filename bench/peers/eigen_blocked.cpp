@@ -13,7 +13,7 @@ std::function<void()> prepare(const peer_call& call) {
   return [=] {
     attend_by_blocks(
         call, *scratch,
-        [](const head& of, index first, auto& block) {
+        [](const head& of, index_t first, auto& block) {
           const auto queries = of.q.middleRows(first, block.rows());
           block.noalias() = (of.scale() * queries) * of.k.topRows(block.cols()).transpose();
         },

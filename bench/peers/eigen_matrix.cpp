@@ -9,11 +9,11 @@ namespace relpos::bench {
 namespace {
 
 std::function<void()> prepare(const peer_call& call) {
-  const index length = call.q.shape[2];
+  const index_t length = call.q.shape[2];
   const auto scores = std::make_shared<matrix>(length, length);
   const auto inverse_sums = std::make_shared<Eigen::VectorXf>(length);
   return [=] {
-    for (index h = 0; h < call.q.shape[1]; ++h) {
+    for (index_t h = 0; h < call.q.shape[1]; ++h) {
       head of(call, h);
       scores->noalias() = (of.scale() * of.q) * of.k.transpose();
       causal_weights(*scores, of, 0, *inverse_sums);

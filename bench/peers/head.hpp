@@ -15,18 +15,18 @@ struct head {
   Eigen::Map<matrix> out;
   const float* bias;
 
-  head(const peer_call& call, index at)
+  head(const peer_call& call, index_t at)
       : q(rows(call.q, at)),
         k(rows(call.k, at)),
         v(rows(call.v, at)),
         out(&call.out(0, at, 0, 0), length(), v.cols()),
         bias(call.bias ? call.bias + at * length() * length() : nullptr) {}
 
-  index length() const { return q.rows(); }
+  index_t length() const { return q.rows(); }
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(q.cols())); }
 
  private:
-  static Eigen::Map<const matrix> rows(const view<const float, 4>& of, index at) {
+  static Eigen::Map<const matrix> rows(const view<const float, 4>& of, index_t at) {
     return {&of(0, at, 0, 0), of.shape[2], of.shape[3]};
   }
 };

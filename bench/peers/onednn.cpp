@@ -16,21 +16,21 @@ namespace {
 
 using dnnl::memory;
 
-memory::desc rows(index count, index columns) {
+memory::desc rows(index_t count, index_t columns) {
   return {{count, columns}, memory::data_type::f32, memory::format_tag::ab};
 }
-memory::desc columns(index count, index rows) {
+memory::desc columns(index_t count, index_t rows) {
   return {{rows, count}, memory::data_type::f32, memory::format_tag::ba};
 }
 
 /// [heads or 1][length][length] of bias, -inf where the mask hides: one matrix to add.
 std::vector<float> masked_bias(const peer_call& call) {
-  const index length = call.q.shape[2];
-  const index heads = call.bias ? call.q.shape[1] : 1;
+  const index_t length = call.q.shape[2];
+  const index_t heads = call.bias ? call.q.shape[1] : 1;
   std::vector<float> result(static_cast<std::size_t>(heads * length * length));
   auto to = result.begin();
-  for (index row = 0; row < heads * length; ++row) {
-    for (index key = 0; key < length; ++key, ++to) {
+  for (index_t row = 0; row < heads * length; ++row) {
+    for (index_t key = 0; key < length; ++key, ++to) {
       const float bias = call.bias ? call.bias[row * length + key] : 0.0f;
       *to = key <= row % length ? bias : -std::numeric_limits<float>::infinity();
     }
@@ -55,7 +55,7 @@ class attention_of_heads {
         value_product_(make_value_product()) {}
 
   void run() {
-    for (index h = 0; h < call_.q.shape[1]; ++h) {
+    for (index_t h = 0; h < call_.q.shape[1]; ++h) {
       const memory q = of_head(rows(length_, head_dim_), &call_.q(0, h, 0, 0));
       const memory k = of_head(columns(length_, head_dim_), &call_.k(0, h, 0, 0));
       const memory v = of_head(rows(length_, head_dim_), &call_.v(0, h, 0, 0));
@@ -102,8 +102,8 @@ class attention_of_heads {
   }
 
   peer_call call_;
-  index length_;
-  index head_dim_;
+  index_t length_;
+  index_t head_dim_;
   dnnl::engine engine_;
   dnnl::stream stream_;
   std::vector<float> masked_bias_;

@@ -13,7 +13,7 @@ namespace {
 /// c = alpha a b, or alpha a b^T.
 template <class A, class B, class C>
 void multiply(float alpha, const A& a, CBLAS_TRANSPOSE b_is, const B& b, C& c) {
-  const auto extent = [](index of) { return static_cast<blasint>(of); };
+  const auto extent = [](index_t of) { return static_cast<blasint>(of); };
   cblas_sgemm(CblasRowMajor, CblasNoTrans, b_is, extent(c.rows()), extent(c.cols()),
               extent(a.cols()), alpha, a.data(), extent(a.outerStride()), b.data(),
               extent(b.outerStride()), 0.0f, c.data(), extent(c.outerStride()));
@@ -25,7 +25,7 @@ std::function<void()> prepare(const peer_call& call) {
   return [=] {
     attend_by_blocks(
         call, *scratch,
-        [](const head& of, index first, auto& block) {
+        [](const head& of, index_t first, auto& block) {
           const auto queries = of.q.middleRows(first, block.rows());
           multiply(of.scale(), queries, CblasTrans, of.k.topRows(block.cols()), block);
         },

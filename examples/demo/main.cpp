@@ -124,7 +124,7 @@ void for_each_encoding(const Use& use) {
   };
   use("Sandwich, causal", input::plain, sinusoids, sandwich, causal);
 
-  const auto kerple = [&](relpos::index head, relpos::index distance) {
+  const auto kerple = [&](relpos::index_t head, relpos::index_t distance) {
     const double slope = slopes[static_cast<std::size_t>(head)];
     return -4.0 * slope * std::log1p(std::abs(static_cast<double>(distance)));
   };

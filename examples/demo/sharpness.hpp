@@ -35,7 +35,7 @@ double mean_over_rows(relpos::sharpness what, const projections& in, const Polic
 template <class... Policies>
 double mean_resolution(const std::string& text, input kind, const Policies&... policies) {
   constexpr std::size_t samples = 8;
-  const auto length = static_cast<relpos::index>(text.size());
+  const auto length = static_cast<relpos::index_t>(text.size());
   const std::size_t count = std::min(samples, text.size());
   std::vector<std::vector<double>> means(heads);  // [head][distance]
   for (std::size_t sample = 0; sample < count; ++sample) {
@@ -48,8 +48,8 @@ double mean_resolution(const std::string& text, input kind, const Policies&... p
     const relpos::view<float, 3> lse(scores.data(), {1, heads, 1});
     std::vector<std::byte> memory(
         relpos::scratch_bytes(relpos::serial{}, query, query, no_value, policies...));
-    for (relpos::index distance = 0; distance < length; ++distance) {
-      const relpos::index at = length - 1 - distance;
+    for (relpos::index_t distance = 0; distance < length; ++distance) {
+      const relpos::index_t at = length - 1 - distance;
       require(relpos::attention(
           relpos::serial{}, memory, no_out, query, rows.slice(2, at, 1), no_value, policies...,
           relpos::options{.lse = lse, .query_offset = length - 1, .key_offset = at}));

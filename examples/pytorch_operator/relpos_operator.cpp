@@ -32,29 +32,30 @@ namespace {
 /// PyTorch's threads, as many as torch.get_num_threads() says. Called from one of them, it runs alone.
 class torch_executor {
  public:
-  relpos::index slots() const { return threads_; }
+  relpos::index_t slots() const { return threads_; }
 
   template <class Item>
-  void run(relpos::index count, Item&& item) const {
+  void run(relpos::index_t count, Item&& item) const {
     // One range per slot, each taking what is next: under a causal mask items differ in size.
-    std::atomic<relpos::index> next{0};
-    at::parallel_for(0, std::min(threads_, count), 1, [&](relpos::index first, relpos::index last) {
-      for (relpos::index slot = first; slot < last; ++slot) {
-        for (relpos::index i = next++; i < count; i = next++) item(i, slot);
-      }
-    });
+    std::atomic<relpos::index_t> next{0};
+    at::parallel_for(0, std::min(threads_, count), 1,
+                     [&](relpos::index_t first, relpos::index_t last) {
+                       for (relpos::index_t slot = first; slot < last; ++slot) {
+                         for (relpos::index_t i = next++; i < count; i = next++) item(i, slot);
+                       }
+                     });
   }
 
  private:
-  relpos::index threads_ = at::get_num_threads();
+  relpos::index_t threads_ = at::get_num_threads();
 };
 
 /// full, causal or blockwise_causal, known at run time only.
 struct chosen_mask {
   enum class kind { full, causal, blockwise_causal } is = kind::full;
-  relpos::index block = 0;
+  relpos::index_t block = 0;
 
-  static chosen_mask of(std::string_view name, std::optional<relpos::index> block) {
+  static chosen_mask of(std::string_view name, std::optional<relpos::index_t> block) {
     chosen_mask result;
     if (name == "causal") result.is = kind::causal;
     if (name == "blockwise_causal") result.is = kind::blockwise_causal;
@@ -67,7 +68,7 @@ struct chosen_mask {
     return result;
   }
 
-  relpos::key_range visible_keys(relpos::index q_pos) const {
+  relpos::key_range visible_keys(relpos::index_t q_pos) const {
     switch (is) {
       case kind::causal:
         return relpos::causal{}.visible_keys(q_pos);
@@ -111,12 +112,12 @@ relpos::named_data data_of(const at::Tensor& kept) {
 }
 
 /// The table of a rotation, made on its first use and kept: it depends on no length.
-const relpos::rotary_table& kept_table(bool decays, relpos::index head_dim, double base,
+const relpos::rotary_table& kept_table(bool decays, relpos::index_t head_dim, double base,
                                        relpos::pair_layout layout) {
   // NaN would equal every key of the map.
   TORCH_CHECK_VALUE(std::isfinite(base), "base: is ", base, ", must be finite");
   static std::mutex one_at_a_time;
-  static std::map<std::tuple<bool, relpos::index, double, relpos::pair_layout>,
+  static std::map<std::tuple<bool, relpos::index_t, double, relpos::pair_layout>,
                   relpos::rotary_table>
       tables;
   const std::lock_guard lock(one_at_a_time);
@@ -138,7 +139,7 @@ at::Tensor attention_of(const at::Tensor& q, const at::Tensor& k, const at::Tens
 
   const torch_executor runner;
   const std::size_t bytes = relpos::scratch_bytes(runner, queries, keys, values, arguments...);
-  const at::Tensor memory = at::empty({static_cast<relpos::index>(bytes)}, at::kByte);
+  const at::Tensor memory = at::empty({static_cast<relpos::index_t>(bytes)}, at::kByte);
   const relpos::status done =
       relpos::attention(runner, relpos::scratch(memory.mutable_data_ptr(), bytes),
                         view_of<Element>("out", out), queries, keys, values, arguments...);
@@ -148,8 +149,8 @@ at::Tensor attention_of(const at::Tensor& q, const at::Tensor& k, const at::Tens
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      std::string_view encoding, std::string_view mask,
-                     std::optional<relpos::index> block, const std::optional<at::Tensor>& slopes,
-                     const std::optional<at::Tensor>& table, relpos::index max_distance,
+                     std::optional<relpos::index_t> block, const std::optional<at::Tensor>& slopes,
+                     const std::optional<at::Tensor>& table, relpos::index_t max_distance,
                      double base, std::string_view pair_layout, std::optional<double> scale) {
   const at::ScalarType type = q.scalar_type();
   TORCH_CHECK_VALUE(k.scalar_type() == type && v.scalar_type() == type,

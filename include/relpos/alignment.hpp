@@ -45,7 +45,7 @@ status measure_sharpness(const Executor& runner, sharpness what, std::span<doubl
                          "of_heads: has %zu elements, must have 1, or %zu, one per query head",
                          of_heads.size(), heads);
   }
-  const std::array<index, 3> rows{q.shape[0], q.shape[1], q.shape[2]};
+  const std::array<index_t, 3> rows{q.shape[0], q.shape[1], q.shape[2]};
   // No channel of values is computed: the statistics are all that is wanted.
   const view<const float, 4> no_values(nullptr, {k.shape[0], k.shape[1], k.shape[2], 0});
   const view<float, 4> no_out(nullptr, {rows[0], rows[1], rows[2], 0});

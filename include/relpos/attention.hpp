@@ -37,7 +37,7 @@ using dense_keys_of = dense_keys<std::remove_const_t<Key>, std::remove_const_t<V
 
 /// Bytes of scratch of a call over any store of keys and values.
 template <class Isa, class Query, key_store Store, class... Policies>
-std::size_t scratch_bytes_of(index slots, const view<Query, 4>& q, const Store& store,
+std::size_t scratch_bytes_of(index_t slots, const view<Query, 4>& q, const Store& store,
                              const options& choice, const std::tuple<Policies...>& policies) {
   if (!store.check(q, choice)) return 0;
   const attention_shape shape = shape_of_call(q, store, choice);
@@ -58,7 +58,7 @@ std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const
                           const view<Value, 4>& v, const Arguments&... arguments) noexcept {
   static_assert(check_arguments<Arguments...>());
   const options choice = options_of(arguments...);
-  return scratch_bytes_of<Isa>(static_cast<index>(runner.slots()), q,
+  return scratch_bytes_of<Isa>(static_cast<index_t>(runner.slots()), q,
                                dense_keys_of<Key, Value>{k, v, choice.key_starts}, choice,
                                policies_of(arguments...));
 }
@@ -68,7 +68,7 @@ template <class Isa = native, executor Executor, class Query, key_store Store, c
 std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const Store& cache,
                           const Arguments&... arguments) noexcept {
   static_assert(check_arguments<Arguments...>());
-  return scratch_bytes_of<Isa>(static_cast<index>(runner.slots()), q, cache,
+  return scratch_bytes_of<Isa>(static_cast<index_t>(runner.slots()), q, cache,
                                options_of(arguments...), policies_of(arguments...));
 }
 
@@ -91,7 +91,7 @@ status attend(const Executor& runner, scratch memory, const call_outputs<Out>& t
   const attention_shape shape = shape_of_call(q, store, choice);
   if (status valid = check_call(to, q, store, choice, shape, policies); !valid) return valid;
   if (status valid = check_slots(runner); !valid) return valid;
-  const auto slots = static_cast<index>(runner.slots());
+  const auto slots = static_cast<index_t>(runner.slots());
 
   options resolved = choice;
   resolved.statistics = to.statistics;  // those of partial are in its state
@@ -197,11 +197,11 @@ status reference_attention(const view<Real, 4>& out,
   const attention_shape shape = shape_of_call(q, store, choice);
   if (status valid = check_call(to, q, store, choice, shape, policies); !valid) return valid;
   const auto problem = make_problem(out, read_only<Query>(q), store, {}, choice, policies);
-  for (index at = 0; at < shape.batch; ++at) {
+  for (index_t at = 0; at < shape.batch; ++at) {
     const auto sequence = problem.of(at);
     const view<Real, 3> sums = sequence_rows(to.lse_or_none(), at, choice.query_starts);
-    for (index head = 0; head < shape.query_heads; ++head) {
-      for (index row = 0; row < sequence.shape.query_length; ++row) {
+    for (index_t head = 0; head < shape.query_heads; ++head) {
+      for (index_t row = 0; row < sequence.shape.query_length; ++row) {
         reference_attention_row<Real>(sequence, head, row, sums);
       }
     }

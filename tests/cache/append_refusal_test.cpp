@@ -13,7 +13,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::status_code;
 using support::cache_sizes;
 using support::own_contiguous;
@@ -65,13 +65,13 @@ struct grown {
 TEST(append_refusal, nothing_is_wrong_with_the_fourth_row) {
   grown<own_contiguous<relpos::int8>> of;
   ASSERT_TRUE(relpos::append(relpos::serial{}, of.own.cache(), of.k.view(), of.v.view()));
-  EXPECT_EQ(of.own.lengths, (std::vector<index>{4, 4}));
+  EXPECT_EQ(of.own.lengths, (std::vector<index_t>{4, 4}));
 }
 
 TEST(append_refusal, rows_that_do_not_belong_to_the_cache) {
   grown<own_contiguous<relpos::int8>> of;
-  const auto refuse = [&](const std::string& words, std::array<index, 4> k,
-                          std::array<index, 4> v) {
+  const auto refuse = [&](const std::string& words, std::array<index_t, 4> k,
+                          std::array<index_t, 4> v) {
     of.expect_append(status_code::invalid_shape, words, of.own.cache(),
                      support::random_tensor(k, 5).view(), support::random_tensor(v, 6).view());
   };
@@ -92,21 +92,21 @@ TEST(append_refusal, sequences_that_are_not_bounded) {
   grown<own_contiguous<float>> of;
   const auto k = support::random_tensor({1, 2, 3, 6}, 5);
   const auto v = support::random_tensor({1, 2, 3, 3}, 6);
-  const auto refuse = [&](status_code code, const std::vector<index>& starts) {
+  const auto refuse = [&](status_code code, const std::vector<index_t>& starts) {
     of.expect_append(code, "options.key_starts", of.own.cache(), k.view(), v.view(),
                      relpos::options{.key_starts = starts});
   };
   refuse(status_code::invalid_value, {1, 2, 3});
   refuse(status_code::invalid_value, {0, 4, 3});
   refuse(status_code::invalid_shape, {0, 1, 2});
-  const std::vector<index> three{0, 1, 2, 3};
+  const std::vector<index_t> three{0, 1, 2, 3};
   of.expect_append(status_code::invalid_shape, "3 sequences", of.own.cache(), k.view(), v.view(),
                    relpos::options{.key_starts = three});
-  const std::vector<index> offsets{0, 1, 2};
+  const std::vector<index_t> offsets{0, 1, 2};
   of.expect_append(status_code::invalid_shape, "options.key_offsets", of.own.cache(), of.k.view(),
                    of.v.view(), relpos::options{.key_offsets = offsets});
   of.expect_append(status_code::invalid_value, "options.key_offset", of.own.cache(), of.k.view(),
-                   of.v.view(), relpos::options{.key_offset = index{1} << 62});
+                   of.v.view(), relpos::options{.key_offset = index_t{1} << 62});
 }
 
 TEST(append_refusal, a_rotation_that_does_not_fit) {
@@ -124,7 +124,7 @@ void expect_lengths_refused() {
   grown<Own> of;
   of.own.lengths[1] = -1;
   of.expect_append(status_code::invalid_value, "cache.lengths: is -1 at 1");
-  of.own.lengths[1] = index{1} << 31;
+  of.own.lengths[1] = index_t{1} << 31;
   of.expect_append(status_code::invalid_value, "cache.lengths: is 2147483648 at 1");
 }
 
@@ -143,7 +143,7 @@ TEST(append_refusal, lengths_that_cannot_be) {
 
   // A ring has room for ever, but not for more than 2^31 - 1 rows.
   grown<own_ring<float>> ring;
-  ring.own.lengths[0] = (index{1} << 31) - 1;
+  ring.own.lengths[0] = (index_t{1} << 31) - 1;
   ring.own.oldest[0] = ring.own.lengths[0] - 8;
   ring.expect_append(status_code::invalid_shape, "k: sequence 0 would have 2147483648 rows");
 }
@@ -183,7 +183,7 @@ TEST(append_refusal, a_block_table_that_is_too_narrow_for_the_lengths) {
   const auto before = out;
   const auto lse_before = lse;
   std::vector<unsigned char> memory(1 << 20);
-  for (const index length : {4, 5}) {
+  for (const index_t length : {4, 5}) {
     of.own.lengths[1] = length;
     const auto cache = narrowed(of.own);
     const relpos::options choice{.lse = lse.view()};
@@ -211,7 +211,7 @@ TEST(append_refusal, a_ring_that_is_not_what_it_says) {
   of.own.oldest = {0};
   of.expect_append(status_code::invalid_shape, "oldest");
   of.own.oldest = {2, 2};
-  for (const index kept : {-1, 8, 9}) {
+  for (const index_t kept : {-1, 8, 9}) {
     of.own.sinks = kept;
     of.expect_append(status_code::invalid_value, "cache.sinks");
   }
@@ -249,7 +249,7 @@ TEST(append_refusal, memory_that_cannot_be) {
 
 TEST(append_refusal, more_than_1024_channels) {
   for (const auto& [head_dim, value_dim] :
-       {std::array<index, 2>{1025, 3}, {6, 1025}, {1024, 1024}}) {
+       {std::array<index_t, 2>{1025, 3}, {6, 1025}, {1024, 1024}}) {
     own_contiguous<float> of(
         {.batch = 1, .key_heads = 1, .rows = 2, .head_dim = head_dim, .value_dim = value_dim});
     const auto before = of.memory;
@@ -290,7 +290,7 @@ TEST(append_refusal, parts_of_a_cache_that_share_memory) {
 TEST(append_refusal, truncation_out_of_range) {
   const auto expect = [](auto of) {
     const auto lengths = of.own.lengths;
-    const auto truncate = [&](index sequence, index length, const std::string& words) {
+    const auto truncate = [&](index_t sequence, index_t length, const std::string& words) {
       expect_refused(relpos::truncate(of.own.cache(), sequence, length), status_code::invalid_value,
                      words);
       EXPECT_EQ(of.own.lengths, lengths);
@@ -307,7 +307,7 @@ TEST(append_refusal, truncation_out_of_range) {
 
 TEST(append_refusal, queries_that_do_not_belong_to_the_cache) {
   grown<own_contiguous<float>> of;
-  const auto refuse = [&](std::array<index, 4> shape, const std::string& words) {
+  const auto refuse = [&](std::array<index_t, 4> shape, const std::string& words) {
     const tensor<float> q = support::random_tensor(shape, 1);
     tensor<float> out({shape[0], shape[1], shape[2], 3}, 5.0f);
     const tensor<float> before = out;

@@ -16,7 +16,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::attended;
 using support::cache_sizes;
 using support::inputs;
@@ -60,7 +60,7 @@ double logit_error(const inputs<float>& in, double growth) {
 /// `score_error` may change each weight by e^(2 score_error), of values below 1.
 template <class... Policies>
 void expect_over(const attended<float>& got, relpos::view<const float, 4> q, const tensor<float>& k,
-                 const tensor<float>& v, index keys, double score_error,
+                 const tensor<float>& v, index_t keys, double score_error,
                  const Policies&... policies) {
   std::vector<double> out, lse;
   std::vector<float> naive_out, naive_lse;
@@ -76,7 +76,7 @@ void expect_over(const attended<float>& got, relpos::view<const float, 4> q, con
 }
 
 struct case_of_lengths {
-  index length, head_dim, value_dim;
+  index_t length, head_dim, value_dim;
 };
 
 // Around tiles of 128 keys and chunks of 1024; channels that are and are not whole vectors.
@@ -112,13 +112,13 @@ void expect_prefill_and_decode(const case_of_lengths& of, const Make& make, doub
   const tensor<float> k = turns ? in.k : support::stored<stored_type>(in.k);
   const tensor<float> v = support::stored<stored_type>(in.v);
   const double score_error = turns ? logit_error<stored_type>(in, growth) : 0.0;
-  index first = 0;
-  for (const index last : {of.length * 2 / 3, of.length - 1, of.length}) {
+  index_t first = 0;
+  for (const index_t last : {of.length * 2 / 3, of.length - 1, of.length}) {
     if (last <= first) continue;
     SCOPED_TRACE(last);
     support::append_rows(to, in, first, last, policies...);
     // More than 16 rows that share a key head are no decoding.
-    const index count = std::min<index>(last - first, 9);
+    const index_t count = std::min<index_t>(last - first, 9);
     const auto q = in.q.view().slice(2, last - count, count);
     expect_over(support::attend_cache(to.cache(), q, {}, policies...), q, k, v, last, score_error,
                 policies...);
@@ -132,7 +132,7 @@ void expect_policies(const Make& make) {
     expect_prefill_and_decode<Own>(each, make, 0.0, relpos::alibi{slopes}, relpos::causal{});
     for (const auto layout : {relpos::pair_layout::half_split, relpos::pair_layout::interleaved}) {
       SCOPED_TRACE(layout == relpos::pair_layout::interleaved ? "interleaved" : "half split");
-      const index even = each.head_dim / 2 * 2;  // a last channel is not turned
+      const index_t even = each.head_dim / 2 * 2;  // a last channel is not turned
       const relpos::rotary_table rope(relpos::rope_frequencies(even), layout);
       const relpos::rotary_table xpos(relpos::xpos_frequencies(even), layout);
       expect_prefill_and_decode<Own>(each, make, 1.0, relpos::rotary{rope}, relpos::causal{});
@@ -154,7 +154,7 @@ void expect_all_caches() {
     SCOPED_TRACE("ring");
     using own = own_ring<Stored>;
     expect_policies<own>(
-        [](const cache_sizes& of) { return own(of, std::min<index>(2, of.rows - 1)); });
+        [](const cache_sizes& of) { return own(of, std::min<index_t>(2, of.rows - 1)); });
   }
   {
     SCOPED_TRACE("paged");
@@ -214,7 +214,7 @@ TEST(cache, int8_steps) {
 TEST(cache, other_encodings) {
   const auto make = [](const cache_sizes& of) { return own_contiguous<float>(of); };
   const auto pages = [](const cache_sizes& of) { return own_paged<relpos::int8>(of, 16); };
-  const relpos::relative_bias logarithmic{[](index head, index distance) {
+  const relpos::relative_bias logarithmic{[](index_t head, index_t distance) {
     return -0.3 * static_cast<double>(head) * std::log1p(std::abs(static_cast<double>(distance)));
   }};
   for (const case_of_lengths& each : cases) {
@@ -228,15 +228,15 @@ TEST(cache, other_encodings) {
 }
 
 /// Rows [starts[i], starts[i + 1]) of `rows` come from row from[i] on of entry i of `of`.
-tensor<float> packed(const tensor<float>& of, const std::vector<index>& from,
-                     const std::vector<index>& starts) {
+tensor<float> packed(const tensor<float>& of, const std::vector<index_t>& from,
+                     const std::vector<index_t>& starts) {
   tensor<float> result({1, of.shape[1], starts.back(), of.shape[3]});
   for (std::size_t i = 0; i + 1 < starts.size(); ++i) {
-    for (index row = starts[i]; row < starts[i + 1]; ++row) {
-      for (index head = 0; head < of.shape[1]; ++head) {
-        for (index c = 0; c < of.shape[3]; ++c) {
-          result(index{0}, head, row, c) =
-              of(static_cast<index>(i), head, from[i] + row - starts[i], c);
+    for (index_t row = starts[i]; row < starts[i + 1]; ++row) {
+      for (index_t head = 0; head < of.shape[1]; ++head) {
+        for (index_t c = 0; c < of.shape[3]; ++c) {
+          result(index_t{0}, head, row, c) =
+              of(static_cast<index_t>(i), head, from[i] + row - starts[i], c);
         }
       }
     }
@@ -254,22 +254,22 @@ void expect_ragged(Own to) {
                                                    .head_dim = 24,
                                                    .value_dim = 5},
                                                   8);
-  const std::vector<std::vector<index>> steps{{130, 1, 0}, {1, 1, 0}, {40, 0, 129}, {0, 2, 1}};
-  std::vector<index> have{0, 0, 0};
-  for (const std::vector<index>& added : steps) {
-    std::vector<index> starts{0};
-    for (const index each : added) starts.push_back(starts.back() + each);
-    for (index i = 0; i < 3; ++i)
+  const std::vector<std::vector<index_t>> steps{{130, 1, 0}, {1, 1, 0}, {40, 0, 129}, {0, 2, 1}};
+  std::vector<index_t> have{0, 0, 0};
+  for (const std::vector<index_t>& added : steps) {
+    std::vector<index_t> starts{0};
+    for (const index_t each : added) starts.push_back(starts.back() + each);
+    for (index_t i = 0; i < 3; ++i)
       to.make_room(i, to.cache().length(i) + added[static_cast<std::size_t>(i)]);
     const tensor<float> k = packed(in.k, have, starts);
     const tensor<float> v = packed(in.v, have, starts);
     const tensor<float> q = packed(in.q, have, starts);
     ASSERT_TRUE(relpos::append(relpos::serial{}, to.cache(), k.view(), v.view(),
                                relpos::options{.key_starts = starts}));
-    std::vector<index> all_starts{0};
+    std::vector<index_t> all_starts{0};
     for (std::size_t i = 0; i < 3; ++i) {
       have[i] += added[i];
-      EXPECT_EQ(to.cache().length(static_cast<index>(i)), have[i]);
+      EXPECT_EQ(to.cache().length(static_cast<index_t>(i)), have[i]);
       all_starts.push_back(all_starts.back() + have[i]);
     }
     const tensor<float> all_k = packed(in.k, {0, 0, 0}, all_starts);
@@ -301,7 +301,7 @@ void expect_same_far_away(const Policies&... policies) {
                                                   9);
   const cache_sizes of{.batch = 1, .key_heads = 2, .rows = 1100, .head_dim = 24, .value_dim = 5};
   std::vector<attended<float>> all;
-  const index far = (index{1} << 40) + 3 * 1024;
+  const index_t far = (index_t{1} << 40) + 3 * 1024;
   for (const relpos::options& choice : {relpos::options{}, relpos::options{.key_offset = far}}) {
     own_ring<float> to(of, 1);
     support::append_rows(to, in, 0, 700, policies..., choice);

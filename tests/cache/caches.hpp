@@ -17,11 +17,11 @@
 namespace support {
 
 struct cache_sizes {
-  index batch = 1;
-  index key_heads = 1;
-  index rows = 1;  // that a sequence has room for
-  index head_dim = 8;
-  index value_dim = 8;
+  index_t batch = 1;
+  index_t key_heads = 1;
+  index_t rows = 1;  // that a sequence has room for
+  index_t head_dim = 8;
+  index_t value_dim = 8;
 };
 
 template <class Stored>
@@ -31,7 +31,7 @@ struct slabs {
   tensor<float, 3> key_scales;
   tensor<float, 3> value_scales;
 
-  slabs(index count, index rows, const cache_sizes& of)
+  slabs(index_t count, index_t rows, const cache_sizes& of)
       : keys({count, of.key_heads, rows, of.head_dim}),
         values({count, of.key_heads, rows, of.value_dim}),
         key_scales({count, of.key_heads, rows}),
@@ -74,10 +74,10 @@ class own_contiguous {
       : memory(of.batch, of.rows, of), lengths(static_cast<std::size_t>(of.batch), 0) {}
 
   relpos::contiguous_cache<Stored> cache() { return {memory.memory(), lengths}; }
-  static void make_room(index, index) {}
+  static void make_room(index_t, index_t) {}
 
   slabs<Stored> memory;
-  std::vector<index> lengths;
+  std::vector<index_t> lengths;
 };
 
 template <class Stored>
@@ -85,19 +85,19 @@ class own_ring {
  public:
   using stored = Stored;
   /// Of `of.rows` rows, `kept` of them sinks.
-  explicit own_ring(const cache_sizes& of, index kept = 0)
+  explicit own_ring(const cache_sizes& of, index_t kept = 0)
       : memory(of.batch, of.rows, of),
         lengths(static_cast<std::size_t>(of.batch), 0),
         oldest(lengths.size(), 0),
         sinks(kept) {}
 
   relpos::ring_cache<Stored> cache() { return {memory.memory(), lengths, {oldest, sinks}}; }
-  static void make_room(index, index) {}
+  static void make_room(index_t, index_t) {}
 
   slabs<Stored> memory;
-  std::vector<index> lengths;
-  std::vector<index> oldest;
-  index sinks;
+  std::vector<index_t> lengths;
+  std::vector<index_t> oldest;
+  index_t sinks;
 };
 
 template <class Stored>
@@ -106,7 +106,7 @@ class own_paged {
   using stored = Stored;
   /// Pages for `of.rows` rows of each sequence, taken in no order; `count`, if there are to be more
   /// or less.
-  explicit own_paged(const cache_sizes& of, index page_rows = 16, index count = -1)
+  explicit own_paged(const cache_sizes& of, index_t page_rows = 16, index_t count = -1)
       : blocks((of.rows + page_rows - 1) / page_rows),
         pages(count < 0 ? of.batch * blocks : count),
         memory(pages, page_rows, of),
@@ -119,17 +119,17 @@ class own_paged {
 
   relpos::paged_cache<Stored> cache() { return {memory.memory(), lengths, {table_view()}}; }
   relpos::view<std::int32_t, 2> table_view() {
-    return {table.data(), {static_cast<index>(lengths.size()), blocks}};
+    return {table.data(), {static_cast<index_t>(lengths.size()), blocks}};
   }
-  void make_room(index sequence, index rows) {
+  void make_room(index_t sequence, index_t rows) {
     const relpos::status done = pool.reserve(cache(), sequence, rows);
     EXPECT_TRUE(done) << done.message;
   }
 
-  index blocks;
-  index pages;
+  index_t blocks;
+  index_t pages;
   slabs<Stored> memory;
-  std::vector<index> lengths;
+  std::vector<index_t> lengths;
   std::vector<std::int32_t> table;
   relpos::page_pool pool;
 
@@ -137,20 +137,20 @@ class own_paged {
   /// As many sequences of one page as there are pages take them all, and give them back in another
   /// order.
   void shuffle_free_pages() {
-    std::vector<index> none(static_cast<std::size_t>(pages), 0);
+    std::vector<index_t> none(static_cast<std::size_t>(pages), 0);
     std::vector<std::int32_t> one_each(none.size());
     const relpos::paged_cache<Stored> all{
         memory.memory(), none, {relpos::view<std::int32_t, 2>(one_each.data(), {pages, 1})}};
-    for (index i = 0; i < pages; ++i) EXPECT_TRUE(pool.reserve(all, i, 1));
-    shuffled{1, 5}.run(pages, [&](index i, index) { EXPECT_TRUE(pool.truncate(all, i, 0)); });
+    for (index_t i = 0; i < pages; ++i) EXPECT_TRUE(pool.reserve(all, i, 1));
+    shuffled{1, 5}.run(pages, [&](index_t i, index_t) { EXPECT_TRUE(pool.truncate(all, i, 0)); });
   }
 };
 
 /// Appends rows [first, last) of tensors to each sequence.
 template <class Executor, class Own, class T, class... Arguments>
-void append_rows_on(const Executor& runner, Own& to, const inputs<T>& in, index first, index last,
-                    const Arguments&... arguments) {
-  for (index i = 0; i < to.cache().batch(); ++i) {
+void append_rows_on(const Executor& runner, Own& to, const inputs<T>& in, index_t first,
+                    index_t last, const Arguments&... arguments) {
+  for (index_t i = 0; i < to.cache().batch(); ++i) {
     to.make_room(i, to.cache().length(i) + last - first);
   }
   const relpos::status done =
@@ -160,16 +160,16 @@ void append_rows_on(const Executor& runner, Own& to, const inputs<T>& in, index 
 }
 
 template <class Own, class T, class... Arguments>
-void append_rows(Own& to, const inputs<T>& in, index first, index last,
+void append_rows(Own& to, const inputs<T>& in, index_t first, index_t last,
                  const Arguments&... arguments) {
   append_rows_on(relpos::serial{}, to, in, first, last, arguments...);
 }
 
 /// The same to one sequence, and nothing to the others.
 template <class Own, class T, class... Policies>
-void append_rows_of(Own& to, index sequence, const inputs<T>& in, index first, index last,
+void append_rows_of(Own& to, index_t sequence, const inputs<T>& in, index_t first, index_t last,
                     const Policies&... policies) {
-  std::vector<index> starts(static_cast<std::size_t>(to.cache().batch()) + 1, 0);
+  std::vector<index_t> starts(static_cast<std::size_t>(to.cache().batch()) + 1, 0);
   std::fill(starts.begin() + sequence + 1, starts.end(), last - first);
   to.make_room(sequence, to.cache().length(sequence) + last - first);
   const relpos::status done =
@@ -198,11 +198,11 @@ attended<float> attend_cache(const relpos::kv_cache<Stored, Placement>& cache,
 
 /// Rows of a sequence as a call of their own gives them, [1, head, first + row, channel] of the
 /// same sequence.
-inline void expect_same_rows(const attended<float>& got, const attended<float>& whole, index first,
-                             index sequence = 0, index of_whole = 0) {
+inline void expect_same_rows(const attended<float>& got, const attended<float>& whole,
+                             index_t first, index_t sequence = 0, index_t of_whole = 0) {
   const auto& shape = got.out.shape;
-  for (index head = 0; head < shape[1]; ++head) {
-    for (index row = 0; row < shape[2]; ++row) {
+  for (index_t head = 0; head < shape[1]; ++head) {
+    for (index_t row = 0; row < shape[2]; ++row) {
       const float sum = got.lse(sequence, head, row);
       const float wanted = whole.lse(of_whole, head, first + row);
       ASSERT_EQ(std::memcmp(&sum, &wanted, sizeof sum), 0)

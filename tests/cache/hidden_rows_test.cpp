@@ -10,7 +10,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::kernel_class;
 using support::attended;
 using support::inputs;
@@ -20,20 +20,20 @@ using support::own_ring;
 
 /// Which rows of 20 are poisoned, and of what.
 struct poison {
-  index row;
+  index_t row;
   float value;
   bool in_keys;
   bool in_values;
 };
 
 // Queries 16 to 19 stand at the last rows: each sees the rows up to its own, and five behind it.
-constexpr index queries = 4;
+constexpr index_t queries = 4;
 const relpos::band window{5, 0};
 
-bool sees(index query, index row) { return query - 5 <= row && row <= query; }
+bool sees(index_t query, index_t row) { return query - 5 <= row && row <= query; }
 
 template <class Own>
-void expect_unharmed(index rows, const std::array<index, 2>& channels, const poison& by) {
+void expect_unharmed(index_t rows, const std::array<index_t, 2>& channels, const poison& by) {
   SCOPED_TRACE(testing::Message() << rows << " rows of " << channels[0] << " channels, row "
                                   << by.row << " is " << by.value << (by.in_keys ? ", keys" : "")
                                   << (by.in_values ? ", values" : ""));
@@ -61,9 +61,9 @@ void expect_unharmed(index rows, const std::array<index, 2>& channels, const poi
     const attended<float> expected =
         support::attend_cache(without.cache(), clean.q.view(), choice, window);
     const attended<float> got = support::attend_cache(with.cache(), clean.q.view(), choice, window);
-    for (index query = 0; query < queries; ++query) {
+    for (index_t query = 0; query < queries; ++query) {
       SCOPED_TRACE(testing::Message() << "query " << query);
-      for (index h = 0; h < 2; ++h) {
+      for (index_t h = 0; h < 2; ++h) {
         if (sees(rows - queries + query, by.row)) {
           if (std::isnan(by.value)) {
             EXPECT_TRUE(std::isnan(got.out(0, h, query, 2)));  // the poison works
@@ -71,7 +71,7 @@ void expect_unharmed(index rows, const std::array<index, 2>& channels, const poi
           continue;
         }
         ASSERT_EQ(got.lse(0, h, query), expected.lse(0, h, query));
-        for (index c = 0; c < channels[1]; ++c) {
+        for (index_t c = 0; c < channels[1]; ++c) {
           ASSERT_EQ(got.out(0, h, query, c), expected.out(0, h, query, c)) << "channel " << c;
         }
       }
@@ -82,11 +82,11 @@ void expect_unharmed(index rows, const std::array<index, 2>& channels, const poi
 template <class Own>
 void expect_any_row() {
   // Rows are read where they lie, or copied; a part of a tile, and some tiles.
-  for (const auto& channels : {std::array<index, 2>{64, 64}, {128, 128}, {24, 11}}) {
-    for (const index rows : {20, 261}) {
+  for (const auto& channels : {std::array<index_t, 2>{64, 64}, {128, 128}, {24, 11}}) {
+    for (const index_t rows : {20, 261}) {
       for (const float value : {support::not_a_number, support::infinity}) {
         // Behind the first query alone, behind all but the last, and before all but the first.
-        for (const index row : {rows - 3, rows - 1, rows - 9, index{0}}) {
+        for (const index_t row : {rows - 3, rows - 1, rows - 9, index_t{0}}) {
           expect_unharmed<Own>(rows, channels, {row, value, false, true});
           expect_unharmed<Own>(rows, channels, {row, value, true, false});
           expect_unharmed<Own>(rows, channels, {row, value, true, true});

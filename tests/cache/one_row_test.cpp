@@ -13,19 +13,19 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::attended;
 using support::inputs;
 using support::own_contiguous;
 using support::own_paged;
 
 // So many that an item of work goes through some chunks of the longest keys.
-constexpr index heads = 6;
+constexpr index_t heads = 6;
 const std::vector<float> slopes{0.3f, 0.1f, 0.03f, 0.004f, 0.001f, 0.0f};
 const relpos::alibi bias{slopes};
 
 /// Two queries, of which the first stands at the last key: under causal{} it sees all keys, as it does alone.
-inputs<float> two_rows(index keys, index channels) {
+inputs<float> two_rows(index_t keys, index_t channels) {
   return support::random_inputs({.batch = 1,
                                  .query_heads = heads,
                                  .key_heads = heads,
@@ -39,7 +39,7 @@ inputs<float> two_rows(index keys, index channels) {
 /// The last of `in`, alone and beside another.
 template <class Isa, class Own>
 attended<float> last_row(Own to, const inputs<float>& in) {
-  const index keys = in.k.shape[2];
+  const index_t keys = in.k.shape[2];
   support::append_rows(to, in, 0, keys);
   const relpos::options choice{.query_offset = keys - 1, .kernel = relpos::kernel_class::decode};
   const auto decode = [&](relpos::view<const float, 4> q) {
@@ -54,8 +54,8 @@ attended<float> last_row(Own to, const inputs<float>& in) {
 
 template <class Isa, class Stored>
 void expect_lengths() {
-  for (const index channels : {64, 128}) {
-    for (const index keys : {129, 256, 257, 1024, 1025, 2500}) {
+  for (const index_t channels : {64, 128}) {
+    for (const index_t keys : {129, 256, 257, 1024, 1025, 2500}) {
       SCOPED_TRACE(testing::Message() << keys << " keys of " << channels << " channels");
       const inputs<float> in = two_rows(keys, channels);
       const support::cache_sizes room{.batch = 1,
@@ -69,7 +69,7 @@ void expect_lengths() {
       expect_reference(expected, in.q.view().slice(2, 0, 1), std::as_const(k).view(),
                        std::as_const(v).view(), {}, bias, relpos::causal{});
       // A tile in many pages, in two and in one.
-      for (const index page_rows : {16, 64, 13, 333}) {
+      for (const index_t page_rows : {16, 64, 13, 333}) {
         SCOPED_TRACE(testing::Message() << "pages of " << page_rows);
         EXPECT_TRUE(same_bits(expected, last_row<Isa>(own_paged<Stored>(room, page_rows), in)));
       }

@@ -11,7 +11,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::status_code;
 using support::own_paged;
 
@@ -19,7 +19,7 @@ constexpr std::int32_t garbage = std::numeric_limits<std::int32_t>::max();
 constexpr support::cache_sizes room{.batch = 3, .rows = 96};
 
 /// As many as an append of so many rows leaves.
-void set_length(own_paged<float>& of, index sequence, index length) {
+void set_length(own_paged<float>& of, index_t sequence, index_t length) {
   of.lengths[static_cast<std::size_t>(sequence)] = length;
 }
 
@@ -30,13 +30,13 @@ void expect_refused(const relpos::status& got, const std::string& words) {
 
 TEST(page_pool, pages_reserved_in_advance_are_known_without_the_table) {
   own_paged<float> of(room, 16);
-  const index free = of.pool.free_pages();
+  const index_t free = of.pool.free_pages();
   ASSERT_TRUE(of.pool.reserve(of.cache(), 0, 80));
   set_length(of, 0, 20);
-  for (index block = 2; block < of.blocks; ++block) of.table_view()(0, block) = garbage;
+  for (index_t block = 2; block < of.blocks; ++block) of.table_view()(0, block) = garbage;
   ASSERT_TRUE(of.pool.reserve(of.cache(), 0, 80));
   EXPECT_EQ(of.pool.free_pages(), free - 5);
-  for (index block = 2; block < 5; ++block) {
+  for (index_t block = 2; block < 5; ++block) {
     EXPECT_EQ(of.pool.uses(of.table_view()(0, block)), 1);
     of.table_view()(0, block) = garbage;
   }
@@ -63,7 +63,7 @@ TEST(page_pool, pages_that_it_did_not_give_are_refused) {
 TEST(page_pool, rows_out_of_range_are_refused) {
   own_paged<float> of(room, 16);
   expect_refused(of.pool.reserve(of.cache(), 0, -1), "rows: is -1");
-  expect_refused(of.pool.reserve(of.cache(), 0, std::numeric_limits<index>::max()), "rows: is ");
+  expect_refused(of.pool.reserve(of.cache(), 0, std::numeric_limits<index_t>::max()), "rows: is ");
 }
 
 }  // namespace

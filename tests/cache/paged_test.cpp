@@ -12,7 +12,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::status_code;
 using support::attended;
 using support::cache_sizes;
@@ -42,22 +42,22 @@ class twins {
  public:
   own_paged<Stored> paged;
 
-  explicit twins(index page_rows = 16, index pages = -1) : paged(room, page_rows, pages) {
+  explicit twins(index_t page_rows = 16, index_t pages = -1) : paged(room, page_rows, pages) {
     auto of_one = room;
     of_one.batch = 1;
     alone_.assign(3, own_contiguous<Stored>(of_one));
   }
 
-  void append(index sequence, std::uint32_t seed, index first, index last) {
+  void append(index_t sequence, std::uint32_t seed, index_t first, index_t last) {
     support::append_rows_of(paged, sequence, rows_of(seed), first, last);
     support::append_rows(alone(sequence), rows_of(seed), first, last);
   }
-  void fork(index from, index to) {
+  void fork(index_t from, index_t to) {
     const relpos::status done = paged.pool.fork(paged.cache(), from, to);
     EXPECT_TRUE(done) << done.message;
     alone(to) = alone(from);
   }
-  void truncate(index sequence, index length) {
+  void truncate(index_t sequence, index_t length) {
     EXPECT_TRUE(paged.pool.truncate(paged.cache(), sequence, length));
     EXPECT_TRUE(relpos::truncate(alone(sequence).cache(), 0, length));
   }
@@ -73,7 +73,7 @@ class twins {
       const relpos::options choice{.kernel = kernel};
       const attended<float> got = support::attend_cache(paged.cache(), queries.view(), choice,
                                                         relpos::alibi{slopes}, relpos::causal{});
-      for (index i = 0; i < 3; ++i) {
+      for (index_t i = 0; i < 3; ++i) {
         SCOPED_TRACE(testing::Message() << "sequence " << i);
         EXPECT_EQ(paged.cache().length(i), alone(i).cache().length(0));
         support::expect_same_rows(got,
@@ -84,10 +84,10 @@ class twins {
     }
   }
 
-  std::int32_t page(index sequence, index block) { return paged.table_view()(sequence, block); }
+  std::int32_t page(index_t sequence, index_t block) { return paged.table_view()(sequence, block); }
 
  private:
-  own_contiguous<Stored>& alone(index sequence) {
+  own_contiguous<Stored>& alone(index_t sequence) {
     return alone_[static_cast<std::size_t>(sequence)];
   }
 
@@ -104,7 +104,7 @@ void expect_copy_on_write() {
   of.fork(0, 2);
   EXPECT_EQ(pool.free_pages(), 15);
   const std::int32_t last = of.page(0, 2);
-  for (const index block : {0, 1, 2}) {
+  for (const index_t block : {0, 1, 2}) {
     EXPECT_EQ(pool.uses(of.page(0, block)), 3);
     EXPECT_EQ(of.page(1, block), of.page(0, block));
   }
@@ -125,7 +125,7 @@ void expect_copy_on_write() {
   EXPECT_EQ(pool.uses(of.page(0, 1)), 3);
   of.expect_same();
 
-  for (const index sequence : {1, 0, 2}) {
+  for (const index_t sequence : {1, 0, 2}) {
     of.truncate(sequence, 0);
     of.expect_same();
   }
@@ -169,10 +169,10 @@ TEST(paged_cache, pages_reserved_in_advance_are_not_shared) {
 }
 
 TEST(paged_cache, rows_of_any_number_to_a_page) {
-  for (const index page_rows : {1, 2, 7, 15, 16, 31, 64, 96, 97, 200}) {
+  for (const index_t page_rows : {1, 2, 7, 15, 16, 31, 64, 96, 97, 200}) {
     SCOPED_TRACE(page_rows);
     twins<relpos::half> of(page_rows);
-    for (const index length : {1, 6, 7, 15, 16, 17, 50, 64, 96}) {
+    for (const index_t length : {1, 6, 7, 15, 16, 17, 50, 64, 96}) {
       of.append(0, 1, of.paged.lengths[0], length);
       if (length < 90) of.append(2, 2, of.paged.lengths[2], length + 3);
       of.expect_same();
@@ -184,7 +184,7 @@ TEST(paged_cache, drafts_that_are_not_taken) {
   twins<float> of;
   of.append(0, 1, 0, 30);
   of.fork(0, 1);
-  const index free = of.paged.pool.free_pages();
+  const index_t free = of.paged.pool.free_pages();
   of.append(0, 2, 0, 20);  // drafts: a copy and two more pages
   EXPECT_EQ(of.paged.pool.free_pages(), free - 3);
   of.truncate(0, 33);
@@ -209,15 +209,15 @@ TEST(paged_cache, a_fork_keeps_its_rows_when_the_other_is_truncated_without_the_
 }
 
 TEST(paged_cache, entries_behind_the_length_are_not_read) {
-  for (const index length : {0, 1, 15, 16, 17, 32}) {
+  for (const index_t length : {0, 1, 15, 16, 17, 32}) {
     for (const std::int32_t garbage : {std::numeric_limits<std::int32_t>::max(), -5}) {
       SCOPED_TRACE(testing::Message() << length << " rows before " << garbage);
       twins<float> of;
       of.append(0, 1, 0, length);
       of.append(1, 1, 0, 32);
-      for (index i = 0; i < 3; ++i) {
-        const index used = (of.paged.cache().length(i) + 15) / 16;
-        for (index block = used; block < of.paged.blocks; ++block) {
+      for (index_t i = 0; i < 3; ++i) {
+        const index_t used = (of.paged.cache().length(i) + 15) / 16;
+        for (index_t block = used; block < of.paged.blocks; ++block) {
           of.paged.table_view()(i, block) = garbage;
         }
       }
@@ -237,7 +237,7 @@ void expect_says(const relpos::status& got, status_code code, const std::string&
 
 TEST(paged_cache, pages_that_do_not_exist_are_refused) {
   for (const std::int32_t wrong : {-1, 18, std::numeric_limits<std::int32_t>::max()}) {
-    for (const index block : {0, 1, 2}) {
+    for (const index_t block : {0, 1, 2}) {
       twins<float> of;
       of.append(0, 1, 0, 16);
       of.append(1, 1, 0, 40);
@@ -257,7 +257,7 @@ TEST(paged_cache, pages_that_do_not_exist_are_refused) {
       expect_says(relpos::append(relpos::serial{}, of.paged.cache(), k.view(), v.view()),
                   status_code::invalid_value, "cache.block_table");
       EXPECT_TRUE(before == of.paged.memory);
-      EXPECT_EQ(of.paged.lengths, (std::vector<index>{16, 40, 0}));
+      EXPECT_EQ(of.paged.lengths, (std::vector<index_t>{16, 40, 0}));
     }
   }
 }
@@ -269,13 +269,13 @@ TEST(paged_cache, what_the_pool_cannot_do_changes_nothing) {
   const auto refuse = [&](auto&& act, status_code code, const std::string& words) {
     const auto table = of.paged.table;
     const auto lengths = of.paged.lengths;
-    const index free = pool.free_pages();
-    const std::vector<index> uses{pool.uses(0), pool.uses(1), pool.uses(2), pool.uses(3)};
+    const index_t free = pool.free_pages();
+    const std::vector<index_t> uses{pool.uses(0), pool.uses(1), pool.uses(2), pool.uses(3)};
     expect_says(act(of.paged.cache()), code, words);
     EXPECT_EQ(table, of.paged.table);
     EXPECT_EQ(lengths, of.paged.lengths);
     EXPECT_EQ(free, pool.free_pages());
-    EXPECT_EQ(uses, (std::vector<index>{pool.uses(0), pool.uses(1), pool.uses(2), pool.uses(3)}));
+    EXPECT_EQ(uses, (std::vector<index_t>{pool.uses(0), pool.uses(1), pool.uses(2), pool.uses(3)}));
   };
   using cache = relpos::paged_cache<float>;
   const auto value = status_code::invalid_value;

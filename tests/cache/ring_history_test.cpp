@@ -13,22 +13,22 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::kernel_class;
 using support::inputs;
 using support::own_ring;
 
-constexpr index heads = 2;
-constexpr index channels = 8;
+constexpr index_t heads = 2;
+constexpr index_t channels = 8;
 const std::vector<float> slopes{0.3f, 0.0001f};
 
 /// A ring that holds `sinks` and `held` newest of `length` rows, and the same rows where they would be in tensors.
 struct history {
   inputs<float> in;
   own_ring<float> ring;
-  index gone;
+  index_t gone;
 
-  history(index length, index held, index sinks)
+  history(index_t length, index_t held, index_t sinks)
       : in(support::random_inputs({.query_heads = heads,
                                    .key_heads = 1,
                                    .query_length = 3,
@@ -42,7 +42,7 @@ struct history {
     // As if the rows between had been appended: the next take the places of the oldest.
     ring.lengths[0] = gone;
     ring.oldest[0] = gone;
-    for (index row = gone; row < length; row += held) {
+    for (index_t row = gone; row < length; row += held) {
       support::append_rows(ring, in, row, std::min(row + held, length));
     }
   }
@@ -53,17 +53,17 @@ struct history {
 
 /// Hides positions [first, last).
 struct gap {
-  index first;
-  index last;
+  index_t first;
+  index_t last;
 
-  bool keep(index, index k_pos) const { return k_pos < first || k_pos >= last; }
+  bool keep(index_t, index_t k_pos) const { return k_pos < first || k_pos >= last; }
 };
 
 TEST(ring_history, a_ring_is_what_it_holds) {
-  for (const index sinks : {0, 4}) {
-    for (const index held : {100, 1500}) {
+  for (const index_t sinks : {0, 4}) {
+    for (const index_t held : {100, 1500}) {
       const history of(20000, held, sinks);
-      for (const index offset : {0, -777, 1 << 20}) {
+      for (const index_t offset : {0, -777, 1 << 20}) {
         for (const auto kernel : {kernel_class::prefill, kernel_class::decode}) {
           SCOPED_TRACE(testing::Message() << sinks << " sinks, " << held << " held, " << offset);
           const relpos::options choice{.key_offset = offset, .kernel = kernel};
@@ -80,8 +80,8 @@ TEST(ring_history, a_ring_is_what_it_holds) {
 }
 
 TEST(ring_history, keys_that_are_gone_do_not_count) {
-  constexpr index trained = 16;
-  for (const index sinks : {0, 4}) {
+  constexpr index_t trained = 16;
+  for (const index_t sinks : {0, 4}) {
     history of(5000, 100, sinks);
     // ln n / ln trained, of the keys that the last query sees.
     const double factor = std::log(static_cast<double>(sinks + 100)) / std::log(trained);
@@ -99,23 +99,23 @@ TEST(ring_history, keys_that_are_gone_do_not_count) {
 
 /// Runs in order, and keeps how many items each run had.
 struct counting {
-  std::vector<index>* counts;
+  std::vector<index_t>* counts;
 
-  static index slots() { return 8; }
+  static index_t slots() { return 8; }
   template <class Item>
-  void run(index count, Item&& item) const {
+  void run(index_t count, Item&& item) const {
     counts->push_back(count);
-    for (index i = 0; i < count; ++i) item(i, i % slots());
+    for (index_t i = 0; i < count; ++i) item(i, i % slots());
   }
 };
 
 TEST(ring_history, scratch_and_items_are_of_what_is_there) {
-  constexpr index held = 4 * 1024;
-  for (const index sinks : {0, 4}) {
+  constexpr index_t held = 4 * 1024;
+  for (const index_t sinks : {0, 4}) {
     std::vector<std::size_t> bytes;
-    for (const index length : {held + 4, held + (1 << 15)}) {
+    for (const index_t length : {held + 4, held + (1 << 15)}) {
       history of(length, held, sinks);
-      std::vector<index> counts;
+      std::vector<index_t> counts;
       const counting runner{&counts};
       bytes.push_back(
           relpos::scratch_bytes(runner, of.last_query(), of.ring.cache(), relpos::causal{}));

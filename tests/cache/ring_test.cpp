@@ -13,13 +13,13 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::attended;
 using support::inputs;
 using support::own_ring;
 
-constexpr index rows = 1000;
-constexpr index window = 100;
+constexpr index_t rows = 1000;
+constexpr index_t window = 100;
 constexpr relpos::options of_prefill{.kernel = relpos::kernel_class::prefill};
 constexpr relpos::options of_decode{.kernel = relpos::kernel_class::decode};
 
@@ -35,39 +35,40 @@ const inputs<float>& long_inputs() {
   return in;
 }
 
-own_ring<float> ring_of(index slab_rows, index sinks) {
+own_ring<float> ring_of(index_t slab_rows, index_t sinks) {
   return own_ring<float>(
       {.batch = 2, .key_heads = 1, .rows = slab_rows, .head_dim = 32, .value_dim = 16}, sinks);
 }
 
-relpos::view<const float, 4> queries(index first, index last) {
+relpos::view<const float, 4> queries(index_t first, index_t last) {
   return long_inputs().q.view().slice(2, first, last - first);
 }
 
 /// Hides positions [first, last).
 struct gap {
-  index first;
-  index last;
+  index_t first;
+  index_t last;
 
-  bool keep(index, index k_pos) const { return k_pos < first || k_pos >= last; }
+  bool keep(index_t, index_t k_pos) const { return k_pos < first || k_pos >= last; }
 };
 
-void expect_both_sequences(const attended<float>& got, const attended<float>& whole, index first) {
-  for (const index sequence : {0, 1}) {
+void expect_both_sequences(const attended<float>& got, const attended<float>& whole,
+                           index_t first) {
+  for (const index_t sequence : {0, 1}) {
     support::expect_same_rows(got, whole, first, sequence, sequence);
   }
 }
 
 template <class... Policies>
-void expect_sliding(index sinks, const Policies&... policies) {
+void expect_sliding(index_t sinks, const Policies&... policies) {
   const inputs<float>& in = long_inputs();
   for (const relpos::options& choice : {of_prefill, of_decode}) {
     const attended<float> whole = support::attend(in, choice, policies...);
-    for (const index chunk : {1, 33, 64, 128}) {
+    for (const index_t chunk : {1, 33, 64, 128}) {
       SCOPED_TRACE(testing::Message() << "chunks of " << chunk);
       own_ring<float> to = ring_of(sinks + window + chunk - 1, sinks);
-      for (index first = 0; first < rows && !testing::Test::HasFatalFailure(); first += chunk) {
-        const index last = std::min(first + chunk, rows);
+      for (index_t first = 0; first < rows && !testing::Test::HasFatalFailure(); first += chunk) {
+        const index_t last = std::min(first + chunk, rows);
         support::append_rows(to, in, first, last);
         expect_both_sequences(
             support::attend_cache(to.cache(), queries(first, last), choice, policies...), whole,
@@ -82,7 +83,7 @@ TEST(ring_cache, a_window_slides_as_over_all_rows) {
 }
 
 TEST(ring_cache, sinks_stay_beside_the_window) {
-  for (const index sinks : {1, 4}) {
+  for (const index_t sinks : {1, 4}) {
     expect_sliding(sinks, relpos::either{relpos::band{window - 1, 0}, relpos::sinks{sinks}},
                    relpos::causal{});
   }
@@ -90,8 +91,8 @@ TEST(ring_cache, sinks_stay_beside_the_window) {
 
 /// The last five rows of `length` under causal{}, where rows [first_gone, last_gone) must not be
 /// seen.
-void expect_gap(own_ring<float>& of, index length, index first_gone, index last_gone,
-                index offset = 0) {
+void expect_gap(own_ring<float>& of, index_t length, index_t first_gone, index_t last_gone,
+                index_t offset = 0) {
   SCOPED_TRACE(testing::Message() << length << " rows, gone " << first_gone << " to " << last_gone);
   const inputs<float>& in = long_inputs();
   const auto q = queries(length - 5, length);
@@ -106,11 +107,11 @@ void expect_gap(own_ring<float>& of, index length, index first_gone, index last_
 }
 
 TEST(ring_cache, rows_that_are_gone_are_not_visible) {
-  for (const index sinks : {0, 3}) {
-    for (const index offset : {0, 1000, -77}) {
+  for (const index_t sinks : {0, 3}) {
+    for (const index_t offset : {0, 1000, -77}) {
       own_ring<float> to = ring_of(sinks + 150, sinks);
-      index first = 0;
-      for (const index last : {5, 140, 150, 153, 154, 300, 301, 450, 583, 700}) {
+      index_t first = 0;
+      for (const index_t last : {5, 140, 150, 153, 154, 300, 301, 450, 583, 700}) {
         support::append_rows(to, long_inputs(), first, last);
         expect_gap(to, last, sinks, std::max(sinks, last - 150), offset);
         first = last;
@@ -126,12 +127,12 @@ TEST(ring_cache, what_is_gone_is_by_sequence_and_its_offset) {
   const inputs<float> more = support::random_inputs(
       {.query_heads = 2, .key_length = 100, .head_dim = 32, .value_dim = 16}, 21);
   support::append_rows_of(to, 1, more, 0, 100);
-  const std::vector<index> offsets{5 * 1024, -2 * 1024};
+  const std::vector<index_t> offsets{5 * 1024, -2 * 1024};
   const auto q = queries(195, 200);
   const attended<float> got = support::attend_cache(
       to.cache(), q, {.key_offsets = offsets, .kernel = relpos::kernel_class::decode},
       relpos::causal{});
-  for (const index sequence : {0, 1}) {
+  for (const index_t sequence : {0, 1}) {
     // Alone in a ring of its own, at 0.
     own_ring<float> alone(
         {.batch = 1, .key_heads = 1, .rows = 153, .head_dim = 32, .value_dim = 16}, 3);
@@ -148,12 +149,12 @@ TEST(ring_cache, what_is_gone_is_by_sequence_and_its_offset) {
 
 TEST(ring_cache, drafts_overwrite_rows_for_ever_where_there_is_no_slack) {
   const inputs<float>& in = long_inputs();
-  for (const index sinks : {0, 3}) {
+  for (const index_t sinks : {0, 3}) {
     own_ring<float> to = ring_of(sinks + 150, sinks);
     support::append_rows(to, in, 0, 150);
     support::append_rows(to, in, 150, 300);
     support::append_rows(to, in, 600, 620);  // drafts
-    for (const index sequence : {0, 1}) {
+    for (const index_t sequence : {0, 1}) {
       ASSERT_TRUE(relpos::truncate(to.cache(), sequence, 300));
     }
     expect_gap(to, 300, sinks, 170);
@@ -162,29 +163,29 @@ TEST(ring_cache, drafts_overwrite_rows_for_ever_where_there_is_no_slack) {
     support::append_rows(to, in, 310, 350);
     expect_gap(to, 350, sinks, 200);
     // Back before all that the ring holds, and on from there.
-    for (const index sequence : {0, 1}) {
+    for (const index_t sequence : {0, 1}) {
       ASSERT_TRUE(relpos::truncate(to.cache(), sequence, 60));
     }
     support::append_rows(to, in, 60, 90);
     expect_gap(to, 90, sinks, 60);
-    for (const index sequence : {0, 1}) ASSERT_TRUE(relpos::truncate(to.cache(), sequence, 2));
+    for (const index_t sequence : {0, 1}) ASSERT_TRUE(relpos::truncate(to.cache(), sequence, 2));
     support::append_rows(to, in, 2, 40);
-    expect_gap(to, 40, sinks, std::max<index>(sinks, 2));
+    expect_gap(to, 40, sinks, std::max<index_t>(sinks, 2));
   }
 }
 
 TEST(ring_cache, with_slack_all_is_as_if_drafts_never_were) {
   const inputs<float>& in = long_inputs();
-  constexpr index most_drafts = 12;
+  constexpr index_t most_drafts = 12;
   const attended<float> whole = support::attend(in, of_prefill, relpos::band{window - 1, 0});
   own_ring<float> to = ring_of(2 + window + most_drafts, 2);
   support::random_numbers random(3);
-  index have = 0;
+  index_t have = 0;
   while (have < rows) {
-    const index drafts = random.between(1, most_drafts);
-    const index first = random.between(0, rows - drafts);  // any other rows
+    const index_t drafts = random.between(1, most_drafts);
+    const index_t first = random.between(0, rows - drafts);  // any other rows
     support::append_rows(to, in, first, first + drafts);
-    for (const index sequence : {0, 1}) {
+    for (const index_t sequence : {0, 1}) {
       ASSERT_TRUE(relpos::truncate(to.cache(), sequence, have));
     }
     support::append_rows(to, in, have, have + 1);
@@ -197,7 +198,7 @@ TEST(ring_cache, with_slack_all_is_as_if_drafts_never_were) {
 }
 
 TEST(ring_cache, more_rows_than_the_ring_holds_are_refused) {
-  for (const index sinks : {0, 3}) {
+  for (const index_t sinks : {0, 3}) {
     own_ring<float> to = ring_of(sinks + 20, sinks);
     support::append_rows(to, long_inputs(), 0, 20);
     const auto before = to.memory;
@@ -211,9 +212,9 @@ TEST(ring_cache, more_rows_than_the_ring_holds_are_refused) {
         << done.message;
     EXPECT_TRUE(before == to.memory);
     EXPECT_EQ(to.oldest, oldest);
-    EXPECT_EQ(to.lengths, (std::vector<index>{20, 20}));
+    EXPECT_EQ(to.lengths, (std::vector<index_t>{20, 20}));
     support::append_rows(to, long_inputs(), 20, 40);
-    expect_gap(to, 40, sinks, std::max(sinks, index{20}));
+    expect_gap(to, 40, sinks, std::max(sinks, index_t{20}));
   }
 }
 

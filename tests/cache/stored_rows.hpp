@@ -12,10 +12,10 @@ namespace support {
 
 /// A channel of int8 is a number of steps, of which the largest channel has 127.
 template <class Stored>
-void round_row(float* row, index channels) {
+void round_row(float* row, index_t channels) {
   float largest = 0.0f;
-  for (index c = 0; c < channels; ++c) largest = std::max(largest, std::abs(row[c]));
-  for (index c = 0; c < channels; ++c) {
+  for (index_t c = 0; c < channels; ++c) largest = std::max(largest, std::abs(row[c]));
+  for (index_t c = 0; c < channels; ++c) {
     if constexpr (std::is_same_v<Stored, relpos::int8>) {
       const float scale = largest / 127.0f;
       row[c] = scale > 0.0f ? std::nearbyint(row[c] / scale) * scale : 0.0f;
@@ -27,7 +27,7 @@ void round_row(float* row, index channels) {
 
 template <class Stored>
 tensor<float> stored(tensor<float> rows) {
-  const index channels = rows.shape[3];
+  const index_t channels = rows.shape[3];
   for (auto row = rows.values.begin(); row != rows.values.end(); row += channels) {
     round_row<Stored>(&*row, channels);
   }

@@ -7,17 +7,19 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::options;
 using relpos::options_of;
 using relpos::policies_of;
 
 struct halving {
   int number;
-  double tabulated_bias(index, index distance) const { return static_cast<double>(distance) / 2; }
+  double tabulated_bias(index_t, index_t distance) const {
+    return static_cast<double>(distance) / 2;
+  }
 };
 struct diagonal {
-  constexpr relpos::key_range visible_keys(index q_pos) const { return {q_pos, q_pos + 1}; }
+  constexpr relpos::key_range visible_keys(index_t q_pos) const { return {q_pos, q_pos + 1}; }
 };
 struct warm {
   static constexpr float softmax_temperature() { return 2.0f; }
@@ -52,7 +54,7 @@ struct owner {
   static constexpr float softmax_temperature() { return 2.0f; }
 };
 struct answers_text {
-  static const char* tabulated_bias(index, index) { return ""; }
+  static const char* tabulated_bias(index_t, index_t) { return ""; }
 };
 static_assert(relpos::policy<halving> && relpos::policy<diagonal> && relpos::policy<warm>);
 static_assert(!relpos::policy<nothing> && !relpos::policy<int> && !relpos::policy<answers_text>);
@@ -63,10 +65,10 @@ static_assert(relpos::is_temperature<warm> && !relpos::is_bias<warm>);
 
 /// Looked for in what bind returns, for one head or for one head of one batch entry.
 struct per_head {
-  static constexpr warm bind(index) { return {}; }
+  static constexpr warm bind(index_t) { return {}; }
 };
 struct per_batch_and_head {
-  static constexpr diagonal bind(index, index) { return {}; }
+  static constexpr diagonal bind(index_t, index_t) { return {}; }
 };
 static_assert(relpos::is_temperature<per_head> && relpos::is_mask<per_batch_and_head>);
 

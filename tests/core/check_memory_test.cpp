@@ -10,7 +10,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::status_code;
 using relpos::view;
 using relpos_test::attention_call;
@@ -91,8 +91,8 @@ TEST(check_null, an_lse_that_is_given_has_a_shape) {
 }
 
 TEST(check_strides, what_no_address_can_reach_is_refused) {
-  constexpr index far = std::numeric_limits<index>::max();
-  for (const index stride : {far, -far - 1, index{1} << 60}) {
+  constexpr index_t far = std::numeric_limits<index_t>::max();
+  for (const index_t stride : {far, -far - 1, index_t{1} << 60}) {
     attention_call call;
     call.k.strides[1] = stride;
     EXPECT_TRUE(call.refuses(status_code::invalid_shape, {"k: ", "[2, 2, 5, 8]", "2^56"}));
@@ -100,9 +100,9 @@ TEST(check_strides, what_no_address_can_reach_is_refused) {
     output.out.strides[0] = stride;
     EXPECT_TRUE(output.refuses(status_code::invalid_shape, {"out: ", "[2, 4, 3, 6]", "2^56"}));
   }
-  for (const std::array<index, 4> shape : {std::array<index, 4>{far, far, 1, 8},
-                                           {index{1} << 40, index{1} << 40, 1, 1},
-                                           {index{1} << 32, index{1} << 32, 0, 1}}) {
+  for (const std::array<index_t, 4> shape : {std::array<index_t, 4>{far, far, 1, 8},
+                                             {index_t{1} << 40, index_t{1} << 40, 1, 1},
+                                             {index_t{1} << 32, index_t{1} << 32, 0, 1}}) {
     attention_call call;
     call.q.shape = shape;
     call.q.strides = {0, 0, 0, 1};
@@ -143,10 +143,10 @@ std::vector<float> contiguous_result() {
 template <class T>
 std::vector<float> in_index_order(const view<T, 4>& array) {
   std::vector<float> values;
-  for (index b = 0; b < array.shape[0]; ++b) {
-    for (index h = 0; h < array.shape[1]; ++h) {
-      for (index row = 0; row < array.shape[2]; ++row) {
-        for (index c = 0; c < array.shape[3]; ++c) values.push_back(array(b, h, row, c));
+  for (index_t b = 0; b < array.shape[0]; ++b) {
+    for (index_t h = 0; h < array.shape[1]; ++h) {
+      for (index_t row = 0; row < array.shape[2]; ++row) {
+        for (index_t c = 0; c < array.shape[3]; ++c) values.push_back(array(b, h, row, c));
       }
     }
   }
@@ -186,9 +186,9 @@ TEST(check_strides, inputs_may_be_reversed_and_broadcast) {
   std::vector<float> reversed(strided.q_values.rbegin(), strided.q_values.rend());
   strided.q =
       view<const float, 4>(reversed.data() + reversed.size() - 1, {2, 4, 3, 8}, {-96, -24, -8, -1});
-  for (index row = 0; row < 5; ++row) {
-    for (index batch_and_head = 0; batch_and_head < 4; ++batch_and_head) {
-      for (index c = 0; c < 8; ++c) {
+  for (index_t row = 0; row < 5; ++row) {
+    for (index_t batch_and_head = 0; batch_and_head < 4; ++batch_and_head) {
+      for (index_t c = 0; c < 8; ++c) {
         plain.k_values[static_cast<std::size_t>((batch_and_head * 5 + row) * 8 + c)] =
             plain.k_values[static_cast<std::size_t>(batch_and_head * 40 + c)];
       }
@@ -207,7 +207,7 @@ struct shared_block {
   std::vector<float> block = std::vector<float>(4096, attention_call::pattern);
 
   template <int Rank>
-  view<float, Rank> at(index element, std::array<index, Rank> shape) {
+  view<float, Rank> at(index_t element, std::array<index_t, Rank> shape) {
     return {block.data() + element, shape};
   }
   testing::AssertionResult refuses(std::initializer_list<std::string> words) {
@@ -305,7 +305,7 @@ TEST(check_overlap, scratch_does_not_overlap_a_tensor) {
   EXPECT_TRUE(refused({"scratch: ", "q [2, 4, 3, 8]"}));
   call.q = q;
   const view<float, 4> out = call.out;
-  call.out = shared.at<4>(static_cast<index>(bytes / sizeof(float)) - 1, {2, 4, 3, 6});
+  call.out = shared.at<4>(static_cast<index_t>(bytes / sizeof(float)) - 1, {2, 4, 3, 6});
   EXPECT_TRUE(refused({"scratch: ", "out [2, 4, 3, 6]"}));
   call.out = out;
   call.choice.lse = shared.at<3>(0, {2, 4, 3});

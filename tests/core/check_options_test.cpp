@@ -6,7 +6,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::status_code;
 using relpos_test::attention_call;
 
@@ -58,9 +58,9 @@ TEST(check_options, refused_numbers_are_named) {
 }
 
 TEST(check_options, offsets_are_within_2_to_the_60) {
-  constexpr index largest = index{1} << 60;
-  for (const index offset : {largest + 1, -largest - 1, std::numeric_limits<index>::max(),
-                             std::numeric_limits<index>::min()}) {
+  constexpr index_t largest = index_t{1} << 60;
+  for (const index_t offset : {largest + 1, -largest - 1, std::numeric_limits<index_t>::max(),
+                               std::numeric_limits<index_t>::min()}) {
     attention_call query;
     query.choice.query_offset = offset;
     EXPECT_TRUE(query.refuses(invalid_value, {"options.query_offset", "2^60"}));
@@ -71,8 +71,8 @@ TEST(check_options, offsets_are_within_2_to_the_60) {
 }
 
 TEST(check_options, offsets_up_to_the_limit_are_accepted) {
-  constexpr index largest = index{1} << 60;
-  for (const index offset : {largest, -largest}) {
+  constexpr index_t largest = index_t{1} << 60;
+  for (const index_t offset : {largest, -largest}) {
     attention_call call;
     call.choice.query_offset = offset;
     call.choice.key_offset = -offset;

@@ -13,7 +13,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::status_code;
 using relpos::view;
 using relpos_test::attention_call;
@@ -105,7 +105,7 @@ TEST(check_policies, t5_table_by_heads_is_named_so) {
 }
 
 TEST(check_policies, t5_buckets_are_even_and_at_least_four_if_bidirectional) {
-  for (const index count : {index{31}, index{2}, index{0}, index{-4}}) {
+  for (const index_t count : {index_t{31}, index_t{2}, index_t{0}, index_t{-4}}) {
     policy_call call;
     call.t5.num_buckets = count;
     EXPECT_TRUE(call.refuses(invalid_value, {"t5_bias: num_buckets is " + std::to_string(count),
@@ -117,7 +117,7 @@ TEST(check_policies, t5_buckets_are_even_and_at_least_two_if_unidirectional) {
   policy_call call;
   call.direction = relpos::unidirectional;
   EXPECT_TRUE(call.run());
-  for (const index count : {index{1}, index{33}, index{0}, index{-2}}) {
+  for (const index_t count : {index_t{1}, index_t{33}, index_t{0}, index_t{-2}}) {
     policy_call refused;
     refused.direction = relpos::unidirectional;
     refused.t5.num_buckets = count;
@@ -128,7 +128,8 @@ TEST(check_policies, t5_buckets_are_even_and_at_least_two_if_unidirectional) {
 
 // E, the distances that have a bucket each: 8 of 32 if bidirectional, else 16.
 TEST(check_policies, t5_max_distance_is_above_the_exact_buckets) {
-  for (const index distance : {index{8}, index{1}, index{0}, index{-5}, (index{1} << 30) + 1}) {
+  for (const index_t distance :
+       {index_t{8}, index_t{1}, index_t{0}, index_t{-5}, (index_t{1} << 30) + 1}) {
     policy_call call;
     call.t5.max_distance = distance;
     EXPECT_TRUE(call.refuses(invalid_value,
@@ -156,7 +157,7 @@ TEST(check_policies, additive_bias_has_the_shape_of_the_scores_or_is_broadcast) 
     policy_call call;
     call.matrix_view.shape[axis] = 7;
     std::string given;
-    for (const index extent : call.matrix_view.shape) {
+    for (const index_t extent : call.matrix_view.shape) {
       given += (given.empty() ? "[" : ", ") + std::to_string(extent);
     }
     EXPECT_TRUE(call.refuses(invalid_shape, {"additive_bias: ", given + "]", "[2, 4, 3, 5]"}));
@@ -212,9 +213,9 @@ TEST(check_policies, band_is_not_negative) {
   EXPECT_TRUE(call.refuses(invalid_value, {"band: ", "left is -1", "right is 2"}));
   call.band = relpos::band{3, -4};
   EXPECT_TRUE(call.refuses(invalid_value, {"band: ", "left is 3", "right is -4"}));
-  call.band = relpos::band{(index{1} << 60) + 1, 0};
+  call.band = relpos::band{(index_t{1} << 60) + 1, 0};
   EXPECT_TRUE(call.refuses(invalid_value, {"band: ", "2^60"}));
-  call.band = relpos::band{0, std::numeric_limits<index>::max()};
+  call.band = relpos::band{0, std::numeric_limits<index_t>::max()};
   EXPECT_TRUE(call.refuses(invalid_value, {"band: ", "2^60"}));
 }
 
@@ -222,7 +223,7 @@ TEST(check_policies, band_reaches_from_nothing_to_everything) {
   policy_call call;
   call.band = relpos::band{0, 0};
   EXPECT_TRUE(call.run());
-  call.band = relpos::band{index{1} << 60, index{1} << 60};
+  call.band = relpos::band{index_t{1} << 60, index_t{1} << 60};
   EXPECT_TRUE(call.run());
 }
 
@@ -242,7 +243,7 @@ struct own_temperature {
     float value;
     float softmax_temperature() const { return value; }
   };
-  of_head bind(index head) const { return {head == 1 ? value : 1.0f}; }
+  of_head bind(index_t head) const { return {head == 1 ? value : 1.0f}; }
 };
 
 TEST(check_policies, temperatures_of_users_are_checked_for_every_head) {

@@ -72,7 +72,7 @@ TEST(check_scratch, what_it_held_has_no_influence) {
 }
 
 TEST(check_scratch, grows_linearly_in_the_lengths) {
-  const auto bytes = [](relpos::index length) {
+  const auto bytes = [](relpos::index_t length) {
     const relpos::view<const float, 4> rows(nullptr, {1, 2, length, 8});
     return relpos::scratch_bytes(serial{}, rows, rows, rows);
   };
@@ -81,12 +81,12 @@ TEST(check_scratch, grows_linearly_in_the_lengths) {
 
 /// Says so many slots, and uses one.
 struct many_slots : serial {
-  relpos::index count;
-  relpos::index slots() const { return count; }
+  relpos::index_t count;
+  relpos::index_t slots() const { return count; }
 };
 
 TEST(check_scratch, an_executor_has_at_least_one_slot) {
-  for (const relpos::index slots : {0, -1}) {
+  for (const relpos::index_t slots : {0, -1}) {
     attention_call call;
     std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
     const status done = relpos::attention(many_slots{{}, slots}, call.memory, call.out, call.q,
@@ -105,7 +105,7 @@ TEST(check_scratch, is_none_for_a_call_that_is_refused) {
                 serial{}, call.q, call.k, call.v,
                 relpos::t5_bias{table,
                                 relpos::bidirectional,
-                                {.max_distance = std::numeric_limits<relpos::index>::max()}}),
+                                {.max_distance = std::numeric_limits<relpos::index_t>::max()}}),
             0u);
   call.k.shape[2] = -1;
   EXPECT_EQ(needed(call), 0u);
@@ -113,7 +113,7 @@ TEST(check_scratch, is_none_for_a_call_that_is_refused) {
 
 TEST(check_scratch, grows_linearly_in_the_slots) {
   const attention_call call;
-  const auto bytes = [&](relpos::index slots) {
+  const auto bytes = [&](relpos::index_t slots) {
     return relpos::scratch_bytes(many_slots{{}, slots}, call.q, call.k, call.v);
   };
   EXPECT_GT(bytes(2), bytes(1));

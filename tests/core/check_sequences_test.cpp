@@ -10,7 +10,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::status_code;
 using relpos_test::attention_call;
 
@@ -31,8 +31,8 @@ struct ragged_call : attention_call {
 /// For either list of starts: the other is right, of 3 sequences.
 template <class Refuse>
 void with_either_starts(const Refuse& refuse) {
-  const std::vector<index> queries{0, 2, 2, 6};
-  const std::vector<index> keys{0, 4, 7, 10};
+  const std::vector<index_t> queries{0, 2, 2, 6};
+  const std::vector<index_t> keys{0, 4, 7, 10};
   ragged_call of_queries;
   of_queries.choice.key_starts = keys;
   refuse(of_queries, of_queries.choice.query_starts, std::string("options.query_starts: "), 6);
@@ -52,9 +52,9 @@ TEST(check_starts, right_ones_are_accepted_and_every_row_written) {
 }
 
 TEST(check_starts, begin_with_0) {
-  with_either_starts([](auto& call, auto& starts, const std::string& name, index rows) {
-    for (const index first : {index{1}, index{-1}}) {
-      const std::vector<index> list{first, 2, 4, rows};
+  with_either_starts([](auto& call, auto& starts, const std::string& name, index_t rows) {
+    for (const index_t first : {index_t{1}, index_t{-1}}) {
+      const std::vector<index_t> list{first, 2, 4, rows};
       starts = list;
       EXPECT_TRUE(call.refuses(invalid_value, {name, "begins with " + std::to_string(first)}));
     }
@@ -62,37 +62,37 @@ TEST(check_starts, begin_with_0) {
 }
 
 TEST(check_starts, do_not_decrease) {
-  with_either_starts([](auto& call, auto& starts, const std::string& name, index rows) {
+  with_either_starts([](auto& call, auto& starts, const std::string& name, index_t rows) {
     const std::vector<std::int32_t> list{0, 5, 4, static_cast<std::int32_t>(rows)};
     starts = list;
     EXPECT_TRUE(call.refuses(invalid_value, {name, "is 4 at 2", "the 5 before"}));
-    const std::vector<index> beyond{0, std::numeric_limits<index>::max(), rows, rows};
+    const std::vector<index_t> beyond{0, std::numeric_limits<index_t>::max(), rows, rows};
     starts = beyond;
     EXPECT_TRUE(call.refuses(invalid_value, {name, " at 2"}));
   });
 }
 
 TEST(check_starts, end_at_the_last_row) {
-  with_either_starts([](auto& call, auto& starts, const std::string& name, index rows) {
-    for (const index last : {rows - 1, rows + 1, std::numeric_limits<index>::max()}) {
-      const std::vector<index> list{0, 2, 4, last};
+  with_either_starts([](auto& call, auto& starts, const std::string& name, index_t rows) {
+    for (const index_t last : {rows - 1, rows + 1, std::numeric_limits<index_t>::max()}) {
+      const std::vector<index_t> list{0, 2, 4, last};
       starts = list;
       EXPECT_TRUE(call.refuses(invalid_shape, {name, "ends with " + std::to_string(last),
                                                "has " + std::to_string(rows) + " rows"}));
     }
-    const std::vector<index> none{0};
+    const std::vector<index_t> none{0};
     starts = none;
     EXPECT_TRUE(call.refuses(invalid_shape, {name, "ends with 0"}));
   });
 }
 
 TEST(check_starts, are_not_null) {
-  with_either_starts([](auto& call, auto& starts, const std::string& name, index) {
+  with_either_starts([](auto& call, auto& starts, const std::string& name, index_t) {
     starts = std::span<const std::int32_t>(static_cast<const std::int32_t*>(nullptr), 0);
     EXPECT_TRUE(starts.empty());  // and so there is no list: the other one counts 3 sequences
     EXPECT_TRUE(call.refuses(invalid_shape, {"sequences"}));
     struct {
-      const index* data() const { return nullptr; }
+      const index_t* data() const { return nullptr; }
       std::size_t size() const { return 4; }
     } nothing;
     starts = nothing;
@@ -101,8 +101,8 @@ TEST(check_starts, are_not_null) {
 }
 
 TEST(check_starts, are_of_tensors_with_one_batch_entry) {
-  const std::vector<index> queries{0, 1, 3};
-  const std::vector<index> keys{0, 1, 5};
+  const std::vector<index_t> queries{0, 1, 3};
+  const std::vector<index_t> keys{0, 1, 5};
   attention_call of_queries;
   of_queries.choice.query_starts = queries;
   EXPECT_TRUE(of_queries.refuses(invalid_shape, {"options.query_starts: ", "q is [2, 4, 3, 8]"}));
@@ -112,8 +112,8 @@ TEST(check_starts, are_of_tensors_with_one_batch_entry) {
 }
 
 TEST(check_starts, are_of_as_many_sequences) {
-  const std::vector<index> three{0, 2, 2, 6};
-  const std::vector<index> two{0, 4, 10};
+  const std::vector<index_t> three{0, 2, 2, 6};
+  const std::vector<index_t> two{0, 4, 10};
   ragged_call call;
   call.choice.query_starts = three;
   call.choice.key_starts = two;
@@ -135,9 +135,9 @@ TEST(check_offsets, there_is_one_for_each_sequence) {
   call.choice.key_offsets = three;
   EXPECT_TRUE(call.refuses(invalid_shape, {"options.key_offsets: ", "3 numbers", "2 sequences"}));
 
-  const std::vector<index> queries{0, 2, 2, 6};
-  const std::vector<index> keys{0, 4, 7, 10};
-  const std::vector<index> one{0};
+  const std::vector<index_t> queries{0, 2, 2, 6};
+  const std::vector<index_t> keys{0, 4, 7, 10};
+  const std::vector<index_t> one{0};
   ragged_call ragged;
   ragged.choice.query_starts = queries;
   ragged.choice.key_starts = keys;
@@ -164,10 +164,10 @@ TEST(check_offsets, are_not_null) {
 }
 
 TEST(check_offsets, are_within_2_to_the_60) {
-  constexpr index largest = index{1} << 60;
-  for (const index offset : {largest + 1, -largest - 1, std::numeric_limits<index>::max(),
-                             std::numeric_limits<index>::min()}) {
-    const std::vector<index> list{3, offset};
+  constexpr index_t largest = index_t{1} << 60;
+  for (const index_t offset : {largest + 1, -largest - 1, std::numeric_limits<index_t>::max(),
+                               std::numeric_limits<index_t>::min()}) {
+    const std::vector<index_t> list{3, offset};
     attention_call query;
     query.choice.query_offsets = list;
     EXPECT_TRUE(query.refuses(invalid_value, {"options.query_offsets: ", " at 1", "2^60"}));
@@ -175,8 +175,8 @@ TEST(check_offsets, are_within_2_to_the_60) {
     key.choice.key_offsets = list;
     EXPECT_TRUE(key.refuses(invalid_value, {"options.key_offsets: ", " at 1", "2^60"}));
   }
-  const std::vector<index> queries{largest, -largest};
-  const std::vector<index> keys{-largest, largest};
+  const std::vector<index_t> queries{largest, -largest};
+  const std::vector<index_t> keys{-largest, largest};
   attention_call call;
   call.choice.query_offsets = queries;
   call.choice.key_offsets = keys;
@@ -185,7 +185,7 @@ TEST(check_offsets, are_within_2_to_the_60) {
 }
 
 TEST(check_offsets, are_given_once) {
-  const std::vector<index> list{0, 0};
+  const std::vector<index_t> list{0, 0};
   attention_call query;
   query.choice.query_offsets = list;
   query.choice.query_offset = 0;
@@ -197,8 +197,8 @@ TEST(check_offsets, are_given_once) {
 }
 
 TEST(check_lists, scratch_of_a_refused_call_is_none) {
-  const std::vector<index> bad{1, 2, 6};
-  const std::vector<index> three{0, 0, 0};
+  const std::vector<index_t> bad{1, 2, 6};
+  const std::vector<index_t> three{0, 0, 0};
   ragged_call call;
   call.choice.query_starts = bad;
   EXPECT_EQ(relpos::scratch_bytes(relpos::serial{}, call.q, call.k, call.v, call.choice), 0u);

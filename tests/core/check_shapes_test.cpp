@@ -8,16 +8,16 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::status_code;
 using relpos_test::attention_call;
 
 constexpr status_code invalid_shape = status_code::invalid_shape;
 
 template <std::size_t Rank>
-std::string text_of(const std::array<index, Rank>& shape) {
+std::string text_of(const std::array<index_t, Rank>& shape) {
   std::string text;
-  for (const index extent : shape) text += (text.empty() ? "[" : ", ") + std::to_string(extent);
+  for (const index_t extent : shape) text += (text.empty() ? "[" : ", ") + std::to_string(extent);
   return text + "]";
 }
 
@@ -68,7 +68,7 @@ TEST(check_shapes, keys_have_the_head_dim_of_the_queries) {
 }
 
 TEST(check_shapes, query_heads_are_a_multiple_of_key_heads) {
-  for (const index key_heads : {index{3}, index{5}, index{8}, index{0}}) {
+  for (const index_t key_heads : {index_t{3}, index_t{5}, index_t{8}, index_t{0}}) {
     attention_call call;
     call.k.shape[1] = call.v.shape[1] = key_heads;
     const std::string key_shape = "[2, " + std::to_string(key_heads) + ", 5, 8]";
@@ -88,9 +88,9 @@ TEST(check_shapes, values_have_the_batch_heads_and_length_of_the_keys) {
 
 TEST(check_shapes, out_has_the_rows_of_q_and_the_channels_of_v) {
   for (std::size_t axis = 0; axis < 4; ++axis) {
-    for (const index change : {index{-1}, index{1}}) {
+    for (const index_t change : {index_t{-1}, index_t{1}}) {
       attention_call call;
-      std::array<index, 4> shape = call.out.shape;
+      std::array<index_t, 4> shape = call.out.shape;
       shape[axis] += change;
       call.out = relpos::view<float, 4>(call.out_values.data(), shape);
       EXPECT_TRUE(call.refuses(invalid_shape, {"out: ", text_of(shape), "[2, 4, 3, 6]"}));
@@ -106,9 +106,9 @@ TEST(check_shapes, out_shaped_like_q_is_refused_when_values_are_narrower) {
 
 TEST(check_shapes, lse_has_the_rows_of_q) {
   for (std::size_t axis = 0; axis < 3; ++axis) {
-    for (const index change : {index{-1}, index{1}}) {
+    for (const index_t change : {index_t{-1}, index_t{1}}) {
       attention_call call;
-      std::array<index, 3> shape = call.choice.lse->shape;
+      std::array<index_t, 3> shape = call.choice.lse->shape;
       shape[axis] += change;
       call.choice.lse = relpos::view<float, 3>(call.lse_values.data(), shape);
       EXPECT_TRUE(call.refuses(invalid_shape, {"lse: ", text_of(shape), "[2, 4, 3]"}));
@@ -118,7 +118,7 @@ TEST(check_shapes, lse_has_the_rows_of_q) {
 
 // Zero strides: as long as it says, and yet five rows of memory.
 TEST(check_shapes, lengths_fit_in_31_bits) {
-  constexpr index too_long = index{1} << 31;
+  constexpr index_t too_long = index_t{1} << 31;
   attention_call keys;
   keys.k.shape[2] = keys.v.shape[2] = too_long;
   keys.k.strides[2] = keys.v.strides[2] = 0;
@@ -135,8 +135,8 @@ TEST(check_shapes, lengths_fit_in_31_bits) {
 }
 
 TEST(check_shapes, shapes_of_any_size_are_written_in_full) {
-  constexpr index longest = std::numeric_limits<index>::min();
-  const std::array<index, 4> shape{longest, longest, longest, longest};
+  constexpr index_t longest = std::numeric_limits<index_t>::min();
+  const std::array<index_t, 4> shape{longest, longest, longest, longest};
   const std::string number = std::to_string(longest);
   EXPECT_EQ(relpos::shape_text(shape).text,
             "[" + number + ", " + number + ", " + number + ", " + number + "]");

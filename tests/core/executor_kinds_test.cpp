@@ -19,26 +19,26 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::attended;
 using support::inputs;
 
-using any_loop = std::function<void(index, std::function<void(index)>)>;
+using any_loop = std::function<void(index_t, std::function<void(index_t)>)>;
 
-void in_order(index count, std::function<void(index)> run_item) {
-  for (index i = 0; i < count; ++i) run_item(i);
+void in_order(index_t count, std::function<void(index_t)> run_item) {
+  for (index_t i = 0; i < count; ++i) run_item(i);
 }
-void backwards(index count, std::function<void(index)> run_item) {
-  for (index i = count; i-- > 0;) run_item(i);
+void backwards(index_t count, std::function<void(index_t)> run_item) {
+  for (index_t i = count; i-- > 0;) run_item(i);
 }
-void on_threads(index count, std::function<void(index)> run_item) {
+void on_threads(index_t count, std::function<void(index_t)> run_item) {
   std::vector<std::thread> threads;
-  for (index i = 0; i < count; ++i) threads.emplace_back(run_item, i);
+  for (index_t i = 0; i < count; ++i) threads.emplace_back(run_item, i);
   for (std::thread& each : threads) each.join();
 }
 const std::vector<any_loop> loops{in_order, backwards, on_threads};
-const std::vector<index> team_sizes{1, 2, 3, 7};
-const std::vector<index> item_counts{0, 1, 2, 6, 7, 8, 500};
+const std::vector<index_t> team_sizes{1, 2, 3, 7};
+const std::vector<index_t> item_counts{0, 1, 2, 6, 7, 8, 500};
 
 struct arrive {
   std::barrier<>* gate;
@@ -49,10 +49,10 @@ static_assert(relpos::executor<relpos::on_loop<any_loop>> && relpos::executor<me
 
 /// call(member) on each thread of a team.
 template <class Call>
-void on_team(index size, const Call& call) {
+void on_team(index_t size, const Call& call) {
   std::barrier<> gate(static_cast<std::ptrdiff_t>(size));
   std::vector<std::thread> threads;
-  for (index t = 0; t < size; ++t) {
+  for (index_t t = 0; t < size; ++t) {
     threads.emplace_back([&gate, &call, t, size] { call(member(t, size, arrive{&gate})); });
   }
   for (std::thread& each : threads) each.join();
@@ -61,11 +61,11 @@ void on_team(index size, const Call& call) {
 /// Counts what is run, and whether a slot is ever used by two at once.
 class watched_items {
  public:
-  watched_items(index items, index slots)
+  watched_items(index_t items, index_t slots)
       : runs_(static_cast<std::size_t>(items)), busy_(static_cast<std::size_t>(slots)) {}
 
-  void operator()(index item, index slot) {
-    if (slot < 0 || slot >= static_cast<index>(busy_.size())) {
+  void operator()(index_t item, index_t slot) {
+    if (slot < 0 || slot >= static_cast<index_t>(busy_.size())) {
       ++faults_;
       return;
     }
@@ -88,12 +88,12 @@ class watched_items {
 
 TEST(on_loop, runs_each_item_once_in_slots_of_its_own) {
   for (const any_loop& loop : loops) {
-    for (const index slots : team_sizes) {
+    for (const index_t slots : team_sizes) {
       const relpos::on_loop runner{loop, slots};
       ASSERT_EQ(runner.slots(), slots);
-      for (const index count : item_counts) {
+      for (const index_t count : item_counts) {
         watched_items items(count, slots);
-        runner.run(count, [&](index i, index slot) { items(i, slot); });
+        runner.run(count, [&](index_t i, index_t slot) { items(i, slot); });
         EXPECT_TRUE(items.each_ran_once()) << count << " items, " << slots << " slots";
       }
     }
@@ -101,33 +101,33 @@ TEST(on_loop, runs_each_item_once_in_slots_of_its_own) {
 }
 
 TEST(on_loop, asks_for_no_more_at_once_than_there_are_threads_and_items) {
-  index asked = -1;
-  const any_loop loop = [&](index count, const auto& run_item) {
+  index_t asked = -1;
+  const any_loop loop = [&](index_t count, const auto& run_item) {
     asked = count;
     in_order(count, run_item);
   };
   const relpos::on_loop runner{loop, 4};
-  for (const index count : item_counts) {
-    runner.run(count, [](index, index) {});
-    EXPECT_EQ(asked, std::min<index>(count, 4));
+  for (const index_t count : item_counts) {
+    runner.run(count, [](index_t, index_t) {});
+    EXPECT_EQ(asked, std::min<index_t>(count, 4));
   }
 }
 
 // Several runs one after the other: none begins before the one before has ended on all threads.
 TEST(team_member, runs_each_item_once_in_slots_of_its_own) {
-  for (const index size : team_sizes) {
-    for (const index count : item_counts) {
+  for (const index_t size : team_sizes) {
+    for (const index_t count : item_counts) {
       watched_items first(count, size);
       watched_items second(count, size);
-      std::atomic<index> done{0};
+      std::atomic<index_t> done{0};
       std::atomic<int> early{0};
       on_team(size, [&](const member& runner) {
         EXPECT_EQ(runner.slots(), size);
-        runner.run(count, [&](index i, index slot) {
+        runner.run(count, [&](index_t i, index_t slot) {
           first(i, slot);
           ++done;
         });
-        runner.run(count, [&](index i, index slot) {
+        runner.run(count, [&](index_t i, index_t slot) {
           if (done != count) ++early;
           second(i, slot);
         });
@@ -141,7 +141,7 @@ TEST(team_member, runs_each_item_once_in_slots_of_its_own) {
 
 const std::vector<float> slopes{0.3f, 0.02f, 0.1f, 0.0f};
 
-double wave(index head, index distance) {
+double wave(index_t head, index_t distance) {
   return std::sin(0.1 * static_cast<double>(distance)) * static_cast<double>(head + 1);
 }
 
@@ -151,7 +151,7 @@ struct shared_call {
   relpos::options choice;
   attended<float> to;
   relpos::rotary_table rope{relpos::rope_frequencies(16), relpos::pair_layout::half_split};
-  relpos::relative_bias<double (*)(index, index)> bias{wave};
+  relpos::relative_bias<double (*)(index_t, index_t)> bias{wave};
   std::vector<std::byte> memory;
 
   shared_call(const support::sizes& of, const relpos::options& how)
@@ -176,7 +176,7 @@ struct shared_call {
   }
 };
 
-support::sizes size_of(index batch, index queries, index keys) {
+support::sizes size_of(index_t batch, index_t queries, index_t keys) {
   return {.batch = batch,
           .query_heads = 4,
           .key_heads = 2,
@@ -194,7 +194,7 @@ void expect_bits_of_serial(const support::sizes& of, const relpos::options& choi
   const relpos::status done = serially.run(relpos::serial{});
   ASSERT_TRUE(done) << done.message;
   for (const float value : serially.to.out.values) ASSERT_FALSE(std::isnan(value));
-  for (const index size : team_sizes) {
+  for (const index_t size : team_sizes) {
     for (const any_loop& loop : loops) {
       shared_call call(of, choice);
       const relpos::on_loop runner{loop, size};
@@ -205,7 +205,7 @@ void expect_bits_of_serial(const support::sizes& of, const relpos::options& choi
     for (int times = 0; times < 3; ++times) {
       shared_call call(of, choice);
       call.lend(member(0, size, arrive{nullptr}));
-      std::atomic<index> good{0};
+      std::atomic<index_t> good{0};
       on_team(size, [&](const member& runner) {
         if (call.run(runner)) ++good;
       });
@@ -224,9 +224,9 @@ TEST(executor_kinds, give_the_bits_of_serial) {
 }
 
 TEST(executor_kinds, give_the_bits_of_serial_where_sequences_differ) {
-  const std::vector<index> queries{0, 1, 1, 90, 100};
-  const std::vector<index> keys{0, 1200, 1210, 1350, 1360};
-  const std::vector<index> offsets{9000, 0, 20, 1 << 20};
+  const std::vector<index_t> queries{0, 1, 1, 90, 100};
+  const std::vector<index_t> keys{0, 1200, 1210, 1350, 1360};
+  const std::vector<index_t> offsets{9000, 0, 20, 1 << 20};
   expect_bits_of_serial(size_of(1, 100, 1360), {.query_starts = queries, .key_starts = keys});
   expect_bits_of_serial(size_of(1, 100, 1360),
                         {.query_offsets = offsets, .query_starts = queries, .key_starts = keys});
@@ -239,10 +239,10 @@ TEST(executor_kinds, a_refused_call_returns_on_every_thread_and_reaches_no_barri
     spoil(call);
     std::vector<std::thread> threads;
     std::atomic<int> refused{0};
-    for (index t = 0; t < 3; ++t) {
+    for (index_t t = 0; t < 3; ++t) {
       // A member that arrived anywhere would read a null barrier.
       threads.emplace_back([&call, &refused, code, t] {
-        if (call.run(member(t, index{3}, arrive{nullptr})).code == code) ++refused;
+        if (call.run(member(t, index_t{3}, arrive{nullptr})).code == code) ++refused;
       });
     }
     for (std::thread& each : threads) each.join();
@@ -261,7 +261,7 @@ TEST(executor_kinds, without_a_slot_are_refused) {
   shared_call call(size_of(1, 1, 5), {});
   const relpos::on_loop one{loops[0], 1};
   call.lend(one);
-  for (const index slots : {0, -3}) {
+  for (const index_t slots : {0, -3}) {
     const relpos::status done = call.run(relpos::on_loop{loops[0], slots});
     EXPECT_EQ(done.code, relpos::status_code::invalid_value);
     EXPECT_NE(std::strstr(done.message, "executor: slots()"), nullptr) << done.message;
@@ -286,7 +286,7 @@ TEST(executor_kinds, that_can_run_nothing_are_refused) {
     support::tensor<float> other_out = rows;
     support::tensor<float, 3> other_lse = sums;
     expect(relpos::merge(runner, {out.view(), lse.view()}, {other_out.view(), other_lse.view()}));
-    std::vector<index> lengths{0};
+    std::vector<index_t> lengths{0};
     support::tensor<float> keys = untouched;
     support::tensor<float> values = untouched;
     expect(relpos::append(runner,
@@ -298,7 +298,7 @@ TEST(executor_kinds, that_can_run_nothing_are_refused) {
     EXPECT_EQ(lengths[0], 0);
   };
   expect_refused(relpos::on_loop{any_loop(in_order), 0});
-  for (const auto& [thread, threads] : {std::pair<index, index>{0, 0}, {3, 3}, {-1, 2}}) {
+  for (const auto& [thread, threads] : {std::pair<index_t, index_t>{0, 0}, {3, 3}, {-1, 2}}) {
     expect_refused(member(thread, threads, arrive{&gate}));
   }
 }

@@ -7,21 +7,21 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 
 TEST(serial, runs_every_item_once_in_order_in_slot_zero) {
-  std::vector<std::pair<index, index>> seen;
-  relpos::serial::run(4, [&](index i, index slot) { seen.emplace_back(i, slot); });
-  EXPECT_EQ(seen, (std::vector<std::pair<index, index>>{{0, 0}, {1, 0}, {2, 0}, {3, 0}}));
+  std::vector<std::pair<index_t, index_t>> seen;
+  relpos::serial::run(4, [&](index_t i, index_t slot) { seen.emplace_back(i, slot); });
+  EXPECT_EQ(seen, (std::vector<std::pair<index_t, index_t>>{{0, 0}, {1, 0}, {2, 0}, {3, 0}}));
   EXPECT_EQ(relpos::serial::slots(), 1);
 }
 
 TEST(serial, runs_nothing_for_a_count_of_zero) {
-  relpos::serial::run(0, [](index, index) { ADD_FAILURE(); });
+  relpos::serial::run(0, [](index_t, index_t) { ADD_FAILURE(); });
 }
 
 struct not_an_executor {
-  static index slots() { return 1; }
+  static index_t slots() { return 1; }
 };
 static_assert(relpos::executor<relpos::serial>);
 static_assert(!relpos::executor<not_an_executor> && !relpos::executor<int>);

@@ -5,30 +5,31 @@
 namespace {
 
 using relpos::distance_range;
-using relpos::index;
+using relpos::index_t;
 using relpos::key_range;
 using relpos::max_offset;
 
 TEST(key_range, contains_its_first_and_not_its_last) {
   constexpr key_range range{-3, 2};
-  for (index position = -10; position < 10; ++position) {
+  for (index_t position = -10; position < 10; ++position) {
     EXPECT_EQ(range.contains(position), position >= -3 && position <= 1) << position;
   }
 }
 
 TEST(key_range, is_empty_when_the_last_does_not_follow_the_first) {
   for (const key_range nothing : {key_range{}, key_range{5, 5}, key_range{6, 2}}) {
-    for (index position = -10; position < 10; ++position) EXPECT_FALSE(nothing.contains(position));
+    for (index_t position = -10; position < 10; ++position)
+      EXPECT_FALSE(nothing.contains(position));
   }
 }
 
 TEST(key_range, intersection_contains_what_both_contain) {
-  for (index a = -3; a < 3; ++a) {
-    for (index b = a; b < 4; ++b) {
-      for (index c = -3; c < 3; ++c) {
-        for (index d = c; d < 4; ++d) {
+  for (index_t a = -3; a < 3; ++a) {
+    for (index_t b = a; b < 4; ++b) {
+      for (index_t c = -3; c < 3; ++c) {
+        for (index_t d = c; d < 4; ++d) {
           const key_range common = intersect(key_range{a, b}, key_range{c, d});
-          for (index position = -5; position < 6; ++position) {
+          for (index_t position = -5; position < 6; ++position) {
             const bool in_both = a <= position && position < b && c <= position && position < d;
             EXPECT_EQ(common.contains(position), in_both);
           }
@@ -43,7 +44,7 @@ TEST(key_range, everything_is_neutral_and_contains_every_position) {
   constexpr key_range range{-7, 9};
   EXPECT_EQ(intersect(everything, range), range);
   EXPECT_EQ(intersect(range, everything), range);
-  for (const index position : {-4 * max_offset, index{0}, 4 * max_offset}) {
+  for (const index_t position : {-4 * max_offset, index_t{0}, 4 * max_offset}) {
     EXPECT_TRUE(everything.contains(position));
   }
 }
@@ -63,7 +64,7 @@ TEST(distance_range, is_empty_when_the_last_precedes_the_first) {
 
 TEST(distance_range, unlimited_holds_any_difference_of_positions) {
   constexpr distance_range unlimited = relpos::unlimited_distances;
-  constexpr index longest = index{1} << 31;
+  constexpr index_t longest = index_t{1} << 31;
   EXPECT_LT(unlimited.first, -2 * max_offset - longest);
   EXPECT_GT(unlimited.last, 2 * max_offset + longest);
   EXPECT_EQ(unlimited.size(), unlimited.last - unlimited.first + 1);

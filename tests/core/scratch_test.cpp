@@ -10,7 +10,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::scratch;
 using relpos::scratch_divider;
 
@@ -22,7 +22,7 @@ struct piece {
 /// Pieces of different types and of awkward sizes, nothing included.
 std::vector<piece> take_pieces(scratch_divider& memory) {
   std::vector<piece> pieces;
-  const auto take = [&]<class T>(const T&, index count) {
+  const auto take = [&]<class T>(const T&, index_t count) {
     pieces.push_back({memory.take<T>(count), static_cast<std::size_t>(count) * sizeof(T)});
   };
   take(float{}, 1);

@@ -10,8 +10,8 @@
 /// A tensor type of somebody else's, column-major.
 struct foreign_matrix {
   std::vector<float> values;
-  relpos::index rows;
-  relpos::index columns;
+  relpos::index_t rows;
+  relpos::index_t columns;
 };
 
 template <>
@@ -25,7 +25,7 @@ struct relpos::view_traits<foreign_matrix> {
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::view;
 
 std::vector<int> numbers(std::size_t count) {
@@ -37,12 +37,12 @@ std::vector<int> numbers(std::size_t count) {
 TEST(view, is_contiguous_and_row_major_by_default) {
   auto values = numbers(2 * 3 * 4 * 5);
   const view<int, 4> array(values.data(), {2, 3, 4, 5});
-  EXPECT_EQ(array.strides, (std::array<index, 4>{60, 20, 5, 1}));
+  EXPECT_EQ(array.strides, (std::array<index_t, 4>{60, 20, 5, 1}));
   int wanted = 0;
-  for (index a = 0; a < 2; ++a) {
-    for (index b = 0; b < 3; ++b) {
-      for (index c = 0; c < 4; ++c) {
-        for (index d = 0; d < 5; ++d) EXPECT_EQ(array(a, b, c, d), wanted++);
+  for (index_t a = 0; a < 2; ++a) {
+    for (index_t b = 0; b < 3; ++b) {
+      for (index_t c = 0; c < 4; ++c) {
+        for (index_t d = 0; d < 5; ++d) EXPECT_EQ(array(a, b, c, d), wanted++);
       }
     }
   }
@@ -51,9 +51,9 @@ TEST(view, is_contiguous_and_row_major_by_default) {
 TEST(view, reads_position_before_head_by_strides) {
   auto values = numbers(3 * 2 * 4);  // [position, head, channel]
   const view<int, 3> heads_first(values.data(), {2, 3, 4}, {4, 8, 1});
-  for (index head = 0; head < 2; ++head) {
-    for (index position = 0; position < 3; ++position) {
-      for (index channel = 0; channel < 4; ++channel) {
+  for (index_t head = 0; head < 2; ++head) {
+    for (index_t position = 0; position < 3; ++position) {
+      for (index_t channel = 0; channel < 4; ++channel) {
         EXPECT_EQ(heads_first(head, position, channel), (position * 2 + head) * 4 + channel);
       }
     }
@@ -64,8 +64,8 @@ TEST(view, walks_backwards_with_a_negative_stride) {
   auto values = numbers(6);
   const view<int, 2> reversed(values.data() + 5, {2, 3}, {-3, -1});
   int wanted = 5;
-  for (index row = 0; row < 2; ++row) {
-    for (index column = 0; column < 3; ++column) EXPECT_EQ(reversed(row, column), wanted--);
+  for (index_t row = 0; row < 2; ++row) {
+    for (index_t column = 0; column < 3; ++column) EXPECT_EQ(reversed(row, column), wanted--);
   }
 }
 
@@ -87,13 +87,13 @@ TEST(view, counts_its_elements) {
   EXPECT_EQ((view<int, 4>(nullptr, {2, 3, 4, 5}).size()), 120);
   EXPECT_EQ((view<int, 4>(nullptr, {2, 0, 4, 5}).size()), 0);
   EXPECT_EQ((view<int, 3>().size()), 0);
-  EXPECT_EQ((view<int, 2>(nullptr, {index{1} << 31, 4}).size()), index{1} << 33);
+  EXPECT_EQ((view<int, 2>(nullptr, {index_t{1} << 31, 4}).size()), index_t{1} << 33);
 }
 
 TEST(view, holds_nothing_by_default) {
   const view<float, 3> nothing;
   EXPECT_EQ(nothing.data, nullptr);
-  EXPECT_EQ(nothing.shape, (std::array<index, 3>{}));
+  EXPECT_EQ(nothing.shape, (std::array<index_t, 3>{}));
 }
 
 TEST(view, gives_read_only_access_to_what_is_writable) {

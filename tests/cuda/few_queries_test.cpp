@@ -15,7 +15,7 @@ namespace {
 
 using relpos::bfloat16;
 using relpos::half;
-using relpos::index;
+using relpos::index_t;
 using support::device_array;
 using support::expect_device;
 using support::inputs;
@@ -26,7 +26,7 @@ const std::vector<float> slopes{0.3f, 0.02f, 0.11f, 0.004f};
 constexpr auto decode = relpos::kernel_class::decode;
 
 template <class T, int HeadDim>
-inputs<T> inputs_of(index queries, index keys, index key_heads = 1, index batch = 1) {
+inputs<T> inputs_of(index_t queries, index_t keys, index_t key_heads = 1, index_t batch = 1) {
   return support::random_inputs<T>({.batch = batch,
                                     .query_heads = 4,
                                     .key_heads = key_heads,
@@ -38,9 +38,9 @@ inputs<T> inputs_of(index queries, index keys, index key_heads = 1, index batch 
 }
 
 template <class T, int HeadDim>
-void expect_lengths(std::initializer_list<index> queries, std::initializer_list<index> keys) {
-  for (const index rows : queries) {
-    for (const index length : keys) {
+void expect_lengths(std::initializer_list<index_t> queries, std::initializer_list<index_t> keys) {
+  for (const index_t rows : queries) {
+    for (const index_t length : keys) {
       SCOPED_TRACE(testing::Message() << rows << " queries, " << length << " keys");
       expect_device<HeadDim>(inputs_of<T, HeadDim>(rows, length), {.kernel = decode},
                              relpos::alibi{slopes}, relpos::causal{});
@@ -62,7 +62,7 @@ TEST_F(few_queries, of_float) {
 }
 
 TEST_F(few_queries, heads_that_share_keys_or_do_not) {
-  for (const index key_heads : {1, 2, 4}) {
+  for (const index_t key_heads : {1, 2, 4}) {
     expect_device<64>(inputs_of<half, 64>(2, 700, key_heads, 2), {}, relpos::alibi{slopes},
                       relpos::causal{});
   }
@@ -70,8 +70,8 @@ TEST_F(few_queries, heads_that_share_keys_or_do_not) {
 
 TEST_F(few_queries, positions_from_offsets) {
   const auto in = inputs_of<half, 64>(2, 700);
-  for (const index key_offset : {index{5}, index{-300}, (index{1} << 40) + 3}) {
-    for (const index query_offset : {key_offset + 698, key_offset + 40, key_offset - 30}) {
+  for (const index_t key_offset : {index_t{5}, index_t{-300}, (index_t{1} << 40) + 3}) {
+    for (const index_t query_offset : {key_offset + 698, key_offset + 40, key_offset - 30}) {
       SCOPED_TRACE(testing::Message() << query_offset << ", " << key_offset);
       expect_device<64>(in, {.query_offset = query_offset, .key_offset = key_offset},
                         relpos::alibi{slopes}, relpos::causal{});
@@ -90,8 +90,8 @@ TEST_F(few_queries, none_and_no_keys) {
 
 TEST_F(few_queries, beside_many_in_a_ragged_batch) {
   const auto in = inputs_of<half, 64>(90, 1500);
-  const std::vector<index> queries{0, 1, 1, 70, 73, 90};
-  const std::vector<index> keys{0, 650, 700, 800, 1483, 1500};
+  const std::vector<index_t> queries{0, 1, 1, 70, 73, 90};
+  const std::vector<index_t> keys{0, 650, 700, 800, 1483, 1500};
   expect_device<64>(in, {.query_starts = queries, .key_starts = keys}, relpos::alibi{slopes},
                     relpos::causal{});
 }
@@ -105,7 +105,7 @@ TEST_F(few_queries, policies) {
   expect_device<64>(in, {}, relpos::ssmax{slopes}, relpos::alibi{slopes}, relpos::causal{});
   expect_device<64>(in, {}, relpos::either{relpos::band{40, 0}, relpos::sinks{4}},
                     relpos::causal{});
-  const auto wave = [](index head, index distance) {
+  const auto wave = [](index_t head, index_t distance) {
     return std::sin(0.1 * static_cast<double>(distance)) * static_cast<double>(head + 1);
   };
   const device_array<float> gates(support::random_tensor({1, 1, 4, 3}, 5).values);
@@ -119,8 +119,8 @@ TEST_F(few_queries, policies) {
 
 TEST_F(few_queries, what_is_hidden_reaches_no_row) {
   auto in = inputs_of<half, 64>(3, 700);
-  for (index row = 600; row < 700; ++row) {
-    for (index c = 0; c < 64; ++c) {
+  for (index_t row = 600; row < 700; ++row) {
+    for (index_t c = 0; c < 64; ++c) {
       in.k(0, 0, row, c) = half(std::numeric_limits<float>::quiet_NaN());
       in.v(0, 0, row, c) = half(std::numeric_limits<float>::infinity());
     }
@@ -132,21 +132,21 @@ TEST_F(few_queries, what_is_hidden_reaches_no_row) {
 
 /// Rows of a call, each also alone.
 template <class... Policies>
-void expect_same_bits_alone(index keys, const Policies&... policies) {
+void expect_same_bits_alone(index_t keys, const Policies&... policies) {
   const auto both = inputs_of<half, 64>(3, keys, 2, 2);
   const auto whole = support::attend_on_device<64>(both, {}, policies...);
   inputs<half> one = both;
   one.q = support::tensor<half>({2, 4, 1, 64});
-  for (index row = 0; row < 3; ++row) {
-    for (index batch = 0; batch < 2; ++batch) {
-      for (index head = 0; head < 4; ++head) {
-        for (index c = 0; c < 64; ++c) one.q(batch, head, 0, c) = both.q(batch, head, row, c);
+  for (index_t row = 0; row < 3; ++row) {
+    for (index_t batch = 0; batch < 2; ++batch) {
+      for (index_t head = 0; head < 4; ++head) {
+        for (index_t c = 0; c < 64; ++c) one.q(batch, head, 0, c) = both.q(batch, head, row, c);
       }
     }
     const auto got =
         support::attend_on_device<64>(one, {.query_offset = keys - 3 + row}, policies...);
-    for (index batch = 0; batch < 2; ++batch) {
-      for (index head = 0; head < 4; ++head) {
+    for (index_t batch = 0; batch < 2; ++batch) {
+      for (index_t head = 0; head < 4; ++head) {
         EXPECT_EQ(std::memcmp(&got.out(batch, head, 0, 0), &whole.out(batch, head, row, 0),
                               64 * sizeof(float)),
                   0)

@@ -12,7 +12,7 @@
 namespace {
 
 using relpos::half;
-using relpos::index;
+using relpos::index_t;
 
 using forward_policies = support::device_test;
 using support::device_array;
@@ -49,7 +49,7 @@ TEST_F(forward_policies, tabulated_biases) {
   expect({}, relpos::t5_bias{table, relpos::bidirectional});
   expect({}, relpos::t5_bias{table, relpos::unidirectional}, relpos::causal{});
   expect({.key_offset = -1000}, relpos::t5_bias{table, relpos::bidirectional});
-  const auto wave = [](index head, index distance) {
+  const auto wave = [](index_t head, index_t distance) {
     return std::sin(0.1 * static_cast<double>(distance)) * static_cast<double>(head + 1);
   };
   expect({}, relpos::relative_bias{wave}, relpos::causal{});
@@ -70,9 +70,9 @@ TEST_F(forward_policies, masks_of_ranges) {
   expect({}, relpos::blockwise_causal{32});
   expect({}, relpos::block_lower{16});
   expect({}, relpos::prefix{90});
-  const device_array<index> starts{0, 40, 41, 120};
+  const device_array<index_t> starts{0, 40, 41, 120};
   expect({}, relpos::documents{starts, relpos::causal{}});
-  const device_array<index> padding{0, 100};
+  const device_array<index_t> padding{0, 100};
   expect({}, relpos::left_padding{padding, relpos::causal{}});
   expect({}, relpos::both{relpos::causal{}, relpos::band{50, 50}});
 }
@@ -127,7 +127,8 @@ TEST_F(forward_policies, rotations) {
   const relpos::rotary_table partial(relpos::rope_frequencies(32),
                                      relpos::pair_layout::interleaved);
   const relpos::rotary_table xpos(relpos::xpos_frequencies(64), relpos::pair_layout::interleaved);
-  for (const relpos::index offset : {index{0}, index{450}, index{-100}, (index{1} << 40) + 400}) {
+  for (const relpos::index_t offset :
+       {index_t{0}, index_t{450}, index_t{-100}, (index_t{1} << 40) + 400}) {
     const relpos::options choice{.key_offset = offset};
     expect_turned(rope, choice, relpos::causal{});
     expect_turned(partial, choice, relpos::causal{});

@@ -18,7 +18,7 @@ namespace {
 
 using relpos::bfloat16;
 using relpos::half;
-using relpos::index;
+using relpos::index_t;
 using support::expect_device;
 using support::inputs;
 using support::random_inputs;
@@ -30,8 +30,8 @@ const std::vector<float> slopes{0.3f, 0.02f};
 const std::vector<float> four_slopes{0.3f, 0.02f, 0.11f, 0.004f};
 
 template <class T, int HeadDim>
-inputs<T> inputs_of(index queries, index keys, index batch = 1, index heads = 2,
-                    index key_heads = 1) {
+inputs<T> inputs_of(index_t queries, index_t keys, index_t batch = 1, index_t heads = 2,
+                    index_t key_heads = 1) {
   return random_inputs<T>({.batch = batch,
                            .query_heads = heads,
                            .key_heads = key_heads,
@@ -43,9 +43,9 @@ inputs<T> inputs_of(index queries, index keys, index batch = 1, index heads = 2,
 }
 
 template <class T, int HeadDim>
-void expect_lengths(std::initializer_list<index> lengths) {
-  for (const index queries : lengths) {
-    for (const index keys : lengths) {
+void expect_lengths(std::initializer_list<index_t> lengths) {
+  for (const index_t queries : lengths) {
+    for (const index_t keys : lengths) {
       SCOPED_TRACE(testing::Message() << queries << " queries, " << keys << " keys");
       expect_device<HeadDim>(inputs_of<T, HeadDim>(queries, keys), {}, relpos::alibi{slopes},
                              relpos::causal{});
@@ -64,7 +64,7 @@ TEST_F(forward, of_float_at_256) { expect_lengths<float, 256>({1, 33, 65}); }
 
 /// Rounded once, where rows begin.
 template <class T>
-void expect_rounded_outputs(index queries) {
+void expect_rounded_outputs(index_t queries) {
   const auto in = inputs_of<T, 64>(queries, 90);
   const auto exact = support::attend_on_device<64>(in, {}, relpos::causal{}).out.values;
   const auto got = support::attend_on_device<64, T>(in, {}, relpos::causal{}).out.values;
@@ -73,7 +73,7 @@ void expect_rounded_outputs(index queries) {
 }
 
 TEST_F(forward, outputs_of_16_bits) {
-  for (const index queries : {1, 70}) {
+  for (const index_t queries : {1, 70}) {
     expect_rounded_outputs<half>(queries);
     expect_rounded_outputs<bfloat16>(queries);
   }
@@ -86,7 +86,7 @@ TEST_F(forward, without_policies) {
 }
 
 TEST_F(forward, heads_that_share_keys_in_a_batch) {
-  for (const index key_heads : {1, 2, 4}) {
+  for (const index_t key_heads : {1, 2, 4}) {
     expect_device<64>(inputs_of<half, 64>(65, 130, 2, 4, key_heads), {}, relpos::alibi{four_slopes},
                       relpos::causal{});
   }
@@ -94,8 +94,8 @@ TEST_F(forward, heads_that_share_keys_in_a_batch) {
 
 TEST_F(forward, positions_from_offsets) {
   const auto in = inputs_of<half, 64>(70, 150);
-  for (const index key_offset : {index{0}, index{5}, index{-77}, (index{1} << 40) + 3}) {
-    for (const index query_offset : {key_offset, key_offset + 80, key_offset - 30}) {
+  for (const index_t key_offset : {index_t{0}, index_t{5}, index_t{-77}, (index_t{1} << 40) + 3}) {
+    for (const index_t query_offset : {key_offset, key_offset + 80, key_offset - 30}) {
       SCOPED_TRACE(testing::Message() << query_offset << ", " << key_offset);
       expect_device<64>(in, {.query_offset = query_offset, .key_offset = key_offset},
                         relpos::alibi{slopes}, relpos::causal{});
@@ -105,16 +105,16 @@ TEST_F(forward, positions_from_offsets) {
 
 TEST_F(forward, positions_of_each_sequence) {
   const auto in = inputs_of<half, 64>(20, 100, 3);
-  const std::vector<index> query_offsets{80, index{1} << 40, 1000};
-  const std::vector<index> key_offsets{0, (index{1} << 40) - 70, 950};
+  const std::vector<index_t> query_offsets{80, index_t{1} << 40, 1000};
+  const std::vector<index_t> key_offsets{0, (index_t{1} << 40) - 70, 950};
   const relpos::options choice{.query_offsets = query_offsets, .key_offsets = key_offsets};
   expect_device<64>(in, choice, relpos::alibi{slopes}, relpos::causal{});
 }
 
 TEST_F(forward, ragged_batches) {
   const auto in = inputs_of<half, 64>(100, 230);
-  const std::vector<index> queries{0, 1, 1, 70, 100};
-  const std::vector<index> keys{0, 3, 40, 130, 230};
+  const std::vector<index_t> queries{0, 1, 1, 70, 100};
+  const std::vector<index_t> keys{0, 3, 40, 130, 230};
   expect_device<64>(in, {.query_starts = queries, .key_starts = keys}, relpos::alibi{slopes},
                     relpos::causal{});
 }
@@ -130,7 +130,7 @@ struct told {
 
   support::device_array<float> max_probability, entropy, logit_count, logit_mean, logit_variance;
 
-  relpos::row_statistics views(const std::array<index, 3>& shape) {
+  relpos::row_statistics views(const std::array<index_t, 3>& shape) {
     const auto of = [&](support::device_array<float>& rows) {
       return relpos::view<float, 3>(rows.data(), shape);
     };
@@ -193,10 +193,10 @@ TEST_F(forward, statistics_of_rows) {
 }
 
 /// Rows [first, last) of keys and values are not numbers.
-void poison(inputs<half>& in, index first, index last) {
-  for (index head = 0; head < in.k.shape[1]; ++head) {
-    for (index row = first; row < last; ++row) {
-      for (index c = 0; c < 64; ++c) {
+void poison(inputs<half>& in, index_t first, index_t last) {
+  for (index_t head = 0; head < in.k.shape[1]; ++head) {
+    for (index_t row = first; row < last; ++row) {
+      for (index_t c = 0; c < 64; ++c) {
         in.k(0, head, row, c) = half(std::numeric_limits<float>::quiet_NaN());
         in.v(0, head, row, c) = half(c % 2 == 0 ? std::numeric_limits<float>::infinity()
                                                 : std::numeric_limits<float>::quiet_NaN());
@@ -214,13 +214,13 @@ TEST_F(forward, what_no_row_sees_reaches_none) {
 }
 
 TEST_F(forward, the_largest_number_is_hidden_too) {
-  for (const index queries : {1, 70}) {
+  for (const index_t queries : {1, 70}) {
     auto in = inputs_of<float, 64>(queries, 150);
-    for (index c = 0; c < 64; ++c) in.v(0, 0, 149, c) = std::numeric_limits<float>::max();
+    for (index_t c = 0; c < 64; ++c) in.v(0, 0, 149, c) = std::numeric_limits<float>::max();
     const relpos::options choice{.query_offset = 149 - queries};
     const auto got =
         support::attend_on_device<64>(in, choice, relpos::alibi{slopes}, relpos::causal{});
-    for (index c = 0; c < 64; ++c) in.v(0, 0, 149, c) = 0.0f;
+    for (index_t c = 0; c < 64; ++c) in.v(0, 0, 149, c) = 0.0f;
     const auto expected =
         support::attend_on_device<64>(in, choice, relpos::alibi{slopes}, relpos::causal{});
     for (std::size_t i = 0; i < got.out.values.size(); ++i) {
@@ -235,14 +235,14 @@ TEST_F(forward, what_a_row_does_not_see_reaches_others_alone) {
   poison(in, 110, 111);
   const auto got = support::attend_on_device<64>(in, {}, relpos::causal{});
   auto finite = in;
-  for (index c = 0; c < 64; ++c) {
+  for (index_t c = 0; c < 64; ++c) {
     finite.k(0, 0, 110, c) = half(0.0f);
     finite.v(0, 0, 110, c) = half(0.0f);
   }
   const auto expected = support::attend_on_device<64>(finite, {}, relpos::causal{});
-  for (index head = 0; head < 2; ++head) {
-    for (index row = 0; row < 70; ++row) {
-      for (index c = 0; c < 64; ++c) {
+  for (index_t head = 0; head < 2; ++head) {
+    for (index_t row = 0; row < 70; ++row) {
+      for (index_t c = 0; c < 64; ++c) {
         const float x = got.out(0, head, row, c);
         if (row < 30) {
           EXPECT_NEAR(x, expected.out(0, head, row, c), 1e-3f) << row << ", " << c;
@@ -258,21 +258,21 @@ TEST_F(forward, a_row_has_the_same_bits_in_any_chunk) {
   const auto in = inputs_of<half, 64>(130, 200);
   constexpr auto prefill = relpos::kernel_class::prefill;
   const auto whole = support::attend_on_device<64>(in, {}, relpos::alibi{slopes}, relpos::causal{});
-  for (const index chunk : {1, 16, 50, 64, 77}) {
-    for (index first = 0; first < 130; first += chunk * 3) {
-      const index count = std::min<index>(chunk, 130 - first);
+  for (const index_t chunk : {1, 16, 50, 64, 77}) {
+    for (index_t first = 0; first < 130; first += chunk * 3) {
+      const index_t count = std::min<index_t>(chunk, 130 - first);
       inputs<half> part = in;
       part.q = support::tensor<half>({1, 2, count, 64});
-      for (index head = 0; head < 2; ++head) {
-        for (index row = 0; row < count; ++row) {
-          for (index c = 0; c < 64; ++c) part.q(0, head, row, c) = in.q(0, head, first + row, c);
+      for (index_t head = 0; head < 2; ++head) {
+        for (index_t row = 0; row < count; ++row) {
+          for (index_t c = 0; c < 64; ++c) part.q(0, head, row, c) = in.q(0, head, first + row, c);
         }
       }
       const auto got =
           support::attend_on_device<64>(part, {.query_offset = 70 + first, .kernel = prefill},
                                         relpos::alibi{slopes}, relpos::causal{});
-      for (index head = 0; head < 2; ++head) {
-        for (index row = 0; row < count; ++row) {
+      for (index_t head = 0; head < 2; ++head) {
+        for (index_t row = 0; row < count; ++row) {
           ASSERT_EQ(std::memcmp(&got.out(0, head, row, 0), &whole.out(0, head, first + row, 0),
                                 64 * sizeof(float)),
                     0)

@@ -15,17 +15,17 @@
 namespace {
 
 using relpos::executor_of;
-using relpos::index;
+using relpos::index_t;
 
 /// Counts how often each item ran, and catches two items in one slot at the same time.
 class watch {
  public:
-  watch(index count, index slots)
+  watch(index_t count, index_t slots)
       : runs_(static_cast<std::size_t>(count)), busy_(static_cast<std::size_t>(slots)) {}
 
-  void operator()(index item, index slot) {
-    if (item < 0 || item >= static_cast<index>(runs_.size()) || slot < 0 ||
-        slot >= static_cast<index>(busy_.size())) {
+  void operator()(index_t item, index_t slot) {
+    if (item < 0 || item >= static_cast<index_t>(runs_.size()) || slot < 0 ||
+        slot >= static_cast<index_t>(busy_.size())) {
       out_of_range_ = true;
       return;
     }
@@ -59,10 +59,10 @@ TEST(pool_executor, runs_every_item_once_and_never_two_in_one_slot) {
   for (const int threads : {1, 2, 3, 7}) {
     pool_of some(threads);
     const auto runner = executor_of(some.device);
-    for (const index count : {0, 1, 2, 3, 8, 1000}) {
+    for (const index_t count : {0, 1, 2, 3, 8, 1000}) {
       for (int repetition = 0; repetition < 20; ++repetition) {
         watch items(count, runner.slots());
-        runner.run(count, [&](index item, index slot) { items(item, slot); });
+        runner.run(count, [&](index_t item, index_t slot) { items(item, slot); });
         items.expect_every_item_once();
       }
     }
@@ -84,7 +84,7 @@ TEST(pool_executor, runs_alone_inside_the_pool) {
   for (int i = 0; i < runs; ++i) watches.push_back(std::make_unique<watch>(100, runner.slots()));
   for (const auto& items : watches) {
     two.device.enqueueNoNotification([&] {
-      runner.run(100, [&](index item, index slot) {
+      runner.run(100, [&](index_t item, index_t slot) {
         if (slot != 0) another_slot = true;
         (*items)(item, slot);
       });
@@ -116,7 +116,7 @@ TEST(pool_executor, does_not_wait_for_threads_that_are_busy) {
     held->device.enqueueNoNotification([&] { release.wait(false); });
   }
   std::atomic<int> runs{0};
-  const auto item = [&](index, index) { ++runs; };
+  const auto item = [&](index_t, index_t) { ++runs; };
   for (int repetition = 1; repetition <= 10; ++repetition) {
     executor_of(held->device).run(100, item);
     EXPECT_EQ(runs, 100 * repetition);
@@ -132,7 +132,7 @@ TEST(pool_executor, sees_what_the_items_wrote) {
   pool_of seven(7);
   for (int repetition = 0; repetition < 200; ++repetition) {
     std::vector<int> written(64);
-    executor_of(seven.device).run(64, [&](index item, index) {
+    executor_of(seven.device).run(64, [&](index_t item, index_t) {
       written[static_cast<std::size_t>(item)] = static_cast<int>(item) + 1;
     });
     for (std::size_t i = 0; i < written.size(); ++i) ASSERT_EQ(written[i], static_cast<int>(i) + 1);

@@ -11,7 +11,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::view;
 using relpos::view_of;
 using tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;
@@ -25,11 +25,11 @@ tensor numbered_tensor() {
 template <class Tensor>
 void expect_same_elements(Tensor& elements) {
   const auto array = view_of(elements);
-  EXPECT_EQ(array.shape, (std::array<index, 4>{2, 3, 4, 5}));
-  for (index a = 0; a < 2; ++a) {
-    for (index b = 0; b < 3; ++b) {
-      for (index c = 0; c < 4; ++c) {
-        for (index d = 0; d < 5; ++d)
+  EXPECT_EQ(array.shape, (std::array<index_t, 4>{2, 3, 4, 5}));
+  for (index_t a = 0; a < 2; ++a) {
+    for (index_t b = 0; b < 3; ++b) {
+      for (index_t c = 0; c < 4; ++c) {
+        for (index_t d = 0; d < 5; ++d)
           EXPECT_EQ(&array(a, b, c, d), &std::as_const(elements)(a, b, c, d));
       }
     }
@@ -48,7 +48,7 @@ TEST(eigen_view, has_the_elements_of_the_tensor_in_its_order) {
 
 TEST(eigen_view, is_contiguous) {
   tensor array = numbered_tensor();
-  EXPECT_EQ(view_of(array).strides, (std::array<index, 4>{60, 20, 5, 1}));
+  EXPECT_EQ(view_of(array).strides, (std::array<index_t, 4>{60, 20, 5, 1}));
 }
 
 TEST(eigen_view, writes_into_the_tensor) {
@@ -81,12 +81,12 @@ TEST(eigen_view, of_16_bit_tensors_is_seen_through_by_eigen) {
 TEST(eigen_view, of_an_empty_tensor_is_empty) {
   tensor nothing(2, 0, 4, 5);
   EXPECT_EQ(view_of(nothing).size(), 0);
-  EXPECT_EQ(view_of(nothing).shape, (std::array<index, 4>{2, 0, 4, 5}));
+  EXPECT_EQ(view_of(nothing).shape, (std::array<index_t, 4>{2, 0, 4, 5}));
 }
 
 TEST(eigen_view, tensors_with_32_bit_indices_are_tensors_too) {
   Eigen::Tensor<float, 3, Eigen::RowMajor, int> array(2, 3, 4);
-  EXPECT_EQ(view_of(array).shape, (std::array<index, 3>{2, 3, 4}));
+  EXPECT_EQ(view_of(array).shape, (std::array<index_t, 3>{2, 3, 4}));
 }
 
 template <class Tensor>

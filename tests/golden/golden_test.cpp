@@ -12,14 +12,14 @@
 namespace {
 
 using nlohmann::json;
-using relpos::index;
+using relpos::index_t;
 using support::attended;
 using support::tensor;
 
 /// [head][row][channel]
-tensor<float> tensor_of(const json& heads, index channels) {
+tensor<float> tensor_of(const json& heads, index_t channels) {
   tensor<float> result(
-      {1, static_cast<index>(heads.size()), static_cast<index>(heads.at(0).size()), channels});
+      {1, static_cast<index_t>(heads.size()), static_cast<index_t>(heads.at(0).size()), channels});
   std::size_t at = 0;
   for (const json& head : heads) {
     for (const json& row : head) {
@@ -47,14 +47,14 @@ attended<float> attend_with_encoding(const json& of, const support::inputs<float
     return attend(in, choice, bias, degrees, masks...);
   }
   if (encoding == "xpos" || encoding == "rope_half") {
-    const index head_dim = of.at("head_dim");
+    const index_t head_dim = of.at("head_dim");
     const bool is_xpos = encoding == "xpos";
     const relpos::rotary_table table(
         is_xpos ? relpos::xpos_frequencies(head_dim) : relpos::rope_frequencies(head_dim),
         is_xpos ? relpos::pair_layout::interleaved : relpos::pair_layout::half_split);
     return attend(in, choice, relpos::rotary{table}, degrees, masks...);
   }
-  const std::vector<float> slopes = relpos::alibi_slopes(of.at("query_heads").get<index>());
+  const std::vector<float> slopes = relpos::alibi_slopes(of.at("query_heads").get<index_t>());
   if (encoding == "alibi_symmetric") {
     return attend(in, choice, relpos::alibi_symmetric{slopes}, degrees, masks...);
   }
@@ -67,7 +67,7 @@ attended<float> attend_case(const json& of, const support::inputs<float>& in,
   if (of.at("mask") == "none") return attend_with_encoding(of, in, choice);
   if (of.at("mask") == "blockwise_causal") {
     return attend_with_encoding(of, in, choice,
-                                relpos::blockwise_causal{of.at("block").get<index>()});
+                                relpos::blockwise_causal{of.at("block").get<index_t>()});
   }
   EXPECT_EQ(of.at("mask"), "causal");
   return attend_with_encoding(of, in, choice, relpos::causal{});
@@ -83,14 +83,14 @@ void expect_case(const json& of) {
                                            .statistics = statistics.views(),
                                            .query_offset = of.at("query_offset")});
 
-  for (index h = 0; h < got.out.shape[1]; ++h) {
-    for (index row = 0; row < got.out.shape[2]; ++row) {
+  for (index_t h = 0; h < got.out.shape[1]; ++h) {
+    for (index_t row = 0; row < got.out.shape[2]; ++row) {
       const auto at_h = static_cast<std::size_t>(h);
       const auto at_row = static_cast<std::size_t>(row);
       const json& out = of.at("out").at(at_h).at(at_row);
       double largest = 0.0;
       for (const json& value : out) largest = std::max(largest, std::abs(value.get<double>()));
-      for (index c = 0; c < got.out.shape[3]; ++c) {
+      for (index_t c = 0; c < got.out.shape[3]; ++c) {
         EXPECT_NEAR(got.out(0, h, row, c), out.at(static_cast<std::size_t>(c)).get<double>(),
                     2e-6 * largest);
       }
@@ -114,9 +114,9 @@ TEST(golden, attention) {
 }
 
 /// The score of one pair is the lse of a call over one key.
-double score_of(const json& query, const json& key, index q_pos, index k_pos,
+double score_of(const json& query, const json& key, index_t q_pos, index_t k_pos,
                 const relpos::rotary_table& xpos) {
-  const auto head_dim = static_cast<index>(query.size());
+  const auto head_dim = static_cast<index_t>(query.size());
   support::inputs<float> in{tensor<float>({1, 1, 1, head_dim}), tensor<float>({1, 1, 1, head_dim}),
                             tensor<float>({1, 1, 1, 1})};
   for (std::size_t c = 0; c < query.size(); ++c) {
@@ -141,8 +141,8 @@ TEST(golden, xpos_scores) {
       ASSERT_EQ(rows.at(q).size(), q + 1);
       for (std::size_t k = 0; k <= q; ++k) {
         const double score = rows.at(q).at(k);
-        EXPECT_NEAR(score_of(each.at("query").at(q), each.at("key").at(k), static_cast<index>(q),
-                             static_cast<index>(k), xpos),
+        EXPECT_NEAR(score_of(each.at("query").at(q), each.at("key").at(k), static_cast<index_t>(q),
+                             static_cast<index_t>(k), xpos),
                     score, 1e-5 * std::max(1.0, std::abs(score)));
       }
     }

@@ -14,12 +14,12 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::sharpness;
 using support::inputs;
 using support::meaning;
 
-inputs<float> of_length(index length, std::uint32_t seed) {
+inputs<float> of_length(index_t length, std::uint32_t seed) {
   return support::random_inputs({.batch = 2,
                                  .query_heads = 2,
                                  .key_heads = 1,
@@ -30,15 +30,15 @@ inputs<float> of_length(index length, std::uint32_t seed) {
                                 seed, 6.0f);
 }
 
-bool is_causal(index, index q_pos, index k_pos) { return k_pos <= q_pos; }
+bool is_causal(index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; }
 
 /// Of one head, over the rows that see at least half of the keys.
-double mean_of(const inputs<float>& in, const meaning& means, sharpness what, index head) {
+double mean_of(const inputs<float>& in, const meaning& means, sharpness what, index_t head) {
   const auto rows = naive_attention<double>(in, means).statistics;
-  const index length = in.q.shape[2];
+  const index_t length = in.q.shape[2];
   double sum = 0.0;
   double count = 0.0;
-  for (index i = 0; i < static_cast<index>(rows.entropy.size()); ++i) {
+  for (index_t i = 0; i < static_cast<index_t>(rows.entropy.size()); ++i) {
     const auto at = static_cast<std::size_t>(i);
     if (i / length % 2 != head || 2.0 * rows.logit_count[at] < static_cast<double>(length))
       continue;
@@ -59,7 +59,7 @@ void expect_aligned(const meaning& means, const Policies&... policies) {
     std::vector<float> temperatures(2);
     ASSERT_TRUE(relpos::align_temperatures(relpos::serial{}, what, targets, temperatures,
                                            longer.q.view(), longer.k.view(), policies...));
-    for (const index head : {0, 1}) {
+    for (const index_t head : {0, 1}) {
       const auto at = static_cast<std::size_t>(head);
       EXPECT_NEAR(targets[at], mean_of(trained, means, what, head), 1e-5);
       EXPECT_GT(temperatures[at], 0.1f);

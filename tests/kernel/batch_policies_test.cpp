@@ -10,7 +10,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::key_range;
 using support::inputs;
 
@@ -27,17 +27,17 @@ inputs<float> two_batches() {
 
 /// Each batch entry has its own number of keys: the others are padding.
 struct padded_keys {
-  const index* key_counts;
+  const index_t* key_counts;
 
   struct own_keys {
-    index count;
-    key_range visible_keys(index) const { return {0, count}; }
+    index_t count;
+    key_range visible_keys(index_t) const { return {0, count}; }
   };
-  own_keys bind(index batch, index) const { return {key_counts[batch]}; }
+  own_keys bind(index_t batch, index_t) const { return {key_counts[batch]}; }
 };
 
 TEST(batch_policies, padding_by_batch_entry) {
-  const index counts[][2] = {{300, 120}, {120, 300}, {0, 300}, {1, 0}};
+  const index_t counts[][2] = {{300, 120}, {120, 300}, {0, 300}, {1, 0}};
   for (const auto& count : counts) {
     SCOPED_TRACE(testing::Message() << count[0] << " and " << count[1] << " keys");
     expect_reference_of(two_batches(), {}, padded_keys{count});
@@ -46,10 +46,10 @@ TEST(batch_policies, padding_by_batch_entry) {
 }
 
 TEST(batch_policies, padding_by_batch_entry_with_a_tabulated_bias) {
-  const relpos::relative_bias wave{[](index head, index distance) {
+  const relpos::relative_bias wave{[](index_t head, index_t distance) {
     return std::sin(0.05 * static_cast<double>(distance)) * static_cast<double>(head + 1);
   }};
-  const index counts[][2] = {{300, 120}, {120, 300}, {0, 300}, {1, 0}};
+  const index_t counts[][2] = {{300, 120}, {120, 300}, {0, 300}, {1, 0}};
   for (const auto& count : counts) {
     SCOPED_TRACE(testing::Message() << count[0] << " and " << count[1] << " keys");
     expect_reference_of(two_batches(), {}, wave, padded_keys{count});
@@ -58,21 +58,21 @@ TEST(batch_policies, padding_by_batch_entry_with_a_tabulated_bias) {
 
 /// The same as an element mask.
 struct padded_elements {
-  const index* key_counts;
+  const index_t* key_counts;
 
   struct own_keys {
-    index count;
-    bool keep(index, index k_pos) const { return k_pos < count; }
+    index_t count;
+    bool keep(index_t, index_t k_pos) const { return k_pos < count; }
     relpos::tile_class classify(const relpos::tile& of) const {
       if (count <= of.first_key) return relpos::tile_class::skip;
       return of.last_key <= count ? relpos::tile_class::full : relpos::tile_class::partial;
     }
   };
-  own_keys bind(index batch, index) const { return {key_counts[batch]}; }
+  own_keys bind(index_t batch, index_t) const { return {key_counts[batch]}; }
 };
 
 TEST(batch_policies, element_masks) {
-  const index counts[2] = {300, 120};
+  const index_t counts[2] = {300, 120};
   const inputs<float> in = two_batches();
   EXPECT_TRUE(
       same_bits(attend(in, {}, padded_elements{counts}), attend(in, {}, padded_keys{counts})));
@@ -86,11 +86,13 @@ struct head_temperature {
     float value;
     float softmax_temperature() const { return value; }
   };
-  own bind(index head) const { return {degrees[head]}; }
+  own bind(index_t head) const { return {degrees[head]}; }
 };
 struct batch_temperature {
   const float* degrees;
-  head_temperature::own bind(index batch, index head) const { return {degrees[2 * batch + head]}; }
+  head_temperature::own bind(index_t batch, index_t head) const {
+    return {degrees[2 * batch + head]};
+  }
 };
 
 TEST(batch_policies, temperatures_by_head_and_batch_entry) {
@@ -105,7 +107,7 @@ TEST(batch_policies, temperatures_by_head_and_batch_entry) {
 TEST(batch_policies, temperatures_by_head_and_batch_entry_with_a_tabulated_bias) {
   const float degrees[] = {0.5f, 2.0f, 1.5f, 0.25f};
   const relpos::relative_bias decay{
-      [](index, index distance) { return -0.03 * std::abs(static_cast<double>(distance)); }};
+      [](index_t, index_t distance) { return -0.03 * std::abs(static_cast<double>(distance)); }};
   expect_reference_of(two_batches(), {}, head_temperature{degrees}, decay);
   expect_reference_of(two_batches(), {}, batch_temperature{degrees}, decay);
 }

@@ -11,17 +11,17 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::kernel_class;
 using support::attended;
 using support::inputs;
 using support::tensor;
 
-constexpr index heads = 4;
+constexpr index_t heads = 4;
 const std::vector<float> slopes{0.03f, 0.004f, 0.005f, 0.0f};
 const std::vector<float> table = support::random_tensor({1, 1, 32, heads}, 3, 2.0f).values;
 
-inputs<float> inputs_of(index queries, index keys) {
+inputs<float> inputs_of(index_t queries, index_t keys) {
   return support::random_inputs({.batch = 2,
                                  .query_heads = heads,
                                  .key_heads = 2,
@@ -43,8 +43,8 @@ void expect_policies(const relpos::options& given, const PoliciesOf& policies_of
   const auto append = [](auto& to, const auto& from) {
     to.insert(to.end(), from.begin(), from.end());
   };
-  for (const index keys : {1, 2, 15, 16, 17, 127, 129, 1023, 1025, 2500}) {
-    for (const index queries : {1, 2, 9}) {
+  for (const index_t keys : {1, 2, 15, 16, 17, 127, 129, 1023, 1025, 2500}) {
+    for (const index_t queries : {1, 2, 9}) {
       const inputs<float> in = inputs_of(queries, keys);
       const relpos::attention_shape shape{2, heads, 2, queries, keys, 24, 7};
       policies_of(shape, [&](const auto&... policies) {
@@ -86,7 +86,7 @@ TEST(decode_policies, gated_table_rotation_and_band) {
     tensor<float, 3> gates({2, heads, shape.query_length});
     support::random_numbers random(2);
     for (float& gate : gates.values) gate = 2.0f * random.uniform();
-    const relpos::relative_bias wave{[](index head, index distance) {
+    const relpos::relative_bias wave{[](index_t head, index_t distance) {
       return std::sin(0.37 * static_cast<double>(distance)) * static_cast<double>(head + 1);
     }};
     use(relpos::rotary{rope}, relpos::gated_bias{std::as_const(gates).view(), wave},
@@ -113,14 +113,14 @@ TEST(decode_policies, matrix_and_sinks_beside_a_band) {
 TEST(decode_policies, positions_of_tokens) {
   const relpos::rotary_table rope(relpos::rope_frequencies(24), relpos::pair_layout::half_split);
   expect_policies({}, [&](const relpos::attention_shape& shape, const auto& use) {
-    tensor<index, 2> of_queries({2, shape.query_length});
-    tensor<index, 2> of_keys({2, shape.key_length});
+    tensor<index_t, 2> of_queries({2, shape.query_length});
+    tensor<index_t, 2> of_keys({2, shape.key_length});
     support::random_numbers random(9);
     // In any order, no further apart than that many rows can be.
-    for (index& position : of_queries.values) {
+    for (index_t& position : of_queries.values) {
       position = 2000 + random.between(1, shape.query_length);
     }
-    for (index& position : of_keys.values) position = 900 + random.between(1, shape.key_length);
+    for (index_t& position : of_keys.values) position = 900 + random.between(1, shape.key_length);
     use(relpos::token_positions{std::as_const(of_queries).view(), std::as_const(of_keys).view()},
         relpos::rotary{rope}, relpos::t5_bias{table, relpos::bidirectional}, relpos::alibi{slopes},
         relpos::causal{});
@@ -137,7 +137,7 @@ TEST(decode_policies, length_laws) {
 
 /// Every fifth distance, for even queries and up to 3000: others see nothing.
 struct every_fifth {
-  bool keep(index q_pos, index k_pos) const {
+  bool keep(index_t q_pos, index_t k_pos) const {
     return q_pos % 2 == 0 && q_pos < 3000 && (q_pos - k_pos) % 5 == 0;
   }
 };
@@ -150,7 +150,7 @@ TEST(decode_policies, element_mask_of_a_user) {
 
 TEST(decode_policies, rows_that_see_nothing_give_zero_or_their_sink) {
   const std::vector<float> sinks{1.0f, -2.0f, -support::infinity, 4.0f};
-  for (const index keys : {0, 1, 129, 2500}) {
+  for (const index_t keys : {0, 1, 129, 2500}) {
     const inputs<float> in = inputs_of(3, keys);
     // All keys come after all queries.
     const relpos::options choice{.query_offset = -5, .kernel = kernel_class::decode};
@@ -159,9 +159,9 @@ TEST(decode_policies, rows_that_see_nothing_give_zero_or_their_sink) {
     for (const float value : none.out.values) EXPECT_EQ(value, 0.0f);
     for (const float value : sink.out.values) EXPECT_EQ(value, 0.0f);
     for (const float value : none.lse.values) EXPECT_EQ(value, -support::infinity);
-    for (index b = 0; b < 2; ++b) {
-      for (index h = 0; h < heads; ++h) {
-        for (index row = 0; row < 3; ++row) {
+    for (index_t b = 0; b < 2; ++b) {
+      for (index_t h = 0; h < heads; ++h) {
+        for (index_t row = 0; row < 3; ++row) {
           const float logit = sinks[static_cast<std::size_t>(h)];
           if (std::isinf(logit)) {
             EXPECT_EQ(sink.lse(b, h, row), logit);
@@ -177,9 +177,9 @@ TEST(decode_policies, rows_that_see_nothing_give_zero_or_their_sink) {
 // Poisoned elements between visible ones, of a row alone and beside one that sees nothing; channels of any number, and
 // those that are read in place.
 TEST(decode_policies, what_an_element_mask_hides_has_no_influence) {
-  constexpr index channels[][2] = {{24, 7}, {64, 64}, {128, 128}};
+  constexpr index_t channels[][2] = {{24, 7}, {64, 64}, {128, 128}};
   for (const auto& [head_dim, value_dim] : channels) {
-    for (const index rows : {1, 2}) {
+    for (const index_t rows : {1, 2}) {
       const inputs<float> clean = support::random_inputs({.batch = 1,
                                                           .query_heads = rows,
                                                           .key_heads = 1,
@@ -192,7 +192,7 @@ TEST(decode_policies, what_an_element_mask_hides_has_no_influence) {
       const attended<float> expected = attend(clean, choice, every_fifth{}, relpos::causal{});
       for (const float poison : {support::not_a_number, support::infinity, -support::infinity}) {
         inputs<float> in = clean;
-        for (index key = 0; key < 1201; ++key) {
+        for (index_t key = 0; key < 1201; ++key) {
           if (every_fifth{}.keep(1200, key)) continue;
           in.k(0, 0, key, 3) = in.v(0, 0, key, 2) = poison;
         }

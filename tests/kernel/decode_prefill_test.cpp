@@ -10,13 +10,13 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::kernel_class;
 using support::attended;
 using support::inputs;
 
-constexpr index heads = 4;
-constexpr index length = 1300;
+constexpr index_t heads = 4;
+constexpr index_t length = 1300;
 const std::vector<float> slopes{0.3f, 0.05f, 0.004f, 0.0f};
 const std::vector<float> table = support::random_tensor({1, 1, 32, heads}, 3, 2.0f).values;
 
@@ -38,11 +38,11 @@ void append(std::vector<To>& to, const std::vector<From>& from) {
 }
 
 /// What prefill says of one row of all heads.
-void append_row(const attended<float>& whole, index row, std::vector<double>& out,
+void append_row(const attended<float>& whole, index_t row, std::vector<double>& out,
                 std::vector<double>& lse) {
-  for (index h = 0; h < heads; ++h) {
+  for (index_t h = 0; h < heads; ++h) {
     lse.push_back(static_cast<double>(whole.lse(0, h, row)));
-    for (index c = 0; c < whole.out.shape[3]; ++c) {
+    for (index_t c = 0; c < whole.out.shape[3]; ++c) {
       out.push_back(static_cast<double>(whole.out(0, h, row, c)));
     }
   }
@@ -55,7 +55,7 @@ void expect_tokens(const Policies&... policies) {
       attend(in, {.kernel = kernel_class::prefill}, policies..., relpos::causal{});
   std::vector<float> decoded_out, decoded_lse, naive_out, naive_lse;
   std::vector<double> prefilled_out, prefilled_lse, exact_out, exact_lse;
-  for (const index row : {0, 1, 15, 127, 128, 511, 700, 1023, 1024, 1299}) {
+  for (const index_t row : {0, 1, 15, 127, 128, 511, 700, 1023, 1024, 1299}) {
     const auto q = in.q.view().slice(2, row, 1);
     const auto k = in.k.view().slice(2, 0, row + 1);
     const auto v = in.v.view().slice(2, 0, row + 1);

@@ -16,16 +16,16 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::kernel_class;
 using support::attended;
 using support::inputs;
 using support::sizes;
 
 constexpr relpos::options decode{.kernel = kernel_class::decode};
-const std::vector<index> key_lengths{0, 1, 2, 15, 16, 17, 127, 128, 129, 1023, 1024, 1025, 2500};
+const std::vector<index_t> key_lengths{0, 1, 2, 15, 16, 17, 127, 128, 129, 1023, 1024, 1025, 2500};
 
-sizes shape_of(index group, index queries, index keys, index head_dim, index value_dim) {
+sizes shape_of(index_t group, index_t queries, index_t keys, index_t head_dim, index_t value_dim) {
   return {.batch = 1,
           .query_heads = group,
           .key_heads = 1,
@@ -37,11 +37,11 @@ sizes shape_of(index group, index queries, index keys, index head_dim, index val
 
 // Up to 17 rows of a key head and one past two blocks of them, as heads, as queries, and as both.
 TEST(decode, any_number_of_rows_of_a_key_head) {
-  for (index rows = 1; rows <= 33; rows += rows < 17 ? 1 : 16) {
-    for (const index group : {1, 2, 3, 4, 8, 32}) {
+  for (index_t rows = 1; rows <= 33; rows += rows < 17 ? 1 : 16) {
+    for (const index_t group : {1, 2, 3, 4, 8, 32}) {
       if (rows % group != 0 && group != 32) continue;
       SCOPED_TRACE(testing::Message() << rows << " rows, groups of " << group);
-      const index queries = group == 32 ? (rows + 7) / 8 : rows / group;
+      const index_t queries = group == 32 ? (rows + 7) / 8 : rows / group;
       sizes of = shape_of(group, queries, 150, 24, 40);
       of.key_heads = 2;
       of.query_heads *= 2;
@@ -52,10 +52,10 @@ TEST(decode, any_number_of_rows_of_a_key_head) {
 
 template <class T>
 void expect_shapes() {
-  constexpr index channels[][2] = {{64, 64}, {128, 128}, {24, 40}, {7, 3}, {256, 256}, {16, 5}};
+  constexpr index_t channels[][2] = {{64, 64}, {128, 128}, {24, 40}, {7, 3}, {256, 256}, {16, 5}};
   for (const auto& [head_dim, value_dim] : channels) {
-    for (const index keys : key_lengths) {
-      for (const index queries : {1, 5}) {
+    for (const index_t keys : key_lengths) {
+      for (const index_t queries : {1, 5}) {
         SCOPED_TRACE(testing::Message() << keys << " keys, " << queries << " queries, channels "
                                         << head_dim << ", " << value_dim);
         const auto in =
@@ -82,8 +82,8 @@ void expect_layouts() {
                                              .value_dim = 16},
                                             3);
   const auto expected = attend(in, decode);
-  for (const index step : {1, 3}) {
-    for (const index padding : {0, 5}) {
+  for (const index_t step : {1, 3}) {
+    for (const index_t padding : {0, 5}) {
       const auto spread = [&](const auto& of) {
         return lay_out(of, support::strides_of(of.shape, {2, 0, 1, 3}, step, padding));
       };
@@ -107,8 +107,8 @@ TEST(decode, is_chosen_for_few_rows_alone) {
   const auto bits_of = [](const inputs<float>& in, kernel_class kernel) {
     return attend(in, {.kernel = kernel});
   };
-  const index of[][2] = {{1, 1}, {1, 16}, {16, 1}, {4, 4}, {32, 1}, {17, 1},
-                         {8, 2}, {1, 17}, {17, 2}, {3, 6}, {4, 5}};
+  const index_t of[][2] = {{1, 1}, {1, 16}, {16, 1}, {4, 4}, {32, 1}, {17, 1},
+                           {8, 2}, {1, 17}, {17, 2}, {3, 6}, {4, 5}};
   for (const auto& [group, queries] : of) {
     SCOPED_TRACE(testing::Message() << "groups of " << group << ", " << queries << " queries");
     const auto in = support::random_inputs(shape_of(group, queries, 1500, 64, 64), 5);
@@ -134,15 +134,15 @@ TEST(decode, statistics_are_those_of_prefill) {
 }
 
 constexpr relpos::band band{1100, 3};
-constexpr index keys = 2300;
-constexpr index queries = 12;
-constexpr index query_offset = 5000 + keys - 40;
-constexpr index key_offset = 5000;
+constexpr index_t keys = 2300;
+constexpr index_t queries = 12;
+constexpr index_t query_offset = 5000 + keys - 40;
+constexpr index_t key_offset = 5000;
 
 // What fills vectors is read in place, and has paths of its own.
-constexpr index channels_of_rows[][2] = {{40, 9}, {64, 64}, {128, 128}};
+constexpr index_t channels_of_rows[][2] = {{40, 9}, {64, 64}, {128, 128}};
 
-inputs<float> long_inputs(index batch, const index (&channels)[2]) {
+inputs<float> long_inputs(index_t batch, const index_t (&channels)[2]) {
   return support::random_inputs({.batch = batch,
                                  .query_heads = 2,
                                  .key_heads = 1,
@@ -154,11 +154,11 @@ inputs<float> long_inputs(index batch, const index (&channels)[2]) {
 }
 
 /// Rows of `got`, its entry 0 being `entry` of `whole`.
-void expect_rows(const attended<float>& got, const attended<float>& whole, index entry,
-                 index first_row) {
-  for (index h = 0; h < 2; ++h) {
-    for (index row = 0; row < got.out.shape[2]; ++row) {
-      const index at = first_row + row;
+void expect_rows(const attended<float>& got, const attended<float>& whole, index_t entry,
+                 index_t first_row) {
+  for (index_t h = 0; h < 2; ++h) {
+    for (index_t row = 0; row < got.out.shape[2]; ++row) {
+      const index_t at = first_row + row;
       ASSERT_EQ(std::memcmp(&got.lse(0, h, row), &whole.lse(entry, h, at), 4), 0)
           << "row " << at << ", head " << h;
       const auto bytes = static_cast<std::size_t>(got.out.shape[3]) * sizeof(float);
@@ -175,12 +175,12 @@ TEST(decode, a_row_is_the_same_in_any_company) {
     const relpos::options choice{
         .query_offset = query_offset, .key_offset = key_offset, .kernel = kernel_class::decode};
     const attended<float> whole = attend(nine, choice, band);
-    for (const index batch : {1, 2, 9}) {
-      for (const index count : {1, 2, 5, 12}) {
-        for (index first = 0; first + count <= queries; first += count) {
+    for (const index_t batch : {1, 2, 9}) {
+      for (const index_t count : {1, 2, 5, 12}) {
+        for (index_t first = 0; first + count <= queries; first += count) {
           relpos::options there = choice;
           there.query_offset = query_offset + first;
-          const index entry = 9 - batch;
+          const index_t entry = 9 - batch;
           expect_rows(support::attend(nine.q.view().slice(0, entry, batch).slice(2, first, count),
                                       nine.k.view().slice(0, entry, batch),
                                       nine.v.view().slice(0, entry, batch), there, band),
@@ -198,12 +198,13 @@ TEST(decode, a_row_is_the_same_whatever_keys_that_it_does_not_see_are_there) {
     const relpos::options choice{
         .query_offset = query_offset, .key_offset = key_offset, .kernel = kernel_class::decode};
     const attended<float> whole = attend(in, choice, band);
-    const index to_row = query_offset - key_offset;
-    for (const index row : {0, 3, 11}) {
-      const index first_seen = to_row + row - 1100;
-      const index last_seen = to_row + row + 4;
-      for (const index first : {index{0}, index{1}, index{100}, index{1023}, first_seen}) {
-        for (const index last : {last_seen, last_seen + 1, keys - 1, keys}) {
+    const index_t to_row = query_offset - key_offset;
+    for (const index_t row : {0, 3, 11}) {
+      const index_t first_seen = to_row + row - 1100;
+      const index_t last_seen = to_row + row + 4;
+      for (const index_t first :
+           {index_t{0}, index_t{1}, index_t{100}, index_t{1023}, first_seen}) {
+        for (const index_t last : {last_seen, last_seen + 1, keys - 1, keys}) {
           const relpos::options there{.query_offset = query_offset + row,
                                       .key_offset = key_offset + first,
                                       .kernel = kernel_class::decode};
@@ -225,7 +226,7 @@ TEST(decode, any_executor) {
     const auto on = [&](const auto& runner) {
       return support::attend_on(runner, in.q.view(), in.k.view(), in.v.view(), decode, band);
     };
-    for (const index slots : {2, 3, 7}) {
+    for (const index_t slots : {2, 3, 7}) {
       EXPECT_TRUE(same_bits(expected, on(support::shuffled{slots, 4})));
       for (int times = 0; times < 3; ++times) {
         EXPECT_TRUE(same_bits(expected, on(support::threaded{slots})));
@@ -239,19 +240,19 @@ TEST(decode, nan_and_infinity_reach_no_row_that_does_not_see_them) {
     SCOPED_TRACE(channels[0]);
     const inputs<float> clean = long_inputs(1, channels);
     const attended<float> expected = attend(clean, decode, band);
-    const index to_row = keys - queries;
+    const index_t to_row = keys - queries;
     for (const float poison : {support::not_a_number, support::infinity, -support::infinity}) {
-      for (const index key : {index{0}, to_row - 1095, to_row + 5, to_row + 11}) {
+      for (const index_t key : {index_t{0}, to_row - 1095, to_row + 5, to_row + 11}) {
         inputs<float> poisoned = clean;
         poisoned.k(0, 0, key, 7) = poison;
         poisoned.v(0, 0, key, 2) = poison;
         const attended<float> got = attend(poisoned, decode, band);
-        for (index row = 0; row < queries; ++row) {
-          const index distance = key - (to_row + row);
+        for (index_t row = 0; row < queries; ++row) {
+          const index_t distance = key - (to_row + row);
           if (-1100 <= distance && distance <= 3) continue;
-          for (index h = 0; h < 2; ++h) {
+          for (index_t h = 0; h < 2; ++h) {
             ASSERT_EQ(got.lse(0, h, row), expected.lse(0, h, row)) << key << ", row " << row;
-            for (index c = 0; c < channels[1]; ++c) {
+            for (index_t c = 0; c < channels[1]; ++c) {
               ASSERT_EQ(got.out(0, h, row, c), expected.out(0, h, row, c))
                   << key << ", row " << row;
             }

@@ -8,13 +8,13 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::attended;
 using support::infinity;
 using support::inputs;
 using support::sizes;
 
-sizes two_heads(index queries, index keys) {
+sizes two_heads(index_t queries, index_t keys) {
   return {.batch = 2,
           .query_heads = 2,
           .key_heads = 1,
@@ -24,12 +24,12 @@ sizes two_heads(index queries, index keys) {
           .value_dim = 5};
 }
 
-void expect_empty(const attended<float>& got, index first_row, index last_row) {
-  for (index b = 0; b < got.out.shape[0]; ++b) {
-    for (index h = 0; h < got.out.shape[1]; ++h) {
-      for (index row = first_row; row < last_row; ++row) {
+void expect_empty(const attended<float>& got, index_t first_row, index_t last_row) {
+  for (index_t b = 0; b < got.out.shape[0]; ++b) {
+    for (index_t h = 0; h < got.out.shape[1]; ++h) {
+      for (index_t row = first_row; row < last_row; ++row) {
         EXPECT_EQ(got.lse(b, h, row), -infinity) << "row " << row;
-        for (index c = 0; c < got.out.shape[3]; ++c) {
+        for (index_t c = 0; c < got.out.shape[3]; ++c) {
           EXPECT_EQ(std::bit_cast<int>(got.out(b, h, row, c)), 0) << "row " << row;
         }
       }
@@ -40,7 +40,7 @@ void expect_empty(const attended<float>& got, index first_row, index last_row) {
 const std::vector<float> slopes{0.3f, 0.02f};
 
 TEST(empty_rows, no_keys) {
-  for (const index queries : {1, 17, 200}) {
+  for (const index_t queries : {1, 17, 200}) {
     const inputs<float> in = support::random_inputs(two_heads(queries, 0), 1);
     expect_empty(attend(in, {}), 0, queries);
     expect_empty(attend(in, {}, relpos::alibi{slopes}, relpos::causal{}), 0, queries);
@@ -82,7 +82,7 @@ TEST(empty_rows, only_minus_infinity) {
   const inputs<float> in = support::random_inputs(two_heads(20, 150), 5);
   const support::tensor<float> nothing({1, 1, 1, 1}, -infinity);
   expect_empty(attend(in, {}, relpos::additive_bias{nothing.view()}), 0, 20);
-  const auto never = [](index, index) { return -double{infinity}; };
+  const auto never = [](index_t, index_t) { return -double{infinity}; };
   expect_empty(attend(in, {}, relpos::relative_bias{never}), 0, 20);
 }
 

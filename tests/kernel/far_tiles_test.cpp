@@ -9,7 +9,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::attended;
 using support::inputs;
 
@@ -27,7 +27,7 @@ struct without_bound {
     }
     head_bias scaled(float factor) const { return {bound.scaled(factor)}; }
   };
-  auto bind(index head) const {
+  auto bind(index_t head) const {
     using bound = decltype(policy.bind(head));
     return head_bias<bound>{policy.bind(head)};
   }
@@ -39,8 +39,8 @@ static_assert(!relpos::bounds_bias<relpos::bound_policy<without_bound<relpos::al
 
 // Steep to nearly flat, and one that rewards distance.
 const std::vector<float> slopes{8.0f, 1.0f, 0.25f, 0.03f, 0.002f, -0.05f};
-constexpr index length = 1500;
-constexpr index queries = 250;
+constexpr index_t length = 1500;
+constexpr index_t queries = 250;
 
 inputs<float> long_inputs(float spread = 3.0f) {
   return support::random_inputs({.batch = 1,
@@ -88,8 +88,8 @@ TEST(far_tiles, long_keys_are_never_left_out) {
   inputs<float> in = long_inputs();
   support::random_numbers random(3);
   for (int i = 0; i < 6; ++i) {
-    const index row = random.between(0, length - 1);
-    for (index c = 0; c < 8; ++c) in.k(0, i % 2, row, c) *= 100.0f;
+    const index_t row = random.between(0, length - 1);
+    for (index_t c = 0; c < 8; ++c) in.k(0, i % 2, row, c) *= 100.0f;
   }
   expect_no_difference(in, {}, relpos::causal{});
   expect_no_difference(in, {.query_offset = 700});
@@ -97,7 +97,7 @@ TEST(far_tiles, long_keys_are_never_left_out) {
 
 /// One channel and positive numbers, so that |q| |k| is the score itself and the bound is tight; values
 /// that are huge far from the queries, so that the smallest weight there shows.
-inputs<float> revealing_inputs(index first_near_key, index last_near_key) {
+inputs<float> revealing_inputs(index_t first_near_key, index_t last_near_key) {
   inputs<float> in = support::random_inputs({.batch = 1,
                                              .query_heads = 6,
                                              .key_heads = 1,
@@ -108,7 +108,7 @@ inputs<float> revealing_inputs(index first_near_key, index last_near_key) {
                                             19, 0.5f);
   for (float& value : in.q.values) value += 1.0f;
   for (float& value : in.k.values) value = 0.5f * value + 0.5f;
-  for (index key = 0; key < length; ++key) {
+  for (index_t key = 0; key < length; ++key) {
     const bool near = first_near_key <= key && key < last_near_key;
     in.v(0, 0, key, 0) = near ? 1e-5f : 1e34f;
   }
@@ -129,7 +129,7 @@ TEST(far_tiles, at_the_edge_of_vanishing) {
   inputs<float> in = revealing_inputs(1100, length);
   for (const float softcap : {0.0f, 50.0f}) {
     // Past the softcap every 128th score is exactly the softcap.
-    for (index key = 77; softcap > 0.0f && key < length; key += 128) in.k(0, 0, key, 0) = 2000.0f;
+    for (index_t key = 77; softcap > 0.0f && key < length; key += 128) in.k(0, 0, key, 0) = 2000.0f;
     const relpos::options choice{.scale = 1.0f, .softcap = softcap};
     for_many_slopes([&](const std::vector<float>& steps) {
       expect_same(attend(in, choice, relpos::alibi{steps}, relpos::causal{}),
@@ -143,8 +143,8 @@ TEST(far_tiles, at_the_edge_of_vanishing) {
 TEST(far_tiles, at_the_edge_after_the_queries) {
   inputs<float> in = revealing_inputs(0, 0);
   in.v(0, 0, length - 1, 0) = 1e-5f;
-  for (index h = 0; h < 6; ++h) {
-    for (index row = 0; row < queries; ++row) {
+  for (index_t h = 0; h < 6; ++h) {
+    for (index_t row = 0; row < queries; ++row) {
       in.q(0, h, row, 0) = 1.0f - 0.3f * static_cast<float>(row) / queries;
     }
   }
@@ -167,7 +167,7 @@ TEST(far_tiles, unfinite_keys_are_never_left_out) {
     for (const float softcap : {0.0f, 20.0f}) {
       const attended<float> got = expect_no_difference(in, {.softcap = softcap}, relpos::causal{});
       if (!std::isnan(poison)) continue;
-      for (index row = 0; row < queries; ++row) {
+      for (index_t row = 0; row < queries; ++row) {
         EXPECT_TRUE(std::isnan(got.lse(0, 0, row)) && std::isnan(got.lse(0, 5, row)));
       }
     }
@@ -193,14 +193,14 @@ TEST(far_tiles, unfinite_queries_and_slopes) {
 template <bool Bounds>
 struct counted_line {
   float slope;
-  index* vectors;
+  index_t* vectors;
 
   template <class Real>
   Real bias(Real distance) const {
     ++*vectors;
     return slope * distance;
   }
-  float upper_bound(index, index last) const
+  float upper_bound(index_t, index_t last) const
     requires Bounds
   {
     return slope * static_cast<float>(last);
@@ -209,8 +209,8 @@ struct counted_line {
 
 TEST(far_tiles, are_not_computed) {
   const inputs<float> in = long_inputs();
-  index with_bound = 0;
-  index without = 0;
+  index_t with_bound = 0;
+  index_t without = 0;
   const attended<float> skipped =
       attend(in, {}, counted_line<true>{2.0f, &with_bound}, relpos::causal{});
   const attended<float> computed =
@@ -225,14 +225,14 @@ TEST(far_tiles, are_not_computed) {
 TEST(far_tiles, of_alibi_are_not_read) {
   inputs<float> in = long_inputs();
   const std::vector<float> steep(6, 2.0f);
-  for (index row = 0; row < 800; ++row) {
-    for (index h = 0; h < 2; ++h) in.v(0, h, row, 0) = support::not_a_number;
+  for (index_t row = 0; row < 800; ++row) {
+    for (index_t h = 0; h < 2; ++h) in.v(0, h, row, 0) = support::not_a_number;
   }
   const attended<float> skipped = attend(in, {}, relpos::alibi{steep}, relpos::causal{});
   const attended<float> computed =
       attend(in, {}, without_bound{relpos::alibi{steep}}, relpos::causal{});
-  for (index h = 0; h < 6; ++h) {
-    for (index row = 0; row < queries; ++row) {
+  for (index_t h = 0; h < 6; ++h) {
+    for (index_t row = 0; row < queries; ++row) {
       EXPECT_FALSE(std::isnan(skipped.out(0, h, row, 0)));
       EXPECT_TRUE(std::isnan(computed.out(0, h, row, 0)));
     }

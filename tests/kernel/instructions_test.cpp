@@ -16,17 +16,18 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 
 // One group and a part of a tile: a step takes microseconds, and tens of them in a virtual machine.
-constexpr index queries = relpos::geometry<relpos::native>::group_rows;
-constexpr index few_keys = 32;
-constexpr index many_keys = 64;
-constexpr index head_dim = 8;
+constexpr index_t queries = relpos::geometry<relpos::native>::group_rows;
+constexpr index_t few_keys = 32;
+constexpr index_t many_keys = 64;
+constexpr index_t head_dim = 8;
 
 /// Of a call over so many keys, all visible.
 template <class... Policies>
-std::optional<long> instructions(index keys, relpos::options choice, const Policies&... policies) {
+std::optional<long> instructions(index_t keys, relpos::options choice,
+                                 const Policies&... policies) {
   const auto in = support::random_inputs({.batch = 1,
                                           .query_heads = 1,
                                           .key_heads = 1,
@@ -95,7 +96,9 @@ TEST(instructions_per_score, t5) {
   expect_as_recorded("t5", {}, relpos::t5_bias{table, relpos::bidirectional});
 }
 TEST(instructions_per_score, relative_bias) {
-  const auto bias = [](index, index distance) { return 0.01 * static_cast<double>(distance % 7); };
+  const auto bias = [](index_t, index_t distance) {
+    return 0.01 * static_cast<double>(distance % 7);
+  };
   expect_as_recorded("relative_bias", {}, relpos::relative_bias{bias});
 }
 TEST(instructions_per_score, rotary) {

@@ -11,7 +11,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::inputs;
 
 const std::vector<float> slopes{0.3f, 0.02f};
@@ -31,9 +31,9 @@ inputs<float> two_heads(float spread) {
 TEST(large_values, scores_to_ten_thousand) {
   for (const float score : {300.0f, -300.0f, 1e4f, -1e4f}) {
     inputs<float> in = two_heads(3.0f);
-    for (index h = 0; h < 2; ++h) {
-      for (index row = 0; row < 100; ++row) in.q(0, h, row, 0) = score * std::sqrt(16.0f);
-      for (index key = 0; key < 260; ++key) in.k(0, h, key, 0) = 1.0f;
+    for (index_t h = 0; h < 2; ++h) {
+      for (index_t row = 0; row < 100; ++row) in.q(0, h, row, 0) = score * std::sqrt(16.0f);
+      for (index_t key = 0; key < 260; ++key) in.k(0, h, key, 0) = 1.0f;
     }
     expect_reference_of(in, {}, relpos::alibi{slopes}, relpos::causal{});
   }
@@ -59,24 +59,24 @@ TEST(large_values, biases_of_the_largest_float) {
   constexpr float largest = std::numeric_limits<float>::max();
   inputs<float> in = two_heads(1.0f);
   support::tensor<float> matrix({1, 1, 100, 260}, 0.0f);
-  for (index row = 0; row < 100; ++row) {
-    for (index key = 0; key < 260; ++key) {
+  for (index_t row = 0; row < 100; ++row) {
+    for (index_t key = 0; key < 260; ++key) {
       if (row % 3 == 0 || key % 2 == 0) matrix(0, 0, row, key) = -largest;
       if (row % 7 == 1 && key == 33) matrix(0, 0, row, key) = largest;
     }
   }
   const auto got = attend(in, {}, relpos::additive_bias{matrix.view()});
-  for (index row = 0; row < 100; row += 3) {
+  for (index_t row = 0; row < 100; row += 3) {
     if (row % 7 == 1) continue;
-    for (index c = 0; c < 8; ++c) {
+    for (index_t c = 0; c < 8; ++c) {
       double mean = 0.0;
-      for (index key = 0; key < 260; ++key) mean += in.v(0, 0, key, c) / 260.0;
+      for (index_t key = 0; key < 260; ++key) mean += in.v(0, 0, key, c) / 260.0;
       EXPECT_NEAR(got.out(0, 0, row, c), mean, 1e-6);
     }
     EXPECT_TRUE(std::isfinite(got.lse(0, 0, row)));
   }
-  for (index row = 1; row < 100; row += 21) {
-    for (index c = 0; c < 8; ++c) EXPECT_EQ(got.out(0, 0, row, c), in.v(0, 0, 33, c));
+  for (index_t row = 1; row < 100; row += 21) {
+    for (index_t c = 0; c < 8; ++c) EXPECT_EQ(got.out(0, 0, row, c), in.v(0, 0, 33, c));
   }
 }
 
@@ -96,7 +96,7 @@ TEST(large_values, steep_slopes) {
 TEST(large_values, keys_far_behind_the_queries) {
   const inputs<float> in = two_heads(3.0f);
   const std::vector<float> flat{1e-9f, 1e-8f};
-  const relpos::options choice{.query_offset = (index{1} << 30) + 7, .key_offset = -12345};
+  const relpos::options choice{.query_offset = (index_t{1} << 30) + 7, .key_offset = -12345};
   expect_reference_of(in, choice, relpos::alibi{flat}, relpos::causal{});
 }
 

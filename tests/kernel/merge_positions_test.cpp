@@ -12,20 +12,20 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::kernel_class;
 using support::attended;
 using support::inputs;
 using support::tensor;
 
-constexpr index queries = 9;
-constexpr index keys = 1300;
-constexpr index far = index{1} << 40;
+constexpr index_t queries = 9;
+constexpr index_t keys = 1300;
+constexpr index_t far = index_t{1} << 40;
 constexpr kernel_class kernels[] = {kernel_class::prefill, kernel_class::decode};
 
 const std::vector<float> table = support::random_tensor({1, 1, 32, 2}, 3, 2.0f).values;
 
-inputs<float> inputs_of(index batch) {
+inputs<float> inputs_of(index_t batch) {
   return support::random_inputs({.batch = batch,
                                  .query_heads = 2,
                                  .key_heads = 1,
@@ -83,16 +83,16 @@ void expect_whole(const attended<float>& got, const inputs<float>& in, int merge
 /// The cuts lie beside the edges of tiles and of chunks, and anywhere.
 template <class... Policies>
 void expect_slices(const Policies&... policies) {
-  const std::vector<index> ends{0, 1, 127, 500, 512, 1025, 1295, keys};
+  const std::vector<index_t> ends{0, 1, 127, 500, 512, 1025, 1295, keys};
   const inputs<float> in = inputs_of(2);
-  for (const index origin : {index{0}, far, -far}) {
+  for (const index_t origin : {index_t{0}, far, -far}) {
     for (const kernel_class kernel : kernels) {
       SCOPED_TRACE(testing::Message() << "from " << origin << ", kernel " << int(kernel));
       relpos::options choice{
           .query_offset = origin + keys - queries, .key_offset = origin, .kernel = kernel};
       attended<float> got;
       for (std::size_t i = 0; i + 1 < ends.size(); ++i) {
-        const index count = ends[i + 1] - ends[i];
+        const index_t count = ends[i + 1] - ends[i];
         relpos::options of_slice = choice;
         of_slice.key_offset = origin + ends[i];
         auto state = slice_state(in.q, in.k.view().slice(2, ends[i], count),
@@ -111,7 +111,7 @@ void expect_slices(const Policies&... policies) {
 TEST(merge_positions, of_t5) { expect_slices(relpos::t5_bias{table, relpos::bidirectional}); }
 
 TEST(merge_positions, of_a_bias_that_never_saturates) {
-  expect_slices(relpos::relative_bias{[](index head, index distance) {
+  expect_slices(relpos::relative_bias{[](index_t head, index_t distance) {
     return std::sin(0.37 * static_cast<double>(distance)) * static_cast<double>(head + 1);
   }});
 }
@@ -124,7 +124,7 @@ TEST(merge_positions, of_rotations) {
 }
 
 // Rows of one entry for all, which is a batch stride of 0.
-rows_view shared(const rows_view& one, index batch) {
+rows_view shared(const rows_view& one, index_t batch) {
   rows_view result = one;
   result.shape[0] = batch;
   result.strides[0] = 0;
@@ -132,23 +132,23 @@ rows_view shared(const rows_view& one, index batch) {
 }
 
 TEST(merge_positions, of_a_beginning_that_sequences_share) {
-  constexpr index batch = 3;
-  constexpr index prefix = 1100;
+  constexpr index_t batch = 3;
+  constexpr index_t prefix = 1100;
   const relpos::rotary_table rope(relpos::rope_frequencies(12), relpos::pair_layout::interleaved);
   const relpos::t5_bias bias{table, relpos::unidirectional};
   const inputs<float> suffixes = inputs_of(batch);
   // The whole: entry 0's beginning in every entry.
   inputs<float> whole = suffixes;
   const auto share = [](tensor<float>& of) {
-    for (index b = 1; b < batch; ++b) {
-      for (index key = 0; key < prefix; ++key) {
-        for (index c = 0; c < of.shape[3]; ++c) of(b, 0, key, c) = of(0, 0, key, c);
+    for (index_t b = 1; b < batch; ++b) {
+      for (index_t key = 0; key < prefix; ++key) {
+        for (index_t c = 0; c < of.shape[3]; ++c) of(b, 0, key, c) = of(0, 0, key, c);
       }
     }
   };
   share(whole.k);
   share(whole.v);
-  for (const index origin : {index{0}, far}) {
+  for (const index_t origin : {index_t{0}, far}) {
     for (const kernel_class kernel : kernels) {
       SCOPED_TRACE(testing::Message() << "from " << origin << ", kernel " << int(kernel));
       const relpos::options choice{

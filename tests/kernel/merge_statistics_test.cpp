@@ -11,7 +11,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::collected;
 using support::inputs;
 using support::meaning;
@@ -38,7 +38,7 @@ struct state {
 };
 
 template <class... Policies>
-state part(index first, index last, const Policies&... policies) {
+state part(index_t first, index_t last, const Policies&... policies) {
   const inputs<float>& in = long_inputs();
   state result;
   const auto k = in.k.view().slice(2, first, last - first);
@@ -53,7 +53,7 @@ state part(index first, index last, const Policies&... policies) {
 }
 
 template <class... Policies>
-void expect_merged(const std::vector<index>& ends, const meaning& means,
+void expect_merged(const std::vector<index_t>& ends, const meaning& means,
                    const Policies&... policies) {
   state whole = part(ends[0], ends[1], policies...);
   for (std::size_t i = 1; i + 1 < ends.size(); ++i) {
@@ -74,7 +74,7 @@ TEST(merge_statistics, of_slices) {
 // Most slices are not seen by most rows.
 TEST(merge_statistics, of_slices_under_a_band) {
   const meaning means{
-      .visible = [](index, index q_pos, index k_pos) { return q_pos - 20 <= k_pos; }};
+      .visible = [](index_t, index_t q_pos, index_t k_pos) { return q_pos - 20 <= k_pos; }};
   expect_merged({0, 50, 100, 250, 270, 300}, means, relpos::band{20, 1000});
 }
 

@@ -13,7 +13,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::infinity;
 using support::inputs;
 using support::tensor;
@@ -24,7 +24,7 @@ struct state {
   tensor<float> out;
   tensor<float, 3> lse;
 
-  state(std::array<index, 4> shape, float filled_with)
+  state(std::array<index_t, 4> shape, float filled_with)
       : out(shape, filled_with), lse({shape[0], shape[1], shape[2]}, filled_with) {}
 
   relpos::partial_state view() { return {out.view(), lse.view()}; }
@@ -40,11 +40,11 @@ inputs<float> long_inputs() {
                                  .value_dim = 6},
                                 29);
 }
-constexpr std::array<index, 4> out_shape{2, 2, 60, 6};
+constexpr std::array<index_t, 4> out_shape{2, 2, 60, 6};
 
 /// The state of keys [first, last), in positions of the whole.
 template <class... Policies>
-state part(const inputs<float>& in, index first, index last, const Policies&... policies) {
+state part(const inputs<float>& in, index_t first, index_t last, const Policies&... policies) {
   state result(out_shape, support::not_a_number);
   const auto k = in.k.view().slice(2, first, last - first);
   const auto v = in.v.view().slice(2, first, last - first);
@@ -63,7 +63,7 @@ void expect_any_tree(const Policies&... policies) {
   const inputs<float> in = long_inputs();
   support::random_numbers random(31);
   for (const int cuts : {0, 1, 2, 5, 12}) {
-    std::vector<index> ends{0, 333};
+    std::vector<index_t> ends{0, 333};
     for (int i = 0; i < cuts; ++i) ends.push_back(random.between(0, 333));
     ends.push_back(ends[static_cast<std::size_t>(random.between(0, cuts))]);  // one slice is empty
     std::sort(ends.begin(), ends.end());
@@ -73,8 +73,8 @@ void expect_any_tree(const Policies&... policies) {
     }
     while (states.size() > 1) {
       const auto a =
-          static_cast<std::size_t>(random.between(0, static_cast<index>(states.size()) - 1));
-      auto b = static_cast<std::size_t>(random.between(0, static_cast<index>(states.size()) - 2));
+          static_cast<std::size_t>(random.between(0, static_cast<index_t>(states.size()) - 1));
+      auto b = static_cast<std::size_t>(random.between(0, static_cast<index_t>(states.size()) - 2));
       b += b >= a ? 1 : 0;
       ASSERT_TRUE(relpos::merge(relpos::serial{}, states[a].view(), states[b].view()));
       states.erase(states.begin() + static_cast<std::ptrdiff_t>(b));
@@ -159,7 +159,7 @@ TEST(merge, a_state_that_overlaps_itself_is_refused) {
 TEST(merge, lse_of_equal_scores_is_the_logarithm_of_their_number) {
   inputs<float> in = long_inputs();
   for (float& value : in.q.values) value = 0.0f;
-  for (const index count : {1, 2, 10, 333}) {
+  for (const index_t count : {1, 2, 10, 333}) {
     for (const float lse : part(in, 0, count).lse.values) {
       EXPECT_NEAR(lse, std::log(static_cast<double>(count)), 1e-6);
     }

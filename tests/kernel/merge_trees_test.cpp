@@ -12,14 +12,14 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::kernel_class;
 using support::collected;
 using support::inputs;
 using support::tensor;
 
-constexpr index queries = 9;
-constexpr index keys = 1500;
+constexpr index_t queries = 9;
+constexpr index_t keys = 1500;
 const std::vector<float> slopes{0.02f, 0.004f};
 
 const inputs<float>& all_inputs() {
@@ -49,7 +49,7 @@ struct state {
 
 /// Of keys [first, last).
 template <class... Policies>
-state piece(index first, index last, const relpos::options& given, bool with_statistics,
+state piece(index_t first, index_t last, const relpos::options& given, bool with_statistics,
             const Policies&... policies) {
   const inputs<float>& in = all_inputs();
   state result;
@@ -69,9 +69,9 @@ state piece(index first, index last, const relpos::options& given, bool with_sta
 }
 
 /// A random cut into `count` pieces; beside others, empty ones.
-std::vector<index> cut(index count, support::random_numbers& random) {
-  std::vector<index> ends{0, keys};
-  for (index i = 1; i < count; ++i) {
+std::vector<index_t> cut(index_t count, support::random_numbers& random) {
+  std::vector<index_t> ends{0, keys};
+  for (index_t i = 1; i < count; ++i) {
     ends.push_back(i % 4 == 3 ? ends.back() : random.between(0, keys));
   }
   std::sort(ends.begin(), ends.end());
@@ -82,7 +82,7 @@ std::vector<index> cut(index count, support::random_numbers& random) {
 state merge_all(std::vector<state> states, support::random_numbers& random) {
   while (states.size() > 1) {
     const auto pick = [&](std::size_t count) {
-      return static_cast<std::size_t>(random.between(0, static_cast<index>(count) - 1));
+      return static_cast<std::size_t>(random.between(0, static_cast<index_t>(count) - 1));
     };
     std::swap(states[pick(states.size())], states.back());
     state from = std::move(states.back());
@@ -120,12 +120,12 @@ void expect_any_tree(const relpos::options& choice, const Policies&... policies)
   // Each of up to 8 merges rounds what the pieces are weighed by.
   constexpr double merges = 8 * 4 * 0x1p-24;
   support::random_numbers random(71);
-  for (index count = 1; count <= 9; ++count) {
+  for (index_t count = 1; count <= 9; ++count) {
     for (const bool with_statistics : {false, true}) {
       for (const kernel_class kernel : {kernel_class::decode, kernel_class::prefill}) {
         SCOPED_TRACE(testing::Message() << count << " pieces, kernel " << int(kernel)
                                         << (with_statistics ? ", with statistics" : ""));
-        const std::vector<index> ends = cut(count, random);
+        const std::vector<index_t> ends = cut(count, random);
         relpos::options of_piece = choice;
         of_piece.kernel = kernel;
         std::vector<state> states;
@@ -178,7 +178,7 @@ TEST(merge_trees, of_nothing_are_nothing) {
   support::random_numbers random(3);
   for (const kernel_class kernel : {kernel_class::decode, kernel_class::prefill}) {
     std::vector<state> states;
-    for (const index end : {0, 0, 10, 700, 1500}) {
+    for (const index_t end : {0, 0, 10, 700, 1500}) {
       const relpos::options before{.query_offset = -20, .kernel = kernel};
       states.push_back(piece(end / 2, end, before, true, relpos::causal{}));
     }

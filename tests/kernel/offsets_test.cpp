@@ -13,20 +13,20 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::kernel_class;
 using support::attended;
 using support::inputs;
 
-constexpr index batch = 4;
-constexpr index keys = 90;
-constexpr index far = index{1} << 40;
+constexpr index_t batch = 4;
+constexpr index_t keys = 90;
+constexpr index_t far = index_t{1} << 40;
 constexpr kernel_class kernels[] = {kernel_class::prefill, kernel_class::decode};
 
 const std::vector<float> slopes{0.3f, 0.004f};
 const std::vector<float> table = support::random_tensor({1, 1, 32, 2}, 3, 2.0f).values;
 
-inputs<float> batch_inputs(index queries) {
+inputs<float> batch_inputs(index_t queries) {
   return support::random_inputs({.batch = batch,
                                  .query_heads = 2,
                                  .key_heads = 1,
@@ -37,7 +37,7 @@ inputs<float> batch_inputs(index queries) {
                                 static_cast<std::uint32_t>(40 + queries));
 }
 
-attended<float> rows_of_entry(const attended<float>& of, index entry) {
+attended<float> rows_of_entry(const attended<float>& of, index_t entry) {
   const auto& shape = of.out.shape;
   attended<float> result{support::tensor<float>({1, shape[1], shape[2], shape[3]}),
                          support::tensor<float, 3>({1, shape[1], shape[2]})};
@@ -53,7 +53,7 @@ attended<float> rows_of_entry(const attended<float>& of, index entry) {
 /// What one sequence must be. Of few rows, the errors of the yardstick may all be small by chance: to them is added
 /// what rounding scores as large as these once can do.
 template <class... Policies>
-void expect_alone(const attended<float>& got, const inputs<float>& in, index entry,
+void expect_alone(const attended<float>& got, const inputs<float>& in, index_t entry,
                   const relpos::options& alone, const Policies&... policies) {
   const auto q = in.q.view().slice(0, entry, 1);
   const auto k = in.k.view().slice(0, entry, 1);
@@ -76,13 +76,13 @@ void expect_alone(const attended<float>& got, const inputs<float>& in, index ent
 /// Each entry is the reference of that entry alone, whose offsets are numbers.
 template <class... Policies>
 void expect_entries(const relpos::options& choice, const Policies&... policies) {
-  for (const index queries : {1, 5, 70}) {
+  for (const index_t queries : {1, 5, 70}) {
     const inputs<float> in = batch_inputs(queries);
     for (const kernel_class kernel : kernels) {
       relpos::options with_lists = choice;
       with_lists.kernel = kernel;
       const attended<float> got = attend(in, with_lists, policies...);
-      for (index entry = 0; entry < batch; ++entry) {
+      for (index_t entry = 0; entry < batch; ++entry) {
         SCOPED_TRACE(testing::Message() << queries << " queries, entry " << entry << ", kernel "
                                         << static_cast<int>(kernel));
         relpos::options alone{.key_offset = choice.key_offset};
@@ -110,8 +110,8 @@ void expect_all_offsets(const Policies&... policies) {
   }
   {
     SCOPED_TRACE("far from 0");
-    const std::vector<index> of_queries{far + 85, -far + 61, 20, far};
-    const std::vector<index> of_keys{far, -far, -20, far - 33};
+    const std::vector<index_t> of_queries{far + 85, -far + 61, 20, far};
+    const std::vector<index_t> of_keys{far, -far, -20, far - 33};
     expect_entries({.query_offsets = of_queries, .key_offsets = of_keys}, policies...);
   }
   {
@@ -126,7 +126,7 @@ void expect_all_offsets(const Policies&... policies) {
   }
 }
 
-double wave(index head, index distance) {
+double wave(index_t head, index_t distance) {
   return std::sin(0.37 * static_cast<double>(distance)) * static_cast<double>(head + 1);
 }
 
@@ -148,16 +148,16 @@ TEST(offsets, of_a_rotation_that_decays) {
   expect_all_offsets(relpos::rotary{xpos}, relpos::causal{});
 }
 
-void expect_rows(const attended<float>& got, const attended<float>& whole, index first_head,
-                 index first_row) {
+void expect_rows(const attended<float>& got, const attended<float>& whole, index_t first_head,
+                 index_t first_row) {
   const auto& shape = got.out.shape;
-  for (index b = 0; b < shape[0]; ++b) {
-    for (index h = 0; h < shape[1]; ++h) {
-      for (index row = 0; row < shape[2]; ++row) {
-        const auto same = [](const float* x, const float* y, index count) {
+  for (index_t b = 0; b < shape[0]; ++b) {
+    for (index_t h = 0; h < shape[1]; ++h) {
+      for (index_t row = 0; row < shape[2]; ++row) {
+        const auto same = [](const float* x, const float* y, index_t count) {
           return std::memcmp(x, y, static_cast<std::size_t>(count) * sizeof *x) == 0;
         };
-        const index of_head = first_head + h;
+        const index_t of_head = first_head + h;
         ASSERT_TRUE(
             same(&got.lse(b, h, row), &whole.lse(b, of_head, first_row + row), 1) &&
             same(&got.out(b, h, row, 0), &whole.out(b, of_head, first_row + row, 0), shape[3]))
@@ -171,15 +171,15 @@ void expect_rows(const attended<float>& got, const attended<float>& whole, index
 template <class... Policies>
 void expect_chunks(const Policies&... policies) {
   const inputs<float> in = batch_inputs(70);
-  const std::vector<index> of_queries{5000, 20, far + 100, 64};
-  const std::vector<index> of_keys{0, 0, far, 1};
+  const std::vector<index_t> of_queries{5000, 20, far + 100, 64};
+  const std::vector<index_t> of_keys{0, 0, far, 1};
   for (const kernel_class kernel : kernels) {
     const attended<float> whole = attend(
         in, {.query_offsets = of_queries, .key_offsets = of_keys, .kernel = kernel}, policies...);
-    for (const index chunk : {1, 16, 33}) {
-      for (index first = 0; first < 70; first += chunk) {
-        std::vector<index> there = of_queries;
-        for (index& offset : there) offset += first;
+    for (const index_t chunk : {1, 16, 33}) {
+      for (index_t first = 0; first < 70; first += chunk) {
+        std::vector<index_t> there = of_queries;
+        for (index_t& offset : there) offset += first;
         const auto got = support::attend(
             in.q.view().slice(2, first, std::min(chunk, 70 - first)), in.k.view(), in.v.view(),
             {.query_offsets = there, .key_offsets = of_keys, .kernel = kernel}, policies...);
@@ -206,16 +206,16 @@ TEST(offsets, shards_of_heads_are_heads_of_the_whole) {
                                                    .head_dim = 12,
                                                    .value_dim = 5},
                                                   8);
-  const std::vector<index> of_queries{5000, 75};
-  const std::vector<index> of_keys{4980, 0};
+  const std::vector<index_t> of_queries{5000, 75};
+  const std::vector<index_t> of_keys{4980, 0};
   const std::vector<float> all = relpos::alibi_slopes(12);
   for (const kernel_class kernel : kernels) {
     const relpos::options choice{
         .query_offsets = of_queries, .key_offsets = of_keys, .kernel = kernel};
     const attended<float> whole = attend(in, choice, relpos::alibi{all}, relpos::causal{});
-    for (const index shards : {2, 3, 6}) {
-      for (index first = 0; first < 12; first += 12 / shards) {
-        const index count = 12 / shards;
+    for (const index_t shards : {2, 3, 6}) {
+      for (index_t first = 0; first < 12; first += 12 / shards) {
+        const index_t count = 12 / shards;
         const std::vector<float> own = relpos::alibi_slopes(relpos::head_shard{first, count, 12});
         const auto got = support::attend(in.q.view().slice(1, first, count),
                                          in.k.view().slice(1, first / 2, count / 2),

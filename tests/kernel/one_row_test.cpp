@@ -12,17 +12,17 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::attended;
 using support::inputs;
 
 // So many that an item of work goes through some chunks of the longest keys.
-constexpr index heads = 6;
+constexpr index_t heads = 6;
 const std::vector<float> slopes{0.3f, 0.1f, 0.03f, 0.004f, 0.001f, 0.0f};
 
 /// Two queries, of which the first stands at the last key: under causal{} it sees all keys, as it does alone.
 template <class T>
-inputs<T> two_rows(index keys, index channels) {
+inputs<T> two_rows(index_t keys, index_t channels) {
   return support::random_inputs<T>({.batch = 1,
                                     .query_heads = heads,
                                     .key_heads = heads,
@@ -34,18 +34,19 @@ inputs<T> two_rows(index keys, index channels) {
 }
 
 attended<float> first_row(const attended<float>& of) {
-  const index channels = of.out.shape[3];
+  const index_t channels = of.out.shape[3];
   attended<float> result{support::tensor<float>({1, heads, 1, channels}),
                          support::tensor<float, 3>({1, heads, 1})};
-  for (index h = 0; h < heads; ++h) {
+  for (index_t h = 0; h < heads; ++h) {
     result.lse(0, h, 0) = of.lse(0, h, 0);
-    for (index c = 0; c < channels; ++c) result.out(0, h, 0, c) = of.out(0, h, 0, c);
+    for (index_t c = 0; c < channels; ++c) result.out(0, h, 0, c) = of.out(0, h, 0, c);
   }
   return result;
 }
 
 template <class T, class... Policies>
-void expect_one_row(index keys, index channels, index key_offset, const Policies&... policies) {
+void expect_one_row(index_t keys, index_t channels, index_t key_offset,
+                    const Policies&... policies) {
   SCOPED_TRACE(testing::Message() << keys << " keys from " << key_offset << ", " << channels
                                   << " channels");
   const inputs<T> in = two_rows<T>(keys, channels);
@@ -67,16 +68,16 @@ void expect_one_row(index keys, index channels, index key_offset, const Policies
 /// use(keys, channels, key offset): lengths around whole tiles and chunks, whose edges move with the offset.
 template <class Use>
 void for_each_length(const Use& use) {
-  for (const index channels : {64, 128}) {
-    for (const index keys : {129, 256, 257, 1024, 1025, 2500}) {
-      for (const index key_offset : {0, 1000}) use(keys, channels, key_offset);
+  for (const index_t channels : {64, 128}) {
+    for (const index_t keys : {129, 256, 257, 1024, 1025, 2500}) {
+      for (const index_t key_offset : {0, 1000}) use(keys, channels, key_offset);
     }
   }
 }
 
 template <class T>
 void expect_lengths() {
-  for_each_length([](index keys, index channels, index key_offset) {
+  for_each_length([](index_t keys, index_t channels, index_t key_offset) {
     expect_one_row<T>(keys, channels, key_offset, relpos::alibi{slopes}, relpos::causal{});
   });
 }
@@ -87,7 +88,7 @@ TEST(decode_one_row, of_half) { expect_lengths<relpos::half>(); }
 
 // Turned keys are floats: beside values of 16 bits they are not read in one stream.
 TEST(decode_one_row, of_turned_keys) {
-  for_each_length([](index keys, index channels, index key_offset) {
+  for_each_length([](index_t keys, index_t channels, index_t key_offset) {
     const relpos::rotary_table rope(relpos::rope_frequencies(channels),
                                     relpos::pair_layout::half_split);
     expect_one_row<float>(keys, channels, key_offset, relpos::rotary{rope}, relpos::causal{});

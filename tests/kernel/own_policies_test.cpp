@@ -8,7 +8,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::key_range;
 using support::inputs;
 
@@ -40,10 +40,10 @@ TEST(own_policies, computed_bias_without_scaling) {
 
 /// Clipped relative positions: one value per distance, and the same for all that are farther.
 struct clipped {
-  index reach_left;
-  index reach_right;
+  index_t reach_left;
+  index_t reach_right;
 
-  double tabulated_bias(index head, index distance) const {
+  double tabulated_bias(index_t head, index_t distance) const {
     if (distance < -reach_left) return 2.0;
     if (distance > reach_right) return -3.0;
     return static_cast<double>((distance * 7 + head) % 5);
@@ -52,7 +52,7 @@ struct clipped {
 };
 
 TEST(own_policies, tabulated_bias_that_saturates) {
-  for (const index query_offset : {0, 100, 240, 500, -200}) {
+  for (const index_t query_offset : {0, 100, 240, 500, -200}) {
     const relpos::options choice{.query_offset = query_offset};
     expect_reference_of(two_batches(), choice, clipped{20, 30});
     expect_reference_of(two_batches(), choice, clipped{0, 0});
@@ -62,7 +62,7 @@ TEST(own_policies, tabulated_bias_that_saturates) {
 
 /// Keeps whatever is a multiple of 5 apart, and cannot say it of tiles.
 struct every_fifth {
-  bool keep(index q_pos, index k_pos) const { return (q_pos - k_pos) % 5 == 0; }
+  bool keep(index_t q_pos, index_t k_pos) const { return (q_pos - k_pos) % 5 == 0; }
 };
 
 TEST(own_policies, element_masks_that_know_no_tiles) {
@@ -74,14 +74,14 @@ TEST(own_policies, element_masks_that_know_no_tiles) {
 struct fading_window {
   struct own {
     float slope;
-    index reach;
+    index_t reach;
     template <class Real>
     Real bias(Real distance) const {
       return slope * distance;
     }
-    key_range visible_keys(index q_pos) const { return {q_pos - reach, q_pos + 1}; }
+    key_range visible_keys(index_t q_pos) const { return {q_pos - reach, q_pos + 1}; }
   };
-  own bind(index head) const { return head == 0 ? own{0.01f, 30} : own{0.3f, 150}; }
+  own bind(index_t head) const { return head == 0 ? own{0.01f, 30} : own{0.3f, 150}; }
 };
 
 TEST(own_policies, bias_and_mask_in_one) {

@@ -12,7 +12,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::attended;
 using support::infinity;
 using support::inputs;
@@ -21,7 +21,7 @@ using support::not_a_number;
 const std::vector<float> slopes{0.3f, 0.02f};
 constexpr float poisons[] = {not_a_number, infinity, -infinity};
 
-inputs<float> two_heads(index queries, index keys) {
+inputs<float> two_heads(index_t queries, index_t keys) {
   return support::random_inputs({.batch = 1,
                                  .query_heads = 2,
                                  .key_heads = 1,
@@ -32,16 +32,16 @@ inputs<float> two_heads(index queries, index keys) {
                                 19);
 }
 
-void poison_keys(inputs<float>& in, index first, index last, float poison) {
-  for (index key = first; key < last; ++key) {
-    for (index c = 0; c < 11; ++c) in.k(0, 0, key, c) = poison;
-    for (index c = 0; c < 9; ++c) in.v(0, 0, key, c) = poison;
+void poison_keys(inputs<float>& in, index_t first, index_t last, float poison) {
+  for (index_t key = first; key < last; ++key) {
+    for (index_t c = 0; c < 11; ++c) in.k(0, 0, key, c) = poison;
+    for (index_t c = 0; c < 9; ++c) in.v(0, 0, key, c) = poison;
   }
 }
 
-bool row_has_bits_of(const attended<float>& a, const attended<float>& b, index h, index row) {
+bool row_has_bits_of(const attended<float>& a, const attended<float>& b, index_t h, index_t row) {
   bool same = std::bit_cast<int>(a.lse(0, h, row)) == std::bit_cast<int>(b.lse(0, h, row));
-  for (index c = 0; c < a.out.shape[3]; ++c) {
+  for (index_t c = 0; c < a.out.shape[3]; ++c) {
     same =
         same && std::bit_cast<int>(a.out(0, h, row, c)) == std::bit_cast<int>(b.out(0, h, row, c));
   }
@@ -50,16 +50,17 @@ bool row_has_bits_of(const attended<float>& a, const attended<float>& b, index h
 
 /// Poisons keys [first, last); rows from `first_unharmed` to `last_unharmed` do not see them.
 template <class... Policies>
-void expect_unharmed(index keys_first, index keys_last, index first_unharmed, index last_unharmed,
-                     const relpos::options& choice, const Policies&... policies) {
+void expect_unharmed(index_t keys_first, index_t keys_last, index_t first_unharmed,
+                     index_t last_unharmed, const relpos::options& choice,
+                     const Policies&... policies) {
   const inputs<float> clean = two_heads(150, 290);
   const attended<float> expected = attend(clean, choice, policies...);
   for (const float poison : poisons) {
     inputs<float> poisoned = clean;
     poison_keys(poisoned, keys_first, keys_last, poison);
     const attended<float> got = attend(poisoned, choice, policies...);
-    for (index h = 0; h < 2; ++h) {
-      for (index row = first_unharmed; row < last_unharmed; ++row) {
+    for (index_t h = 0; h < 2; ++h) {
+      for (index_t row = first_unharmed; row < last_unharmed; ++row) {
         ASSERT_TRUE(row_has_bits_of(got, expected, h, row))
             << "keys from " << keys_first << " are " << poison << ", row " << row;
       }
@@ -72,7 +73,7 @@ void expect_unharmed(index keys_first, index keys_last, index first_unharmed, in
 
 TEST(poison, later_keys_under_causal) {
   // Row r stands at 140 + r.
-  for (const index key : {141, 142, 150, 191, 192, 255, 256, 257, 289}) {
+  for (const index_t key : {141, 142, 150, 191, 192, 255, 256, 257, 289}) {
     expect_unharmed(key, 290, 0, key - 140, {}, relpos::alibi{slopes}, relpos::causal{});
     expect_unharmed(key, key + 1, 0, key - 140, {}, relpos::alibi{slopes}, relpos::causal{});
   }
@@ -80,7 +81,7 @@ TEST(poison, later_keys_under_causal) {
 
 TEST(poison, later_keys_of_a_rotation) {
   const relpos::rotary_table xpos(relpos::xpos_frequencies(10), relpos::pair_layout::interleaved);
-  for (const index key : {141, 150, 255, 256, 289}) {
+  for (const index_t key : {141, 150, 255, 256, 289}) {
     // Position 512 is that of key 112.
     expect_unharmed(key, 290, 0, key - 140, {.key_offset = 400}, relpos::rotary{xpos},
                     relpos::alibi{slopes}, relpos::causal{});
@@ -90,8 +91,8 @@ TEST(poison, later_keys_of_a_rotation) {
 TEST(poison, keys_outside_a_band) {
   // Row r stands at 100 + r and sees 70 + r to 105 + r.
   const relpos::options choice{.query_offset = 100};
-  const auto flat = [](index, index) { return 0.5; };
-  for (const index row : {1, 30, 47, 48, 49, 100}) {
+  const auto flat = [](index_t, index_t) { return 0.5; };
+  for (const index_t row : {1, 30, 47, 48, 49, 100}) {
     expect_unharmed(0, 70 + row, row, 150, choice, relpos::relative_bias{flat},
                     relpos::band{30, 5});
     expect_unharmed(105 + row, 290, 0, row, choice, relpos::relative_bias{flat},
@@ -101,12 +102,12 @@ TEST(poison, keys_outside_a_band) {
 
 /// Sees every third key, and says nothing of tiles.
 struct every_third {
-  bool keep(index, index k_pos) const { return k_pos % 3 == 0; }
+  bool keep(index_t, index_t k_pos) const { return k_pos % 3 == 0; }
 };
 
 TEST(poison, keys_that_an_element_mask_drops) {
-  for (const index key : {0, 3, 63, 129, 288}) {
-    expect_unharmed(key + 1, std::min<index>(key + 3, 290), 0, 150, {}, every_third{});
+  for (const index_t key : {0, 3, 63, 129, 288}) {
+    expect_unharmed(key + 1, std::min<index_t>(key + 3, 290), 0, 150, {}, every_third{});
   }
 }
 
@@ -121,8 +122,8 @@ TEST(poison, heads_look_at_their_own_keys) {
   const std::vector<float> four_slopes{0.3f, 0.02f, 0.4f, 0.1f};
   inputs<float> in = support::random_inputs(of, 20);
   const attended<float> expected = attend(in, {}, relpos::alibi{four_slopes}, relpos::causal{});
-  for (index row = 0; row < 130; ++row) {
-    for (index c = 0; c < 8; ++c) in.k(1, 0, row, c) = in.v(1, 0, row, c) = not_a_number;
+  for (index_t row = 0; row < 130; ++row) {
+    for (index_t c = 0; c < 8; ++c) in.k(1, 0, row, c) = in.v(1, 0, row, c) = not_a_number;
   }
   const attended<float> got = attend(in, {}, relpos::alibi{four_slopes}, relpos::causal{});
   const std::size_t head_size = 60 * 8;
@@ -141,9 +142,9 @@ TEST(poison, other_queries) {
   const attended<float> expected = attend(in, {}, relpos::alibi{slopes}, relpos::causal{});
   for (const float poison : poisons) {
     inputs<float> poisoned = in;
-    for (const index row : {0, 17, 50, 149}) poisoned.q(0, 0, row, 5) = poison;
+    for (const index_t row : {0, 17, 50, 149}) poisoned.q(0, 0, row, 5) = poison;
     const attended<float> got = attend(poisoned, {}, relpos::alibi{slopes}, relpos::causal{});
-    for (index row = 0; row < 150; ++row) {
+    for (index_t row = 0; row < 150; ++row) {
       const bool own = row == 0 || row == 17 || row == 50 || row == 149;
       ASSERT_NE(row_has_bits_of(got, expected, 0, row), own) << row;
       ASSERT_TRUE(row_has_bits_of(got, expected, 1, row)) << row;
@@ -155,9 +156,9 @@ TEST(poison, biases_of_hidden_keys) {
   const inputs<float> in = two_heads(150, 290);
   support::tensor<float> clean = support::random_tensor({1, 2, 150, 290}, 21);
   support::tensor<float> poisoned = clean;
-  for (index h = 0; h < 2; ++h) {
-    for (index row = 0; row < 150; ++row) {
-      for (index key = 141 + row; key < 290; ++key) {
+  for (index_t h = 0; h < 2; ++h) {
+    for (index_t row = 0; row < 150; ++row) {
+      for (index_t key = 141 + row; key < 290; ++key) {
         poisoned(0, h, row, key) = poisons[static_cast<std::size_t>(key % 3)];
       }
     }
@@ -170,13 +171,13 @@ TEST(poison, a_single_channel_of_a_hidden_key) {
   const inputs<float> clean = two_heads(150, 290);
   const attended<float> expected = attend(clean, {}, relpos::alibi{slopes}, relpos::causal{});
   for (const float poison : poisons) {
-    for (index c = 0; c < 11; ++c) {
-      for (const index key : {150, 200, 289}) {
+    for (index_t c = 0; c < 11; ++c) {
+      for (const index_t key : {150, 200, 289}) {
         inputs<float> poisoned = clean;
         poisoned.k(0, 0, key, c) = poison;
         poisoned.v(0, 0, key, c % 9) = poison;
         const attended<float> got = attend(poisoned, {}, relpos::alibi{slopes}, relpos::causal{});
-        for (index row = 0; row < key - 140; ++row) {
+        for (index_t row = 0; row < key - 140; ++row) {
           ASSERT_TRUE(row_has_bits_of(got, expected, 0, row))
               << "key " << key << ", channel " << c << " is " << poison << ", row " << row;
         }
@@ -208,12 +209,12 @@ TEST(poison, seen_infinities_stay) {
     inputs<float> in = two_heads(150, 290);
     in.v(0, 0, 200, 4) = poison;
     const attended<float> got = attend(in, {}, relpos::causal{});
-    for (index row = 60; row < 150; ++row) {
+    for (index_t row = 60; row < 150; ++row) {
       EXPECT_EQ(got.out(0, 1, row, 4), poison) << row;
       EXPECT_TRUE(std::isfinite(got.out(0, 1, row, 3))) << row;
       EXPECT_TRUE(std::isfinite(got.lse(0, 1, row))) << row;
     }
-    for (index row = 0; row < 60; ++row) EXPECT_TRUE(std::isfinite(got.out(0, 1, row, 4))) << row;
+    for (index_t row = 0; row < 60; ++row) EXPECT_TRUE(std::isfinite(got.out(0, 1, row, 4))) << row;
   }
 }
 

@@ -13,17 +13,17 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::attended;
 using support::inputs;
 
 const std::vector<float> slopes{0.3f, 0.004f};
 const std::vector<float> table = support::random_tensor({1, 1, 32, 2}, 3, 2.0f).values;
 
-constexpr index queries = 230;
-constexpr index keys = 470;
-constexpr index key_offset = 1000;
-constexpr index query_offset = key_offset + keys - queries;
+constexpr index_t queries = 230;
+constexpr index_t keys = 470;
+constexpr index_t key_offset = 1000;
+constexpr index_t query_offset = key_offset + keys - queries;
 
 inputs<float> long_inputs() {
   return support::random_inputs({.batch = 2,
@@ -38,14 +38,14 @@ inputs<float> long_inputs() {
 
 int bits(float value) { return std::bit_cast<int>(value); }
 
-void expect_rows(const attended<float>& got, const attended<float>& whole, index first) {
+void expect_rows(const attended<float>& got, const attended<float>& whole, index_t first) {
   const auto& shape = got.out.shape;
-  for (index b = 0; b < shape[0]; ++b) {
-    for (index h = 0; h < shape[1]; ++h) {
-      for (index row = 0; row < shape[2]; ++row) {
+  for (index_t b = 0; b < shape[0]; ++b) {
+    for (index_t h = 0; h < shape[1]; ++h) {
+      for (index_t row = 0; row < shape[2]; ++row) {
         ASSERT_EQ(bits(got.lse(b, h, row)), bits(whole.lse(b, h, first + row)))
             << "row " << first + row;
-        for (index c = 0; c < shape[3]; ++c) {
+        for (index_t c = 0; c < shape[3]; ++c) {
           ASSERT_EQ(bits(got.out(b, h, row, c)), bits(whole.out(b, h, first + row, c)))
               << "row " << first + row;
         }
@@ -63,12 +63,12 @@ void expect_chunks(KeysOfRows keys_of_rows, const Policies&... policies) {
   const relpos::options choice{
       .query_offset = query_offset, .key_offset = key_offset, .kernel = kernel};
   const attended<float> whole = attend(in, choice, policies...);
-  for (const index chunk : {1, 7, 31, 100}) {
+  for (const index_t chunk : {1, 7, 31, 100}) {
     SCOPED_TRACE(testing::Message() << "chunks of " << chunk);
-    for (index first = 0; first < queries; first += chunk) {
-      const index count = std::min(chunk, queries - first);
+    for (index_t first = 0; first < queries; first += chunk) {
+      const index_t count = std::min(chunk, queries - first);
       const relpos::key_range seen = keys_of_rows(first, first + count);
-      const index key_count = seen.last - seen.first;
+      const index_t key_count = seen.last - seen.first;
       const relpos::options there{.query_offset = query_offset + first,
                                   .key_offset = key_offset + seen.first,
                                   .kernel = kernel};
@@ -80,14 +80,14 @@ void expect_chunks(KeysOfRows keys_of_rows, const Policies&... policies) {
   }
 }
 
-relpos::key_range all_keys(index, index) { return {0, keys}; }
+relpos::key_range all_keys(index_t, index_t) { return {0, keys}; }
 
 /// As a cache grows: the keys of later rows do not exist yet.
-relpos::key_range keys_so_far(index, index last_row) { return {0, keys - queries + last_row}; }
+relpos::key_range keys_so_far(index_t, index_t last_row) { return {0, keys - queries + last_row}; }
 
 /// As a cache forgets: only what a row sees in a band of 150 to the left and 40 to the right.
-relpos::key_range keys_in_sight(index first_row, index last_row) {
-  const index to_key = keys - queries;
+relpos::key_range keys_in_sight(index_t first_row, index_t last_row) {
+  const index_t to_key = keys - queries;
   return {first_row + to_key - 150, std::min(last_row + to_key + 40, keys)};
 }
 
@@ -118,7 +118,7 @@ TEST(reproducible, any_executor) {
   const relpos::t5_bias bias{table, relpos::bidirectional};
   const attended<float> lines = attend(in, {}, relpos::alibi{slopes}, relpos::causal{});
   const attended<float> buckets = attend(in, {}, bias, relpos::band{150, 40});
-  for (const index slots : {1, 2, 5}) {
+  for (const index_t slots : {1, 2, 5}) {
     const support::shuffled runner{slots, static_cast<std::uint32_t>(slots)};
     EXPECT_TRUE(same_bits(lines, support::attend_on(runner, in.q.view(), in.k.view(), in.v.view(),
                                                     {}, relpos::alibi{slopes}, relpos::causal{})));
@@ -127,7 +127,7 @@ TEST(reproducible, any_executor) {
   }
   const relpos::rotary_table xpos(relpos::xpos_frequencies(24), relpos::pair_layout::half_split);
   const attended<float> turned = attend(in, {}, relpos::rotary{xpos}, relpos::causal{});
-  for (const index slots : {1, 2, 5}) {
+  for (const index_t slots : {1, 2, 5}) {
     const support::shuffled runner{slots, static_cast<std::uint32_t>(slots)};
     EXPECT_TRUE(same_bits(turned, support::attend_on(runner, in.q.view(), in.k.view(), in.v.view(),
                                                      {}, relpos::rotary{xpos}, relpos::causal{})));

@@ -10,7 +10,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 
 const std::vector<float> slopes{0.3f, 0.02f};
 const std::vector<float> table(64);
@@ -19,7 +19,7 @@ const std::vector<float> table(64);
 const float element = 0.0f;
 
 template <class... Policies>
-std::size_t bytes(index queries, index keys, index slots, const Policies&... policies) {
+std::size_t bytes(index_t queries, index_t keys, index_t slots, const Policies&... policies) {
   const relpos::view<const float, 4> q(&element, {1, 2, queries, 64});
   const relpos::view<const float, 4> kv(&element, {1, 2, keys, 64});
   return relpos::scratch_bytes(support::shuffled{slots}, q, kv, kv, policies...);
@@ -27,7 +27,7 @@ std::size_t bytes(index queries, index keys, index slots, const Policies&... pol
 
 template <class... Policies>
 void expect_linear(const Policies&... policies) {
-  const index length = 1 << 20;
+  const index_t length = 1 << 20;
   const std::size_t one = bytes(length, length, 1, policies...);
   EXPECT_GT(one, 0u);
   // Tables over distance: 4 bytes for each of 2 length distances of 2 heads, and something fixed.
@@ -42,7 +42,7 @@ TEST(scratch_bytes, is_linear) {
   expect_linear();
   expect_linear(relpos::causal{});
   expect_linear(relpos::alibi{slopes}, relpos::causal{});
-  expect_linear(relpos::relative_bias{[](index, index) { return 0.0; }});
+  expect_linear(relpos::relative_bias{[](index_t, index_t) { return 0.0; }});
   const relpos::view<const float, 4> same(&element, {1, 1, 1, 1});
   expect_linear(relpos::additive_bias{same});
 }
@@ -55,11 +55,11 @@ TEST(scratch_bytes, of_a_bias_that_saturates_does_not_grow) {
 
 // One long sequence beside many short ones takes what they would take apart, and something fixed.
 TEST(scratch_bytes, of_a_ragged_batch_is_of_its_rows) {
-  constexpr index long_keys = 1 << 17;
-  const auto bytes_of = [](index shorts) {
-    std::vector<index> query_starts{0};
-    std::vector<index> key_starts{0};
-    for (index i = 0; i <= shorts; ++i) {
+  constexpr index_t long_keys = 1 << 17;
+  const auto bytes_of = [](index_t shorts) {
+    std::vector<index_t> query_starts{0};
+    std::vector<index_t> key_starts{0};
+    for (index_t i = 0; i <= shorts; ++i) {
       query_starts.push_back(i + 1);
       key_starts.push_back(long_keys + i);
     }

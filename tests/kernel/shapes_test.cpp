@@ -9,7 +9,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::sizes;
 
 // One data set per head of the largest call.

@@ -10,28 +10,28 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::kernel_class;
 using support::attended;
 using support::inputs;
 
-constexpr index heads = 12;
-constexpr index buckets = 32;
+constexpr index_t heads = 12;
+constexpr index_t buckets = 32;
 
-std::vector<float> numbers(index count, std::uint32_t seed, float spread) {
+std::vector<float> numbers(index_t count, std::uint32_t seed, float spread) {
   return support::random_tensor({1, 1, 1, count}, seed, spread).values;
 }
 
 /// Numbers of heads [first, first + count), one per head.
-std::vector<float> of_heads(const std::vector<float>& all, index first, index count) {
+std::vector<float> of_heads(const std::vector<float>& all, index_t first, index_t count) {
   return {all.begin() + first, all.begin() + first + count};
 }
 
 /// Columns [first, first + count) of a table [bucket, head].
-std::vector<float> columns(const std::vector<float>& table, index first, index count) {
+std::vector<float> columns(const std::vector<float>& table, index_t first, index_t count) {
   std::vector<float> result;
-  for (index bucket = 0; bucket < buckets; ++bucket) {
-    for (index head = first; head < first + count; ++head) {
+  for (index_t bucket = 0; bucket < buckets; ++bucket) {
+    for (index_t head = first; head < first + count; ++head) {
       result.push_back(table[static_cast<std::size_t>(bucket * heads + head)]);
     }
   }
@@ -39,16 +39,16 @@ std::vector<float> columns(const std::vector<float>& table, index first, index c
 }
 
 /// Rows [first, first + count) of a table [head, bucket].
-std::vector<float> rows(const std::vector<float>& table, index first, index count) {
+std::vector<float> rows(const std::vector<float>& table, index_t first, index_t count) {
   return {table.begin() + first * buckets, table.begin() + (first + count) * buckets};
 }
 
-void expect_heads(const attended<float>& got, const attended<float>& whole, index first) {
+void expect_heads(const attended<float>& got, const attended<float>& whole, index_t first) {
   const auto& shape = got.out.shape;
-  const auto bytes = [](index count) { return static_cast<std::size_t>(count) * sizeof(float); };
-  for (index b = 0; b < shape[0]; ++b) {
-    for (index h = 0; h < shape[1]; ++h) {
-      const index of = first + h;
+  const auto bytes = [](index_t count) { return static_cast<std::size_t>(count) * sizeof(float); };
+  for (index_t b = 0; b < shape[0]; ++b) {
+    for (index_t h = 0; h < shape[1]; ++h) {
+      const index_t of = first + h;
       ASSERT_EQ(std::memcmp(&got.lse(b, h, 0), &whole.lse(b, of, 0), bytes(shape[2])), 0)
           << "entry " << b << ", head " << of;
       ASSERT_EQ(
@@ -61,7 +61,7 @@ void expect_heads(const attended<float>& got, const attended<float>& whole, inde
 /// policies_of(first, count, use) calls use(policies...) with the data of those heads.
 template <class PoliciesOf>
 void expect_shards(const PoliciesOf& policies_of) {
-  for (const index queries : {1, 20}) {
+  for (const index_t queries : {1, 20}) {
     const inputs<float> in = support::random_inputs({.batch = 2,
                                                      .query_heads = heads,
                                                      .key_heads = heads / 2,
@@ -75,8 +75,8 @@ void expect_shards(const PoliciesOf& policies_of) {
       attended<float> whole;
       policies_of(0, heads,
                   [&](const auto&... policies) { whole = attend(in, choice, policies...); });
-      for (const index count : {2, 4, 6}) {
-        for (index first = 0; first < heads; first += count) {
+      for (const index_t count : {2, 4, 6}) {
+        for (index_t first = 0; first < heads; first += count) {
           SCOPED_TRACE(testing::Message() << queries << " queries, kernel " << int(kernel) << ", "
                                           << count << " heads from " << first);
           policies_of(first, count, [&](const auto&... policies) {
@@ -98,7 +98,7 @@ TEST(shards, of_a_t5_table_in_both_layouts) {
        {relpos::t5_layout::buckets_by_heads, relpos::t5_layout::heads_by_buckets}) {
     const bool by_heads = layout == relpos::t5_layout::buckets_by_heads;
     SCOPED_TRACE(by_heads ? "columns" : "rows");
-    expect_shards([&](index first, index count, const auto& use) {
+    expect_shards([&](index_t first, index_t count, const auto& use) {
       const std::vector<float> own =
           by_heads ? columns(table, first, count) : rows(table, first, count);
       use(relpos::t5_bias{own, relpos::bidirectional, {.layout = layout}});
@@ -110,7 +110,7 @@ TEST(shards, of_rotations_which_know_no_head) {
   for (const auto& frequencies : {relpos::rope_frequencies(12), relpos::xpos_frequencies(8)}) {
     const relpos::rotary_table turns(frequencies, relpos::pair_layout::interleaved);
     expect_shards(
-        [&](index, index, const auto& use) { use(relpos::rotary{turns}, relpos::causal{}); });
+        [&](index_t, index_t, const auto& use) { use(relpos::rotary{turns}, relpos::causal{}); });
   }
 }
 
@@ -118,7 +118,7 @@ TEST(shards, of_head_temperatures_and_sink_logits) {
   std::vector<float> temperatures = numbers(heads, 4, 0.5f);
   for (float& each : temperatures) each += 1.0f;
   const std::vector<float> sinks = numbers(heads, 5, 4.0f);
-  expect_shards([&](index first, index count, const auto& use) {
+  expect_shards([&](index_t first, index_t count, const auto& use) {
     const std::vector<float> own = of_heads(temperatures, first, count);
     const std::vector<float> own_sinks = of_heads(sinks, first, count);
     use(relpos::head_temperature{own}, relpos::sink_logits{own_sinks});

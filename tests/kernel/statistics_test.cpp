@@ -13,7 +13,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::collected;
 using support::inputs;
 using support::meaning;
@@ -29,11 +29,11 @@ constexpr sizes long_shape{.batch = 2,
                            .head_dim = 16,
                            .value_dim = 8};
 
-double line(index head, index distance) {
+double line(index_t head, index_t distance) {
   return static_cast<double>(slopes[static_cast<std::size_t>(head)]) *
          static_cast<double>(distance);
 }
-bool is_causal(index, index q_pos, index k_pos) { return k_pos <= q_pos; }
+bool is_causal(index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; }
 
 /// The statistics of a call; what else it writes has the bits of a call without.
 template <class Isa = relpos::native, class... Policies>
@@ -94,7 +94,7 @@ TEST(statistics, count_keys_whose_weight_is_zero) {
   const std::vector<float> steep{30.0f, 5.0f};
   const inputs<float> in = support::random_inputs(long_shape, 8);
   const meaning means{.bias =
-                          [&](index head, index distance) {
+                          [&](index_t head, index_t distance) {
                             return static_cast<double>(steep[static_cast<std::size_t>(head)]) *
                                    static_cast<double>(distance);
                           },
@@ -114,13 +114,13 @@ TEST(statistics, count_keys_whose_weight_is_zero) {
 TEST(statistics, leave_out_logits_of_minus_infinity) {
   const inputs<float> in = support::random_inputs(long_shape, 9);
   support::tensor<float> matrix({1, 1, 150, 700});
-  for (index row = 0; row < 150; ++row) {
-    for (index key = 0; key < 700; ++key) {
+  for (index_t row = 0; row < 150; ++row) {
+    for (index_t key = 0; key < 700; ++key) {
       // Of row 3, nothing is left.
       matrix(0, 0, row, key) = row == 3 || (row + key) % 3 == 0 ? -support::infinity : 0.25f;
     }
   }
-  const meaning means{.element_bias = [&](index, index, index row, index key) {
+  const meaning means{.element_bias = [&](index_t, index_t, index_t row, index_t key) {
     return static_cast<double>(matrix(0, 0, row, key));
   }};
   expect_meant(in, {}, means, relpos::additive_bias{matrix.view()});
@@ -130,7 +130,7 @@ TEST(statistics, of_equal_logits) {
   inputs<float> in = support::random_inputs(long_shape, 10);
   for (float& value : in.q.values) value = 0.0f;
   collected got = collect(in, {}, relpos::causal{});
-  for (index row = 0; row < 150; ++row) {
+  for (index_t row = 0; row < 150; ++row) {
     const double n = 551.0 + static_cast<double>(row);
     EXPECT_NEAR(got.max_probability(0, 0, row), 1.0 / n, 1e-9);
     EXPECT_NEAR(got.entropy(0, 0, row), std::log(n), 2e-6);
@@ -143,7 +143,7 @@ TEST(statistics, of_equal_logits) {
 // A variance from the sum of squares about zero would be lost.
 TEST(statistics, of_logits_far_from_zero) {
   const inputs<float> in = support::random_inputs(long_shape, 11);
-  const auto far = [](index, index) { return 3000.0; };
+  const auto far = [](index_t, index_t) { return 3000.0; };
   collected got = collect(in, {}, relpos::relative_bias{far});
   collected near = collect(in, {});
   for (std::size_t i = 0; i < got.entropy.values.size(); ++i) {
@@ -182,7 +182,7 @@ TEST(statistics, of_rows_that_see_nan_are_nan) {
   inputs<float> in = support::random_inputs(long_shape, 9);
   in.k(1, 0, 600, 3) = support::not_a_number;  // seen by rows from 50 on
   in.q(0, 1, 7, 0) = support::not_a_number;
-  const auto is_poisoned = [](index batch, index head, index row) {
+  const auto is_poisoned = [](index_t batch, index_t head, index_t row) {
     return (batch == 1 && row >= 50) || (batch == 0 && head == 1 && row == 7);
   };
   collected got = collect(in, {}, relpos::causal{});
@@ -191,9 +191,9 @@ TEST(statistics, of_rows_that_see_nan_are_nan) {
   ASSERT_TRUE(relpos::reference_attention(out.view(), {}, in.q.view(), in.k.view(), in.v.view(),
                                           relpos::causal{},
                                           relpos::options{.statistics = expected.views()}));
-  for (index batch = 0; batch < 2; ++batch) {
-    for (index head = 0; head < 2; ++head) {
-      for (index row = 0; row < 150; ++row) {
+  for (index_t batch = 0; batch < 2; ++batch) {
+    for (index_t head = 0; head < 2; ++head) {
+      for (index_t row = 0; row < 150; ++row) {
         for (auto* all : {&got, &expected}) {
           for (auto* rows :
                {&all->max_probability, &all->entropy, &all->logit_mean, &all->logit_variance}) {

@@ -11,7 +11,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::inputs;
 using support::sizes;
 using support::strides_of;
@@ -107,10 +107,10 @@ TYPED_TEST(strides, packed_qkv) {
                        .value_dim = 12};
   const inputs<TypeParam> separate = support::random_inputs<TypeParam>(same, 6);
   tensor<TypeParam, 5> packed({2, 40, 3, 4, 12});
-  for (index b = 0; b < 2; ++b) {
-    for (index h = 0; h < 4; ++h) {
-      for (index row = 0; row < 40; ++row) {
-        for (index c = 0; c < 12; ++c) {
+  for (index_t b = 0; b < 2; ++b) {
+    for (index_t h = 0; h < 4; ++h) {
+      for (index_t row = 0; row < 40; ++row) {
+        for (index_t c = 0; c < 12; ++c) {
           packed(b, row, 0, h, c) = separate.q(b, h, row, c);
           packed(b, row, 1, h, c) = separate.k(b, h, row, c);
           packed(b, row, 2, h, c) = separate.v(b, h, row, c);
@@ -118,7 +118,7 @@ TYPED_TEST(strides, packed_qkv) {
       }
     }
   }
-  const auto part = [&](index which) {
+  const auto part = [&](index_t which) {
     return relpos::view<const TypeParam, 4>(&packed(0, 0, which, 0, 0), {2, 4, 40, 12},
                                             {40 * 144, 12, 144, 1});
   };
@@ -130,10 +130,10 @@ TYPED_TEST(strides, packed_qkv) {
 // Whatever lies between the elements of an output is the caller's.
 TYPED_TEST(strides, outputs_of_any_layout_touch_nothing_else) {
   const auto expected = this->expected();
-  const std::array<index, 4> out_shape = expected.out.shape;
-  std::array<std::array<index, 4>, 3> layouts{strides_of(out_shape, {0, 2, 1, 3}),
-                                              strides_of(out_shape, {3, 0, 2, 1}),
-                                              strides_of(out_shape, {0, 1, 2, 3}, 3, 4)};
+  const std::array<index_t, 4> out_shape = expected.out.shape;
+  std::array<std::array<index_t, 4>, 3> layouts{strides_of(out_shape, {0, 2, 1, 3}),
+                                                strides_of(out_shape, {3, 0, 2, 1}),
+                                                strides_of(out_shape, {0, 1, 2, 3}, 3, 4)};
   layouts[2][2] = -layouts[2][2];
   for (const auto& layout : layouts) {
     support::laid_out<float> out(out_shape, layout);
@@ -147,10 +147,10 @@ TYPED_TEST(strides, outputs_of_any_layout_touch_nothing_else) {
                                   relpos::alibi{slopes}, relpos::causal{},
                                   relpos::options{.lse = lse.view()}));
     std::size_t equal = 0;
-    for (index b = 0; b < 2; ++b) {
-      for (index h = 0; h < 4; ++h) {
-        for (index row = 0; row < 37; ++row) {
-          for (index c = 0; c < 9; ++c) {
+    for (index_t b = 0; b < 2; ++b) {
+      for (index_t h = 0; h < 4; ++h) {
+        for (index_t row = 0; row < 37; ++row) {
+          for (index_t c = 0; c < 9; ++c) {
             equal += out.view()(b, h, row, c) == expected.out(b, h, row, c) ? 1 : 0;
           }
           EXPECT_EQ(lse.view()(b, h, row), expected.lse(b, h, row));

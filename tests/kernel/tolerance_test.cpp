@@ -12,15 +12,15 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::attended;
 using support::inputs;
 
-constexpr index length = 1500;
-constexpr index queries = 400;
+constexpr index_t length = 1500;
+constexpr index_t queries = 400;
 
 /// One channel, so that |q| |k| is the score itself and the bound is tight.
-inputs<float> narrow_inputs(index heads) {
+inputs<float> narrow_inputs(index_t heads) {
   inputs<float> in = support::random_inputs({.batch = 1,
                                              .query_heads = heads,
                                              .key_heads = 1,
@@ -54,7 +54,7 @@ TEST(tolerance, leaves_out_negligible_keys) {
   const attended<float> all = attend_with(0.0f, {}, in, alibi, mask);
   const attended<float> some = attend_with(1e-6f, {}, in, alibi, mask);
   const attended<float> counted = attend_with(1e-6f, with_moments, in, alibi, mask);
-  for (index row = 0; row < queries; ++row) {
+  for (index_t row = 0; row < queries; ++row) {
     EXPECT_TRUE(std::isnan(all.out(0, 0, row, 0))) << row;
     EXPECT_TRUE(std::isfinite(some.out(0, 0, row, 0))) << row;
     EXPECT_TRUE(std::isnan(counted.out(0, 0, row, 0))) << row;
@@ -65,16 +65,16 @@ TEST(tolerance, leaves_out_negligible_keys) {
 /// Values are 1 where they are far, and 0 elsewhere: the output is the far share of a row's weights.
 template <class... Policies>
 void expect_not_exceeded(const relpos::options& choice, const Policies&... policies) {
-  constexpr index heads = 6;
+  constexpr index_t heads = 6;
   inputs<float> in = narrow_inputs(heads);
-  for (index row = 0; row < length; ++row) in.v(0, 0, row, 0) = row < 1000 ? 1.0f : 0.0f;
+  for (index_t row = 0; row < length; ++row) in.v(0, 0, row, 0) = row < 1000 ? 1.0f : 0.0f;
 
   const attended<float> exact = attend_with(0.0f, choice, in, policies...);
   for (const float tolerance : {1e-3f, 1e-5f, 1e-7f}) {
     const attended<float> got = attend_with(tolerance, choice, in, policies...);
     float largest = 0.0f;
-    for (index head = 0; head < heads; ++head) {
-      for (index row = 0; row < queries; ++row) {
+    for (index_t head = 0; head < heads; ++head) {
+      for (index_t row = 0; row < queries; ++row) {
         const float share = exact.out(0, head, row, 0);
         const float rounding = 0x1p-20f * share;
         const float missing = share - got.out(0, head, row, 0);

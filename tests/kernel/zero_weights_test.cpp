@@ -9,11 +9,11 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::attended;
 using support::inputs;
 
-constexpr index keys = 200;
+constexpr index_t keys = 200;
 
 // So large that the smallest weight shows, and so small that all keys at weight 1 do not overflow.
 constexpr float huge = 1e36f;
@@ -33,9 +33,9 @@ struct duel {
                                  .value_dim = 4},
                                 23);
     for (float& value : in.q.values) value = 0.0f;
-    for (index key = 1; key < keys; ++key) {
+    for (index_t key = 1; key < keys; ++key) {
       bias(0, 0, 0, key) = score_of_faint_keys;
-      for (index c = 0; c < 4; ++c) in.v(0, 0, key, c) = huge;
+      for (index_t c = 0; c < 4; ++c) in.v(0, 0, key, c) = huge;
     }
   }
   attended<float> run() const { return attend(in, {}, relpos::additive_bias{bias.view()}); }
@@ -52,7 +52,7 @@ TEST(zero_weights, below_the_cut_a_key_is_absent) {
 TEST(zero_weights, above_the_cut_a_key_counts) {
   for (const float score : {-87.3f, -87.0f, -80.0f}) {
     const attended<float> got = duel(score).run();
-    for (index row = 0; row < 20; ++row) {
+    for (index_t row = 0; row < 20; ++row) {
       const double weight = std::exp(static_cast<double>(score));
       const double expected = huge * weight * (keys - 1);
       EXPECT_NEAR(got.out(0, 0, row, 0), duel(score).in.v(0, 0, 0, 0) + expected, 3e-5 * expected)
@@ -63,14 +63,14 @@ TEST(zero_weights, above_the_cut_a_key_counts) {
 
 // The other way round: what was summed before a much larger score came is forgotten altogether.
 TEST(zero_weights, a_late_maximum_forgets_what_was_before) {
-  for (const index winner : {index{0}, index{77}, index{150}, keys - 1}) {
+  for (const index_t winner : {index_t{0}, index_t{77}, index_t{150}, keys - 1}) {
     for (const float lead : {87.35f, 95.0f, 103.0f, 1e4f}) {
       duel late(0.0f);
       duel alone(-support::infinity);
       alone.bias(0, 0, 0, 0) = -support::infinity;
       for (duel* each : {&late, &alone}) {
         each->bias(0, 0, 0, winner) = lead;
-        for (index c = 0; c < 4; ++c) each->in.v(0, 0, winner, c) = 1e-3f;
+        for (index_t c = 0; c < 4; ++c) each->in.v(0, 0, winner, c) = 1e-3f;
       }
       EXPECT_TRUE(same_bits(late.run(), alone.run())) << "key " << winner << " leads by " << lead;
     }

@@ -20,7 +20,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::status;
 using relpos::status_code;
 using relpos::view;
@@ -33,10 +33,10 @@ void expect(bool condition, const char* what) {
   failed = true;
 }
 
-constexpr index heads = 4;
-constexpr index queries = 60;
-constexpr index keys = 200;
-constexpr index channels = 16;
+constexpr index_t heads = 4;
+constexpr index_t queries = 60;
+constexpr index_t keys = 200;
+constexpr index_t channels = 16;
 
 float q_values[heads * queries * channels];
 relpos::half k_values[heads * keys * channels];
@@ -61,7 +61,7 @@ span<float> slopes{slopes_values, heads};
 span<float> t5_table{table, 32 * heads};
 
 /// All rows of V are the same, so that every weighted mean is.
-constexpr float row_of_v(index channel) { return static_cast<float>(channel) - 7.5f; }
+constexpr float row_of_v(index_t channel) { return static_cast<float>(channel) - 7.5f; }
 
 void fill_inputs() {
   unsigned seed = 1;
@@ -71,7 +71,7 @@ void fill_inputs() {
   };
   for (float& x : q_values) x = next();
   for (relpos::half& x : k_values) x = relpos::half(next());
-  for (index i = 0; i < heads * keys * channels; ++i) {
+  for (index_t i = 0; i < heads * keys * channels; ++i) {
     v_values[i] = relpos::bfloat16(row_of_v(i % channels));
   }
   for (float& x : slopes_values) x = 0.25f;
@@ -90,18 +90,18 @@ relpos::partial_state state(int i) noexcept {
 
 /// Two slots, one thread: an executor of somebody else's.
 struct alternating {
-  static index slots() { return 2; }
+  static index_t slots() { return 2; }
   template <class Item>
-  static void run(index count, Item&& item) {
-    for (index i = 0; i < count; ++i) item(i, i % 2);
+  static void run(index_t count, Item&& item) {
+    for (index_t i = 0; i < count; ++i) item(i, i % 2);
   }
 };
 
 bool is_weighted_mean(const relpos::partial_state& result) {
-  for (index h = 0; h < heads; ++h) {
-    for (index row = 0; row < queries; ++row) {
+  for (index_t h = 0; h < heads; ++h) {
+    for (index_t row = 0; row < queries; ++row) {
       if (!std::isfinite(result.lse(0, h, row))) return false;
-      for (index c = 0; c < channels; ++c) {
+      for (index_t c = 0; c < channels; ++c) {
         if (!(std::abs(result.out(0, h, row, c) - row_of_v(c)) < 1e-5f)) return false;
       }
     }
@@ -125,8 +125,8 @@ void expect_computed(const char* what, const Policies&... policies) {
 
 void expect_partials_merge() {
   const long before = allocations();
-  const index cut = 77;
-  const auto slice = [](const auto& rows, index first, index count) {
+  const index_t cut = 77;
+  const auto slice = [](const auto& rows, index_t first, index_t count) {
     auto result = rows;
     result.data += first * rows.strides[2];
     result.shape[2] = count;
@@ -211,7 +211,7 @@ int main() {
                                   relpos::pair_layout::half_split);
   expect_computed("rotary, causal", relpos::rotary{rope}, relpos::causal{});
   const relpos::additive_bias bias(view<const float, 4>(matrix, {1, 1, queries, keys}));
-  const relpos::relative_bias rate([](index head, index distance) {
+  const relpos::relative_bias rate([](index_t head, index_t distance) {
     return -0.01 * static_cast<double>(head * (distance < 0 ? -distance : distance));
   });
   expect_computed("matrix, function, band", bias, rate, relpos::band{50, 3});

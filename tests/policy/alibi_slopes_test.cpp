@@ -10,7 +10,7 @@ namespace {
 
 using relpos::alibi_rule;
 using relpos::alibi_slopes;
-using relpos::index;
+using relpos::index_t;
 
 /// Within a rounding to float.
 void expect_slope(float slope, double exact) { EXPECT_NEAR(slope, exact, exact * 0x1p-24); }
@@ -28,11 +28,11 @@ TEST(alibi_slopes, are_those_of_the_authors) {
 
 TEST(alibi_slopes, interleave_the_sequence_of_twice_the_power_of_two) {
   for (const double max_bias : {8.0, 16.0, 5.0}) {
-    for (index heads = 1; heads <= 70; ++heads) {
-      index power = 1;
+    for (index_t heads = 1; heads <= 70; ++heads) {
+      index_t power = 1;
       while (2 * power <= heads) power *= 2;
       const std::vector<float> slopes = alibi_slopes(heads, alibi_rule::interleaved, max_bias);
-      for (index h = 0; h < heads; ++h) {
+      for (index_t h = 0; h < heads; ++h) {
         // The heads past the power of two take every other slope of the next power's sequence.
         const double step =
             h < power ? static_cast<double>(h + 1) / static_cast<double>(power)
@@ -45,10 +45,10 @@ TEST(alibi_slopes, interleave_the_sequence_of_twice_the_power_of_two) {
 
 TEST(alibi_slopes, geometric_rule_is_one_sequence_for_every_head_count) {
   for (const double max_bias : {8.0, 3.0}) {
-    for (index heads = 1; heads <= 70; ++heads) {
+    for (index_t heads = 1; heads <= 70; ++heads) {
       const std::vector<float> slopes = alibi_slopes(heads, alibi_rule::geometric, max_bias);
       const double ratio = std::pow(2.0, -max_bias / static_cast<double>(heads));
-      for (index h = 0; h < heads; ++h) {
+      for (index_t h = 0; h < heads; ++h) {
         expect_slope(slopes[static_cast<std::size_t>(h)],
                      std::pow(ratio, static_cast<double>(h + 1)));
       }
@@ -57,7 +57,7 @@ TEST(alibi_slopes, geometric_rule_is_one_sequence_for_every_head_count) {
 }
 
 TEST(alibi_slopes, rules_agree_at_powers_of_two_only) {
-  for (index heads = 1; heads <= 64; ++heads) {
+  for (index_t heads = 1; heads <= 64; ++heads) {
     const bool power_of_two = (heads & (heads - 1)) == 0;
     EXPECT_EQ(alibi_slopes(heads) == alibi_slopes(heads, alibi_rule::geometric), power_of_two)
         << heads;
@@ -67,8 +67,8 @@ TEST(alibi_slopes, rules_agree_at_powers_of_two_only) {
 TEST(alibi_slopes, a_shard_has_the_slopes_of_its_heads) {
   for (const alibi_rule rule : {alibi_rule::interleaved, alibi_rule::geometric}) {
     const std::vector<float> whole = alibi_slopes(12, rule, 6.0);
-    for (index first = 0; first <= 12; ++first) {
-      for (index count = 0; first + count <= 12; ++count) {
+    for (index_t first = 0; first <= 12; ++first) {
+      for (index_t count = 0; first + count <= 12; ++count) {
         const std::vector<float> shard =
             alibi_slopes(relpos::head_shard{first, count, 12}, rule, 6.0);
         EXPECT_EQ(shard, std::vector<float>(whole.begin() + first, whole.begin() + first + count));
@@ -83,7 +83,7 @@ TEST(alibi_slopes, what_is_no_shard_has_none) {
                                          {0, -1, 8},
                                          {9, 0, 8},
                                          {0, 0, -1},
-                                         {1, std::numeric_limits<index>::max(), 8}}) {
+                                         {1, std::numeric_limits<index_t>::max(), 8}}) {
     EXPECT_TRUE(alibi_slopes(shard).empty());
   }
   EXPECT_TRUE(alibi_slopes(-1).empty());

@@ -26,7 +26,9 @@ inputs<float> four_heads() {
                                 11);
 }
 
-bool not_later(relpos::index, relpos::index q_pos, relpos::index k_pos) { return k_pos <= q_pos; }
+bool not_later(relpos::index_t, relpos::index_t q_pos, relpos::index_t k_pos) {
+  return k_pos <= q_pos;
+}
 
 meaning lines_times(double multiplier) {
   return {.bias =

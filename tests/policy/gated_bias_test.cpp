@@ -13,7 +13,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::inputs;
 
 inputs<float> two_batches() {
@@ -36,11 +36,11 @@ support::tensor<float, 3> random_gates() {
 
 TEST(gated_bias, multiplies_the_bias_of_a_row) {
   const support::tensor<float, 3> gates = random_gates();
-  const auto decay = [](index head, index distance) {
+  const auto decay = [](index_t head, index_t distance) {
     return -0.3 * std::log1p(std::abs(static_cast<double>(distance))) *
            static_cast<double>(head + 1);
   };
-  const auto element = [&](index b, index h, index row, index key) {
+  const auto element = [&](index_t b, index_t h, index_t row, index_t key) {
     return static_cast<double>(gates(b, h, row)) * decay(h, key - (row + 210));
   };
   expect_means(
@@ -52,8 +52,8 @@ TEST(gated_bias, multiplies_the_bias_of_a_row) {
 TEST(gated_bias, of_t5_buckets_keeps_the_scale_of_the_call) {
   const support::tensor<float, 3> gates = random_gates();
   const std::vector<float> table = support::random_tensor({1, 1, 320, 2}, 3, 2.0f).values;
-  const auto element = [&](index b, index h, index row, index key) {
-    const index bucket = support::wavlm.bucket(key - (row + 210));
+  const auto element = [&](index_t b, index_t h, index_t row, index_t key) {
+    const index_t bucket = support::wavlm.bucket(key - (row + 210));
     return static_cast<double>(gates(b, h, row)) *
            static_cast<double>(table[static_cast<std::size_t>(bucket * 2 + h)]);
   };

@@ -13,7 +13,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 
 /// The largest difference that one rounding less can make.
 float one_ulp(float value) {
@@ -29,7 +29,7 @@ void expect_lanes(const Bound& bound) {
     float distances[real::size];
     float biases[real::size];
     for (float& distance : distances) {
-      const index reach = round % 2 == 0 ? 3 : 100000;
+      const index_t reach = round % 2 == 0 ? 3 : 100000;
       distance = static_cast<float>(random.between(-reach, reach));
     }
     bound.bias(real::load(distances)).store(biases);
@@ -45,12 +45,12 @@ template <class Bound>
 void expect_bound(const Bound& bound) {
   support::random_numbers random(9);
   for (int round = 0; round < 500; ++round) {
-    const index reach = round % 2 == 0 ? 4 : 400;
-    index first = random.between(-reach, reach);
-    index last = random.between(-reach, reach);
+    const index_t reach = round % 2 == 0 ? 4 : 400;
+    index_t first = random.between(-reach, reach);
+    index_t last = random.between(-reach, reach);
     if (last < first) std::swap(first, last);
     double largest = -std::numeric_limits<double>::infinity();
-    for (index distance = first; distance <= last; ++distance) {
+    for (index_t distance = first; distance <= last; ++distance) {
       largest = std::max<double>(largest, bound.bias(static_cast<double>(distance)));
     }
     ASSERT_NEAR(bound.upper_bound(first, last), largest, 1e-6 * std::abs(largest))
@@ -80,7 +80,7 @@ const std::vector<float> right_slopes{0.1f, 0.7f, 0.0f, -0.2f, 3.0f, 0.1f};
 
 template <class Policy>
 void expect_sound_heads(const Policy& policy) {
-  for (index head = 0; head < 6; ++head) {
+  for (index_t head = 0; head < 6; ++head) {
     SCOPED_TRACE("head " + std::to_string(head));
     expect_sound(policy.bind(head));
   }
@@ -96,7 +96,7 @@ TEST(lanes, alibi_offset) { expect_sound_heads(relpos::alibi_offset{slopes, 0.35
 
 TEST(lanes, alibi_one_sided) {
   const relpos::alibi_one_sided policy{slopes};
-  for (index head = 0; head < 6; ++head) {
+  for (index_t head = 0; head < 6; ++head) {
     const auto bound = policy.bind(head);
     expect_lanes<relpos::native>(bound);
     expect_bound(bound);

@@ -9,7 +9,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 
 TEST(xpos_decay, runs_from_gamma_towards_one) {
   EXPECT_DOUBLE_EQ(relpos::xpos_decay(0, 64), 0.4 / 1.4);
@@ -18,7 +18,7 @@ TEST(xpos_decay, runs_from_gamma_towards_one) {
 }
 
 TEST(expected_score, is_the_sum_of_damped_cosines) {
-  for (const index n : {0, 1, 7, 300, 5000}) {
+  for (const index_t n : {0, 1, 7, 300, 5000}) {
     double sum = 0.0;
     for (int i = 0; i < 32; ++i) {
       const double zeta = (i / 32.0 + 0.4) / 1.4;
@@ -40,7 +40,7 @@ TEST(expected_score, of_xpos_swings_less_than_that_of_rope) {
   const auto largest_rise = [](const relpos::rotary_frequencies& frequencies) {
     double lowest = 1e9;
     double rise = 0.0;
-    for (index n = 0; n < 4096; ++n) {
+    for (index_t n = 0; n < 4096; ++n) {
       const double g = relpos::expected_score(frequencies, n);
       lowest = std::min(lowest, g);
       rise = std::max(rise, g - lowest);

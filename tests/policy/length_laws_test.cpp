@@ -15,7 +15,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::inputs;
 using support::meaning;
 
@@ -35,16 +35,16 @@ inputs<float> two_heads() {
 /// Of the score and a bias of slope * distance.
 meaning causal_lines() {
   return {.bias =
-              [](index head, index distance) {
+              [](index_t head, index_t distance) {
                 return static_cast<double>(slopes[static_cast<std::size_t>(head)]) *
                        static_cast<double>(distance);
               },
-          .visible = [](index, index q_pos, index k_pos) { return k_pos <= q_pos; }};
+          .visible = [](index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; }};
 }
 
 TEST(length_laws, log_n_starts_at_the_training_length) {
   meaning means = causal_lines();
-  means.logit_factor = [](index, index, index visible) {
+  means.logit_factor = [](index_t, index_t, index_t visible) {
     return std::max(1.0, std::log(static_cast<double>(visible)) / std::log(150.0));
   };
   expect_means(attend(two_heads(), {}, relpos::log_n{150}, relpos::alibi{slopes}, relpos::causal{}),
@@ -52,10 +52,10 @@ TEST(length_laws, log_n_starts_at_the_training_length) {
 }
 
 TEST(length_laws, log_n_counts_what_the_masks_leave) {
-  meaning means{.visible = [](index, index q_pos, index k_pos) {
+  meaning means{.visible = [](index_t, index_t q_pos, index_t k_pos) {
     return q_pos - 199 <= k_pos && k_pos <= q_pos + 30;
   }};
-  means.logit_factor = [](index, index, index visible) {
+  means.logit_factor = [](index_t, index_t, index_t visible) {
     return std::max(1.0, std::log(static_cast<double>(visible)) / std::log(100.0));
   };
   expect_means(
@@ -68,7 +68,7 @@ TEST(length_laws, ssmax_has_a_scale_per_head) {
   meaning means = causal_lines();
   means.softcap = 5.0;
   means.temperature = 2.0;
-  means.logit_factor = [&](index head, index, index visible) {
+  means.logit_factor = [&](index_t head, index_t, index_t visible) {
     return static_cast<double>(scales[static_cast<std::size_t>(head)]) *
            std::log(static_cast<double>(visible));
   };
@@ -81,7 +81,7 @@ TEST(length_laws, position_log_rises_by_intervals) {
   meaning means = causal_lines();
   means.query_offset = 8100;
   means.key_offset = 8000;
-  means.logit_factor = [](index, index q_pos, index) {
+  means.logit_factor = [](index_t, index_t q_pos, index_t) {
     return 1.0 + 0.1 * std::log(std::floor(static_cast<double>(q_pos + 1) / 8192.0) + 1.0);
   };
   const relpos::options there{.query_offset = 8100, .key_offset = 8000};
@@ -125,7 +125,7 @@ TEST(length_laws, refuse_what_is_out_of_range) {
 TEST(length_laws, beside_a_bias_of_minus_infinity) {
   const inputs<float> in = two_heads();
   support::tensor<float> hides({1, 1, 1, in.k.shape[2]});
-  for (index key = 0; key < in.k.shape[2]; ++key) {
+  for (index_t key = 0; key < in.k.shape[2]; ++key) {
     hides(0, 0, 0, key) = key % 3 == 0 ? -support::infinity : 0.0f;
   }
   const relpos::additive_bias bias{hides.view()};
@@ -136,13 +136,14 @@ TEST(length_laws, beside_a_bias_of_minus_infinity) {
   EXPECT_EQ(got.lse(0, 0, 0), -support::infinity);
   expect_means(
       got, in,
-      {.element_bias = [&](index, index, index,
-                           index key) { return static_cast<double>(hides(0, 0, 0, key)); },
-       .visible = [](index, index q_pos, index k_pos) { return k_pos <= q_pos && k_pos % 3 != 0; },
+      {.element_bias = [&](index_t, index_t, index_t,
+                           index_t key) { return static_cast<double>(hides(0, 0, 0, key)); },
+       .visible = [](index_t, index_t q_pos,
+                     index_t k_pos) { return k_pos <= q_pos && k_pos % 3 != 0; },
        .logit_factor =
-           [&](index head, index q_pos, index) {
+           [&](index_t head, index_t q_pos, index_t) {
              const auto seen = static_cast<double>(
-                 std::min<index>(q_pos + 1, in.k.shape[2]));  // those that the mask shows
+                 std::min<index_t>(q_pos + 1, in.k.shape[2]));  // those that the mask shows
              return static_cast<double>(scales[static_cast<std::size_t>(head)]) * std::log(seen);
            },
        .query_offset = 0});

@@ -13,7 +13,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::inputs;
 
 inputs<float> two_heads() {
@@ -32,22 +32,22 @@ const std::vector<float> second{0.4f, 1.3f};
 
 TEST(other_biases, kerple) {
   expect_means(attend(two_heads(), {}, examples::kerple_log(first, second)), two_heads(),
-               {.bias = [](index head, index distance) {
+               {.bias = [](index_t head, index_t distance) {
                  const double away = std::abs(static_cast<double>(distance));
                  return head == 0 ? -0.8f * std::log(1.0 + 0.4f * away)
                                   : -0.05f * std::log(1.0 + 1.3f * away);
                }});
   expect_means(attend(two_heads(), {}, examples::kerple_power(first, second)), two_heads(),
-               {.bias = [](index head, index distance) {
+               {.bias = [](index_t head, index_t distance) {
                  const double away = std::abs(static_cast<double>(distance));
                  return head == 0 ? -0.8f * std::pow(away, 0.4f) : -0.05f * std::pow(away, 1.3f);
                }});
 }
 
 /// The embedding of a position: sines and cosines of position / 10000^(2j / d).
-std::vector<double> sinusoid(index position, index dim) {
+std::vector<double> sinusoid(index_t position, index_t dim) {
   std::vector<double> result;
-  for (index j = 1; j <= dim / 2; ++j) {
+  for (index_t j = 1; j <= dim / 2; ++j) {
     const double angle = static_cast<double>(position) /
                          std::pow(10000.0, 2.0 * static_cast<double>(j) / static_cast<double>(dim));
     result.push_back(std::sin(angle));
@@ -57,7 +57,7 @@ std::vector<double> sinusoid(index position, index dim) {
 }
 
 TEST(other_biases, sandwich_is_the_product_of_sinusoids) {
-  const auto bias = [](index head, index distance) {
+  const auto bias = [](index_t head, index_t distance) {
     const std::vector<double> here = sinusoid(1000, 32);
     const std::vector<double> there = sinusoid(1000 + distance, 32);
     double product = -16.0;
@@ -70,7 +70,7 @@ TEST(other_biases, sandwich_is_the_product_of_sinusoids) {
 TEST(other_biases, fire_is_a_network_of_the_relative_logarithm) {
   const std::vector<float> in{2.0f, -0.5f, -1.0f, 0.75f, 3.0f, 0.0f};  // three hidden units
   const std::vector<float> out{1.0f, -2.0f, 0.5f, -1.0f, 0.25f, -0.125f};
-  const auto bias = [](index head, index distance) {
+  const auto bias = [](index_t head, index_t distance) {
     const double x =
         std::log(0.1 * std::abs(static_cast<double>(distance)) + 1.0) / std::log(0.1 * 512.0 + 1.0);
     const double a = std::max(2.0 * x - 0.5, 0.0);
@@ -85,8 +85,8 @@ TEST(other_biases, fire_is_a_network_of_the_relative_logarithm) {
 TEST(other_biases, mpnet_has_the_buckets_and_not_the_scale_of_t5) {
   const std::vector<float> table = support::random_tensor({1, 1, 32, 2}, 26, 2.0f).values;
   expect_means(attend(two_heads(), {}, examples::mpnet(table)), two_heads(),
-               {.bias = [&](index head, index distance) {
-                 const index bucket = support::t5_encoder.bucket(distance);
+               {.bias = [&](index_t head, index_t distance) {
+                 const index_t bucket = support::t5_encoder.bucket(distance);
                  return static_cast<double>(table[static_cast<std::size_t>(bucket * 2 + head)]);
                }});
 }
@@ -95,8 +95,8 @@ TEST(other_biases, wavlm_gates_its_rows) {
   const std::vector<float> table = support::random_tensor({1, 1, 320, 2}, 27, 2.0f).values;
   support::tensor<float, 3> gates({1, 2, 70});
   for (std::size_t i = 0; i < gates.values.size(); ++i) gates.values[i] = 0.5f + 0.01f * float(i);
-  const auto bias = [&](index, index head, index row, index key) {
-    const index bucket = support::wavlm.bucket(key - row - 180);
+  const auto bias = [&](index_t, index_t head, index_t row, index_t key) {
+    const index_t bucket = support::wavlm.bucket(key - row - 180);
     return static_cast<double>(gates(0, head, row)) *
            static_cast<double>(table[static_cast<std::size_t>(bucket * 2 + head)]);
   };

@@ -12,18 +12,18 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::relative_bias;
 using support::inputs;
 using support::meaning;
 
 /// KERPLE's logarithmic kernel, different on the two sides.
-double kernel(index head, index distance) {
+double kernel(index_t head, index_t distance) {
   const double r = static_cast<double>(distance < 0 ? -distance : 3 * distance);
   return -(0.5 + static_cast<double>(head)) * std::log1p(0.3 * r);
 }
 
-inputs<float> two_heads(index queries, index keys) {
+inputs<float> two_heads(index_t queries, index_t keys) {
   return support::random_inputs({.batch = 2,
                                  .query_heads = 2,
                                  .key_heads = 1,
@@ -36,7 +36,7 @@ inputs<float> two_heads(index queries, index keys) {
 
 TEST(relative_bias, is_the_function_of_head_and_distance) {
   const inputs<float> in = two_heads(130, 300);
-  for (const index query_offset : {-400, 0, 85, 170, 700}) {
+  for (const index_t query_offset : {-400, 0, 85, 170, 700}) {
     expect_means(attend(in, {.query_offset = query_offset}, relative_bias{&kernel}), in,
                  {.bias = kernel, .query_offset = query_offset});
   }
@@ -44,27 +44,27 @@ TEST(relative_bias, is_the_function_of_head_and_distance) {
 
 TEST(relative_bias, under_a_mask) {
   const inputs<float> in = two_heads(130, 300);
-  expect_means(
-      attend(in, {}, relative_bias{&kernel}, relpos::causal{}), in,
-      {.bias = kernel, .visible = [](index, index q_pos, index k_pos) { return k_pos <= q_pos; }});
+  expect_means(attend(in, {}, relative_bias{&kernel}, relpos::causal{}), in,
+               {.bias = kernel,
+                .visible = [](index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; }});
   expect_means(attend(in, {}, relative_bias{&kernel}, relpos::band{90, 7}), in,
-               {.bias = kernel, .visible = [](index, index q_pos, index k_pos) {
+               {.bias = kernel, .visible = [](index_t, index_t q_pos, index_t k_pos) {
                   return q_pos - 90 <= k_pos && k_pos <= q_pos + 7;
                 }});
 }
 
 /// Counts how often each distance is asked for.
 struct questions {
-  static constexpr index farthest = 1000;
+  static constexpr index_t farthest = 1000;
   std::vector<int> times = std::vector<int>(2 * farthest + 1);
 
-  void ask(index distance) {
+  void ask(index_t distance) {
     ASSERT_LE(std::abs(distance), farthest);
     ++times[static_cast<std::size_t>(distance + farthest)];
   }
   /// Every distance of [first, last] was asked for, hardly more than once per head, and no other.
-  void expect_only(index first, index last) const {
-    for (index distance = -farthest; distance <= farthest; ++distance) {
+  void expect_only(index_t first, index_t last) const {
+    for (index_t distance = -farthest; distance <= farthest; ++distance) {
       const int count = times[static_cast<std::size_t>(distance + farthest)];
       if (first <= distance && distance <= last) {
         EXPECT_TRUE(1 <= count && count <= 3) << distance << " was asked for " << count << " times";
@@ -76,10 +76,10 @@ struct questions {
 };
 
 template <class... Masks>
-void expect_asked(const inputs<float>& in, index query_offset, index first, index last,
+void expect_asked(const inputs<float>& in, index_t query_offset, index_t first, index_t last,
                   Masks... masks) {
   questions asked;
-  const auto function = [&asked](index head, index distance) {
+  const auto function = [&asked](index_t head, index_t distance) {
     if (head == 1) asked.ask(distance);
     return 0.0;
   };
@@ -99,7 +99,7 @@ TEST(relative_bias, asks_only_for_distances_that_some_query_sees) {
 
 TEST(relative_bias, asks_for_nothing_where_nobody_sees_anything) {
   questions asked;
-  const auto function = [&asked](index, index distance) {
+  const auto function = [&asked](index_t, index_t distance) {
     asked.ask(distance);
     return 0.0;
   };

@@ -11,16 +11,16 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::inputs;
 
-constexpr index far = index{1} << 40;
-const std::vector<index> tile_shifts{
+constexpr index_t far = index_t{1} << 40;
+const std::vector<index_t> tile_shifts{
     128, -128 * 7, far, -far, far + 128 * 12345, relpos::max_offset - 1024, -relpos::max_offset};
 // Rotations are relative to origins, 512 apart.
-const std::vector<index> origin_shifts{
+const std::vector<index_t> origin_shifts{
     512, -512 * 7, far, -far, far + 512 * 12345, relpos::max_offset - 1024, -relpos::max_offset};
-constexpr index odd_shifts[] = {1, -77, 1000003, far + 1, -far + 65};
+constexpr index_t odd_shifts[] = {1, -77, 1000003, far + 1, -far + 65};
 
 const std::vector<float> slopes{0.2f, 0.01f};
 const std::vector<float> right_slopes{0.05f, 0.4f};
@@ -28,7 +28,7 @@ const std::vector<float> table = support::random_tensor({1, 1, 32, 2}, 3, 2.0f).
 
 /// `exact` shifts leave every bit as it is; all others, the numbers up to rounding.
 template <class... Policies>
-void expect_invariant_under(const std::vector<index>& exact, const Policies&... policies) {
+void expect_invariant_under(const std::vector<index_t>& exact, const Policies&... policies) {
   const inputs<float> in = support::random_inputs({.batch = 1,
                                                    .query_heads = 2,
                                                    .key_heads = 1,
@@ -40,12 +40,12 @@ void expect_invariant_under(const std::vector<index>& exact, const Policies&... 
   const relpos::options here{.query_offset = 150, .key_offset = 0};
   const auto expected = attend(in, here, policies...);
   expect_reference(expected, in, here, policies...);
-  for (const index shift : exact) {
+  for (const index_t shift : exact) {
     EXPECT_TRUE(same_bits(
         expected, attend(in, {.query_offset = 150 + shift, .key_offset = shift}, policies...)))
         << shift;
   }
-  for (const index shift : odd_shifts) {
+  for (const index_t shift : odd_shifts) {
     SCOPED_TRACE(shift);
     expect_reference(attend(in, {.query_offset = 150 + shift, .key_offset = shift}, policies...),
                      in, here, policies...);
@@ -79,7 +79,7 @@ TEST(shift_invariance, rotations) {
   }
 }
 TEST(shift_invariance, relative_bias) {
-  expect_invariant(relpos::relative_bias{[](index head, index distance) {
+  expect_invariant(relpos::relative_bias{[](index_t head, index_t distance) {
     return std::sin(static_cast<double>(distance) * 0.1) + static_cast<double>(head);
   }});
 }

@@ -12,7 +12,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::collected;
 using support::inputs;
 using support::meaning;
@@ -32,9 +32,9 @@ const std::vector<float> sinks{0.0f, 2.5f, -3.0f, 9.0f};
 
 meaning causal_with_sinks() {
   return {
-      .visible = [](index, index q_pos, index k_pos) { return k_pos <= q_pos; },
+      .visible = [](index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; },
       .sink =
-          [](index head) { return static_cast<double>(sinks[static_cast<std::size_t>(head)]); }};
+          [](index_t head) { return static_cast<double>(sinks[static_cast<std::size_t>(head)]); }};
 }
 
 TEST(sink_logits, join_the_denominator) {
@@ -60,7 +60,7 @@ TEST(sink_logits, are_all_that_an_empty_row_has) {
   const auto got =
       attend(four_heads(), {.query_offset = -100}, relpos::sink_logits{sinks}, relpos::causal{});
   for (const float value : got.out.values) EXPECT_EQ(value, 0.0f);
-  for (index head = 0; head < 4; ++head) {
+  for (index_t head = 0; head < 4; ++head) {
     const float sink = sinks[static_cast<std::size_t>(head)];
     EXPECT_NEAR(got.lse(1, head, 69), sink, 1e-6f);
   }
@@ -86,9 +86,9 @@ TEST(sink_logits, merge_as_a_state) {
   auto without = attend(in, {}, relpos::causal{});
   support::tensor<float> nothing({2, 4, 70, 6});
   support::tensor<float, 3> lse({2, 4, 70});
-  for (index b = 0; b < 2; ++b) {
-    for (index h = 0; h < 4; ++h) {
-      for (index row = 0; row < 70; ++row) lse(b, h, row) = sinks[static_cast<std::size_t>(h)];
+  for (index_t b = 0; b < 2; ++b) {
+    for (index_t h = 0; h < 4; ++h) {
+      for (index_t row = 0; row < 70; ++row) lse(b, h, row) = sinks[static_cast<std::size_t>(h)];
     }
   }
   ASSERT_TRUE(relpos::merge(relpos::serial{}, {without.out.view(), without.lse.view()},

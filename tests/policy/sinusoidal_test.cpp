@@ -9,12 +9,12 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::sinusoidal_layout;
 using support::tensor;
 
 /// The embedding of the paper, in long double: 1e-13 at position 10^6.
-double embedding(index position, index channel, index channels, double base) {
+double embedding(index_t position, index_t channel, index_t channels, double base) {
   const auto exponent =
       static_cast<long double>(channel / 2 * 2) / static_cast<long double>(channels);
   const long double angle =
@@ -23,13 +23,13 @@ double embedding(index position, index channel, index channels, double base) {
 }
 
 TEST(sinusoidal, is_that_of_the_paper) {
-  for (const index channels : {2, 8, 30}) {
-    for (const index offset : {0, 100, 1000000, -7}) {
+  for (const index_t channels : {2, 8, 30}) {
+    for (const index_t offset : {0, 100, 1000000, -7}) {
       tensor<float, 3> rows({2, 11, channels}, 99.0f);
       ASSERT_TRUE(relpos::fill_sinusoidal(rows.view(), sinusoidal_layout::interleaved, offset));
-      for (index b = 0; b < 2; ++b) {
-        for (index row = 0; row < 11; ++row) {
-          for (index c = 0; c < channels; ++c) {
+      for (index_t b = 0; b < 2; ++b) {
+        for (index_t row = 0; row < 11; ++row) {
+          for (index_t c = 0; c < channels; ++c) {
             EXPECT_NEAR(rows(b, row, c), embedding(row + offset, c, channels, 10000.0), 1e-7);
           }
         }
@@ -44,8 +44,8 @@ TEST(sinusoidal, of_the_other_layout_has_the_same_numbers_elsewhere) {
   ASSERT_TRUE(relpos::fill_sinusoidal(rows.view(), sinusoidal_layout::interleaved, 40, 500.0));
   ASSERT_TRUE(
       relpos::fill_sinusoidal(apart.view(), sinusoidal_layout::sines_then_cosines, 40, 500.0));
-  for (index row = 0; row < 9; ++row) {
-    for (index c = 0; c < 12; ++c) {
+  for (index_t row = 0; row < 9; ++row) {
+    for (index_t c = 0; c < 12; ++c) {
       EXPECT_EQ(apart(0, row, c % 2 * 6 + c / 2), rows(0, row, c));
       EXPECT_NEAR(rows(0, row, c), embedding(row + 40, c, 12, 500.0), 1e-7);
     }
@@ -59,8 +59,8 @@ TEST(sinusoidal, is_added) {
   ASSERT_TRUE(relpos::add_sinusoidal(rows.view(), sinusoidal_layout::interleaved, 3));
   tensor<relpos::half, 3> halves({1, 5, 4}, relpos::half(0.75f));
   ASSERT_TRUE(relpos::add_sinusoidal(halves.view(), sinusoidal_layout::interleaved, 3));
-  for (index row = 0; row < 5; ++row) {
-    for (index c = 0; c < 4; ++c) {
+  for (index_t row = 0; row < 5; ++row) {
+    for (index_t c = 0; c < 4; ++c) {
       const float sum = 0.75f + table(0, row, c);
       EXPECT_EQ(rows(0, row, c), sum);
       EXPECT_EQ(rows(1, row, c), sum);

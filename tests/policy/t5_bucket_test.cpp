@@ -7,11 +7,11 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::t5_buckets;
 using support::t5_thresholds;
 
-t5_buckets rule(bool bidirectional, index num_buckets, index max_distance) {
+t5_buckets rule(bool bidirectional, index_t num_buckets, index_t max_distance) {
   return {num_buckets, max_distance,
           bidirectional ? relpos::bidirectional : relpos::unidirectional};
 }
@@ -24,9 +24,9 @@ TEST(t5_bucket, is_that_of_torchscale) {
   for (const auto& each : cases) {
     const t5_buckets buckets =
         rule(each.at("bidirectional"), each.at("num_buckets"), each.at("max_distance"));
-    index distance = each.at("first_relative_position");
+    index_t distance = each.at("first_relative_position");
     for (const auto& bucket : each.at("buckets")) {
-      EXPECT_EQ(buckets.bucket(distance), bucket.get<index>()) << "distance " << distance;
+      EXPECT_EQ(buckets.bucket(distance), bucket.get<index_t>()) << "distance " << distance;
       ++distance;
     }
   }
@@ -35,7 +35,7 @@ TEST(t5_bucket, is_that_of_torchscale) {
 TEST(t5_bucket, begins_where_exact_integers_say) {
   for (const t5_thresholds& each : {support::t5_encoder, support::t5_decoder, support::wavlm}) {
     const t5_buckets buckets = rule(each.bidirectional, each.num_buckets, each.max_distance);
-    for (index distance = -2000; distance <= 2000; ++distance) {
+    for (index_t distance = -2000; distance <= 2000; ++distance) {
       ASSERT_EQ(buckets.bucket(distance), each.bucket(distance))
           << each.num_buckets << " buckets, distance " << distance;
     }
@@ -53,7 +53,7 @@ TEST(t5_bucket, exact_ties_belong_to_the_upper_bucket) {
   };
   for (const t5_thresholds& each : with_ties) {
     const t5_buckets buckets = rule(each.bidirectional, each.num_buckets, each.max_distance);
-    for (index n = 0; n <= 2 * each.max_distance; ++n) {
+    for (index_t n = 0; n <= 2 * each.max_distance; ++n) {
       ASSERT_EQ(buckets.bucket(-n), each.bucket(-n)) << "distance " << -n;
       ASSERT_EQ(buckets.bucket(n), each.bucket(n)) << "distance " << n;
     }
@@ -78,8 +78,8 @@ TEST(t5_bucket, smallest_rules) {
 TEST(t5_bucket, last_bucket_holds_everything_beyond) {
   for (const t5_thresholds& each : {support::t5_encoder, support::t5_decoder, support::wavlm}) {
     const t5_buckets buckets = rule(each.bidirectional, each.num_buckets, each.max_distance);
-    const index last = each.first_distance.back();
-    const index far = index{1} << 50;
+    const index_t last = each.first_distance.back();
+    const index_t far = index_t{1} << 50;
     EXPECT_EQ(buckets.bucket(-far), buckets.bucket(-last));
     EXPECT_EQ(buckets.bucket(far), buckets.bucket(last));
     EXPECT_EQ(buckets.bucket(-last),

@@ -9,15 +9,15 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::t5_bias;
 using support::inputs;
 using support::meaning;
 using support::t5_thresholds;
 
-constexpr index heads = 3;
+constexpr index_t heads = 3;
 
-inputs<float> three_heads(index queries, index keys) {
+inputs<float> three_heads(index_t queries, index_t keys) {
   return support::random_inputs({.batch = 2,
                                  .query_heads = heads,
                                  .key_heads = heads,
@@ -29,13 +29,13 @@ inputs<float> three_heads(index queries, index keys) {
 }
 
 /// [num_buckets, heads]
-std::vector<float> random_table(index num_buckets) {
+std::vector<float> random_table(index_t num_buckets) {
   return support::random_tensor({1, 1, num_buckets, heads}, 5, 3.0f).values;
 }
 
 meaning looked_up(const t5_thresholds& rule, const std::vector<float>& table) {
   return {.bias =
-              [&](index head, index distance) {
+              [&](index_t head, index_t distance) {
                 return table[static_cast<std::size_t>(rule.bucket(distance) * heads + head)];
               },
           .scale = 1.0};
@@ -45,7 +45,7 @@ TEST(t5_bias, looks_its_bucket_up_and_does_not_scale) {
   const inputs<float> in = three_heads(60, 400);
   const std::vector<float> table = random_table(32);
   meaning means = looked_up(support::t5_encoder, table);
-  for (const index query_offset : {0, 170, 340, 900}) {
+  for (const index_t query_offset : {0, 170, 340, 900}) {
     means.query_offset = query_offset;
     expect_means(attend(in, {.query_offset = query_offset}, t5_bias{table, relpos::bidirectional}),
                  in, means);
@@ -56,7 +56,7 @@ TEST(t5_bias, decoder_has_all_buckets_for_the_past) {
   const inputs<float> in = three_heads(60, 400);
   const std::vector<float> table = random_table(32);
   meaning means = looked_up(support::t5_decoder, table);
-  means.visible = [](index, index q_pos, index k_pos) { return k_pos <= q_pos; };
+  means.visible = [](index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; };
   expect_means(attend(in, {}, t5_bias{table, relpos::unidirectional}, relpos::causal{}), in, means);
 }
 

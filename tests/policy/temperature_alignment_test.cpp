@@ -9,25 +9,25 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 
 constexpr int rows = 150;
 
 /// Standard normal logits, rows x length.
-const std::vector<double>& samples(index length) {
-  static std::map<index, std::vector<double>> drawn;
+const std::vector<double>& samples(index_t length) {
+  static std::map<index_t, std::vector<double>> drawn;
   std::vector<double>& result = drawn[length];
   if (result.empty()) {
     std::mt19937 bits(static_cast<std::uint32_t>(length));
     std::normal_distribution<double> gaussian;
-    for (index i = 0; i < rows * length; ++i) result.push_back(gaussian(bits));
+    for (index_t i = 0; i < rows * length; ++i) result.push_back(gaussian(bits));
   }
   return result;
 }
 
 /// The mean over rows of Gaussian logits of what `of` makes of a row's probabilities.
 template <class Of>
-double mean_over_rows(double sigma, index length, double temperature, const Of& of) {
+double mean_over_rows(double sigma, index_t length, double temperature, const Of& of) {
   std::vector<double> weights(static_cast<std::size_t>(length));
   const double* logit = samples(length).data();
   double mean = 0.0;

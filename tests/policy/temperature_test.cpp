@@ -9,7 +9,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::temperature;
 using support::inputs;
 using support::meaning;
@@ -29,10 +29,10 @@ inputs<float> two_heads() {
 
 meaning causal_lines(double softcap, double degrees) {
   return {.bias =
-              [](index head, index distance) {
+              [](index_t head, index_t distance) {
                 return slopes[static_cast<std::size_t>(head)] * static_cast<double>(distance);
               },
-          .visible = [](index, index q_pos, index k_pos) { return k_pos <= q_pos; },
+          .visible = [](index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; },
           .softcap = softcap,
           .temperature = degrees};
 }
@@ -61,13 +61,14 @@ TEST(head_temperature, divides_the_scores_of_its_head) {
   const std::vector<float> values{0.4f, 3.0f};
   const auto got =
       attend(in, {}, relpos::alibi{slopes}, relpos::causal{}, relpos::head_temperature{values});
-  for (index head = 0; head < 2; ++head) {
+  for (index_t head = 0; head < 2; ++head) {
     const float degrees = values[static_cast<std::size_t>(head)];
     const auto alone =
         attend(in, {}, relpos::alibi{slopes}, relpos::causal{}, temperature{degrees});
-    for (index row = 0; row < 60; ++row) {
+    for (index_t row = 0; row < 60; ++row) {
       EXPECT_EQ(got.lse(0, head, row), alone.lse(0, head, row));
-      for (index c = 0; c < 8; ++c) EXPECT_EQ(got.out(0, head, row, c), alone.out(0, head, row, c));
+      for (index_t c = 0; c < 8; ++c)
+        EXPECT_EQ(got.out(0, head, row, c), alone.out(0, head, row, c));
     }
   }
 }

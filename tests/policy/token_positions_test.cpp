@@ -15,7 +15,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::inputs;
 using support::meaning;
 using support::sizes;
@@ -32,23 +32,23 @@ inputs<float> random_call() { return support::random_inputs(shape, 71); }
 
 /// Positions [axis, batch, row], and what a definition is told of them.
 struct placed {
-  index axes;
-  index batch;
-  std::vector<index> queries;
-  std::vector<index> keys;
+  index_t axes;
+  index_t batch;
+  std::vector<index_t> queries;
+  std::vector<index_t> keys;
 
   relpos::token_positions policy() const {
-    const auto view_of = [&](const std::vector<index>& of) {
-      const index rows = static_cast<index>(of.size()) / (axes * batch);
-      return relpos::view<const index, 3>(of.data(), {axes, batch, rows});
+    const auto view_of = [&](const std::vector<index_t>& of) {
+      const index_t rows = static_cast<index_t>(of.size()) / (axes * batch);
+      return relpos::view<const index_t, 3>(of.data(), {axes, batch, rows});
     };
     return {view_of(queries), view_of(keys)};
   }
   meaning placing(meaning means) const {
-    const auto from = [this](const std::vector<index>& of) -> support::token_position {
-      return [this, &of](index entry, index row, index axis) {
-        const index rows = static_cast<index>(of.size()) / (axes * batch);
-        const index plane = axis * batch + (batch == 1 ? 0 : entry);
+    const auto from = [this](const std::vector<index_t>& of) -> support::token_position {
+      return [this, &of](index_t entry, index_t row, index_t axis) {
+        const index_t rows = static_cast<index_t>(of.size()) / (axes * batch);
+        const index_t plane = axis * batch + (batch == 1 ? 0 : entry);
         return of[static_cast<std::size_t>(plane * rows + row)];
       };
     };
@@ -59,13 +59,13 @@ struct placed {
 };
 
 /// In runs that restart, with gaps, ascending and descending, the same for no two entries and axes.
-placed restless(index axes, index batch, index origin = 0) {
+placed restless(index_t axes, index_t batch, index_t origin = 0) {
   placed result{axes, batch, {}, {}};
-  const auto fill = [&](std::vector<index>& of, index rows) {
-    for (index plane = 0; plane < axes * batch; ++plane) {
-      for (index row = 0; row < rows; ++row) {
-        const index run = row / (23 + 7 * plane);
-        const index within = row % (23 + 7 * plane);
+  const auto fill = [&](std::vector<index_t>& of, index_t rows) {
+    for (index_t plane = 0; plane < axes * batch; ++plane) {
+      for (index_t row = 0; row < rows; ++row) {
+        const index_t run = row / (23 + 7 * plane);
+        const index_t within = row % (23 + 7 * plane);
         of.push_back(origin + (run % 3 == 2 ? 90 - within : within + 5 * run) + 11 * plane);
       }
     }
@@ -83,19 +83,19 @@ struct clipped_line {
   }
 };
 
-bool is_causal(index, index q_pos, index k_pos) { return k_pos <= q_pos; }
+bool is_causal(index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; }
 
-double line(index head, index distance) {
+double line(index_t head, index_t distance) {
   return (head == 0 ? 0.5f : 0.03f) * static_cast<double>(distance);
 }
 const std::vector<float> slopes{0.5f, 0.03f};
 
-double theta(index pair) { return std::pow(10000.0, -static_cast<double>(pair) / 8.0); }
+double theta(index_t pair) { return std::pow(10000.0, -static_cast<double>(pair) / 8.0); }
 const relpos::rotary_table half_split(relpos::rope_frequencies(16),
                                       relpos::pair_layout::half_split);
 
 TEST(token_positions, place_a_computed_bias) {
-  for (const index origin : {index{0}, index{1} << 40}) {
+  for (const index_t origin : {index_t{0}, index_t{1} << 40}) {
     const placed at = restless(1, 2, origin);
     expect_means(attend(random_call(), {}, relpos::alibi{slopes}, relpos::causal{}, at.policy()),
                  random_call(), at.placing({.bias = line, .visible = is_causal}));
@@ -104,7 +104,7 @@ TEST(token_positions, place_a_computed_bias) {
 
 TEST(token_positions, place_a_tabulated_bias) {
   const placed at = restless(1, 2);
-  const auto wave = [](index head, index distance) {
+  const auto wave = [](index_t head, index_t distance) {
     return std::sin(0.3 * static_cast<double>(distance)) * static_cast<double>(head + 1);
   };
   expect_means(
@@ -113,7 +113,7 @@ TEST(token_positions, place_a_tabulated_bias) {
 }
 
 TEST(token_positions, place_a_rotation) {
-  for (const index origin : {index{0}, index{450}, index{1000000}, index{1} << 30}) {
+  for (const index_t origin : {index_t{0}, index_t{450}, index_t{1000000}, index_t{1} << 30}) {
     const placed at = restless(1, 2, origin);
     const meaning means{.visible = is_causal,
                         .rotation = support::rotary_meaning{.rotary_dim = 16, .theta = theta}};
@@ -135,13 +135,14 @@ TEST(token_positions, place_each_axis_of_m_rope) {
   const auto expect_axes = [&](std::vector<std::uint8_t> axes, relpos::pair_layout layout) {
     frequencies.axes = axes;
     const relpos::rotary_table table(frequencies, layout);
-    const meaning means{
-        .visible = is_causal,
-        .rotation = support::rotary_meaning{
-            .rotary_dim = 16,
-            .interleaved = layout == relpos::pair_layout::interleaved,
-            .theta = theta,
-            .axis = [axes](index pair) { return index{axes[static_cast<std::size_t>(pair)]}; }}};
+    const meaning means{.visible = is_causal,
+                        .rotation = support::rotary_meaning{
+                            .rotary_dim = 16,
+                            .interleaved = layout == relpos::pair_layout::interleaved,
+                            .theta = theta,
+                            .axis = [axes](index_t pair) {
+                              return index_t{axes[static_cast<std::size_t>(pair)]};
+                            }}};
     expect_means(attend(random_call(), {}, relpos::rotary{table}, relpos::causal{}, at.policy()),
                  random_call(), at.placing(means));
   };
@@ -160,7 +161,7 @@ TEST(token_positions, of_text_turn_all_axes_alike) {
 
 TEST(token_positions, place_a_length_law) {
   const placed at = restless(1, 2);
-  const auto law = [](index, index q_pos, index) {
+  const auto law = [](index_t, index_t q_pos, index_t) {
     return 1.0 + 0.5 * std::log(std::floor(static_cast<double>(q_pos + 1) / 8.0) + 1.0);
   };
   expect_means(attend(random_call(), {}, relpos::position_log{0.5, 8}, at.policy()), random_call(),
@@ -171,7 +172,7 @@ TEST(token_positions, place_all_at_once) {
   const placed at = restless(1, 2);
   const std::vector<float> table(32 * 2, 0.25f);
   const meaning means{
-      .bias = [](index head, index distance) { return 0.25 + line(head, distance); },
+      .bias = [](index_t head, index_t distance) { return 0.25 + line(head, distance); },
       .visible = is_causal,
       .rotation = support::rotary_meaning{.rotary_dim = 16, .theta = theta},
       .scale = 0.3f,
@@ -185,10 +186,12 @@ TEST(token_positions, place_all_at_once) {
 
 TEST(token_positions, that_are_counted_change_no_more_than_rounding) {
   placed at{1, 1, {}, {}};
-  for (index row = 0; row < shape.query_length; ++row) at.queries.push_back(row + 215);
-  for (index row = 0; row < shape.key_length; ++row) at.keys.push_back(row);
+  for (index_t row = 0; row < shape.query_length; ++row) at.queries.push_back(row + 215);
+  for (index_t row = 0; row < shape.key_length; ++row) at.keys.push_back(row);
   const inputs<float> in = random_call();
-  const auto wave = [](index, index distance) { return std::sin(static_cast<double>(distance)); };
+  const auto wave = [](index_t, index_t distance) {
+    return std::sin(static_cast<double>(distance));
+  };
   EXPECT_TRUE(
       same_bits(attend(in, {}, relpos::alibi{slopes}, relpos::relative_bias{wave}, at.policy()),
                 attend(in, {}, relpos::alibi{slopes}, relpos::relative_bias{wave})));
@@ -197,11 +200,11 @@ TEST(token_positions, that_are_counted_change_no_more_than_rounding) {
 // A table saturates: beyond 128 positions T5 has one bucket, and no distance is too far.
 TEST(token_positions, far_apart_are_taken_where_a_bias_saturates) {
   placed at = restless(1, 2);
-  for (std::size_t row = 0; row < at.keys.size(); row += 3) at.keys[row] -= index{1} << 50;
+  for (std::size_t row = 0; row < at.keys.size(); row += 3) at.keys[row] -= index_t{1} << 50;
   std::vector<float> table;
   for (int i = 0; i < 32 * 2; ++i) table.push_back(std::sin(static_cast<float>(i)));
-  const auto bias = [&](index head, index distance) {
-    const index bucket = support::t5_decoder.bucket(distance);
+  const auto bias = [&](index_t head, index_t distance) {
+    const index_t bucket = support::t5_decoder.bucket(distance);
     return static_cast<double>(table[static_cast<std::size_t>(bucket * 2 + head)]);
   };
   expect_means(
@@ -216,8 +219,8 @@ TEST(token_positions, near_far_away_rows_keep_their_weight) {
   longer.query_length = 120;
   const inputs<float> in = support::random_inputs(longer, 74);
   placed at{1, 1, {}, {}};
-  for (index row = 0; row < 120; ++row) at.queries.push_back(row % 40);
-  for (index row = 0; row < 290; ++row) {
+  for (index_t row = 0; row < 120; ++row) at.queries.push_back(row % 40);
+  for (index_t row = 0; row < 290; ++row) {
     const bool is_far = 40 <= row && row < 250;
     at.keys.push_back(is_far ? -2000 - row : row % 40);
   }
@@ -227,9 +230,9 @@ TEST(token_positions, near_far_away_rows_keep_their_weight) {
 // A neighbour that is far away does not cost a row its accuracy.
 TEST(token_positions, far_away_leave_their_neighbours_exact) {
   placed at = restless(1, 2);
-  for (std::size_t row = 0; row < at.queries.size(); row += 7) at.queries[row] += index{1} << 40;
-  for (std::size_t row = 0; row < at.keys.size(); row += 5) at.keys[row] += index{1} << 40;
-  const auto clipped = [](index, index distance) {
+  for (std::size_t row = 0; row < at.queries.size(); row += 7) at.queries[row] += index_t{1} << 40;
+  for (std::size_t row = 0; row < at.keys.size(); row += 5) at.keys[row] += index_t{1} << 40;
+  const auto clipped = [](index_t, index_t distance) {
     return -0.25 * std::min(std::abs(static_cast<double>(distance)), 50.0);
   };
   expect_means(attend(random_call(), {}, clipped_line{}, relpos::causal{}, at.policy()),
@@ -258,15 +261,15 @@ TEST(token_positions, beside_gates_and_statistics) {
   for (std::size_t i = 0; i < gates.values.size(); ++i) {
     gates.values[i] = 0.5f + 0.01f * static_cast<float>(i % 75);
   }
-  const auto wave = [](index head, index distance) {
+  const auto wave = [](index_t head, index_t distance) {
     return std::sin(0.3 * static_cast<double>(distance)) * static_cast<double>(head + 1);
   };
   const relpos::gated_bias bias{gates.view(), relpos::relative_bias{wave}};
   const meaning means =
       at.placing({.element_bias =
-                      [&](index batch, index head, index row, index key) {
-                        const index distance = at.placing({}).key_position(batch, key, 0) -
-                                               at.placing({}).query_position(batch, row, 0);
+                      [&](index_t batch, index_t head, index_t row, index_t key) {
+                        const index_t distance = at.placing({}).key_position(batch, key, 0) -
+                                                 at.placing({}).query_position(batch, row, 0);
                         return static_cast<double>(gates(batch, head, row)) * wave(head, distance);
                       },
                   .visible = is_causal});
@@ -284,7 +287,7 @@ TEST(token_positions, of_slices_of_the_keys) {
   const relpos::token_positions whole = at.policy();
   support::attended<float> merged{support::tensor<float>({2, 2, 75, 6}),
                                   support::tensor<float, 3>({2, 2, 75}, -support::infinity)};
-  for (const auto& [first, last] : {std::pair<index, index>{0, 100}, {100, 290}}) {
+  for (const auto& [first, last] : {std::pair<index_t, index_t>{0, 100}, {100, 290}}) {
     support::attended<float> part{support::tensor<float>({2, 2, 75, 6}),
                                   support::tensor<float, 3>({2, 2, 75})};
     const auto k = in.k.view().slice(2, first, last - first);
@@ -312,12 +315,12 @@ TEST(token_positions, of_slices_of_the_keys) {
 TEST(token_positions, of_hidden_keys_do_no_harm) {
   inputs<float> in = random_call();
   placed at = restless(1, 2);
-  for (index row = 0; row < 60; ++row) {
-    for (index c = 0; c < 16; ++c) in.k(1, 0, row, c) = support::not_a_number;
-    for (index c = 0; c < 6; ++c) in.v(1, 0, row, c) = support::infinity;
+  for (index_t row = 0; row < 60; ++row) {
+    for (index_t c = 0; c < 16; ++c) in.k(1, 0, row, c) = support::not_a_number;
+    for (index_t c = 0; c < 6; ++c) in.v(1, 0, row, c) = support::infinity;
     at.keys[static_cast<std::size_t>(290 + row)] = relpos::max_offset;
   }
-  const std::vector<index> counts{0, 60};
+  const std::vector<index_t> counts{0, 60};
   const meaning means = at.placing(
       {.bias = line, .rotation = support::rotary_meaning{.rotary_dim = 16, .theta = theta}});
   const auto got = attend(in, {}, relpos::rotary{half_split}, relpos::alibi{slopes},
@@ -334,11 +337,11 @@ TEST(token_positions, of_no_rows) {
                           sizes{.batch = 1, .query_length = 3, .key_length = 0},
                           sizes{.batch = 0, .query_length = 3, .key_length = 5}}) {
     const inputs<float> in = support::random_inputs(of, 73);
-    const std::vector<index> positions(8);
-    const relpos::view<const index, 2> queries(positions.data(), {of.batch, of.query_length});
-    const relpos::view<const index, 2> keys(positions.data(), {of.batch, of.key_length});
+    const std::vector<index_t> positions(8);
+    const relpos::view<const index_t, 2> queries(positions.data(), {of.batch, of.query_length});
+    const relpos::view<const index_t, 2> keys(positions.data(), {of.batch, of.key_length});
     const relpos::token_positions none{queries, keys};
-    const auto constant = [](index, index) { return 1.0f; };
+    const auto constant = [](index_t, index_t) { return 1.0f; };
     const auto got = attend(in, {}, relpos::relative_bias{constant}, none);
     for (const float value : got.out.values) EXPECT_EQ(value, 0.0f);
     const relpos::rotary_table rope(relpos::rope_frequencies(8), relpos::pair_layout::half_split);
@@ -368,7 +371,7 @@ TEST(token_positions, that_do_not_fit_are_refused) {
       "token_positions: keys: shape is [1, 2, 289], must be [axis, batch or 1, position] = [1 "
       "or more, 2, 290]");
   placed other = at;
-  other.queries[80] = (index{1} << 60) + 1;
+  other.queries[80] = (index_t{1} << 60) + 1;
   EXPECT_EQ(refusal(alibi, other.policy()),
             "token_positions: queries: is 1152921504606846977 at [0, 1, 5], must be within +-2^60");
   const placed three = restless(3, 2);
@@ -377,7 +380,7 @@ TEST(token_positions, that_do_not_fit_are_refused) {
 
   placed far = at;
   far.keys[7] = -300;
-  EXPECT_EQ(refusal(relpos::relative_bias{[](index, index) { return 0.0f; }}, far.policy()),
+  EXPECT_EQ(refusal(relpos::relative_bias{[](index_t, index_t) { return 0.0f; }}, far.policy()),
             "token_positions: are -390 to 90 apart, further than the 364 distances for which a "
             "bias is tabulated: query_length + key_length - 1");
 

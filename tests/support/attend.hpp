@@ -52,7 +52,7 @@ class watched_memory {
 template <class Isa = relpos::native, class Out = float, class Executor, class Query,
           class... Arguments>
 attended<Out> attend_watched(const Executor& runner, relpos::view<const Query, 4> q,
-                             index value_dim, relpos::options choice,
+                             index_t value_dim, relpos::options choice,
                              const Arguments&... keys_and_policies) {
   attended<Out> result{tensor<Out>({q.shape[0], q.shape[1], q.shape[2], value_dim}),
                        tensor<float, 3>({q.shape[0], q.shape[1], q.shape[2]})};

@@ -13,37 +13,37 @@ namespace support {
 
 /// In another order than `serial`, on several slots in turn.
 struct shuffled {
-  index slot_count = 3;
+  index_t slot_count = 3;
   std::uint32_t seed = 1;
 
-  index slots() const { return slot_count; }
+  index_t slots() const { return slot_count; }
 
   template <class Item>
-  void run(index count, Item&& item) const {
-    std::vector<index> order(static_cast<std::size_t>(count));
-    std::iota(order.begin(), order.end(), index{0});
+  void run(index_t count, Item&& item) const {
+    std::vector<index_t> order(static_cast<std::size_t>(count));
+    std::iota(order.begin(), order.end(), index_t{0});
     random_numbers random(seed);
-    for (index i = count - 1; i > 0; --i) {
+    for (index_t i = count - 1; i > 0; --i) {
       std::swap(order[static_cast<std::size_t>(i)],
                 order[static_cast<std::size_t>(random.between(0, i))]);
     }
-    for (const index i : order) item(i, random.between(0, slot_count - 1));
+    for (const index_t i : order) item(i, random.between(0, slot_count - 1));
   }
 };
 
 /// A thread for each slot.
 struct threaded {
-  index slot_count = 4;
+  index_t slot_count = 4;
 
-  index slots() const { return slot_count; }
+  index_t slots() const { return slot_count; }
 
   template <class Item>
-  void run(index count, Item&& item) const {
-    std::atomic<index> next{0};
+  void run(index_t count, Item&& item) const {
+    std::atomic<index_t> next{0};
     std::vector<std::thread> threads;
-    for (index slot = 0; slot < slot_count; ++slot) {
+    for (index_t slot = 0; slot < slot_count; ++slot) {
       threads.emplace_back([&next, &item, count, slot] {
-        for (index i = next++; i < count; i = next++) item(i, slot);
+        for (index_t i = next++; i < count; i = next++) item(i, slot);
       });
     }
     for (std::thread& each : threads) each.join();

@@ -12,19 +12,19 @@ namespace support {
 /// A strided array inside of memory that is NaN wherever the array is not.
 template <class T, std::size_t Rank = 4>
 struct laid_out {
-  std::array<index, Rank> shape;
-  std::array<index, Rank> strides;
+  std::array<index_t, Rank> shape;
+  std::array<index_t, Rank> strides;
   std::vector<T> memory;
   std::size_t origin;
 
-  static constexpr index margin = 64;
+  static constexpr index_t margin = 64;
 
-  laid_out(std::array<index, Rank> extents, std::array<index, Rank> steps)
+  laid_out(std::array<index_t, Rank> extents, std::array<index_t, Rank> steps)
       : shape(extents), strides(steps) {
-    index low = 0;
-    index high = 0;
+    index_t low = 0;
+    index_t high = 0;
     for (std::size_t axis = 0; axis < Rank; ++axis) {
-      const index span = (shape[axis] - 1) * strides[axis];
+      const index_t span = (shape[axis] - 1) * strides[axis];
       (span < 0 ? low : high) += span;
     }
     memory.assign(static_cast<std::size_t>(high - low + 1 + 2 * margin), T(not_a_number));
@@ -40,13 +40,13 @@ struct laid_out {
 };
 
 template <class T>
-laid_out<T> lay_out(const tensor<T>& from, std::array<index, 4> strides) {
+laid_out<T> lay_out(const tensor<T>& from, std::array<index_t, 4> strides) {
   laid_out<T> result(from.shape, strides);
   const auto to = result.view();
-  for (index b = 0; b < from.shape[0]; ++b) {
-    for (index h = 0; h < from.shape[1]; ++h) {
-      for (index row = 0; row < from.shape[2]; ++row) {
-        for (index c = 0; c < from.shape[3]; ++c) to(b, h, row, c) = from(b, h, row, c);
+  for (index_t b = 0; b < from.shape[0]; ++b) {
+    for (index_t h = 0; h < from.shape[1]; ++h) {
+      for (index_t row = 0; row < from.shape[2]; ++row) {
+        for (index_t c = 0; c < from.shape[3]; ++c) to(b, h, row, c) = from(b, h, row, c);
       }
     }
   }
@@ -58,10 +58,10 @@ template <class T>
 tensor<T> contiguous(const laid_out<T>& from) {
   tensor<T> result(from.shape);
   const auto read = from.view();
-  for (index b = 0; b < from.shape[0]; ++b) {
-    for (index h = 0; h < from.shape[1]; ++h) {
-      for (index row = 0; row < from.shape[2]; ++row) {
-        for (index c = 0; c < from.shape[3]; ++c) result(b, h, row, c) = read(b, h, row, c);
+  for (index_t b = 0; b < from.shape[0]; ++b) {
+    for (index_t h = 0; h < from.shape[1]; ++h) {
+      for (index_t row = 0; row < from.shape[2]; ++row) {
+        for (index_t c = 0; c < from.shape[3]; ++c) result(b, h, row, c) = read(b, h, row, c);
       }
     }
   }
@@ -70,11 +70,11 @@ tensor<T> contiguous(const laid_out<T>& from) {
 
 /// Strides of [batch, head, position, channel] over memory whose axes, from the slowest to the fastest,
 /// are `order`, with `channel_step` between channels and `row_padding` elements after each row of them.
-inline std::array<index, 4> strides_of(const std::array<index, 4>& shape,
-                                       const std::array<std::size_t, 4>& order,
-                                       index channel_step = 1, index row_padding = 0) {
-  std::array<index, 4> strides{};
-  index step = channel_step;
+inline std::array<index_t, 4> strides_of(const std::array<index_t, 4>& shape,
+                                         const std::array<std::size_t, 4>& order,
+                                         index_t channel_step = 1, index_t row_padding = 0) {
+  std::array<index_t, 4> strides{};
+  index_t step = channel_step;
   for (std::size_t i = 4; i-- > 0;) {
     strides[order[i]] = step;
     step = step * shape[order[i]] + (order[i] == 3 ? row_padding : 0);

@@ -16,30 +16,31 @@ namespace support {
 /// Pair i of the first rotary_dim channels turns by theta(i) radians with every position, and a query grows
 /// by zeta(i), a key by its inverse.
 struct rotary_meaning {
-  index rotary_dim = 0;
+  index_t rotary_dim = 0;
   bool interleaved = false;
   double factor = 1.0;
-  std::function<double(index pair)> theta{};
-  std::function<double(index pair)> zeta = [](index) { return 1.0; };
-  std::function<index(index pair)> axis = [](index) { return index{0}; };
+  std::function<double(index_t pair)> theta{};
+  std::function<double(index_t pair)> zeta = [](index_t) { return 1.0; };
+  std::function<index_t(index_t pair)> axis = [](index_t) { return index_t{0}; };
 };
 
 /// Of a token, on one axis.
-using token_position = std::function<index(index batch, index row, index axis)>;
+using token_position = std::function<index_t(index_t batch, index_t row, index_t axis)>;
 
 /// What a call means. Absent functions mean no bias and every key visible.
 struct meaning {
-  std::function<double(index head, index distance)> bias{};
-  std::function<double(index batch, index head, index query_row, index key_row)> element_bias{};
-  std::function<bool(index head, index q_pos, index k_pos)> visible{};
+  std::function<double(index_t head, index_t distance)> bias{};
+  std::function<double(index_t batch, index_t head, index_t query_row, index_t key_row)>
+      element_bias{};
+  std::function<bool(index_t head, index_t q_pos, index_t k_pos)> visible{};
   std::optional<rotary_meaning> rotation{};
-  std::function<double(index head, index q_pos, index visible)> logit_factor{};
-  std::function<double(index head)> sink{};
+  std::function<double(index_t head, index_t q_pos, index_t visible)> logit_factor{};
+  std::function<double(index_t head)> sink{};
   std::optional<double> scale{};  // 1 / sqrt(head_dim)
   double softcap = 0.0;
   double temperature = 1.0;
-  std::optional<index> query_offset{};  // queries are the last rows
-  index key_offset = 0;
+  std::optional<index_t> query_offset{};  // queries are the last rows
+  index_t key_offset = 0;
   token_position query_position{};  // row + offset; the mask is told these in any case
   token_position key_position{};
 };
@@ -84,8 +85,8 @@ struct naive_result {
 template <class Real, class PositionOf>
 void turn_naively(std::vector<Real>& row, const rotary_meaning& by, const PositionOf& position_of,
                   double side) {
-  const index pairs = by.rotary_dim / 2;
-  for (index i = 0; i < pairs; ++i) {
+  const index_t pairs = by.rotary_dim / 2;
+  for (index_t i = 0; i < pairs; ++i) {
     const auto first = static_cast<std::size_t>(by.interleaved ? 2 * i : i);
     const auto second = static_cast<std::size_t>(by.interleaved ? 2 * i + 1 : i + pairs);
     const auto steps = static_cast<long double>(position_of(by.axis(i)));
@@ -103,16 +104,16 @@ void turn_naively(std::vector<Real>& row, const rotary_meaning& by, const Positi
 template <class Real, class T>
 naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
   const auto [batch, heads, queries, head_dim] = in.q.shape;
-  const index keys = in.k.shape[2];
-  const index value_dim = in.v.shape[3];
-  const index queries_per_key_head = heads == 0 ? 1 : heads / in.k.shape[1];
-  const index query_offset = means.query_offset.value_or(means.key_offset + keys - queries);
+  const index_t keys = in.k.shape[2];
+  const index_t value_dim = in.v.shape[3];
+  const index_t queries_per_key_head = heads == 0 ? 1 : heads / in.k.shape[1];
+  const index_t query_offset = means.query_offset.value_or(means.key_offset + keys - queries);
   const Real scale =
       static_cast<Real>(means.scale.value_or(1.0 / std::sqrt(static_cast<double>(head_dim))));
   const auto softcap = static_cast<Real>(means.softcap);
   const auto real = [](T x) { return static_cast<Real>(static_cast<float>(x)); };
-  const auto place = [](const token_position& given, index offset) {
-    return given ? given : [=](index, index row, index) { return row + offset; };
+  const auto place = [](const token_position& given, index_t offset) {
+    return given ? given : [=](index_t, index_t row, index_t) { return row + offset; };
   };
   const token_position query_at = place(means.query_position, query_offset);
   const token_position key_at = place(means.key_position, means.key_offset);
@@ -121,32 +122,33 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
   std::vector<Real> scores(static_cast<std::size_t>(keys));
   std::vector<Real> query(static_cast<std::size_t>(head_dim));
   std::vector<Real> key_row(static_cast<std::size_t>(head_dim));
-  for (index b = 0; b < batch; ++b) {
-    for (index h = 0; h < heads; ++h) {
-      const index kh = h / queries_per_key_head;
-      for (index row = 0; row < queries; ++row) {
-        const index q_pos = row + query_offset;
+  for (index_t b = 0; b < batch; ++b) {
+    for (index_t h = 0; h < heads; ++h) {
+      const index_t kh = h / queries_per_key_head;
+      for (index_t row = 0; row < queries; ++row) {
+        const index_t q_pos = row + query_offset;
         const Real nothing = -std::numeric_limits<Real>::infinity();
         const Real sink = means.sink ? static_cast<Real>(means.sink(h)) : nothing;
         Real largest = sink;
         std::vector<bool> sees(static_cast<std::size_t>(keys));
-        index visible = 0;
-        for (index key = 0; key < keys; ++key) {
+        index_t visible = 0;
+        for (index_t key = 0; key < keys; ++key) {
           const auto at = static_cast<std::size_t>(key);
           sees[at] = !means.visible || means.visible(h, q_pos, key + means.key_offset);
           visible += sees[at] ? 1 : 0;
         }
-        for (index key = 0; key < keys; ++key) {
+        for (index_t key = 0; key < keys; ++key) {
           const auto at = static_cast<std::size_t>(key);
           if (!sees[at]) continue;
-          for (index c = 0; c < head_dim; ++c) {
+          for (index_t c = 0; c < head_dim; ++c) {
             query[static_cast<std::size_t>(c)] = real(in.q(b, h, row, c));
             key_row[static_cast<std::size_t>(c)] = real(in.k(b, kh, key, c));
           }
           if (means.rotation) {  // positions from the first query on: the scales of XPOS stay small
-            const auto from_first = [&](const token_position& given, index of_row) {
-              return
-                  [&, of_row](index axis) { return given(b, of_row, axis) - query_at(b, 0, axis); };
+            const auto from_first = [&](const token_position& given, index_t of_row) {
+              return [&, of_row](index_t axis) {
+                return given(b, of_row, axis) - query_at(b, 0, axis);
+              };
             };
             turn_naively(query, *means.rotation, from_first(query_at, row), 1.0);
             turn_naively(key_row, *means.rotation, from_first(key_at, key), -1.0);
@@ -169,14 +171,14 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
         std::vector<Real> out(static_cast<std::size_t>(value_dim));
         std::vector<Real> logits;
         std::vector<Real> probabilities;
-        for (index key = 0; key < keys && largest > nothing; ++key) {
+        for (index_t key = 0; key < keys && largest > nothing; ++key) {
           const auto at = static_cast<std::size_t>(key);
           if (!sees[at]) continue;
           const Real weight = std::exp(scores[at] - largest);
           sum += weight;
           logits.push_back(scores[at]);
           probabilities.push_back(weight);
-          for (index c = 0; c < value_dim; ++c) {
+          for (index_t c = 0; c < value_dim; ++c) {
             out[static_cast<std::size_t>(c)] += weight * real(in.v(b, kh, key, c));
           }
         }

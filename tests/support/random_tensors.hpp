@@ -14,7 +14,7 @@
 
 namespace support {
 
-using relpos::index;
+using relpos::index_t;
 
 class random_numbers {
  public:
@@ -24,9 +24,9 @@ class random_numbers {
   float uniform() { return static_cast<float>(engine_() >> 8) * 0x1p-23f - 1.0f; }
 
   /// In [first, last].
-  index between(index first, index last) {
+  index_t between(index_t first, index_t last) {
     const std::uint64_t bits = std::uint64_t{engine_()} << 32 | engine_();
-    return first + static_cast<index>(bits % static_cast<std::uint64_t>(last - first + 1));
+    return first + static_cast<index_t>(bits % static_cast<std::uint64_t>(last - first + 1));
   }
 
  private:
@@ -36,11 +36,11 @@ class random_numbers {
 /// A contiguous row-major array that owns its elements.
 template <class T, std::size_t Rank = 4>
 struct tensor {
-  std::array<index, Rank> shape{};
+  std::array<index_t, Rank> shape{};
   std::vector<T> values;
 
   tensor() = default;
-  explicit tensor(std::array<index, Rank> extents, T value = T())
+  explicit tensor(std::array<index_t, Rank> extents, T value = T())
       : shape(extents), values(count(extents), value) {}
 
   relpos::view<T, static_cast<int>(Rank)> view() { return {values.data(), shape}; }
@@ -56,16 +56,16 @@ struct tensor {
   }
 
  private:
-  static std::size_t count(const std::array<index, Rank>& extents) {
+  static std::size_t count(const std::array<index_t, Rank>& extents) {
     std::size_t result = 1;
-    for (const index extent : extents) result *= static_cast<std::size_t>(extent);
+    for (const index_t extent : extents) result *= static_cast<std::size_t>(extent);
     return result;
   }
 };
 
 /// Elements in [-spread, spread).
 template <class T = float>
-tensor<T> random_tensor(std::array<index, 4> shape, std::uint32_t seed, float spread = 1.0f) {
+tensor<T> random_tensor(std::array<index_t, 4> shape, std::uint32_t seed, float spread = 1.0f) {
   tensor<T> result(shape);
   random_numbers random(seed);
   for (T& value : result.values) value = static_cast<T>(random.uniform() * spread);
@@ -84,13 +84,13 @@ struct inputs {
 };
 
 struct sizes {
-  index batch = 1;
-  index query_heads = 1;
-  index key_heads = 1;
-  index query_length = 1;
-  index key_length = 1;
-  index head_dim = 8;
-  index value_dim = 8;
+  index_t batch = 1;
+  index_t query_heads = 1;
+  index_t key_heads = 1;
+  index_t query_length = 1;
+  index_t key_length = 1;
+  index_t head_dim = 8;
+  index_t value_dim = 8;
 };
 
 /// Scores q.k / sqrt(head_dim) spread over a few units, so that a softmax is neither flat nor a choice.

@@ -15,7 +15,7 @@ namespace support {
 struct collected {
   tensor<float, 3> max_probability, entropy, logit_count, logit_mean, logit_variance;
 
-  explicit collected(std::array<index, 3> rows)
+  explicit collected(std::array<index_t, 3> rows)
       : max_probability(rows, not_a_number),
         entropy(rows, not_a_number),
         logit_count(rows, not_a_number),
@@ -29,7 +29,7 @@ struct collected {
 };
 
 template <class T>
-std::array<index, 3> rows_of(const inputs<T>& in) {
+std::array<index_t, 3> rows_of(const inputs<T>& in) {
   return {in.q.shape[0], in.q.shape[1], in.q.shape[2]};
 }
 

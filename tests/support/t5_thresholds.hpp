@@ -10,21 +10,21 @@
 
 namespace support {
 
-using relpos::index;
+using relpos::index_t;
 
 struct t5_thresholds {
   bool bidirectional;
-  index num_buckets;
-  index max_distance;
-  std::vector<index> first_distance;  // of buckets E + 1, E + 2, ... of one direction
+  index_t num_buckets;
+  index_t max_distance;
+  std::vector<index_t> first_distance;  // of buckets E + 1, E + 2, ... of one direction
 
-  index bucket(index distance) const {
-    const index per_direction = bidirectional ? num_buckets / 2 : num_buckets;
-    const index base = bidirectional && distance > 0 ? per_direction : 0;
-    const index n = distance < 0 ? -distance : bidirectional ? distance : 0;
+  index_t bucket(index_t distance) const {
+    const index_t per_direction = bidirectional ? num_buckets / 2 : num_buckets;
+    const index_t base = bidirectional && distance > 0 ? per_direction : 0;
+    const index_t n = distance < 0 ? -distance : bidirectional ? distance : 0;
     if (n < per_direction / 2) return base + n;
-    index result = base + per_direction / 2;
-    for (const index first : first_distance) result += n >= first ? 1 : 0;
+    index_t result = base + per_direction / 2;
+    for (const index_t first : first_distance) result += n >= first ? 1 : 0;
     return result;
   }
 };

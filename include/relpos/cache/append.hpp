@@ -22,9 +22,9 @@ status check_append_overlap(const kv_cache<Stored, Placement>& cache,
   const auto check = [&](const named_memory& part, const named_memory& other) {
     if (result) result = check_apart(part, other);
   };
-  index which = 0;
+  index_t which = 0;
   cache.named_parts([&](const named_memory& part) {
-    index of_other = 0;
+    index_t of_other = 0;
     cache.named_parts([&](const named_memory& other) {
       if (of_other++ > which) check(part, other);
     });
@@ -60,9 +60,9 @@ status check_append(const kv_cache<Stored, Placement>& cache, const dense_keys<K
                          rows.v.shape, cache.memory.values.shape);
   }
   status result;
-  for (index at = 0; at < cache.batch() && result; ++at) {
-    const index added = rows.length(at);
-    const index length = cache.length(at) + added;
+  for (index_t at = 0; at < cache.batch() && result; ++at) {
+    const index_t added = rows.length(at);
+    const index_t length = cache.length(at) + added;
     if (length > max_length) {
       return status::error(status_code::invalid_shape,
                            "k: sequence %lld would have %lld rows, at most 2^31 - 1",
@@ -112,18 +112,18 @@ status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
   });
   if (!result) return result;
 
-  runner.run(cache.batch() * cache.key_heads(), [&](index item, index) {
-    const index sequence = item / cache.key_heads();
-    const index head = item % cache.key_heads();
+  runner.run(cache.batch() * cache.key_heads(), [&](index_t item, index_t) {
+    const index_t sequence = item / cache.key_heads();
+    const index_t head = item % cache.key_heads();
     const auto keys = rows.template keys<Isa>(sequence, head);
     const auto values = rows.template values<Isa>(sequence, head);
-    const index first = cache.length(sequence);
-    const index slab_rows = cache.memory.keys.shape[2];
-    const index offset =
+    const index_t first = cache.length(sequence);
+    const index_t slab_rows = cache.memory.keys.shape[2];
+    const index_t offset =
         choice.key_offsets.empty() ? choice.key_offset : choice.key_offsets[sequence];
     float plain[max_cache_channels];
     [[maybe_unused]] float turned[max_cache_channels];
-    for (index row = 0; row < rows.length(sequence); ++row) {
+    for (index_t row = 0; row < rows.length(sequence); ++row) {
       const cache_cell cell = cache.placement.cell(sequence, first + row, slab_rows);
       const float* from = read_row(keys, row, plain);
       with_rotation(policies, [&](const auto& policy) {
@@ -138,8 +138,8 @@ status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
     }
   });
   // Apart from the rows, each of which is counted from the length before.
-  runner.run(cache.batch(), [&](index sequence, index) {
-    index& length = cache.lengths[static_cast<std::size_t>(sequence)];
+  runner.run(cache.batch(), [&](index_t sequence, index_t) {
+    index_t& length = cache.lengths[static_cast<std::size_t>(sequence)];
     length += rows.length(sequence);
     if constexpr (Placement::forgets) {
       cache.placement.appended(sequence, length, cache.memory.keys.shape[2]);

@@ -27,12 +27,12 @@ struct cache_memory {
 
 /// Where a row is.
 struct cache_cell {
-  index slab = 0;
-  index row = 0;
+  index_t slab = 0;
+  index_t row = 0;
 };
 
 /// What a row of a cache has at most, so that it can be turned without scratch.
-inline constexpr index max_cache_channels = 1024;
+inline constexpr index_t max_cache_channels = 1024;
 
 /// Refuses memory that cannot be what it says.
 template <class Stored>
@@ -58,7 +58,7 @@ status check_cache_memory(const cache_memory<Stored>& memory) {
         memory.keys.strides, memory.values.strides);
   }
   if constexpr (std::same_as<Stored, int8>) {
-    const std::array<index, 3> rows{k[0], k[1], k[2]};
+    const std::array<index_t, 3> rows{k[0], k[1], k[2]};
     if (status valid = check_output("cache.key_scales", memory.key_scales); !valid) return valid;
     if (status valid = check_output("cache.value_scales", memory.value_scales); !valid) {
       return valid;
@@ -78,13 +78,13 @@ status check_cache_memory(const cache_memory<Stored>& memory) {
 /// Writes a row of floats.
 template <class Stored>
 void store_row(const float* from, const view<Stored, 4>& rows, const view<float, 3>& scales,
-               const cache_cell& at, index head) {
-  const index channels = rows.shape[3];
+               const cache_cell& at, index_t head) {
+  const index_t channels = rows.shape[3];
   Stored* const to = rows.address(at.slab, head, at.row, 0);
   if constexpr (std::same_as<Stored, int8>) {
     float largest = 0.0f;
     bool is_finite = true;
-    for (index c = 0; c < channels; ++c) {
+    for (index_t c = 0; c < channels; ++c) {
       largest = std::max(largest, std::abs(from[c]));
       is_finite = is_finite && std::isfinite(from[c]);
     }
@@ -92,13 +92,13 @@ void store_row(const float* from, const view<Stored, 4>& rows, const view<float,
     const float scale = is_finite ? largest / 127.0f : std::numeric_limits<float>::quiet_NaN();
     scales(at.slab, head, at.row) = scale;
     const bool has_steps = is_finite && scale > 0.0f;
-    for (index c = 0; c < channels; ++c) {
+    for (index_t c = 0; c < channels; ++c) {
       const float steps =
           has_steps ? std::clamp(std::nearbyint(from[c] / scale), -127.0f, 127.0f) : 0.0f;
       to[c] = static_cast<int8>(steps);
     }
   } else {
-    for (index c = 0; c < channels; ++c) to[c] = static_cast<Stored>(from[c]);
+    for (index_t c = 0; c < channels; ++c) to[c] = static_cast<Stored>(from[c]);
   }
 }
 
@@ -110,39 +110,39 @@ class cache_rows {
   static constexpr bool is_scaled = std::same_as<Stored, int8>;
 
   cache_rows(const view<Stored, 4>& rows, const view<float, 3>& scales, const Placement& placement,
-             index sequence, index head)
+             index_t sequence, index_t head)
       : rows_(rows.slice(1, head, 1)), placement_(placement), sequence_(sequence) {
     if constexpr (is_scaled) scales_ = scales.slice(1, head, 1);
   }
 
   static bool are_contiguous() { return true; }
-  void find(index first, index count, const Stored** to) const {
-    for_each_run(first, count, [&](const cache_cell& cell, index at, index run) {
+  void find(index_t first, index_t count, const Stored** to) const {
+    for_each_run(first, count, [&](const cache_cell& cell, index_t at, index_t run) {
       const Stored* const begin = place(cell);
-      for (index j = 0; j < run; ++j) to[at + j] = begin + j * rows_.strides[2];
+      for (index_t j = 0; j < run; ++j) to[at + j] = begin + j * rows_.strides[2];
     });
   }
-  RELPOS_INLINE const Stored* at(index row) const {
+  RELPOS_INLINE const Stored* at(index_t row) const {
     return place(placement_.cell(sequence_, row, rows_.shape[2]));
   }
-  void find_scales(index first, index count, float* to) const
+  void find_scales(index_t first, index_t count, float* to) const
     requires is_scaled
   {
-    for_each_run(first, count, [&](const cache_cell& cell, index at, index run) {
+    for_each_run(first, count, [&](const cache_cell& cell, index_t at, index_t run) {
       const float* const begin = scales_.address(cell.slab, 0, cell.row);
-      for (index j = 0; j < run; ++j) to[at + j] = begin[j * scales_.strides[2]];
+      for (index_t j = 0; j < run; ++j) to[at + j] = begin[j * scales_.strides[2]];
     });
   }
-  RELPOS_INLINE const float* in_place(index row) const {
+  RELPOS_INLINE const float* in_place(index_t row) const {
     if constexpr (std::same_as<Stored, float>) return at(row);
     return nullptr;
   }
-  void load(index row, float* to) const {
+  void load(index_t row, float* to) const {
     load_row<Isa>(at(row), rows_.shape[3], to);
     if constexpr (is_scaled) {
       float by = 0.0f;
       find_scales(row, 1, &by);
-      for (index c = 0; c < rows_.shape[3]; ++c) to[c] *= by;
+      for (index_t c = 0; c < rows_.shape[3]; ++c) to[c] *= by;
     }
   }
 
@@ -153,10 +153,10 @@ class cache_rows {
 
   /// Calls use(cell, at, run) for rows [first + at, first + at + run) that lie one after another, as those of a page.
   template <class Use>
-  RELPOS_INLINE void for_each_run(index first, index count, const Use& use) const {
-    for (index i = 0; i < count;) {
+  RELPOS_INLINE void for_each_run(index_t first, index_t count, const Use& use) const {
+    for (index_t i = 0; i < count;) {
       const cache_cell cell = placement_.cell(sequence_, first + i, rows_.shape[2]);
-      const index run = std::min(count - i, placement_.run(first + i, cell, rows_.shape[2]));
+      const index_t run = std::min(count - i, placement_.run(first + i, cell, rows_.shape[2]));
       use(cell, i, run);
       i += run;
     }
@@ -165,7 +165,7 @@ class cache_rows {
   view<Stored, 4> rows_;
   view<float, 3> scales_;
   Placement placement_;
-  index sequence_;
+  index_t sequence_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -9,15 +9,17 @@ namespace relpos::inline RELPOS_ABI {
 struct contiguous_placement {
   static constexpr bool forgets = false;
 
-  static constexpr cache_cell cell(index sequence, index row, index) { return {sequence, row}; }
+  static constexpr cache_cell cell(index_t sequence, index_t row, index_t) {
+    return {sequence, row};
+  }
 
   /// Rows from a cell on that lie one after another.
-  static constexpr index run(index, const cache_cell& from, index slab_rows) {
+  static constexpr index_t run(index_t, const cache_cell& from, index_t slab_rows) {
     return slab_rows - from.row;
   }
 
-  static status check(const std::array<index, 4>& keys, std::span<const index> lengths) {
-    if (keys[0] != static_cast<index>(lengths.size())) {
+  static status check(const std::array<index_t, 4>& keys, std::span<const index_t> lengths) {
+    if (keys[0] != static_cast<index_t>(lengths.size())) {
       return status::error(status_code::invalid_shape,
                            "cache.lengths: has %zu numbers, must have one for each sequence of "
                            "cache.keys, %s",
@@ -25,7 +27,7 @@ struct contiguous_placement {
     }
     return {};
   }
-  static status check_room(index sequence, index rows, const std::array<index, 4>& keys) {
+  static status check_room(index_t sequence, index_t rows, const std::array<index_t, 4>& keys) {
     if (rows <= keys[2]) return {};
     return status::error(status_code::invalid_shape,
                          "cache: sequence %lld would have %lld rows, cache.keys has room for %lld: "

@@ -25,33 +25,33 @@ struct kv_cache {
   static constexpr bool holds_turned_keys = true;
 
   cache_memory<Stored> memory;
-  std::span<index> lengths;
+  std::span<index_t> lengths;
   Placement placement{};
 
-  index batch() const { return static_cast<index>(lengths.size()); }
-  index key_heads() const { return memory.keys.shape[1]; }
-  index head_dim() const { return memory.keys.shape[3]; }
-  index value_dim() const { return memory.values.shape[3]; }
-  index length(index sequence) const { return lengths[static_cast<std::size_t>(sequence)]; }
-  index longest() const {
-    index result = 0;
-    for (const index each : lengths) result = std::max(result, each);
+  index_t batch() const { return static_cast<index_t>(lengths.size()); }
+  index_t key_heads() const { return memory.keys.shape[1]; }
+  index_t head_dim() const { return memory.keys.shape[3]; }
+  index_t value_dim() const { return memory.values.shape[3]; }
+  index_t length(index_t sequence) const { return lengths[static_cast<std::size_t>(sequence)]; }
+  index_t longest() const {
+    index_t result = 0;
+    for (const index_t each : lengths) result = std::max(result, each);
     return result;
   }
   static bool lengths_are_equal() { return false; }
 
   template <class Isa>
-  auto keys(index sequence, index head) const {
+  auto keys(index_t sequence, index_t head) const {
     return cache_rows<Isa, Stored, Placement>(memory.keys, memory.key_scales, placement, sequence,
                                               head);
   }
   template <class Isa>
-  auto values(index sequence, index head) const {
+  auto values(index_t sequence, index_t head) const {
     return cache_rows<Isa, Stored, Placement>(memory.values, memory.value_scales, placement,
                                               sequence, head);
   }
 
-  key_range forgotten([[maybe_unused]] index sequence) const {
+  key_range forgotten([[maybe_unused]] index_t sequence) const {
     if constexpr (Placement::forgets) {
       return placement.gone(sequence);
     } else {
@@ -80,7 +80,7 @@ struct kv_cache {
   /// Refuses a cache that is not what it says: shapes, lengths, places of rows.
   status check() const {
     if (status valid = check_memory(); !valid) return valid;
-    for (index i = 0; i < batch(); ++i) {
+    for (index_t i = 0; i < batch(); ++i) {
       if (status valid = check_sequence(i); !valid) return valid;
     }
     return {};
@@ -96,7 +96,7 @@ struct kv_cache {
     }
     return placement.check(memory.keys.shape, lengths);
   }
-  status check_sequence(index sequence) const {
+  status check_sequence(index_t sequence) const {
     if (sequence < 0 || sequence >= batch()) {
       return status::error(status_code::invalid_value,
                            "sequence: is %lld, the cache has %lld of them",
@@ -114,7 +114,7 @@ struct kv_cache {
       return status::error(status_code::invalid_value,
                            "options.key_starts: are given, but the cache has lengths of its own");
     }
-    const index sequences = sequence_count(q.shape[0], choice.query_starts);
+    const index_t sequences = sequence_count(q.shape[0], choice.query_starts);
     if (sequences != batch()) {
       return status::error(status_code::invalid_shape,
                            "cache: has %lld sequences, but there are queries of %lld: q is %s",
@@ -141,7 +141,8 @@ struct kv_cache {
 /// Forgets all rows of a sequence behind the first `length`: drafted tokens that are not taken. (page_pool has one that
 /// also returns pages.)
 template <class Stored, class Placement>
-status truncate(const kv_cache<Stored, Placement>& cache, index sequence, index length) noexcept {
+status truncate(const kv_cache<Stored, Placement>& cache, index_t sequence,
+                index_t length) noexcept {
   if (status valid = cache.check(); !valid) return valid;
   if (status valid = cache.check_sequence(sequence); !valid) return valid;
   if (length < 0 || length > cache.length(sequence)) {

@@ -15,22 +15,22 @@ struct paged_placement {
   /// [sequence, block]: the page of rows [block * page rows, ...). What lies behind a sequence's length is not read.
   view<std::int32_t, 2> block_table;
 
-  constexpr cache_cell cell(index sequence, index row, index page_rows) const {
+  constexpr cache_cell cell(index_t sequence, index_t row, index_t page_rows) const {
     // 32 bits: a division of 64 takes twice as long.
     const auto at = static_cast<std::uint32_t>(row);
     const auto rows = static_cast<std::uint32_t>(page_rows);
-    const index block = at / rows;
+    const index_t block = at / rows;
     return {block_table.data[sequence * block_table.strides[0] + block * block_table.strides[1]],
-            static_cast<index>(at % rows)};
+            static_cast<index_t>(at % rows)};
   }
 
-  static constexpr index run(index, const cache_cell& from, index page_rows) {
+  static constexpr index_t run(index_t, const cache_cell& from, index_t page_rows) {
     return page_rows - from.row;
   }
 
-  status check(const std::array<index, 4>& keys, std::span<const index> lengths) const {
+  status check(const std::array<index_t, 4>& keys, std::span<const index_t> lengths) const {
     if (status valid = check_output("cache.block_table", block_table); !valid) return valid;
-    if (block_table.shape[0] != static_cast<index>(lengths.size())) {
+    if (block_table.shape[0] != static_cast<index_t>(lengths.size())) {
       return status::error(status_code::invalid_shape,
                            "cache.block_table: shape is %s, must have a row for each of %zu "
                            "sequences",
@@ -42,8 +42,8 @@ struct paged_placement {
                          static_cast<long long>(keys[2]), shape_text(keys).text);
   }
   /// Refuses a table that lacks pages for so many rows, or has one that does not exist.
-  status check_room(index sequence, index rows, const std::array<index, 4>& keys) const {
-    const index blocks = ceil_div(rows, keys[2]);
+  status check_room(index_t sequence, index_t rows, const std::array<index_t, 4>& keys) const {
+    const index_t blocks = ceil_div(rows, keys[2]);
     if (blocks > block_table.shape[1]) {
       return status::error(status_code::invalid_shape,
                            "cache.block_table: sequence %lld needs %lld pages for %lld rows, shape "
@@ -51,8 +51,8 @@ struct paged_placement {
                            static_cast<long long>(sequence), static_cast<long long>(blocks),
                            static_cast<long long>(rows), shape_text(block_table.shape).text);
     }
-    for (index block = 0; block < blocks; ++block) {
-      const index page = block_table(sequence, block);
+    for (index_t block = 0; block < blocks; ++block) {
+      const index_t page = block_table(sequence, block);
       if (0 <= page && page < keys[0]) continue;
       return status::error(status_code::invalid_value,
                            "cache.block_table: is %lld at [%lld, %lld], must be a page of %s",

@@ -13,34 +13,34 @@ struct ring_placement {
   static constexpr bool forgets = true;
 
   /// Per sequence, the first row behind the sinks that is there; zeros at first, written by append and truncate.
-  std::span<index> oldest;
-  index sinks = 0;
+  std::span<index_t> oldest;
+  index_t sinks = 0;
 
-  constexpr cache_cell cell(index sequence, index row, index slab_rows) const {
+  constexpr cache_cell cell(index_t sequence, index_t row, index_t slab_rows) const {
     if (row < sinks) return {sequence, row};
     return {sequence, sinks + (row - sinks) % (slab_rows - sinks)};
   }
 
-  constexpr index run(index row, const cache_cell& from, index slab_rows) const {
+  constexpr index_t run(index_t row, const cache_cell& from, index_t slab_rows) const {
     return row < sinks ? sinks - row : slab_rows - from.row;
   }
 
-  status check(const std::array<index, 4>& keys, std::span<const index> lengths) const {
-    if (keys[0] != static_cast<index>(lengths.size()) || oldest.size() != lengths.size()) {
+  status check(const std::array<index_t, 4>& keys, std::span<const index_t> lengths) const {
+    if (keys[0] != static_cast<index_t>(lengths.size()) || oldest.size() != lengths.size()) {
       return status::error(
           status_code::invalid_shape,
           "cache.lengths, oldest: have %zu and %zu numbers, must have one for each "
           "sequence of cache.keys, %s",
           lengths.size(), oldest.size(), shape_text(keys).text);
     }
-    if (sinks < 0 || sinks >= std::max<index>(keys[2], 1)) {
+    if (sinks < 0 || sinks >= std::max<index_t>(keys[2], 1)) {
       return status::error(status_code::invalid_value,
                            "cache.sinks: is %lld, must be 0 or more and leave room in %lld rows",
                            static_cast<long long>(sinks), static_cast<long long>(keys[2]));
     }
     for (std::size_t i = 0; i < lengths.size(); ++i) {
       // Rows [oldest, length) lie in the ring at once.
-      const index first = std::max(oldest[i], sinks);
+      const index_t first = std::max(oldest[i], sinks);
       const bool is_within = 0 <= oldest[i] && oldest[i] <= std::max(lengths[i], sinks);
       if (is_within && lengths[i] - first <= keys[2] - sinks) continue;
       return status::error(status_code::invalid_value,
@@ -52,42 +52,42 @@ struct ring_placement {
     }
     return {};
   }
-  static status check_room(index, index, const std::array<index, 4>&) { return {}; }
+  static status check_room(index_t, index_t, const std::array<index_t, 4>&) { return {}; }
 
   template <class Use>
   void named_parts(const Use& use) const {
     use(named_memory("cache.oldest", byte_range::of(oldest.data(), oldest.size_bytes())));
   }
 
-  void appended(index sequence, index length, index slab_rows) const {
-    index& first = oldest[static_cast<std::size_t>(sequence)];
+  void appended(index_t sequence, index_t length, index_t slab_rows) const {
+    index_t& first = oldest[static_cast<std::size_t>(sequence)];
     first = std::max({first, sinks, length - (slab_rows - sinks)});
   }
-  void truncated(index sequence, index length) const {
-    index& first = oldest[static_cast<std::size_t>(sequence)];
+  void truncated(index_t sequence, index_t length) const {
+    index_t& first = oldest[static_cast<std::size_t>(sequence)];
     first = std::min(first, std::max(length, sinks));
   }
 
   /// Rows behind the sinks that are no longer there.
-  key_range gone(index sequence) const {
+  key_range gone(index_t sequence) const {
     return {sinks, std::max(oldest[static_cast<std::size_t>(sequence)], sinks)};
   }
 
   /// Hides what is gone.
   struct held_rows {
-    const index* oldest;
-    index sinks;
-    index offset;
+    const index_t* oldest;
+    index_t sinks;
+    index_t offset;
     index_list offsets;
 
     struct of_sequence {
       key_range gone;  // positions
 
-      constexpr key_range visible_keys(index) const {
+      constexpr key_range visible_keys(index_t) const {
         return {is_all_before ? gone.last : key_range::everything().first,
                 key_range::everything().last};
       }
-      constexpr bool keep(index, index k_pos) const { return !gone.contains(k_pos); }
+      constexpr bool keep(index_t, index_t k_pos) const { return !gone.contains(k_pos); }
       constexpr tile_class classify(const tile& of) const {
         const key_range both = intersect(gone, {of.first_key, of.last_key});
         if (both.last <= both.first) return tile_class::full;
@@ -96,8 +96,8 @@ struct ring_placement {
       }
       bool is_all_before;  // no sinks: rows are one range
     };
-    of_sequence bind(index sequence, index) const {
-      const index first = offsets.empty() ? offset : offsets[sequence];
+    of_sequence bind(index_t sequence, index_t) const {
+      const index_t first = offsets.empty() ? offset : offsets[sequence];
       return {{first + sinks, first + std::max(oldest[sequence], sinks)}, sinks == 0};
     }
   };

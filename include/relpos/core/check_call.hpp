@@ -53,8 +53,8 @@ template <class... Policies>
 status check_factors(const options& choice, const std::tuple<Policies...>& policies,
                      const attention_shape& shape) {
   const float scale = score_scale(choice, policies, shape.head_dim);
-  for (index batch = 0; batch < shape.batch; ++batch) {
-    for (index head = 0; head < shape.query_heads; ++head) {
+  for (index_t batch = 0; batch < shape.batch; ++batch) {
+    for (index_t head = 0; head < shape.query_heads; ++head) {
       const float temperature = softmax_temperature(policies, batch, head);
       if (!(temperature > 0.0f) || !std::isfinite(temperature)) {
         return status::error(status_code::invalid_value,

@@ -16,7 +16,7 @@ namespace relpos::inline RELPOS_ABI {
 struct named_memory {
   const char* name;
   byte_range bytes;
-  std::array<index, 4> shape{};
+  std::array<index_t, 4> shape{};
   std::size_t rank;
 
   template <class T, int Rank>
@@ -28,7 +28,7 @@ struct named_memory {
   named_memory(const char* argument, const byte_range& memory)
       : name(argument),
         bytes(memory),
-        shape{static_cast<index>(memory.last - memory.first)},
+        shape{static_cast<index_t>(memory.last - memory.first)},
         rank(1) {}
 
   shape_text text() const { return shape_text(shape.data(), rank); }

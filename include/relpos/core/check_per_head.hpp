@@ -28,7 +28,7 @@ inline status check_per_head(const char* policy, const char* name, named_data da
 /// Refuses one of these numbers that is not finite, or, where `infinity_hides`, not -inf either.
 inline status check_finite_per_head(const char* policy, const char* name, named_data data,
                                     float largest, bool infinity_hides = false) {
-  for (index head = 0; head < data.size; ++head) {
+  for (index_t head = 0; head < data.size; ++head) {
     const float value = data.data[head];
     if (std::abs(value) <= largest) continue;
     if (infinity_hides && value == -std::numeric_limits<float>::infinity()) continue;

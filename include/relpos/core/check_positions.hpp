@@ -10,7 +10,7 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// Refuses a rotation that cannot turn by the positions of `axes` axes.
-inline status check_rotation_positions(const rotation_rows& rotations, index axes) {
+inline status check_rotation_positions(const rotation_rows& rotations, index_t axes) {
   if (rotations.decays) {
     return status::error(status_code::invalid_value,
                          "token_positions: the rotation decays with distance, and takes the "
@@ -28,7 +28,7 @@ inline status check_rotation_positions(const rotation_rows& rotations, index axe
 inline status check_tabulated_distances(const distance_range& distances,
                                         const distance_range& varying,
                                         const attention_shape& shape) {
-  const index room = countable_distances(shape);
+  const index_t room = countable_distances(shape);
   if (varying.size() <= room || distances.size() <= room) return {};
   return status::error(status_code::invalid_value,
                        "token_positions: are %lld to %lld apart, further than the %lld distances "
@@ -45,7 +45,7 @@ status check_positions(const std::tuple<Policies...>& policies, const attention_
     const auto ask = [&]<class Policy>(const Policy& policy) {
       if (!result) return;
       if constexpr (is_rotation<Policy>) {
-        const index axes = row_positions(policies, {}, 0).policy.axes();
+        const index_t axes = row_positions(policies, {}, 0).policy.axes();
         result = check_rotation_positions(policy.rotations(), axes);
       } else if constexpr (tabulates_bias<Policy>) {
         result = check_tabulated_distances(all_distances(policies, shape, {}),

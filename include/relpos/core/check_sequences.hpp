@@ -13,9 +13,9 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Refuses cumulative lengths that are not those of the rows of `tensor`, [1, head, row, channel].
 inline status check_starts(const char* name, const index_list& starts, const char* tensor,
-                           const std::array<index, 4>& shape) {
+                           const std::array<index_t, 4>& shape) {
   if (starts.empty()) return {};
-  const auto number = [](index x) { return static_cast<long long>(x); };
+  const auto number = [](index_t x) { return static_cast<long long>(x); };
   if (starts.is_null()) {
     return status::error(status_code::null_data, "%s: is null, %lld numbers", name,
                          number(starts.size()));
@@ -29,22 +29,22 @@ inline status check_starts(const char* name, const index_list& starts, const cha
     return status::error(status_code::invalid_value, "%s: begins with %lld, must with 0", name,
                          number(starts[0]));
   }
-  for (index i = 1; i < starts.size(); ++i) {
+  for (index_t i = 1; i < starts.size(); ++i) {
     if (starts[i - 1] <= starts[i]) continue;
     return status::error(status_code::invalid_value,
                          "%s: is %lld at %lld, less than the %lld before it", name,
                          number(starts[i]), number(i), number(starts[i - 1]));
   }
-  const index rows = starts[starts.size() - 1];
+  const index_t rows = starts[starts.size() - 1];
   if (rows == shape[2]) return {};
   return status::error(status_code::invalid_shape, "%s: ends with %lld, but %s has %lld rows: %s",
                        name, number(rows), tensor, number(shape[2]), shape_text(shape).text);
 }
 
 /// Refuses a list that does not have a position for each of `batch` sequences.
-inline status check_offsets(const char* name, const index_list& offsets, index batch) {
+inline status check_offsets(const char* name, const index_list& offsets, index_t batch) {
   if (offsets.empty()) return {};
-  const auto number = [](index x) { return static_cast<long long>(x); };
+  const auto number = [](index_t x) { return static_cast<long long>(x); };
   if (offsets.size() != batch) {
     return status::error(status_code::invalid_shape,
                          "%s: has %lld numbers, must have one for each of %lld sequences", name,
@@ -53,7 +53,7 @@ inline status check_offsets(const char* name, const index_list& offsets, index b
   if (offsets.is_null()) {
     return status::error(status_code::null_data, "%s: is null, %lld numbers", name, number(batch));
   }
-  for (index i = 0; i < batch; ++i) {
+  for (index_t i = 0; i < batch; ++i) {
     if (-max_offset <= offsets[i] && offsets[i] <= max_offset) continue;
     return status::error(status_code::invalid_value, "%s: is %lld at %lld, must be within +-2^60",
                          name, number(offsets[i]), number(i));
@@ -62,7 +62,7 @@ inline status check_offsets(const char* name, const index_list& offsets, index b
 }
 
 /// Refuses the lists of offsets of a call.
-inline status check_sequence_offsets(const options& choice, index batch) {
+inline status check_sequence_offsets(const options& choice, index_t batch) {
   if (choice.query_offset && !choice.query_offsets.empty()) {
     return status::error(status_code::invalid_value,
                          "options.query_offsets: are given beside options.query_offset");

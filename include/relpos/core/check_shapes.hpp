@@ -30,7 +30,7 @@ struct call_outputs {
 /// Refuses what a view of `name` cannot be, whatever the others are.
 template <class T, int Rank>
 status check_view(const char* name, const view<T, Rank>& array) {
-  for (const index extent : array.shape) {
+  for (const index_t extent : array.shape) {
     if (extent < 0) {
       return status::error(status_code::invalid_shape,
                            "%s: shape is %s, extents must not be negative", name,
@@ -61,7 +61,7 @@ status check_output(const char* name, const view<T, Rank>& array) {
 }
 
 /// Lengths are counted in 32 bits inside a tile.
-inline constexpr index max_length = (index{1} << 31) - 1;
+inline constexpr index_t max_length = (index_t{1} << 31) - 1;
 
 /// Refuses queries that are no tensor of rows.
 template <class Query>
@@ -99,8 +99,8 @@ status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<V
     return shapes_differ("k: batch differs, k is %s, q is %s", k.shape, q.shape);
   }
   if (status valid = check_key_values(k, v, key_starts); !valid) return valid;
-  const index of_queries = sequence_count(q.shape[0], query_starts);
-  const index of_keys = sequence_count(k.shape[0], key_starts);
+  const index_t of_queries = sequence_count(q.shape[0], query_starts);
+  const index_t of_keys = sequence_count(k.shape[0], key_starts);
   if (of_queries != of_keys) {
     return status::error(status_code::invalid_shape,
                          "options.key_starts: %lld sequences of keys, but %lld of queries",
@@ -123,15 +123,16 @@ status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<V
 /// Refuses outputs that are not [batch, heads, query, d_v] and, for lse and statistics,
 /// [batch, heads, query].
 template <class Out, class Real, class Query>
-status check_outputs(const call_outputs<Out, Real>& to, const view<Query, 4>& q, index value_dim) {
+status check_outputs(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
+                     index_t value_dim) {
   const auto refuse = [](const char* name, const auto& is, const auto& must_be) {
     return status::error(status_code::invalid_shape, "%s: shape is %s, must be %s", name,
                          shape_text(is).text, shape_text(must_be).text);
   };
   if (status valid = check_output(to.out_name, to.out); !valid) return valid;
-  const std::array<index, 4> wanted{q.shape[0], q.shape[1], q.shape[2], value_dim};
+  const std::array<index_t, 4> wanted{q.shape[0], q.shape[1], q.shape[2], value_dim};
   if (to.out.shape != wanted) return refuse(to.out_name, to.out.shape, wanted);
-  const std::array<index, 3> rows{q.shape[0], q.shape[1], q.shape[2]};
+  const std::array<index_t, 3> rows{q.shape[0], q.shape[1], q.shape[2]};
   const auto check_rows = [&](const char* name, const auto& array) -> status {
     if (!array) return {};
     if (status valid = check_output(name, *array); !valid) return valid;

@@ -14,15 +14,15 @@ namespace relpos::inline RELPOS_ABI {
 /// thread, and returns when all are done. `slot` < slots() tells apart the items that run at the
 /// same time: each has its own scratch. A call makes three runs: prepare (tables), attend, and merge (of split keys).
 template <class Executor>
-concept executor = requires(const Executor& runner, void (*item)(index, index)) {
-  { runner.slots() } -> std::convertible_to<index>;
-  runner.run(index{}, item);
+concept executor = requires(const Executor& runner, void (*item)(index_t, index_t)) {
+  { runner.slots() } -> std::convertible_to<index_t>;
+  runner.run(index_t{}, item);
 };
 
 /// Refuses an executor that can run nothing.
 template <executor Executor>
 status check_slots(const Executor& runner) {
-  const auto slots = static_cast<index>(runner.slots());
+  const auto slots = static_cast<index_t>(runner.slots());
   if (slots >= 1) return {};
   return status::error(status_code::invalid_value, "executor: slots() is %lld, must be at least 1",
                        static_cast<long long>(slots));
@@ -30,36 +30,36 @@ status check_slots(const Executor& runner) {
 
 /// Everything on the calling thread.
 struct serial {
-  static constexpr index slots() { return 1; }
+  static constexpr index_t slots() { return 1; }
 
   template <class Item>
-  static void run(index count, Item&& item) {
-    for (index i = 0; i < count; ++i) item(i, index{0});
+  static void run(index_t count, Item&& item) {
+    for (index_t i = 0; i < count; ++i) item(i, index_t{0});
   }
 };
 
 /// A parallel loop of the caller's, `loop(count, run_item)`, which calls run_item(i) once for each i in [0, count), in
 /// any order, and returns when all are done:
 ///
-///   const relpos::on_loop runner{[](relpos::index count, auto run_item) { ... }, threads};
+///   const relpos::on_loop runner{[](relpos::index_t count, auto run_item) { ... }, threads};
 ///
 /// At most `threads` run at the same time.
 template <class Loop>
 struct on_loop {
   Loop loop;
-  index threads = 1;
+  index_t threads = 1;
 
   constexpr on_loop(Loop of, std::integral auto at_once)
-      : loop(of), threads(static_cast<index>(at_once)) {}
+      : loop(of), threads(static_cast<index_t>(at_once)) {}
 
-  index slots() const { return threads; }
+  index_t slots() const { return threads; }
 
   /// The loop runs one taker of items for each slot: so slots need no lock, and any loop will do.
   template <class Item>
-  void run(index count, Item&& item) const {
-    std::atomic<index> next{0};
-    loop(threads < count ? threads : count, [&](index slot) {
-      for (index i = next++; i < count; i = next++) item(i, slot);
+  void run(index_t count, Item&& item) const {
+    std::atomic<index_t> next{0};
+    loop(threads < count ? threads : count, [&](index_t slot) {
+      for (index_t i = next++; i < count; i = next++) item(i, slot);
     });
   }
 };
@@ -70,21 +70,21 @@ struct on_loop {
 ///   relpos::attention(relpos::team_member{thread, threads, barrier}, memory, out, q, k, v, ...);     // on each thread
 template <class Barrier>
 struct team_member {
-  index thread;
-  index threads;
+  index_t thread;
+  index_t threads;
   Barrier barrier;
 
   constexpr team_member(std::integral auto which, std::integral auto of, Barrier when_all_are_here)
-      : thread(static_cast<index>(which)),
-        threads(static_cast<index>(of)),
+      : thread(static_cast<index_t>(which)),
+        threads(static_cast<index_t>(of)),
         barrier(when_all_are_here) {}
 
   /// None for a thread that is not one of the team, whose calls are refused.
-  index slots() const { return 0 <= thread && thread < threads ? threads : 0; }
+  index_t slots() const { return 0 <= thread && thread < threads ? threads : 0; }
 
   template <class Item>
-  void run(index count, Item&& item) const {
-    for (index i = thread; i < count; i += threads) item(i, thread);
+  void run(index_t count, Item&& item) const {
+    for (index_t i = thread; i < count; i += threads) item(i, thread);
     barrier();
   }
 };

@@ -8,14 +8,19 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-using index = std::int64_t;
+/// Not `index`: POSIX has a function of that name, which <cstring> may declare.
+using index_t = std::int64_t;
+
+using index [[deprecated("relpos: the name is index_t")]] = index_t;
 
 /// Quotient rounded towards minus infinity. `divisor` > 0.
-constexpr index floor_div(index value, index divisor) {
+constexpr index_t floor_div(index_t value, index_t divisor) {
   return value / divisor - (value % divisor < 0 ? 1 : 0);
 }
 
 /// Quotient rounded towards plus infinity. `value` >= 0, `divisor` > 0.
-constexpr index ceil_div(index value, index divisor) { return (value + divisor - 1) / divisor; }
+constexpr index_t ceil_div(index_t value, index_t divisor) {
+  return (value + divisor - 1) / divisor;
+}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -21,7 +21,7 @@ class index_list {
                container.data();
                container.size();
              })
-  constexpr index_list(Container&& container) : size_(static_cast<index>(container.size())) {
+  constexpr index_list(Container&& container) : size_(static_cast<index_t>(container.size())) {
     using owner = std::remove_cvref_t<Container>;
     using element = std::remove_cv_t<std::remove_pointer_t<decltype(container.data())>>;
     static_assert(
@@ -37,11 +37,11 @@ class index_list {
     }
   }
 
-  constexpr index size() const { return size_; }
+  constexpr index_t size() const { return size_; }
   constexpr bool empty() const { return size_ == 0; }
   constexpr bool is_null() const { return size_ > 0 && wide_ == nullptr && narrow_ == nullptr; }
-  constexpr index operator[](index i) const {
-    return wide_ != nullptr ? static_cast<index>(wide_[i]) : static_cast<index>(narrow_[i]);
+  constexpr index_t operator[](index_t i) const {
+    return wide_ != nullptr ? static_cast<index_t>(wide_[i]) : static_cast<index_t>(narrow_[i]);
   }
   byte_range bytes() const {
     const auto count = static_cast<std::size_t>(size_);
@@ -55,7 +55,7 @@ class index_list {
 
   const wide_type* wide_ = nullptr;
   const std::int32_t* narrow_ = nullptr;
-  index size_ = 0;
+  index_t size_ = 0;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

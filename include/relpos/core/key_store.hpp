@@ -18,7 +18,7 @@ namespace relpos::inline RELPOS_ABI {
 ///   find_scales(first, count, to)      what multiplies them where `is_scaled` (8-bit storage)
 template <class Rows>
 concept stored_rows =
-    row_source<Rows> && requires(const Rows& rows, index row, const typename Rows::stored** to) {
+    row_source<Rows> && requires(const Rows& rows, index_t row, const typename Rows::stored** to) {
       { rows.are_contiguous() } -> std::same_as<bool>;
       rows.find(row, row, to);
       { Rows::is_scaled } -> std::convertible_to<bool>;
@@ -36,13 +36,13 @@ concept stored_rows =
 ///   check(q, options)                  refuses what its parts cannot be, alone or with these queries
 ///   named_parts(use)                   calls use(named_memory) for each part of its memory
 template <class Store>
-concept key_store = requires(const Store& store, const options& choice, index at) {
-  { store.batch() } -> std::same_as<index>;
-  { store.key_heads() } -> std::same_as<index>;
-  { store.head_dim() } -> std::same_as<index>;
-  { store.value_dim() } -> std::same_as<index>;
-  { store.length(at) } -> std::same_as<index>;
-  { store.longest() } -> std::same_as<index>;
+concept key_store = requires(const Store& store, const options& choice, index_t at) {
+  { store.batch() } -> std::same_as<index_t>;
+  { store.key_heads() } -> std::same_as<index_t>;
+  { store.head_dim() } -> std::same_as<index_t>;
+  { store.value_dim() } -> std::same_as<index_t>;
+  { store.length(at) } -> std::same_as<index_t>;
+  { store.longest() } -> std::same_as<index_t>;
   { Store::holds_turned_keys } -> std::convertible_to<bool>;
   { store.lengths_are_equal() } -> std::same_as<bool>;
   store.masks(choice);

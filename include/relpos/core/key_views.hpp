@@ -25,16 +25,16 @@ struct key_views {
   view<const Value, 4> v;
   index_list starts{};
 
-  index batch() const { return sequence_count(k.shape[0], starts); }
-  index key_heads() const { return k.shape[1]; }
-  index head_dim() const { return k.shape[3]; }
-  index value_dim() const { return v.shape[3]; }
-  index length(index sequence) const { return rows_of(sequence, k.shape[2], starts).count; }
-  index longest() const { return longest_sequence(k.shape[2], starts); }
+  index_t batch() const { return sequence_count(k.shape[0], starts); }
+  index_t key_heads() const { return k.shape[1]; }
+  index_t head_dim() const { return k.shape[3]; }
+  index_t value_dim() const { return v.shape[3]; }
+  index_t length(index_t sequence) const { return rows_of(sequence, k.shape[2], starts).count; }
+  index_t longest() const { return longest_sequence(k.shape[2], starts); }
   bool lengths_are_equal() const { return starts.empty(); }
 
   static std::tuple<> masks(const options&) { return {}; }
-  static key_range forgotten(index) { return {}; }
+  static key_range forgotten(index_t) { return {}; }
 
   template <class Use>
   void named_parts(const Use& use) const {

@@ -8,7 +8,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Whether the query sees the key; true for a policy that is no mask.
 template <class Bound>
-constexpr bool sees(const Bound& mask, index q_pos, index k_pos) {
+constexpr bool sees(const Bound& mask, index_t q_pos, index_t k_pos) {
   bool result = true;
   if constexpr (masks_range<Bound>) result = mask.visible_keys(q_pos).contains(k_pos);
   if constexpr (masks_elements<Bound>) result = result && mask.keep(q_pos, k_pos);
@@ -49,7 +49,7 @@ constexpr tile_class classify_ranges(const Bound& mask, const tile& of) {
   } else {
     bool some = false;
     bool all = true;
-    for (index q_pos = of.first_query; q_pos < of.last_query; ++q_pos) {
+    for (index_t q_pos = of.first_query; q_pos < of.last_query; ++q_pos) {
       const key_range keys = intersect(mask.visible_keys(q_pos), {of.first_key, of.last_key});
       some = some || keys.first < keys.last;
       all = all && keys == key_range{of.first_key, of.last_key};

@@ -21,13 +21,13 @@ struct byte_range {
   template <class T, int Rank>
   static byte_range of(const view<T, Rank>& array) {
     if (array.size() == 0) return {};
-    index low = 0;
-    index high = 0;
+    index_t low = 0;
+    index_t high = 0;
     for (std::size_t axis = 0; axis < Rank; ++axis) {
-      const index span = (array.shape[axis] - 1) * array.strides[axis];
+      const index_t span = (array.shape[axis] - 1) * array.strides[axis];
       (span < 0 ? low : high) += span;
     }
-    const auto size = static_cast<index>(sizeof(T));
+    const auto size = static_cast<index_t>(sizeof(T));
     const auto base = reinterpret_cast<std::intptr_t>(array.data);
     return {base + low * size, base + (high + 1) * size};
   }
@@ -44,7 +44,7 @@ bool elements_are_distinct(const view<T, Rank>& array) {
   };
   std::sort(order.begin(), order.end(),
             [&](std::size_t a, std::size_t b) { return magnitude(a) < magnitude(b); });
-  index reach = 0;
+  index_t reach = 0;
   for (const std::size_t axis : order) {
     if (array.shape[axis] <= 1) continue;
     if (magnitude(axis) <= reach) return false;
@@ -54,16 +54,16 @@ bool elements_are_distinct(const view<T, Rank>& array) {
 }
 
 /// No element of a tensor is further from the first, nor is there a tensor of more elements.
-inline constexpr index max_extent = index{1} << 56;
+inline constexpr index_t max_extent = index_t{1} << 56;
 
 /// Number and distance of the elements are such that no computation of an address overflows.
 template <class T, int Rank>
 constexpr bool is_addressable(const view<T, Rank>& array) {
-  index count = 1;
+  index_t count = 1;
   for (std::size_t axis = 0; axis < Rank; ++axis) {
-    const index extent = array.shape[axis];
+    const index_t extent = array.shape[axis];
     if (extent < 1) continue;
-    index span = 0;
+    index_t span = 0;
     if (__builtin_mul_overflow(count, extent, &count) || count > max_extent) return false;
     if (__builtin_mul_overflow(extent - 1, array.strides[axis], &span)) return false;
     if (span < -max_extent || span > max_extent) return false;

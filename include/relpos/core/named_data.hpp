@@ -17,10 +17,10 @@ namespace relpos::inline RELPOS_ABI {
 template <class T>
 struct named_values {
   const T* data = nullptr;
-  index size = 0;
+  index_t size = 0;
   // The shape, where the container is a rank-2 tensor; otherwise 0 x 0 and only `size` is known.
-  index rows = 0;
-  index columns = 0;
+  index_t rows = 0;
+  index_t columns = 0;
 
   constexpr named_values() = default;
 
@@ -31,14 +31,14 @@ struct named_values {
                container.size();
              })
   constexpr named_values(Container&& container)
-      : data(container.data()), size(static_cast<index>(container.size())) {
+      : data(container.data()), size(static_cast<index_t>(container.size())) {
     using owner = std::remove_cvref_t<Container>;
     static_assert(
         std::is_lvalue_reference_v<Container> || std::ranges::enable_borrowed_range<owner>,
         "relpos: a policy refers to its data and does not copy it: give the vector a name "
         "and keep it alive, instead of passing a temporary");
     static_assert(std::is_convertible_v<decltype(container.data()), const T*>,
-                  "relpos: policy data is an array of float (slopes, tables) or of relpos::index "
+                  "relpos: policy data is an array of float (slopes, tables) or of relpos::index_t "
                   "(positions)");
     static_assert(
         is_viewable<const owner> || !requires { container.innerStride(); },

@@ -39,10 +39,10 @@ struct options {
 
   /// Position of the first query row. Default: the queries are the last rows of the keys, as with a KV
   /// cache: key_offset + key_length - query_length.
-  std::optional<index> query_offset{};
+  std::optional<index_t> query_offset{};
 
   /// Position of the first key row.
-  index key_offset = 0;
+  index_t key_offset = 0;
 
   /// The same for each sequence of the batch, instead of those above.
   index_list query_offsets{};

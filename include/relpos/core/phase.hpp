@@ -23,7 +23,7 @@ class phase {
   }
 
   /// Radians in [-pi, pi).
-  double angle(index position) const {
+  double angle(index_t position) const {
     const auto wrapped = static_cast<std::int64_t>(static_cast<std::uint64_t>(position) * turns_);
     return static_cast<double>(wrapped) * (2.0 * std::numbers::pi * 0x1p-64);
   }

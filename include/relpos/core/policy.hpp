@@ -8,44 +8,44 @@
 //
 //   rotation R of queries and keys
 //     rotation_rows rotations()                tables of what channel pairs are multiplied by
-//     turn relative_turn(index pair, index distance)
+//     turn relative_turn(index_t pair, index_t distance)
 //                                              and what is left of it in the product
 //   bias, one of
 //     Real bias(Real distance)                 vector-generic, computed in the loop; distance is
 //                                              k_pos - q_pos, Real is double or a SIMD pack
-//     double tabulated_bias(index head, index distance)
+//     double tabulated_bias(index_t head, index_t distance)
 //                                              any scalar function; asked once per head and distance
 //                                              that some query sees, then one load per vector
-//     float bias_element(index query_row, index key_row)
+//     float bias_element(index_t query_row, index_t key_row)
 //                                              a matrix, by the rows of this call
 //   mask, one of
-//     key_range visible_keys(index q_pos)      the keys that a query sees, as one range
-//     bool keep(index q_pos, index k_pos)      anything; with `tile_class classify(tile)` whole
+//     key_range visible_keys(index_t q_pos)      the keys that a query sees, as one range
+//     bool keep(index_t q_pos, index_t k_pos)      anything; with `tile_class classify(tile)` whole
 //                                              tiles are skipped or computed without asking
 //   temperature
 //     float softmax_temperature()              > 0
-//     float logit_factor(index q_pos)          of the logits of one row, bias included; finite
-//     float logit_factor(index q_pos, index visible)
+//     float logit_factor(index_t q_pos)          of the logits of one row, bias included; finite
+//     float logit_factor(index_t q_pos, index_t visible)
 //                                              the same from the number of keys that the row sees;
 //                                              with masks that are ranges
 //   softmax
 //     float sink_logit()                       joins the denominator, without a value
 //   positions, of rows that are not counted on from one offset; rotations, biases of a distance and
 //   logit_factor(q_pos) read them, all else goes by rows
-//     index query_position(index batch, index row, index axis)
-//     index key_position(index batch, index row, index axis)
-//     index axes()                             1, or more where a rotation reads them
+//     index_t query_position(index_t batch, index_t row, index_t axis)
+//     index_t key_position(index_t batch, index_t row, index_t axis)
+//     index_t axes()                             1, or more where a rotation reads them
 //
 // and, where they help:
-//     auto bind(index head)                    the policy of one head: per-head values in registers.
-//     auto bind(index batch, index head)       The other members are then looked for in its result
+//     auto bind(index_t head)                    the policy of one head: per-head values in registers.
+//     auto bind(index_t batch, index_t head)       The other members are then looked for in its result
 //                                              (those of a rotation, and tabulated_bias, in the
 //                                              policy itself)
 //     Policy scaled(float factor)              the same bias times a factor, folded in once
-//     float upper_bound(index first, index last)
+//     float upper_bound(index_t first, index_t last)
 //                                              no bias over these distances is larger; lets tiles
 //                                              be skipped whose every weight is exactly zero
-//     float row_gate(index query_row)          of a tabulated bias: a factor for one row of the call
+//     float row_gate(index_t query_row)          of a tabulated bias: a factor for one row of the call
 //     distance_range varies()                  tabulated_bias is constant on either side of it
 //     status check(const attention_shape&)     refuses a call that the policy's data does not fit
 //     bool reads(const byte_range& memory)     its data lies there: outputs must not
@@ -65,11 +65,11 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Differs between the entries of a batch.
 template <class Policy>
-concept binds_batch = requires(const Policy& policy, index at) { policy.bind(at, at); };
+concept binds_batch = requires(const Policy& policy, index_t at) { policy.bind(at, at); };
 
 /// The policy of one head.
 template <class Policy>
-constexpr auto bind(const Policy& policy, index batch, index head) {
+constexpr auto bind(const Policy& policy, index_t batch, index_t head) {
   if constexpr (binds_batch<Policy>) {
     return policy.bind(batch, head);
   } else if constexpr (requires { policy.bind(head); }) {
@@ -80,12 +80,12 @@ constexpr auto bind(const Policy& policy, index batch, index head) {
 }
 
 template <class Policy>
-using bound_policy = decltype(bind(std::declval<const Policy&>(), index{}, index{}));
+using bound_policy = decltype(bind(std::declval<const Policy&>(), index_t{}, index_t{}));
 
 // Stages, each asked of a bound policy (rotation and tabulated_bias of the policy itself).
 
 template <class Policy>
-concept is_rotation = requires(const Policy& policy, index at) {
+concept is_rotation = requires(const Policy& policy, index_t at) {
   { policy.rotations() } -> std::same_as<rotation_rows>;
   { policy.relative_turn(at, at) } -> std::same_as<turn>;
 };
@@ -96,27 +96,27 @@ concept computes_bias = requires(const Bound& bound) {
 };
 
 template <class Policy>
-concept tabulates_bias = requires(const Policy& policy, index at) {
+concept tabulates_bias = requires(const Policy& policy, index_t at) {
   { policy.tabulated_bias(at, at) } -> std::convertible_to<double>;
 };
 
 template <class Bound>
-concept stores_bias = requires(const Bound& bound, index at) {
+concept stores_bias = requires(const Bound& bound, index_t at) {
   { bound.bias_element(at, at) } -> std::convertible_to<float>;
 };
 
 template <class Bound>
-concept bounds_bias = computes_bias<Bound> && requires(const Bound& bound, index at) {
+concept bounds_bias = computes_bias<Bound> && requires(const Bound& bound, index_t at) {
   { bound.upper_bound(at, at) } -> std::convertible_to<float>;
 };
 
 template <class Bound>
-concept masks_range = requires(const Bound& bound, index at) {
+concept masks_range = requires(const Bound& bound, index_t at) {
   { bound.visible_keys(at) } -> std::same_as<key_range>;
 };
 
 template <class Bound>
-concept masks_elements = requires(const Bound& bound, index at) {
+concept masks_elements = requires(const Bound& bound, index_t at) {
   { bound.keep(at, at) } -> std::convertible_to<bool>;
 };
 
@@ -126,12 +126,12 @@ concept sets_temperature = requires(const Bound& bound) {
 };
 
 template <class Bound>
-concept scales_by_position = requires(const Bound& bound, index at) {
+concept scales_by_position = requires(const Bound& bound, index_t at) {
   { bound.logit_factor(at) } -> std::convertible_to<float>;
 };
 
 template <class Bound>
-concept scales_by_count = requires(const Bound& bound, index at) {
+concept scales_by_count = requires(const Bound& bound, index_t at) {
   { bound.logit_factor(at, at) } -> std::convertible_to<float>;
 };
 
@@ -144,14 +144,14 @@ concept has_sink = requires(const Bound& bound) {
 };
 
 template <class Policy>
-concept places_tokens = requires(const Policy& policy, index at) {
-  { policy.query_position(at, at, at) } -> std::same_as<index>;
-  { policy.key_position(at, at, at) } -> std::same_as<index>;
-  { policy.axes() } -> std::same_as<index>;
+concept places_tokens = requires(const Policy& policy, index_t at) {
+  { policy.query_position(at, at, at) } -> std::same_as<index_t>;
+  { policy.key_position(at, at, at) } -> std::same_as<index_t>;
+  { policy.axes() } -> std::same_as<index_t>;
 };
 
 template <class Bound>
-concept gates_rows = requires(const Bound& bound, index at) {
+concept gates_rows = requires(const Bound& bound, index_t at) {
   { bound.row_gate(at) } -> std::convertible_to<float>;
 };
 

@@ -11,22 +11,22 @@ namespace relpos::inline RELPOS_ABI {
 
 /// position = row + offset.
 struct positions {
-  index query_offset = 0;
-  index key_offset = 0;
+  index_t query_offset = 0;
+  index_t key_offset = 0;
 };
 
 /// Offsets beyond this are refused, so that no difference of positions can overflow.
-inline constexpr index max_offset = index{1} << 60;
+inline constexpr index_t max_offset = index_t{1} << 60;
 
 /// Half-open range [first, last) of key positions; empty when last <= first.
 struct key_range {
-  index first = 0;
-  index last = 0;
+  index_t first = 0;
+  index_t last = 0;
 
   static constexpr key_range everything() {
-    return {std::numeric_limits<index>::min(), std::numeric_limits<index>::max()};
+    return {std::numeric_limits<index_t>::min(), std::numeric_limits<index_t>::max()};
   }
-  constexpr bool contains(index position) const { return first <= position && position < last; }
+  constexpr bool contains(index_t position) const { return first <= position && position < last; }
   friend constexpr bool operator==(const key_range&, const key_range&) = default;
 };
 
@@ -36,11 +36,11 @@ constexpr key_range intersect(key_range a, key_range b) {
 
 /// Closed range [first, last] of distances k_pos - q_pos; empty when last < first.
 struct distance_range {
-  index first = 0;
-  index last = -1;
+  index_t first = 0;
+  index_t last = -1;
 
   constexpr bool empty() const { return last < first; }
-  constexpr index size() const { return empty() ? 0 : last - first + 1; }
+  constexpr index_t size() const { return empty() ? 0 : last - first + 1; }
 };
 
 /// The smallest range that holds both.

@@ -30,27 +30,27 @@ struct turn {
 };
 
 /// Positions of a token have no more axes that a rotation reads.
-inline constexpr index max_axes = 4;
+inline constexpr index_t max_axes = 4;
 
 /// Positions between two origins.
-inline constexpr index rotation_grid = 512;
+inline constexpr index_t rotation_grid = 512;
 
 /// Row r of a table is for positions r beyond an origin: real parts of all pairs, then imaginary parts.
 struct rotation_rows {
-  index pairs = 0;
+  index_t pairs = 0;
   pair_layout layout = pair_layout::half_split;
   const float* queries = nullptr;  // [rotation_grid][2][pairs]
   const float* keys = nullptr;     // the same size; what the product takes is its conjugate
   bool decays = false;             // the turns of queries and keys differ in size
   /// Which axis of a token's position a pair turns by; null: all by the first.
   const std::uint8_t* axis_of_pair = nullptr;
-  index axes = 1;
+  index_t axes = 1;
 
-  constexpr index axis_of(index pair) const {
+  constexpr index_t axis_of(index_t pair) const {
     return axis_of_pair == nullptr ? 0 : axis_of_pair[pair];
   }
-  static constexpr index origin(index position) { return floor_div(position, rotation_grid); }
-  constexpr const float* row_of(const float* table, index position) const {
+  static constexpr index_t origin(index_t position) { return floor_div(position, rotation_grid); }
+  constexpr const float* row_of(const float* table, index_t position) const {
     return table + (position - origin(position) * rotation_grid) * 2 * pairs;
   }
 };

@@ -17,8 +17,8 @@ struct counted_positions {
   static constexpr bool are_counted = true;
   positions offset;
 
-  constexpr index query(index row, index = 0) const { return row + offset.query_offset; }
-  constexpr index key(index row, index = 0) const { return row + offset.key_offset; }
+  constexpr index_t query(index_t row, index_t = 0) const { return row + offset.query_offset; }
+  constexpr index_t key(index_t row, index_t = 0) const { return row + offset.key_offset; }
 };
 
 /// Of one batch entry, from a policy that places tokens.
@@ -26,19 +26,19 @@ template <class Policy>
 struct given_positions {
   static constexpr bool are_counted = false;
   Policy policy;
-  index batch;
+  index_t batch;
 
-  constexpr index query(index row, index axis = 0) const {
+  constexpr index_t query(index_t row, index_t axis = 0) const {
     return policy.query_position(batch, row, axis);
   }
-  constexpr index key(index row, index axis = 0) const {
+  constexpr index_t key(index_t row, index_t axis = 0) const {
     return policy.key_position(batch, row, axis);
   }
 };
 
 /// Distances that the rows of a call can have where they are counted.
-constexpr index countable_distances(const attention_shape& shape) {
-  return std::max<index>(shape.query_length + shape.key_length - 1, 1);
+constexpr index_t countable_distances(const attention_shape& shape) {
+  return std::max<index_t>(shape.query_length + shape.key_length - 1, 1);
 }
 
 template <class... Policies>
@@ -47,7 +47,7 @@ inline constexpr bool any_given_positions = (places_tokens<Policies> || ... || f
 /// Of one batch entry of a call.
 template <class... Policies>
 constexpr auto row_positions(const std::tuple<Policies...>& policies, const positions& offset,
-                             index batch) {
+                             index_t batch) {
   if constexpr (any_given_positions<Policies...>) {
     const auto find = [&]<class First, class... Rest>(const auto& self, const First& first,
                                                       const Rest&... rest) {
@@ -66,26 +66,27 @@ constexpr auto row_positions(const std::tuple<Policies...>& policies, const posi
 /// What that is for the policies of a call.
 template <class Policies>
 using row_positions_of =
-    decltype(row_positions(std::declval<const Policies&>(), positions{}, index{}));
+    decltype(row_positions(std::declval<const Policies&>(), positions{}, index_t{}));
 
 /// The distances k_pos - q_pos between some query rows and some key rows.
 template <class RowPositions>
-constexpr distance_range distances_between(const RowPositions& of, index first_query,
-                                           index last_query, index first_key, index last_key) {
+constexpr distance_range distances_between(const RowPositions& of, index_t first_query,
+                                           index_t last_query, index_t first_key,
+                                           index_t last_key) {
   if (last_query <= first_query || last_key <= first_key) return {};
   if constexpr (RowPositions::are_counted) {
     return {of.key(first_key) - of.query(last_query - 1),
             of.key(last_key - 1) - of.query(first_query)};
   } else {
-    index least_query = of.query(first_query);
-    index largest_query = least_query;
-    for (index row = first_query + 1; row < last_query; ++row) {
+    index_t least_query = of.query(first_query);
+    index_t largest_query = least_query;
+    for (index_t row = first_query + 1; row < last_query; ++row) {
       least_query = std::min(least_query, of.query(row));
       largest_query = std::max(largest_query, of.query(row));
     }
-    index least_key = of.key(first_key);
-    index largest_key = least_key;
-    for (index row = first_key + 1; row < last_key; ++row) {
+    index_t least_key = of.key(first_key);
+    index_t largest_key = least_key;
+    for (index_t row = first_key + 1; row < last_key; ++row) {
       least_key = std::min(least_key, of.key(row));
       largest_key = std::max(largest_key, of.key(row));
     }
@@ -98,7 +99,7 @@ template <class... Policies>
 constexpr distance_range all_distances(const std::tuple<Policies...>& policies,
                                        const attention_shape& shape, const positions& offset) {
   distance_range result;
-  for (index batch = 0; batch < shape.batch; ++batch) {
+  for (index_t batch = 0; batch < shape.batch; ++batch) {
     result = hull(result, distances_between(row_positions(policies, offset, batch), 0,
                                             shape.query_length, 0, shape.key_length));
   }

@@ -12,14 +12,14 @@ namespace relpos::inline RELPOS_ABI {
 /// `in_place(row)` is the row as contiguous floats where it can be read without copying, else null;
 /// `load(row, to)` writes it as floats. The answer of in_place may differ from row to row.
 template <class Source>
-concept row_source = requires(const Source& source, index row, float* to) {
+concept row_source = requires(const Source& source, index_t row, float* to) {
   { source.in_place(row) } -> std::same_as<const float*>;
   { source.load(row, to) } -> std::same_as<void>;
 };
 
 /// A row as contiguous floats: in place, or converted into `buffer`, which holds one.
 template <row_source Source>
-RELPOS_INLINE const float* read_row(const Source& source, index row, float* buffer) {
+RELPOS_INLINE const float* read_row(const Source& source, index_t row, float* buffer) {
   if (const float* in_place = source.in_place(row)) return in_place;
   source.load(row, buffer);
   return buffer;

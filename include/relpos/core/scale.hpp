@@ -20,7 +20,7 @@ inline constexpr float ln2 = std::numbers::ln2_v<float>;
 
 /// What multiplies q.k: the caller's choice, or what one of the policies sets, or 1 / sqrt(head_dim).
 template <class... Policies>
-float score_scale(const options& choice, const std::tuple<Policies...>&, index head_dim) {
+float score_scale(const options& choice, const std::tuple<Policies...>&, index_t head_dim) {
   float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
   [[maybe_unused]] const auto ask = [&]<class Policy>(const Policy*) {
     if constexpr (requires { Policy::default_scale; }) scale = Policy::default_scale;
@@ -31,7 +31,7 @@ float score_scale(const options& choice, const std::tuple<Policies...>&, index h
 
 /// The temperature of one head; 1 without such a policy.
 template <class... Policies>
-float softmax_temperature(const std::tuple<Policies...>& policies, index batch, index head) {
+float softmax_temperature(const std::tuple<Policies...>& policies, index_t batch, index_t head) {
   float result = 1.0f;
   [[maybe_unused]] const auto ask = [&](const auto& policy) {
     if constexpr (is_temperature<std::decay_t<decltype(policy)>>) {
@@ -55,8 +55,8 @@ float sink_logit(const std::tuple<Bound...>& bound) {
 
 /// The product of the factors that policies have for the logits of one row; `visible` is the number of keys that it sees.
 template <class... Bound>
-RELPOS_HOST_DEVICE float logit_factor(const std::tuple<Bound...>& bound, index q_pos,
-                                      index visible) {
+RELPOS_HOST_DEVICE float logit_factor(const std::tuple<Bound...>& bound, index_t q_pos,
+                                      index_t visible) {
   float product = 1.0f;
   const auto multiply = [&](const auto& policy) {
     using bound_type = std::decay_t<decltype(policy)>;

@@ -43,7 +43,7 @@ class scratch_divider {
   }
 
   template <class T>
-  T* take(index count) {
+  T* take(index_t count) {
     const std::size_t at = taken_;
     const std::size_t size = static_cast<std::size_t>(count) * sizeof(T);
     taken_ += (size + alignment - 1) / alignment * alignment;

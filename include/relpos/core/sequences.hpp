@@ -9,25 +9,25 @@
 namespace relpos::inline RELPOS_ABI {
 
 struct row_range {
-  index first = 0;
-  index count = 0;
+  index_t first = 0;
+  index_t count = 0;
 };
 
 /// `entries` of a tensor, or as many sequences as cumulative lengths bound.
-constexpr index sequence_count(index entries, const index_list& starts) {
+constexpr index_t sequence_count(index_t entries, const index_list& starts) {
   return starts.empty() ? entries : starts.size() - 1;
 }
 
 /// The rows of one sequence; of `length` each where there are no cumulative lengths.
-constexpr row_range rows_of(index sequence, index length, const index_list& starts) {
+constexpr row_range rows_of(index_t sequence, index_t length, const index_list& starts) {
   if (starts.empty()) return {0, length};
   return {starts[sequence], starts[sequence + 1] - starts[sequence]};
 }
 
-constexpr index longest_sequence(index length, const index_list& starts) {
+constexpr index_t longest_sequence(index_t length, const index_list& starts) {
   if (starts.empty()) return length;
-  index longest = 0;
-  for (index i = 0; i + 1 < starts.size(); ++i) {
+  index_t longest = 0;
+  for (index_t i = 0; i + 1 < starts.size(); ++i) {
     longest = std::max(longest, starts[i + 1] - starts[i]);
   }
   return longest;
@@ -35,7 +35,7 @@ constexpr index longest_sequence(index length, const index_list& starts) {
 
 /// [1, ...] of one sequence; rows are the third axis. An empty view stays one.
 template <class T, int Rank>
-constexpr view<T, Rank> sequence_rows(const view<T, Rank>& of, index sequence,
+constexpr view<T, Rank> sequence_rows(const view<T, Rank>& of, index_t sequence,
                                       const index_list& starts) {
   if (of.data == nullptr) return of;
   if (starts.empty()) return of.slice(0, sequence, 1);

@@ -7,13 +7,13 @@
 namespace relpos::inline RELPOS_ABI {
 
 struct attention_shape {
-  index batch = 0;
-  index query_heads = 0;
-  index key_heads = 0;  // query_heads is a multiple: grouped-query attention
-  index query_length = 0;
-  index key_length = 0;
-  index head_dim = 0;
-  index value_dim = 0;
+  index_t batch = 0;
+  index_t query_heads = 0;
+  index_t key_heads = 0;  // query_heads is a multiple: grouped-query attention
+  index_t query_length = 0;
+  index_t key_length = 0;
+  index_t head_dim = 0;
+  index_t value_dim = 0;
 
   template <class Query, class Key, class Value>
   static attention_shape of(const view<Query, 4>& q, const view<Key, 4>& k,
@@ -22,7 +22,7 @@ struct attention_shape {
   }
 
   /// The key head that serves a query head.
-  constexpr index key_head(index query_head) const {
+  constexpr index_t key_head(index_t query_head) const {
     return query_head / (query_heads / key_heads);
   }
 };

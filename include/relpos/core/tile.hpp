@@ -14,10 +14,10 @@ enum class tile_class {
 
 /// Half-open ranges of absolute positions.
 struct tile {
-  index first_query = 0;
-  index last_query = 0;
-  index first_key = 0;
-  index last_key = 0;
+  index_t first_query = 0;
+  index_t last_query = 0;
+  index_t first_key = 0;
+  index_t last_key = 0;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -33,7 +33,7 @@ concept viewable_as = requires(Tensor& tensor) {
 template <class T, int Rank>
 struct view {
   using value_type = T;
-  using index_array = std::array<index, static_cast<std::size_t>(Rank)>;
+  using index_array = std::array<index_t, static_cast<std::size_t>(Rank)>;
 
   T* data = nullptr;
   index_array shape{};
@@ -43,7 +43,7 @@ struct view {
 
   /// A contiguous row-major array.
   constexpr view(T* first, index_array extents) : data(first), shape(extents) {
-    index stride = 1;
+    index_t stride = 1;
     for (std::size_t axis = Rank; axis-- > 0;) {
       strides[axis] = stride;
       stride *= shape[axis];
@@ -73,14 +73,14 @@ struct view {
   }
 
   /// Number of elements.
-  constexpr index size() const {
-    index count = 1;
-    for (const index extent : shape) count *= extent;
+  constexpr index_t size() const {
+    index_t count = 1;
+    for (const index_t extent : shape) count *= extent;
     return count;
   }
 
   /// Elements [first, first + count) of one axis.
-  constexpr view slice(int axis, index first, index count) const {
+  constexpr view slice(int axis, index_t first, index_t count) const {
     view result = *this;
     const auto at = static_cast<std::size_t>(axis);
     result.data += first * strides[at];
@@ -98,9 +98,9 @@ struct view {
   template <class... Indices>
     requires(sizeof...(Indices) == Rank)
   constexpr T* address(Indices... at) const {
-    index offset = 0;
+    index_t offset = 0;
     std::size_t axis = 0;
-    ((offset += static_cast<index>(at) * strides[axis++]), ...);
+    ((offset += static_cast<index_t>(at) * strides[axis++]), ...);
     return data + offset;
   }
 };

@@ -13,8 +13,8 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Of one query, clipped to the keys that exist.
 template <class... Policies>
-constexpr key_range visible_key_rows(const std::tuple<Policies...>& bound, index q_pos,
-                                     index key_offset, index key_length) {
+constexpr key_range visible_key_rows(const std::tuple<Policies...>& bound, index_t q_pos,
+                                     index_t key_offset, index_t key_length) {
   key_range range{key_offset, key_offset + key_length};
   const auto narrow = [&](const auto& mask) {
     if constexpr (masks_range<std::decay_t<decltype(mask)>>) {
@@ -22,7 +22,7 @@ constexpr key_range visible_key_rows(const std::tuple<Policies...>& bound, index
     }
   };
   std::apply([&](const auto&... each) { (narrow(each), ...); }, bound);
-  const index first = std::min(range.first - key_offset, key_length);
+  const index_t first = std::min(range.first - key_offset, key_length);
   return {first, std::max(first, range.last - key_offset)};
 }
 
@@ -31,11 +31,11 @@ template <class... Policies>
 distance_range visible_distances(const std::tuple<Policies...>& bound, const attention_shape& shape,
                                  const positions& position) {
   distance_range range;
-  for (index row = 0; row < shape.query_length; ++row) {
-    const index q_pos = row + position.query_offset;
+  for (index_t row = 0; row < shape.query_length; ++row) {
+    const index_t q_pos = row + position.query_offset;
     const key_range keys = visible_key_rows(bound, q_pos, position.key_offset, shape.key_length);
     if (keys.last == keys.first) continue;
-    const index to_distance = position.key_offset - q_pos;
+    const index_t to_distance = position.key_offset - q_pos;
     range = hull(range, {keys.first + to_distance, keys.last - 1 + to_distance});
   }
   return range;
@@ -44,12 +44,14 @@ distance_range visible_distances(const std::tuple<Policies...>& bound, const att
 /// Extremes over several queries, of those that see anything: rows [some_first, some_last) are seen by some query, rows
 /// [all_first, all_last) by every one.
 struct visible_rows {
-  index some_first = 0;
-  index some_last = 0;
-  index all_first = 0;
-  index all_last = 0;
+  index_t some_first = 0;
+  index_t some_last = 0;
+  index_t all_first = 0;
+  index_t all_last = 0;
 
-  static constexpr visible_rows of_none(index key_length) { return {key_length, 0, 0, key_length}; }
+  static constexpr visible_rows of_none(index_t key_length) {
+    return {key_length, 0, 0, key_length};
+  }
 
   constexpr void add(const key_range& keys) {
     all_first = std::max(all_first, keys.first);
@@ -69,7 +71,7 @@ struct visible_rows {
   }
 
   /// What they say of key rows [first, last).
-  constexpr tile_class classify(index first, index last) const {
+  constexpr tile_class classify(index_t first, index_t last) const {
     const bool sees_none = some_last <= some_first;
     if (sees_none || last <= some_first || some_last <= first) return tile_class::skip;
     return all_first <= first && last <= all_last ? tile_class::full : tile_class::partial;

@@ -17,11 +17,11 @@ struct head_dims {
   static_assert(((Dims == 64 || Dims == 96 || Dims == 128 || Dims == 256) && ...),
                 "relpos: on a GPU head_dim is 64, 96, 128 or 256");
 
-  static constexpr bool has(index head_dim) { return ((head_dim == Dims) || ...); }
+  static constexpr bool has(index_t head_dim) { return ((head_dim == Dims) || ...); }
 
   /// Calls use(std::integral_constant<int, head_dim>()).
   template <class Use>
-  static void with(index head_dim, const Use& use) {
+  static void with(index_t head_dim, const Use& use) {
     ((head_dim == Dims ? use(std::integral_constant<int, Dims>()) : void()), ...);
   }
 };
@@ -39,7 +39,7 @@ constexpr bool check_device_arguments() {
 /// Rows are copied in pieces of 16 bytes: channels lie one after another, and rows begin at multiples of 16 bytes.
 template <class T>
 status check_pieces(const char* name, const view<T, 4>& of) {
-  constexpr index piece = 16 / static_cast<index>(sizeof(T));
+  constexpr index_t piece = 16 / static_cast<index_t>(sizeof(T));
   if (of.size() == 0) return {};
   if (of.strides[3] != 1) {
     return status::error(status_code::invalid_stride,
@@ -73,7 +73,7 @@ status check_forward(const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>&
     return shapes_differ("v: value_dim must be head_dim on a GPU, v is %s, q is %s", v.shape,
                          q.shape);
   }
-  const index sequences = sequence_count(q.shape[0], choice.query_starts);
+  const index_t sequences = sequence_count(q.shape[0], choice.query_starts);
   if (sequences > 65535 || q.shape[1] > 65535) {
     return status::error(
         status_code::invalid_shape,

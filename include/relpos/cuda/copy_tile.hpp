@@ -11,12 +11,12 @@ namespace relpos::inline RELPOS_ABI {
 /// not have become zeros.
 template <int Threads, class Machine, class T, int Rows, int Channels>
 RELPOS_DEVICE void copy_tile(Machine& machine, int thread, const view<const T, 4>& from,
-                             const device_rows& rows, index head, index begin,
+                             const device_rows& rows, index_t head, index_t begin,
                              const shared_rows<T, Rows, Channels>& to) {
   const T* const first = from.address(rows.batch, head, rows.first, 0);
-  const index stride = from.strides[2];
-  const auto exist_from = static_cast<int>(std::clamp<index>(-begin, 0, Rows));
-  const auto exist_to = static_cast<int>(std::clamp<index>(rows.count - begin, 0, Rows));
+  const index_t stride = from.strides[2];
+  const auto exist_from = static_cast<int>(std::clamp<index_t>(-begin, 0, Rows));
+  const auto exist_to = static_cast<int>(std::clamp<index_t>(rows.count - begin, 0, Rows));
   to.template copy<Threads>(machine, thread, first + begin * stride, stride, exist_from, exist_to,
                             first);
 }

@@ -20,7 +20,7 @@ class counted_turns {
   counted_turns(scratch_divider& memory, const Problem& problem) : problem_(problem) {
     with_rotation(problem.policies, [&](const auto& policy) { rows_ = policy.rotations(); });
     rests_ = memory.take<float>(2 * numbers());
-    const index gains = rotation_gains::capacity(problem.distances().size());
+    const index_t gains = rotation_gains::capacity(problem.distances().size());
     gains_ = memory.take<float>(gains * 2 * rows_.pairs);
   }
 
@@ -32,7 +32,7 @@ class counted_turns {
     std::copy(rows_.keys, rows_.keys + numbers(), rests_ + numbers());
     const rotation_gains gains(gains_, rows_.pairs, problem_.distances());
     with_rotation(problem_.policies, [&](const auto& policy) {
-      for (index i = 0; i < gains.count; ++i) gains.fill(i, policy);
+      for (index_t i = 0; i < gains.count; ++i) gains.fill(i, policy);
     });
     device_rotation result{rows_, gains};
     result.rows.queries = moved(rests_, to_device);
@@ -43,7 +43,7 @@ class counted_turns {
 
  private:
   /// Of one table.
-  index numbers() const { return rotation_grid * 2 * rows_.pairs; }
+  index_t numbers() const { return rotation_grid * 2 * rows_.pairs; }
 
   const Problem& problem_;
   rotation_rows rows_{};

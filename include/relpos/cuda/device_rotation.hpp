@@ -49,8 +49,8 @@ RELPOS_DEVICE void turn_pair(Machine& machine, const rotation_rows& rows, int pa
 /// Turns row `row` of key head `head` of a sequence that is not split, by one warp.
 template <int HeadDim, class Machine, class Call>
 RELPOS_DEVICE void turn_key(Machine& machine, const Call& call,
-                            const view<typename Call::stored, 4>& turned, index sequence,
-                            index head, index row) {
+                            const view<typename Call::stored, 4>& turned, index_t sequence,
+                            index_t head, index_t row) {
   const device_sequence& of = call.sequences[sequence];
   if (row >= of.keys.count || of.is_split) return;
   const rotation_rows& rows = rotation_of(call.head(sequence, 0).bound).rows;
@@ -68,7 +68,7 @@ RELPOS_DEVICE void turn_key(Machine& machine, const Call& call,
 /// Turns keys in shared memory where they are, by one warp. `first` is the position of the first.
 template <class Machine, class T, int Rows, int Channels>
 RELPOS_DEVICE void turn_shared_keys(Machine& machine, const shared_rows<T, Rows, Channels>& keys,
-                                    const rotation_rows& rows, index first) {
+                                    const rotation_rows& rows, index_t first) {
   // Turns of so many rows are asked for before the first is needed.
   constexpr int together = 8;
   static_assert(Rows % together == 0);
@@ -93,7 +93,7 @@ RELPOS_DEVICE void turn_shared_keys(Machine& machine, const shared_rows<T, Rows,
 template <int HeadDim, int Warps, class Machine, class T, int Rows, class RowAt, class PositionOf>
 RELPOS_DEVICE void turn_queries(Machine& machine, const shared_rows<T, Rows, HeadDim>& to,
                                 const device_rotation& rotation, const RowAt& row_at,
-                                const PositionOf& position_of, index key_origin) {
+                                const PositionOf& position_of, index_t key_origin) {
   const rotation_rows& rows = rotation.rows;
   const auto pairs = static_cast<int>(rows.pairs);
   const int lane = machine.thread() % warp_lanes;
@@ -104,7 +104,7 @@ RELPOS_DEVICE void turn_queries(Machine& machine, const shared_rows<T, Rows, Hea
       for (int c = lane; c < HeadDim; c += warp_lanes) turned[c] = T{};
       continue;
     }
-    const index q_pos = position_of(row);
+    const index_t q_pos = position_of(row);
     const float* const rest = rows.row_of(rows.queries, q_pos);
     const float* const gain = rotation.gains.between(rotation_rows::origin(q_pos), key_origin);
     for (int pair = lane; pair < pairs; pair += warp_lanes) {

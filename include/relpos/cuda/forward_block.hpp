@@ -33,8 +33,8 @@ class forward_block {
   using memory_type = forward_memory<stored, HeadDim>;
 
   /// Of the rows from `first_row` on of a sequence.
-  RELPOS_DEVICE forward_block(Machine& machine, const Call& call, index sequence, index query_head,
-                              index first_row)
+  RELPOS_DEVICE forward_block(Machine& machine, const Call& call, index_t sequence,
+                              index_t query_head, index_t first_row)
       : machine_(machine),
         call_(call),
         sequence_(call.sequences[sequence]),
@@ -55,7 +55,7 @@ class forward_block {
     find_visible();
     const visible_rows& seen = memory_.of_block;
     if (seen.some_last > seen.some_first) {
-      const index tile = seen_tile(tile_of(seen.some_last - 1), false);
+      const index_t tile = seen_tile(tile_of(seen.some_last - 1), false);
       if (is_tile(tile)) attend(tile);
     }
     machine_.template wait<0>();
@@ -71,7 +71,7 @@ class forward_block {
   static constexpr int row_tiles = geometry::row_tiles;
 
   RELPOS_DEVICE const positions& position() const { return sequence_.position; }
-  RELPOS_DEVICE index key_head() const { return query_head_ / call_.group; }
+  RELPOS_DEVICE index_t key_head() const { return query_head_ / call_.group; }
 
   /// Null where there is none.
   RELPOS_DEVICE const stored* query_at(int row) const {
@@ -95,7 +95,7 @@ class forward_block {
 
   /// Which keys rows see: of the lane, the warp and the block.
   RELPOS_DEVICE void find_visible() {
-    const index count = sequence_.keys.count;
+    const index_t count = sequence_.keys.count;
     visible_rows seen = visible_rows::of_none(count);
     for_each_row([&](auto m, auto r) RELPOS_LAMBDA {
       const int row = warp_ * geometry::warp_rows + m * 16 + accumulator_place{lane_}.row(2 * r);
@@ -103,7 +103,7 @@ class forward_block {
       rows.row[r] = first_row_ + row;
       key_range sees{0, 0};
       if (rows.row[r] < sequence_.queries.count) {
-        const index q_pos = rows.row[r] + position().query_offset;
+        const index_t q_pos = rows.row[r] + position().query_offset;
         sees = visible_key_rows(head_.bound, q_pos, position().key_offset, count);
         seen.add(sees);
       }
@@ -112,7 +112,7 @@ class forward_block {
       }
     });
     for (int other = 4; other < warp_lanes; other *= 2) {
-      const auto of_other = [&](index x) { return machine_.shuffle_xor(x, other); };
+      const auto of_other = [&](index_t x) { return machine_.shuffle_xor(x, other); };
       seen.add({of_other(seen.some_first), of_other(seen.some_last), of_other(seen.all_first),
                 of_other(seen.all_last)});
     }
@@ -127,28 +127,30 @@ class forward_block {
   }
 
   // Tiles are counted in absolute position.
-  RELPOS_DEVICE index tile_of(index row) const {
+  RELPOS_DEVICE index_t tile_of(index_t row) const {
     return floor_div(row + position().key_offset, keys);
   }
-  RELPOS_DEVICE index first_row_of(index tile) const { return tile * keys - position().key_offset; }
+  RELPOS_DEVICE index_t first_row_of(index_t tile) const {
+    return tile * keys - position().key_offset;
+  }
 
   /// Whether it is not below the last one.
-  RELPOS_DEVICE bool is_tile(index tile) const {
+  RELPOS_DEVICE bool is_tile(index_t tile) const {
     return tile >= tile_of(memory_.of_block.some_first);
   }
 
   /// What masks say of a tile and of rows [first, first + count) of the block.
-  RELPOS_DEVICE tile_class classify(const visible_rows& rows, index tile, int first,
+  RELPOS_DEVICE tile_class classify(const visible_rows& rows, index_t tile, int first,
                                     int count) const {
-    const index begin = first_row_of(tile);
+    const index_t begin = first_row_of(tile);
     tile_class result = rows.classify(begin, begin + keys);
     if (result == tile_class::skip) return result;
-    const index q_pos = first_row_ + first + position().query_offset;
-    const index last =
-        std::min<index>(q_pos + count, sequence_.queries.count + position().query_offset);
-    const index first_key = std::max<index>(begin, 0) + position().key_offset;
-    const index last_key =
-        std::min<index>(begin + keys, sequence_.keys.count) + position().key_offset;
+    const index_t q_pos = first_row_ + first + position().query_offset;
+    const index_t last =
+        std::min<index_t>(q_pos + count, sequence_.queries.count + position().query_offset);
+    const index_t first_key = std::max<index_t>(begin, 0) + position().key_offset;
+    const index_t last_key =
+        std::min<index_t>(begin + keys, sequence_.keys.count) + position().key_offset;
     const auto ask = [&](const auto& mask) {
       result = both_of(result, classify_elements(mask, {q_pos, last, first_key, last_key}));
     };
@@ -157,7 +159,7 @@ class forward_block {
   }
   /// The first tile from `tile` down that some row of the block sees; below the last where there is none. `bounded`: with a
   /// weight that is not zero.
-  RELPOS_DEVICE index seen_tile(index tile, bool bounded) const {
+  RELPOS_DEVICE index_t seen_tile(index_t tile, bool bounded) const {
     while (is_tile(tile) &&
            (classify(memory_.of_block, tile, 0, geometry::rows) == tile_class::skip ||
             (bounded && vanishes(tile)))) {
@@ -169,15 +171,15 @@ class forward_block {
   RELPOS_DEVICE bool is_bounded() const { return Call::bounds && call_.key_norms != nullptr; }
 
   /// Whether a tile adds nothing to any row of the block. All threads ask together.
-  RELPOS_DEVICE bool vanishes([[maybe_unused]] index tile) const {
+  RELPOS_DEVICE bool vanishes([[maybe_unused]] index_t tile) const {
     if constexpr (Call::bounds) {
       const float key_norm = call_.key_norm(sequence_.at, key_head(), tile - tile_of(0));
-      const index first_key = tile * keys;
+      const index_t first_key = tile * keys;
       bool adds = false;
       for_each_row([&](auto m, auto r) RELPOS_LAMBDA {
         const int row = rows_[m].row[r];
         if (row >= sequence_.queries.count) return;
-        const index q_pos = row + position().query_offset;
+        const index_t q_pos = row + position().query_offset;
         const float product =
             memory_.query_norms[row - first_row_] * key_norm * relpos::abs(head_.factors.query);
         adds = adds || !row_vanishes<HeadDim>(head_, product, softmax_[m].maximum[r],
@@ -215,7 +217,7 @@ class forward_block {
   }
 
   /// Begins to copy the keys, or values, of a tile.
-  RELPOS_DEVICE void begin_rows(const view<const stored, 4>& from, index tile,
+  RELPOS_DEVICE void begin_rows(const view<const stored, 4>& from, index_t tile,
                                 const typename memory_type::key_rows& to) {
     copy_tile<geometry::threads>(machine_, machine_.thread(), from, sequence_.keys, key_head(),
                                  first_row_of(tile), to);
@@ -226,7 +228,7 @@ class forward_block {
     return {{head_}, sequence_, rows_[m], memory_.visible[warp_][m], lane_};
   }
 
-  RELPOS_DEVICE void attend(index tile) {
+  RELPOS_DEVICE void attend(index_t tile) {
     int stage = 0;
     begin_rows(call_.k, tile, key_buffer(stage));
     row_factors factors[row_tiles];
@@ -237,9 +239,9 @@ class forward_block {
       measure_queries();
       machine_.sync();
     }
-    index key_origin = std::numeric_limits<index>::min();
+    index_t key_origin = std::numeric_limits<index_t>::min();
     while (is_tile(tile)) {
-      const index next = seen_tile(tile - 1, is_bounded());
+      const index_t next = seen_tile(tile - 1, is_bounded());
       // Queries and keys are there; all threads have done with the values of the tile before, and with its keys.
       machine_.template wait<0>();
       machine_.sync();
@@ -286,9 +288,9 @@ class forward_block {
   }
 
   /// Turns the queries to the origin of a tile's keys, which all of them share.
-  RELPOS_DEVICE void turn_to([[maybe_unused]] index tile, [[maybe_unused]] index& key_origin) {
+  RELPOS_DEVICE void turn_to([[maybe_unused]] index_t tile, [[maybe_unused]] index_t& key_origin) {
     if constexpr (Call::rotates) {
-      const index origin = rotation_rows::origin(tile * keys);
+      const index_t origin = rotation_rows::origin(tile * keys);
       if (origin == key_origin) return;
       key_origin = origin;
       turn_queries<HeadDim, geometry::warps>(
@@ -332,7 +334,7 @@ class forward_block {
       const float top = empty ? sink : relpos::max(softmax.maximum[r], sink);
       const float scale = empty ? 0.0f : machine_.exp2(softmax.maximum[r] - top);
       const float total = sum * scale + (sink == nothing ? 0.0f : machine_.exp2(sink - top));
-      const index at = rows.first + row;
+      const index_t at = rows.first + row;
       const float factor = empty ? 0.0f : scale / total;
       auto* const out = call_.out.address(rows.batch, query_head_, at, 0);
       unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {

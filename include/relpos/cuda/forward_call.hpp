@@ -20,24 +20,24 @@ namespace relpos::inline RELPOS_ABI {
 
 /// A run of rows of a batch entry.
 struct device_rows {
-  index batch;
-  index first;
-  index count;
+  index_t batch;
+  index_t first;
+  index_t count;
 };
 
 /// A sequence: its rows in the tensors, and their positions.
 struct device_sequence {
-  index at;  // of the batch
+  index_t at;  // of the batch
   device_rows queries;
   device_rows keys;
   positions position;
   // Of few queries: chunks of keys that are seen, and the first of their states, [head][row][chunk].
   bool is_split;
-  index first_chunk;  // in absolute position
-  index chunks;
-  index first_state;
+  index_t first_chunk;  // in absolute position
+  index_t chunks;
+  index_t first_state;
 
-  RELPOS_DEVICE index state_of(index head, index row, index chunk) const {
+  RELPOS_DEVICE index_t state_of(index_t head, index_t row, index_t chunk) const {
     return first_state + (head * queries.count + row) * chunks + chunk;
   }
 };
@@ -72,7 +72,7 @@ struct device_turns {
   const float* origins;       // [origin][2][pairs]
   const token_turn* queries;  // [axis][sequence][row]
   const token_turn* keys;
-  index sequences;
+  index_t sequences;
 };
 
 template <class... Bound>
@@ -141,20 +141,20 @@ struct forward_call {
   view<float, 3> lse;  // null where not asked for
   device_statistics statistics;
   bool stores_pairs;  // neighbouring channels of out can be stored in one piece
-  index group;        // query heads of a key head
+  index_t group;      // query heads of a key head
   const device_sequence* sequences;
-  const head_type* heads;   // [sequence][query head], or [query head] where sequences are the same
-  index heads_of_sequence;  // from one sequence to the next, 0 where they are the same
-  index key_heads;
+  const head_type* heads;  // [sequence][query head], or [query head] where sequences are the same
+  index_t heads_of_sequence;  // from one sequence to the next, 0 where they are the same
+  index_t key_heads;
   float* key_norms =
       nullptr;  // [sequence][key head][tile] where tiles are left out by a bound (tile_bound.hpp)
-  index norm_tiles = 0;   // room for so many of a head
-  chunk_states states{};  // of sequences that are split
+  index_t norm_tiles = 0;  // room for so many of a head
+  chunk_states states{};   // of sequences that are split
 
-  RELPOS_DEVICE const head_type& head(index sequence, index query_head) const {
+  RELPOS_DEVICE const head_type& head(index_t sequence, index_t query_head) const {
     return heads[sequence * heads_of_sequence + query_head];
   }
-  RELPOS_DEVICE float& key_norm(index sequence, index key_head, index tile) const {
+  RELPOS_DEVICE float& key_norm(index_t sequence, index_t key_head, index_t tile) const {
     return key_norms[(sequence * key_heads + key_head) * norm_tiles + tile];
   }
 };

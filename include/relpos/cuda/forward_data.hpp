@@ -54,15 +54,15 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   forward_data(scratch_divider& memory, const problem_type& problem)
       : problem_(problem),
         // What differs between heads alone is there once.
-        sets_(problem.is_uniform() && !binds_by_batch ? std::min<index>(shape().batch, 1)
+        sets_(problem.is_uniform() && !binds_by_batch ? std::min<index_t>(shape().batch, 1)
                                                       : shape().batch),
         sequences_(memory.take<device_sequence>(shape().batch)),
         heads_(memory.take<head_type>(sets_ * shape().query_heads)),
         turns_(memory, problem) {
     if constexpr (given) given_distances_ = all_distances(problem.policies, shape(), {});
     measure();
-    index floats = 0;
-    for (index set = 0; set < sets_; ++set) floats += table_floats(set) * shape().query_heads;
+    index_t floats = 0;
+    for (index_t set = 0; set < sets_; ++set) floats += table_floats(set) * shape().query_heads;
     tables_ = memory.take<float>(floats);
   }
 
@@ -77,17 +77,17 @@ class forward_data<forward_problem<T, Out, Policies...>> {
 
   /// Fills it, for a copy that begins `to_device` bytes further.
   call_type fill(std::ptrdiff_t to_device) {
-    index states = 0;
-    for (index at = 0; at < shape().batch; ++at) {
+    index_t states = 0;
+    for (index_t at = 0; at < shape().batch; ++at) {
       const chunk_range chunks = chunks_of(at);
       sequences_[at] = sequence_of(at, chunks, states);
       states += states_of(chunks, sequences_[at].queries.count);
     }
     const auto turns = turns_.fill(to_device);
     float* table = tables_;
-    for (index set = 0; set < sets_; ++set) {
+    for (index_t set = 0; set < sets_; ++set) {
       const attention_shape of = problem_.shape_of(set);
-      for (index head = 0; head < shape().query_heads; ++head) {
+      for (index_t head = 0; head < shape().query_heads; ++head) {
         const auto bound = bind_all(problem_.policies, set, head);
         const score_factors factors(problem_.scale, problem_.softcap(),
                                     softmax_temperature(problem_.policies, set, head));
@@ -130,22 +130,22 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   /// Chunks of keys that a sequence of few queries sees, counted in absolute position.
   struct chunk_range {
     bool is_split = false;
-    index first = 0;
-    index count = 0;
+    index_t first = 0;
+    index_t count = 0;
   };
-  chunk_range chunks_of(index at) const {
+  chunk_range chunks_of(index_t at) const {
     const attention_shape of = problem_.shape_of(at);
     if (!is_decoded(problem_.choice, of)) return {};
     const positions position = problem_.position_of(at);
     const key_range seen = seen_rows(problem_.policies, at, of, position);
     if (seen.last <= seen.first) return {true, 0, 0};
-    const index first = floor_div(seen.first + position.key_offset, split_chunks::keys);
-    const index last = floor_div(seen.last - 1 + position.key_offset, split_chunks::keys);
+    const index_t first = floor_div(seen.first + position.key_offset, split_chunks::keys);
+    const index_t last = floor_div(seen.last - 1 + position.key_offset, split_chunks::keys);
     return {true, first, last + 1 - first};
   }
   bool stores_pairs() const {
     const view<Out, 4>& out = problem_.out;
-    const auto is_even = [](index stride) { return stride % 2 == 0; };
+    const auto is_even = [](index_t stride) { return stride % 2 == 0; };
     return out.strides[3] == 1 && is_even(out.strides[0]) && is_even(out.strides[1]) &&
            is_even(out.strides[2]) &&
            reinterpret_cast<std::uintptr_t>(out.data) % (2 * sizeof(Out)) == 0;
@@ -160,24 +160,24 @@ class forward_data<forward_problem<T, Out, Policies...>> {
             or_none(of.logit_mean),      or_none(of.logit_variance), of.any()};
   }
 
-  index states_of(const chunk_range& chunks, index rows) const {
+  index_t states_of(const chunk_range& chunks, index_t rows) const {
     return chunks.count * rows * shape().query_heads;
   }
 
   void measure() {
     extent_.needs_all_logits = problem_.statistics.of_logits();
-    for (index at = 0; at < shape().batch; ++at) {
-      const index rows = problem_.shape_of(at).query_length;
+    for (index_t at = 0; at < shape().batch; ++at) {
+      const index_t rows = problem_.shape_of(at).query_length;
       const chunk_range chunks = chunks_of(at);
-      index& longest = chunks.is_split ? extent_.split_rows : extent_.whole_rows;
+      index_t& longest = chunks.is_split ? extent_.split_rows : extent_.whole_rows;
       longest = std::max(longest, rows);
       extent_.chunks = std::max(extent_.chunks, chunks.count);
       extent_.states += states_of(chunks, rows);
     }
   }
 
-  device_sequence sequence_of(index at, const chunk_range& chunks, index first_state) const {
-    const auto rows = [&](index length, const index_list& starts) -> device_rows {
+  device_sequence sequence_of(index_t at, const chunk_range& chunks, index_t first_state) const {
+    const auto rows = [&](index_t length, const index_list& starts) -> device_rows {
       const row_range of = rows_of(at, length, starts);
       return {starts.empty() ? at : 0, of.first, of.count};
     };
@@ -192,8 +192,8 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   }
 
   /// Of all tables of one head.
-  index table_floats(index set) const {
-    index floats = 0;
+  index_t table_floats(index_t set) const {
+    index_t floats = 0;
     const auto add = [&]<class Policy>(const Policy& policy) {
       if constexpr (tabulates_bias<Policy>) {
         floats += bias_table_capacity(policy, distances_of(set).size(), 0);
@@ -204,7 +204,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   }
 
   /// Of any query to any key. Given positions may differ in a batch that is uniform otherwise.
-  distance_range distances_of(index set) const {
+  distance_range distances_of(index_t set) const {
     if constexpr (given) {
       return given_distances_;
     } else {
@@ -223,8 +223,8 @@ class forward_data<forward_problem<T, Out, Policies...>> {
 
   /// A policy that tabulates takes its part of the tables, from `table` on.
   template <class Policy, class Bound>
-  device_policy<Policy, given> device_policy_of(const Policy& policy, const Bound& its, index set,
-                                                index head, const attention_shape& of,
+  device_policy<Policy, given> device_policy_of(const Policy& policy, const Bound& its, index_t set,
+                                                index_t head, const attention_shape& of,
                                                 const bound_type& bound, float*& table,
                                                 std::ptrdiff_t to_device) const {
     if constexpr (!tabulates_bias<Policy>) {
@@ -250,7 +250,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   const problem_type& problem_;
   distance_range given_distances_{};
   forward_extent extent_{};
-  index sets_;
+  index_t sets_;
   device_sequence* sequences_;
   head_type* heads_;
   float* tables_ = nullptr;

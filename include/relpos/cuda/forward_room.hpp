@@ -10,10 +10,10 @@ namespace relpos::inline RELPOS_ABI {
 
 /// How much of each kind of work a call has.
 struct forward_extent {
-  index whole_rows = 0;           // queries of the longest sequence that is not split
-  index split_rows = 0;           // of the longest that is
-  index chunks = 0;               // of the one with most
-  index states = 0;               // of chunks, of all
+  index_t whole_rows = 0;         // queries of the longest sequence that is not split
+  index_t split_rows = 0;         // of the longest that is
+  index_t chunks = 0;             // of the one with most
+  index_t states = 0;             // of chunks, of all
   bool needs_all_logits = false;  // also those whose weights are zero
 };
 
@@ -35,7 +35,7 @@ struct forward_room {
     }
     if (Call::bounds && key_tile_norms::pays(extent.whole_rows) && !extent.needs_all_logits) {
       // Tiles are of 16 keys or more.
-      const index tiles = key_tile_norms::capacity(shape.key_length, 16);
+      const index_t tiles = key_tile_norms::capacity(shape.key_length, 16);
       result.norms = memory.take<float>(shape.batch * shape.key_heads * tiles);
     }
     result.states = chunk_states(memory, extent.states, shape.head_dim);

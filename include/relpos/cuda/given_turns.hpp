@@ -27,13 +27,13 @@ class given_turns {
     const attention_shape& shape = problem.shape;
     index_of_keys_ = rows_.axes * shape.batch * shape.query_length;
     count_ = index_of_keys_ + rows_.axes * shape.batch * shape.key_length;
-    index first = std::numeric_limits<index>::max();
-    index last = std::numeric_limits<index>::min();
-    for_each([&](index, index position) {
+    index_t first = std::numeric_limits<index_t>::max();
+    index_t last = std::numeric_limits<index_t>::min();
+    for_each([&](index_t, index_t position) {
       first = std::min(first, rotation_rows::origin(position));
       last = std::max(last, rotation_rows::origin(position));
     });
-    const index origins = count_ == 0 ? 0 : std::min(last - first + 1, count_);
+    const index_t origins = count_ == 0 ? 0 : std::min(last - first + 1, count_);
     rests_ = memory.take<float>(rotation_grid * 2 * rows_.pairs);
     turns_ = memory.take<float>(origins * 2 * rows_.pairs);
     tokens_ = memory.take<token_turn>(count_);
@@ -41,32 +41,32 @@ class given_turns {
   }
 
   /// Takes what the host alone needs.
-  void take_workspace(scratch_divider& memory) { origins_ = memory.take<index>(count_); }
+  void take_workspace(scratch_divider& memory) { origins_ = memory.take<index_t>(count_); }
 
   device_turns fill(std::ptrdiff_t to_device) const {
-    const index row = 2 * rows_.pairs;
+    const index_t row = 2 * rows_.pairs;
     std::copy(rows_.queries, rows_.queries + rotation_grid * row, rests_);
     // Positions come in runs, of which each origin is noted once.
-    index* last = origins_;
-    for_each([&](index, index position) {
-      const index origin = rotation_rows::origin(position);
+    index_t* last = origins_;
+    for_each([&](index_t, index_t position) {
+      const index_t origin = rotation_rows::origin(position);
       if (last == origins_ || last[-1] != origin) *last++ = origin;
     });
     std::sort(origins_, last);
     last = std::unique(origins_, last);
     with_rotation(problem_.policies, [&](const auto& policy) {
-      for (const index* origin = origins_; origin != last; ++origin) {
+      for (const index_t* origin = origins_; origin != last; ++origin) {
         float* const to = turns_ + (origin - origins_) * row;
-        for (index pair = 0; pair < rows_.pairs; ++pair) {
+        for (index_t pair = 0; pair < rows_.pairs; ++pair) {
           const turn by = policy.relative_turn(pair, -*origin * rotation_grid);
           to[pair] = static_cast<float>(by.real);
           to[rows_.pairs + pair] = static_cast<float>(by.imaginary);
         }
       }
     });
-    const index* at = origins_;
-    for_each([&](index i, index position) {
-      const index origin = rotation_rows::origin(position);
+    const index_t* at = origins_;
+    for_each([&](index_t i, index_t position) {
+      const index_t origin = rotation_rows::origin(position);
       if (*at != origin) at = std::lower_bound(origins_, last, origin);
       tokens_[i] = {static_cast<std::int32_t>(at - origins_),
                     static_cast<std::int32_t>(position - origin * rotation_grid)};
@@ -87,35 +87,36 @@ class given_turns {
   template <class Use>
   void for_each(const Use& use) const {
     const attention_shape& shape = problem_.shape;
-    index i = 0;
-    const auto ask = [&](index length, const auto& position_of) {
-      for (index axis = 0; axis < rows_.axes; ++axis) {
-        for (index at = 0; at < shape.batch; ++at) {
+    index_t i = 0;
+    const auto ask = [&](index_t length, const auto& position_of) {
+      for (index_t axis = 0; axis < rows_.axes; ++axis) {
+        for (index_t at = 0; at < shape.batch; ++at) {
           const auto given = row_positions(problem_.policies, positions{}, at);
-          for (index row = 0; row < length; ++row) use(i++, position_of(given, row, axis));
+          for (index_t row = 0; row < length; ++row) use(i++, position_of(given, row, axis));
         }
       }
     };
     ask(shape.query_length,
-        [](const auto& of, index row, index axis) { return of.query(row, axis); });
-    ask(shape.key_length, [](const auto& of, index row, index axis) { return of.key(row, axis); });
+        [](const auto& of, index_t row, index_t axis) { return of.query(row, axis); });
+    ask(shape.key_length,
+        [](const auto& of, index_t row, index_t axis) { return of.key(row, axis); });
   }
 
   const Problem& problem_;
   rotation_rows rows_{};
-  index index_of_keys_ = 0;
-  index count_ = 0;
+  index_t index_of_keys_ = 0;
+  index_t count_ = 0;
   float* rests_ = nullptr;  // [rotation_grid][2][pairs]
   float* turns_ = nullptr;  // [origin][2][pairs]
   token_turn* tokens_ = nullptr;
   std::uint8_t* axes_ = nullptr;  // of pairs
-  index* origins_ = nullptr;
+  index_t* origins_ = nullptr;
 };
 
 /// Turns row `row` of a head of a sequence, by one warp.
 template <int HeadDim, class Machine, class T>
 RELPOS_DEVICE void turn_token(Machine& machine, const device_turns& turns, const token_turn* tokens,
-                              index length, index sequence, index row, const T* from, T* to) {
+                              index_t length, index_t sequence, index_t row, const T* from, T* to) {
   const rotation_rows& rows = turns.rows;
   const auto pairs = static_cast<int>(rows.pairs);
   const int lane = machine.thread() % warp_lanes;

@@ -13,9 +13,9 @@ namespace relpos::inline RELPOS_ABI {
 
 /// A block's place among those of a launch, or how many of them there are.
 struct block_grid {
-  index x = 1;
-  index y = 1;
-  index z = 1;
+  index_t x = 1;
+  index_t y = 1;
+  index_t z = 1;
 };
 
 /// Shared memory that a block may have of any GPU of compute capability 8.0 or later.
@@ -32,12 +32,12 @@ struct forward_pass {
   static_assert(shared_bytes <= shared_bytes_everywhere);
 
   Call call;
-  index row_blocks;
+  index_t row_blocks;
 
   template <class Machine>
   RELPOS_DEVICE void operator()(Machine& machine, const block_grid& block) const {
     // Under a causal mask the last rows see most: they begin first.
-    const index first_row = (row_blocks - 1 - block.x) * geometry::rows;
+    const index_t first_row = (row_blocks - 1 - block.x) * geometry::rows;
     const device_sequence& sequence = call.sequences[block.z];
     if (sequence.is_split || first_row >= sequence.queries.count) return;
     forward_block<Machine, HeadDim, Call>(machine, call, block.z, block.y, first_row).run();
@@ -54,13 +54,13 @@ struct split_pass {
   static_assert(shared_bytes <= shared_bytes_everywhere);
 
   Call call;
-  index chunks;
+  index_t chunks;
 
   template <class Machine>
   RELPOS_DEVICE void operator()(Machine& machine, const block_grid& block) const {
     const device_sequence& sequence = call.sequences[block.z];
-    const index chunk = block.x % chunks;
-    const index first_row = block.x / chunks * geometry::rows;
+    const index_t chunk = block.x % chunks;
+    const index_t first_row = block.x / chunks * geometry::rows;
     if (!sequence.is_split || chunk >= sequence.chunks) return;
     if (first_row >= sequence.queries.count * call.group) return;
     split_block<Machine, HeadDim, Call>(machine, call, block.z, block.y, first_row, chunk).run();
@@ -88,9 +88,9 @@ struct warps_of_block {
   static constexpr int count = 4;
   static constexpr int threads = count * warp_lanes;
 
-  static constexpr index blocks(index items) { return ceil_div(items, count); }
+  static constexpr index_t blocks(index_t items) { return ceil_div(items, count); }
   template <class Machine>
-  static RELPOS_DEVICE index item(Machine& machine, index block) {
+  static RELPOS_DEVICE index_t item(Machine& machine, index_t block) {
     return block * count + machine.thread() / warp_lanes;
   }
 };
@@ -119,14 +119,14 @@ struct turn_tokens_pass {
 
   Call call;
   view<typename Call::stored, 4> turned;
-  index length;
+  index_t length;
   bool are_keys;
 
   template <class Machine>
   RELPOS_DEVICE void operator()(Machine& machine, const block_grid& block) const {
     const device_sequence& sequence = call.sequences[block.z];
     const device_rows& rows = are_keys ? sequence.keys : sequence.queries;
-    const index row = warps_of_block::item(machine, block.x);
+    const index_t row = warps_of_block::item(machine, block.x);
     if (row >= rows.count) return;
     const device_turns& turns = turns_of(call.head(block.z, 0).bound);
     const auto& from = are_keys ? call.k : call.q;
@@ -146,7 +146,7 @@ struct measure_keys_pass {
 
   template <class Machine>
   RELPOS_DEVICE void operator()(Machine& machine, const block_grid& block) const {
-    const index tile = warps_of_block::item(machine, block.x);
+    const index_t tile = warps_of_block::item(machine, block.x);
     if (tile < call.norm_tiles) {
       measure_key_tile<HeadDim>(machine, call, block.z, block.y, tile);
     }

@@ -24,7 +24,7 @@ template <class Problem>
 device_scratch_bytes forward_scratch_bytes(const Problem& problem) {
   scratch_divider host, device;
   forward_data<Problem> data(host, problem);
-  static_cast<void>(device.take<std::byte>(static_cast<index>(host.bytes_taken())));
+  static_cast<void>(device.take<std::byte>(static_cast<index_t>(host.bytes_taken())));
   static_cast<void>(data.take_room(device));
   data.take_workspace(host);
   return {device.bytes_taken(), host.bytes_taken()};
@@ -39,7 +39,7 @@ status run_forward(const Device& device, const Problem& problem, const device_sc
   forward_data<Problem> data(on_host, problem);
   const std::size_t bytes = on_host.bytes_taken() - (scratch_divider::alignment - 1);
   data.take_workspace(on_host);
-  auto* const to = on_device.take<std::byte>(static_cast<index>(bytes));
+  auto* const to = on_device.take<std::byte>(static_cast<index_t>(bytes));
   const forward_room room = data.take_room(on_device);
   const auto call = data.fill(to - from);
   if (status done = device.copy(to, from, bytes); !done) return done;

@@ -28,7 +28,8 @@ status run_passes(const Device& device, forward_call<T, Out, Bound...> call,
   if (!done) return done;
 
   if constexpr (call_type::turns_tokens) {
-    const auto turn = [&](view<const T, 4>& rows, T* to, index length, index heads, bool are_keys) {
+    const auto turn = [&](view<const T, 4>& rows, T* to, index_t length, index_t heads,
+                          bool are_keys) {
       const view<T, 4> turned(to, rows.shape);
       if (length > 0) {
         done = device.launch(turn_tokens_pass<HeadDim, call_type>{call, turned, length, are_keys},
@@ -43,7 +44,7 @@ status run_passes(const Device& device, forward_call<T, Out, Bound...> call,
   if (any_split) {
     call.states = room.states;
     if (extent.chunks > 0) {
-      const index row_blocks = split_chunks::row_blocks(extent.split_rows, call.group);
+      const index_t row_blocks = split_chunks::row_blocks(extent.split_rows, call.group);
       done = device.launch(split{call, extent.chunks},
                            {extent.chunks * row_blocks, shape.key_heads, shape.batch});
       if (!done) return done;
@@ -72,7 +73,7 @@ status run_passes(const Device& device, forward_call<T, Out, Bound...> call,
       if (!done) return done;
     }
   }
-  const index row_blocks = ceil_div(extent.whole_rows, forward::geometry::rows);
+  const index_t row_blocks = ceil_div(extent.whole_rows, forward::geometry::rows);
   return device.launch(forward{call, row_blocks}, {row_blocks, shape.query_heads, shape.batch});
 }
 

@@ -82,7 +82,7 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
   /// Products become scores in units of the exponent, base 2. The tile begins at key row `first_key`, which may lie
   /// outside of the sequence where `is` is partial.
   template <int Tiles>
-  RELPOS_DEVICE void apply(Machine& machine, index first_key, tile_class is,
+  RELPOS_DEVICE void apply(Machine& machine, index_t first_key, tile_class is,
                            const row_factors& factors, score_fragment<Tiles>& scores) const {
     for_each(scores, [&](float& s, int r, int) RELPOS_LAMBDA { s *= heads_.of(r).factors.query; });
     // All heads have a softcap, or none.
@@ -121,23 +121,23 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
   }
 
   /// k_pos - q_pos of positions that are counted, to the first column.
-  RELPOS_DEVICE index first_distance(int r, index first_key) const {
+  RELPOS_DEVICE index_t first_distance(int r, index_t first_key) const {
     return first_key + position().key_offset - (rows_.row[r] + position().query_offset);
   }
   /// The same of positions that are given: calls use(score, row of the lane, k_pos - q_pos). Of a key that does not exist,
   /// to the nearest one.
   template <int Tiles, class Use>
-  RELPOS_DEVICE void for_each_distance(index first_key, score_fragment<Tiles>& scores,
+  RELPOS_DEVICE void for_each_distance(index_t first_key, score_fragment<Tiles>& scores,
                                        const Use& use) const {
     if (sequence_.keys.count == 0) return;
-    index q_pos[2] = {};
+    index_t q_pos[2] = {};
     unroll<2>([&](auto r) RELPOS_LAMBDA {
       if (exists(r)) q_pos[r] = positions_.query(rows_.row[r]);
     });
     unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
       unroll<2>([&](auto i) RELPOS_LAMBDA {
-        const index key = first_key + tile * 8 + place_.column(i);
-        const index k_pos = positions_.key(std::clamp<index>(key, 0, sequence_.keys.count - 1));
+        const index_t key = first_key + tile * 8 + place_.column(i);
+        const index_t k_pos = positions_.key(std::clamp<index_t>(key, 0, sequence_.keys.count - 1));
         unroll<2>([&](auto r) RELPOS_LAMBDA {
           use(scores.at[tile][2 * r + i], static_cast<int>(r), k_pos - q_pos[r]);
         });
@@ -146,7 +146,7 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
   }
 
   template <std::size_t I, int Tiles>
-  RELPOS_DEVICE void add_bias(index first_key, score_fragment<Tiles>& scores) const {
+  RELPOS_DEVICE void add_bias(index_t first_key, score_fragment<Tiles>& scores) const {
     using bound_type = std::tuple_element_t<I, std::tuple<Bound...>>;
     const auto bound_of = [&](int r) RELPOS_LAMBDA -> const bound_type& {
       return std::get<I>(heads_.of(r).bound);
@@ -160,7 +160,7 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
           s += bound_of(r).bias(first[r] + static_cast<float>(column)) * factor_of(r);
         });
       } else {
-        for_each_distance(first_key, scores, [&](float& s, int r, index distance) RELPOS_LAMBDA {
+        for_each_distance(first_key, scores, [&](float& s, int r, index_t distance) RELPOS_LAMBDA {
           s += bound_of(r).bias(static_cast<float>(distance)) * factor_of(r);
         });
       }
@@ -175,26 +175,26 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
       // Tables go by q_pos - k_pos, and are constant beyond their ends.
       if constexpr (row_positions_type::are_counted) {
         // What lies beyond them is far enough beyond for any column.
-        constexpr index beyond = Tiles * 8;
+        constexpr index_t beyond = Tiles * 8;
         std::int32_t entry[2], last[2];
         unroll<2>([&](auto r) RELPOS_LAMBDA {
           const bias_table& table = bound_of(r).table;
           last[r] = static_cast<std::int32_t>(table.last - table.first);
-          entry[r] = static_cast<std::int32_t>(
-              std::clamp<index>(-first_distance(r, first_key) - table.first, -1, last[r] + beyond));
+          entry[r] = static_cast<std::int32_t>(std::clamp<index_t>(
+              -first_distance(r, first_key) - table.first, -1, last[r] + beyond));
         });
         for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
           const auto at = std::clamp<std::int32_t>(entry[r] - column, 0, last[r]);
           s += bound_of(r).table.data[at] * gate[r];
         });
       } else {
-        for_each_distance(first_key, scores, [&](float& s, int r, index distance) RELPOS_LAMBDA {
+        for_each_distance(first_key, scores, [&](float& s, int r, index_t distance) RELPOS_LAMBDA {
           s += bound_of(r).table.of(-distance) * gate[r];
         });
       }
     } else if constexpr (stores_bias<bound_type>) {
       for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
-        const index key = first_key + column;
+        const index_t key = first_key + column;
         if (exists(r) && 0 <= key && key < sequence_.keys.count) {
           s += scaled_element(bound_of(r).bias_element(rows_.row[r], key), factor_of(r));
         }
@@ -203,12 +203,12 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
   }
 
   template <int Tiles>
-  RELPOS_DEVICE void hide(index first_key, score_fragment<Tiles>& scores) const {
+  RELPOS_DEVICE void hide(index_t first_key, score_fragment<Tiles>& scores) const {
     // Columns that range masks leave.
     std::int32_t first[2], last[2];
     unroll<2>([&](auto r) RELPOS_LAMBDA {
-      const auto column_of = [&](index key) RELPOS_LAMBDA {
-        return static_cast<std::int32_t>(std::clamp<index>(key - first_key, 0, Tiles * 8));
+      const auto column_of = [&](index_t key) RELPOS_LAMBDA {
+        return static_cast<std::int32_t>(std::clamp<index_t>(key - first_key, 0, Tiles * 8));
       };
       const key_span seen = visible(r);
       first[r] = column_of(seen.first);
@@ -218,8 +218,8 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
       bool seen = first[r] <= column && column < last[r];
       if constexpr (any_element_mask) {
         if (seen) {
-          const index q_pos = rows_.row[r] + position().query_offset;
-          const index k_pos = first_key + column + position().key_offset;
+          const index_t q_pos = rows_.row[r] + position().query_offset;
+          const index_t k_pos = first_key + column + position().key_offset;
           const auto ask = [&](const auto& mask) {
             if constexpr (masks_elements<std::decay_t<decltype(mask)>>) {
               seen = seen && mask.keep(q_pos, k_pos);

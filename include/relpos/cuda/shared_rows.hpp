@@ -21,8 +21,8 @@ struct shared_rows {
   /// Begins to copy `Rows` rows, by `Threads` threads, of which this is `thread`; those outside of [first, last) become
   /// zeros. `from` is where row 0 is or would be, and `any` a row that exists.
   template <int Threads, class Machine>
-  RELPOS_DEVICE void copy(Machine& machine, int thread, const T* from, index row_stride, int first,
-                          int last, const T* any) const {
+  RELPOS_DEVICE void copy(Machine& machine, int thread, const T* from, index_t row_stride,
+                          int first, int last, const T* any) const {
     const auto row_at = [&](int row) RELPOS_LAMBDA {
       return first <= row && row < last ? from + row * row_stride : nullptr;
     };

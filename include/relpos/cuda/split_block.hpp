@@ -23,8 +23,8 @@ class split_block {
   using memory_type = split_memory<stored, HeadDim>;
 
   /// Of the rows from `first_row` on of those that share a key head: query head of the group by query head, for each query.
-  RELPOS_DEVICE split_block(Machine& machine, const Call& call, index sequence, index key_head,
-                            index first_row, index chunk)
+  RELPOS_DEVICE split_block(Machine& machine, const Call& call, index_t sequence, index_t key_head,
+                            index_t first_row, index_t chunk)
       : machine_(machine),
         call_(call),
         sequence_(call.sequences[sequence]),
@@ -55,20 +55,22 @@ class split_block {
   static constexpr int steps = HeadDim / step;
 
   struct row_place {
-    index head;
-    index row;  // of the sequence
+    index_t head;
+    index_t row;  // of the sequence
   };
   RELPOS_DEVICE row_place place_of(int row) const {
-    const index at = first_row_ + row;
+    const index_t at = first_row_ + row;
     return {key_head_ * call_.group + at % call_.group, at / call_.group};
   }
   RELPOS_DEVICE int rows_that_exist() const {
-    const index all = sequence_.queries.count * call_.group;
-    return static_cast<int>(std::min<index>(all - first_row_, geometry::rows));
+    const index_t all = sequence_.queries.count * call_.group;
+    return static_cast<int>(std::min<index_t>(all - first_row_, geometry::rows));
   }
-  RELPOS_DEVICE index q_pos_of(index row) const { return row + sequence_.position.query_offset; }
+  RELPOS_DEVICE index_t q_pos_of(index_t row) const {
+    return row + sequence_.position.query_offset;
+  }
   /// Of the sequence; of tile `tile` of the chunk.
-  RELPOS_DEVICE index first_key_of(int tile) const {
+  RELPOS_DEVICE index_t first_key_of(int tile) const {
     return (sequence_.first_chunk + chunk_) * split_chunks::keys + tile * keys -
            sequence_.position.key_offset;
   }
@@ -113,7 +115,7 @@ class split_block {
   }
   /// All keys of a chunk have one origin.
   RELPOS_DEVICE void turn_queries_to_chunk() {
-    const index origin = rotation_rows::origin(first_key_of(0) + sequence_.position.key_offset);
+    const index_t origin = rotation_rows::origin(first_key_of(0) + sequence_.position.key_offset);
     turn_queries<HeadDim, geometry::warps>(
         machine_, queries(), rotation_of(heads_.of(0).bound),
         [&](int row) { return query_at(row); },
@@ -122,7 +124,7 @@ class split_block {
 
   /// What masks say of a tile, of all rows.
   RELPOS_DEVICE tile_class classify(int tile) const {
-    const index begin = first_key_of(tile);
+    const index_t begin = first_key_of(tile);
     bool some = false;
     bool all = true;
     unroll<2>([&](auto r) RELPOS_LAMBDA {
@@ -134,10 +136,10 @@ class split_block {
       }
       const bool whole = visible.first <= begin && begin + keys <= visible.last;
       tile_class is = whole ? tile_class::full : tile_class::partial;
-      const index q_pos = q_pos_of(rows_.row[r]);
-      const index first_key = std::max<index>(begin, 0) + sequence_.position.key_offset;
-      const index last_key =
-          std::min<index>(begin + keys, sequence_.keys.count) + sequence_.position.key_offset;
+      const index_t q_pos = q_pos_of(rows_.row[r]);
+      const index_t first_key = std::max<index_t>(begin, 0) + sequence_.position.key_offset;
+      const index_t last_key =
+          std::min<index_t>(begin + keys, sequence_.keys.count) + sequence_.position.key_offset;
       const auto ask = [&](const auto& mask) {
         is = both_of(is, classify_elements(mask, {q_pos, q_pos + 1, first_key, last_key}));
       };
@@ -278,9 +280,9 @@ class split_block {
   Machine& machine_;
   const Call& call_;
   const device_sequence& sequence_;
-  index key_head_;
-  index first_row_;
-  index chunk_;
+  index_t key_head_;
+  index_t first_row_;
+  index_t chunk_;
   int lane_;
   int warp_;
   memory_type& memory_;

@@ -17,7 +17,7 @@ struct split_chunks {
   static_assert(rotation_grid % keys == 0);
 
   /// Blocks of rows that share a key head.
-  static constexpr index row_blocks(index query_length, index group) {
+  static constexpr index_t row_blocks(index_t query_length, index_t group) {
     return ceil_div(query_length * group, rows);
   }
 };

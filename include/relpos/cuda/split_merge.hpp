@@ -25,8 +25,8 @@ struct split_merge_memory {
 
 /// Writes out and lse of row `row` of a sequence and query head.
 template <int HeadDim, class Machine, class Call>
-RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index sequence,
-                                   index query_head, index row) {
+RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index_t sequence,
+                                   index_t query_head, index_t row) {
   using out_type = std::remove_reference_t<decltype(call.out(0, 0, 0, 0))>;
   using geometry = split_merge_geometry;
   constexpr float nothing = -std::numeric_limits<float>::infinity();
@@ -35,27 +35,27 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index seq
   auto& memory = *reinterpret_cast<split_merge_memory<HeadDim>*>(machine.shared());
   const int lane = machine.thread() % warp_lanes;
   const int warp = machine.thread() / warp_lanes;
-  const auto state = [&](index chunk) {
+  const auto state = [&](index_t chunk) {
     return call.states.at(of.state_of(query_head, row, chunk));
   };
 
   // Which lane and which warp has a chunk goes by its absolute position: other rows of the sequence may see more.
   const auto first_of = [&](int place, int places) {
-    const index apart = place - of.first_chunk;
+    const index_t apart = place - of.first_chunk;
     return apart - floor_div(apart, places) * places;
   };
 
   // All warps find the same sum.
   const float sink = call.head(sequence, query_head).sink * log2e;
   float top = relpos::max(sink, nothing_seen);
-  for (index chunk = first_of(lane, warp_lanes); chunk < of.chunks; chunk += warp_lanes) {
+  for (index_t chunk = first_of(lane, warp_lanes); chunk < of.chunks; chunk += warp_lanes) {
     if (*state(chunk).sum != 0.0f) top = relpos::max(*state(chunk).maximum, top);
   }
   for (int other = 1; other < warp_lanes; other *= 2) {
     top = relpos::max(machine.shuffle_xor(top, other), top);
   }
   float total = 0.0f;
-  for (index chunk = first_of(lane, warp_lanes); chunk < of.chunks; chunk += warp_lanes) {
+  for (index_t chunk = first_of(lane, warp_lanes); chunk < of.chunks; chunk += warp_lanes) {
     const chunk_state each = state(chunk);
     if (*each.sum != 0.0f) total += *each.sum * machine.exp2(*each.maximum - top);
   }
@@ -63,7 +63,8 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index seq
   if (sink != nothing) total += machine.exp2(sink - top);
 
   float outputs[of_lane] = {};
-  for (index chunk = first_of(warp, geometry::warps); chunk < of.chunks; chunk += geometry::warps) {
+  for (index_t chunk = first_of(warp, geometry::warps); chunk < of.chunks;
+       chunk += geometry::warps) {
     const chunk_state each = state(chunk);
     if (*each.sum == 0.0f) continue;
     const float weight = machine.exp2(*each.maximum - top);
@@ -73,7 +74,7 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index seq
   unroll<of_lane>([&](auto i)
                       RELPOS_LAMBDA { memory.outputs[warp][i * warp_lanes + lane] = outputs[i]; });
   machine.sync();
-  const index at = of.queries.first + row;
+  const index_t at = of.queries.first + row;
   for (int channel = machine.thread(); channel < HeadDim; channel += geometry::threads) {
     float sum = 0.0f;
     for (const auto& each : memory.outputs) sum += each[channel];

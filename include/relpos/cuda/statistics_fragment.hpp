@@ -92,7 +92,8 @@ RELPOS_DEVICE statistics_sums of_all_lanes(Machine& machine, statistics_sums own
 
 /// Writes those of a row whose weights, of which the sum is `sum`, are probabilities when they are multiplied by `factor`.
 RELPOS_DEVICE void write_statistics(const device_statistics& to, const statistics_sums& of,
-                                    float sum, float factor, index batch, index head, index row) {
+                                    float sum, float factor, index_t batch, index_t head,
+                                    index_t row) {
   const auto write = [&](const view<float, 3>& where, float value) {
     if (where.data != nullptr) where(batch, head, row) = value;
   };

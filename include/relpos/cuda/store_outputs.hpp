@@ -20,7 +20,7 @@ struct RELPOS_MAY_ALIAS two_halves {
 
 /// Stores the outputs of two neighbouring channels, in one piece where they can be.
 template <class Machine, class Out>
-RELPOS_DEVICE void store_two(Machine& machine, Out* to, index stride, bool in_one_piece,
+RELPOS_DEVICE void store_two(Machine& machine, Out* to, index_t stride, bool in_one_piece,
                              float first, float second) {
   if (!in_one_piece) {
     to[0] = narrow<Out>(machine, first);

@@ -14,25 +14,25 @@ namespace relpos::inline RELPOS_ABI {
 
 /// The norms of keys of a call: of the tiles of each sequence and key head, counted from the first.
 struct key_tile_norms {
-  static constexpr index capacity(index key_length, int tile_keys) {
+  static constexpr index_t capacity(index_t key_length, int tile_keys) {
     return key_length / tile_keys + 2;
   }
   /// Long calls alone are worth a look at every key.
-  static constexpr bool pays(index query_length) { return query_length >= 128; }
+  static constexpr bool pays(index_t query_length) { return query_length >= 128; }
 };
 
 /// The largest Euclidean norm of the keys of one tile; NaN or infinite if one of them is. By one warp.
 template <int HeadDim, class Machine, class Call>
-RELPOS_DEVICE void measure_key_tile(Machine& machine, const Call& call, index sequence, index head,
-                                    index at) {
+RELPOS_DEVICE void measure_key_tile(Machine& machine, const Call& call, index_t sequence,
+                                    index_t head, index_t at) {
   constexpr int keys = forward_geometry<typename Call::stored, HeadDim>::keys;
   const int lane = machine.thread() % warp_lanes;
   const device_sequence& of = call.sequences[sequence];
-  const index begin =
+  const index_t begin =
       (floor_div(of.position.key_offset, keys) + at) * keys - of.position.key_offset;
   float largest = 0.0f;
   for (int key = 0; key < keys; ++key) {
-    const index row = begin + key;
+    const index_t row = begin + key;
     if (row < 0 || row >= of.keys.count) continue;
     const auto* const from = call.k.address(of.keys.batch, head, of.keys.first + row, 0);
     float square = 0.0f;

@@ -45,9 +45,10 @@ struct view_traits<Dense> {
 
   static view<value_type, rank> of(const Dense& dense) {
     if constexpr (is_vector) {
-      return {dense.data(), {static_cast<index>(dense.size())}};
+      return {dense.data(), {static_cast<index_t>(dense.size())}};
     } else {
-      return {dense.data(), {static_cast<index>(dense.rows()), static_cast<index>(dense.cols())}};
+      return {dense.data(),
+              {static_cast<index_t>(dense.rows()), static_cast<index_t>(dense.cols())}};
     }
   }
 };

@@ -20,36 +20,36 @@ class pool_executor {
  public:
   explicit pool_executor(const Device& device) : device_(device) {}
 
-  index slots() const { return static_cast<index>(device_.numThreads()) + 1; }
+  index_t slots() const { return static_cast<index_t>(device_.numThreads()) + 1; }
 
   template <class Item>
-  void run(index count, Item&& item) const {
+  void run(index_t count, Item&& item) const {
     if (count <= 1 || device_.currentThreadId() >= 0) {
       serial::run(count, item);
       return;
     }
     // Helpers that the pool starts late find nothing left to take; what they look at must outlive the call.
     const auto work = std::make_shared<progress>();
-    const auto take_items = [count, &item](progress& shared, index slot) {
-      for (index i = shared.next++; i < count; i = shared.next++) {
+    const auto take_items = [count, &item](progress& shared, index_t slot) {
+      for (index_t i = shared.next++; i < count; i = shared.next++) {
         item(i, slot);
         if (++shared.done == count) shared.done.notify_one();
       }
     };
-    const index helpers = std::min<index>(slots() - 1, count - 1);
-    for (index slot = 1; slot <= helpers; ++slot) {
+    const index_t helpers = std::min<index_t>(slots() - 1, count - 1);
+    for (index_t slot = 1; slot <= helpers; ++slot) {
       device_.enqueueNoNotification([work, count, take_items, slot] {
         if (work->next < count) take_items(*work, slot);
       });
     }
     take_items(*work, 0);
-    for (index done = work->done; done != count; done = work->done) work->done.wait(done);
+    for (index_t done = work->done; done != count; done = work->done) work->done.wait(done);
   }
 
  private:
   struct progress {
-    std::atomic<index> next{0};
-    std::atomic<index> done{0};
+    std::atomic<index_t> next{0};
+    std::atomic<index_t> done{0};
   };
 
   const Device& device_;

@@ -18,8 +18,8 @@ struct storage_of<float> {
   using type = float;
 };
 template <>
-struct storage_of<index> {  // of positions
-  using type = index;
+struct storage_of<index_t> {  // of positions
+  using type = index_t;
 };
 template <>
 struct storage_of<std::int32_t> {  // of block tables

@@ -20,7 +20,7 @@ struct eigen_view_traits {
   using stored = typename storage_of<std::remove_const_t<typename Tensor::Scalar>>::type;
   static_assert(!std::is_void_v<stored>,
                 "relpos: tensors hold float, Eigen::bfloat16 or Eigen::half; positions are "
-                "relpos::index, 64-bit");
+                "relpos::index_t, 64-bit");
 
   static constexpr bool owns_nothing = OwnsNothing;
   static constexpr int rank = Tensor::NumDimensions;
@@ -31,7 +31,7 @@ struct eigen_view_traits {
   static view<value_type, rank> of(Tensor& tensor) {
     typename view<value_type, rank>::index_array shape{};
     for (int axis = 0; axis < rank; ++axis) {
-      shape[static_cast<std::size_t>(axis)] = static_cast<index>(tensor.dimension(axis));
+      shape[static_cast<std::size_t>(axis)] = static_cast<index_t>(tensor.dimension(axis));
     }
     return {reinterpret_cast<value_type*>(tensor.data()), shape};
   }

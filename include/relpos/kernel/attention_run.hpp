@@ -15,8 +15,8 @@ void run_attention(const Executor& runner, const Problem& problem,
                    const call_scratch<Isa, Problem>& scratch) {
   const preparation<Isa, Problem> prepare(problem, scratch);
   const work_plan& plan = scratch.plan();
-  runner.run(prepare.count(), [&](index i, index slot) { prepare.run(i, slot); });
-  runner.run(plan.attend_count(), [&](index i, index slot) {
+  runner.run(prepare.count(), [&](index_t i, index_t slot) { prepare.run(i, slot); });
+  runner.run(plan.attend_count(), [&](index_t i, index_t slot) {
     const work_plan::place at = plan.attend_item(i);
     const Problem sequence = problem.of(at.sequence);
     if (is_decoded(problem.choice, sequence.shape)) {
@@ -25,7 +25,7 @@ void run_attention(const Executor& runner, const Problem& problem,
       prefill<Isa, Problem>(sequence, scratch).attend(at.item, slot);
     }
   });
-  runner.run(plan.merge_count(), [&](index i, index) {
+  runner.run(plan.merge_count(), [&](index_t i, index_t) {
     const work_plan::place at = plan.merge_item(i);
     merge_decoded(problem.of(at.sequence), plan.decoded(at.sequence), scratch.states(), at.item);
   });

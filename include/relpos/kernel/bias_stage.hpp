@@ -50,7 +50,7 @@ class computed_bias {
     }
   };
 
-  RELPOS_INLINE key_bias key(index row) const { return {*this, distances_.key(row)}; }
+  RELPOS_INLINE key_bias key(index_t row) const { return {*this, distances_.key(row)}; }
 
  private:
   static constexpr bool folds = requires(const Bound& bound) { bound.scaled(1.0f); };
@@ -85,7 +85,7 @@ class table_bias {
     }
   };
 
-  RELPOS_INLINE key_bias key(index row) const {
+  RELPOS_INLINE key_bias key(index_t row) const {
     return {distances_.lane_values(table_, row), factor_};
   }
 
@@ -103,7 +103,7 @@ class gated_table_bias {
   RELPOS_INLINE gated_table_bias(const Bound& bound, const bias_table& table, float factor,
                                  const group_rows& rows, const Distances& distances)
       : table_(table), distances_(distances) {
-    for (index lane = 0; lane < rows.count; ++lane) {
+    for (index_t lane = 0; lane < rows.count; ++lane) {
       gates_[lane] = bound.row_gate(rows.first_row + lane) * factor;
     }
   }
@@ -115,12 +115,12 @@ class gated_table_bias {
 
     template <int V>
     RELPOS_INLINE real apply(real s) const {
-      constexpr index at = V * lanes<Isa>;
+      constexpr index_t at = V * lanes<Isa>;
       return fma(real::load(lane_values + at), real::load(gates + at), s);
     }
   };
 
-  RELPOS_INLINE key_bias key(index row) const {
+  RELPOS_INLINE key_bias key(index_t row) const {
     return {distances_.lane_values(table_, row), gates_};
   }
 
@@ -147,9 +147,9 @@ class element_bias {
     }
   };
 
-  RELPOS_INLINE key_bias key(index row) const {
+  RELPOS_INLINE key_bias key(index_t row) const {
     key_bias result{};
-    for (index lane = 0; lane < rows_.count; ++lane) {
+    for (index_t lane = 0; lane < rows_.count; ++lane) {
       const float bias = bound_.bias_element(rows_.first_row + lane, row);
       result.lane_values[lane] = scaled_element(bias, factor_);
     }
@@ -170,12 +170,12 @@ struct no_bias {
       return s;
     }
   };
-  RELPOS_INLINE key_bias key(index) const { return {}; }
+  RELPOS_INLINE key_bias key(index_t) const { return {}; }
 };
 
 /// The stage of one policy for one group.
 template <class Isa, class Policy, class RowPositions>
-auto make_bias_stage(const Policy& policy, index batch, index head, float factor,
+auto make_bias_stage(const Policy& policy, index_t batch, index_t head, float factor,
                      const bias_table& table, const group_rows& rows,
                      const RowPositions& position) {
   using bound_type = bound_policy<Policy>;

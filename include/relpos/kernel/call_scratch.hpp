@@ -30,16 +30,16 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
   static constexpr bool by_tile = turns_between_origins<Policies...>;
   static constexpr bool turns_keys = rotates && !Store::holds_turned_keys;
 
-  call_scratch(scratch_divider& memory, const problem_type& problem, index slots)
+  call_scratch(scratch_divider& memory, const problem_type& problem, index_t slots)
       : shape_(problem.shape), slot_count_(slots), plan_(memory, problem.shape.batch) {
-    index distances = countable_distances(shape_);
+    index_t distances = countable_distances(shape_);
     if constexpr (!any_given_positions<Policies...>) {
       // Sequences that lie at much the same distances share tables.
       distances_ = problem.distances();
       if (distances_.size() > 2 * distances) {
         sets_ = shape_.batch;
       } else {
-        distances = std::max<index>(distances_.size(), 1);
+        distances = std::max<index_t>(distances_.size(), 1);
       }
     }
     std::size_t i = 0;
@@ -66,11 +66,11 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
       turned_keys_ =
           memory.take<float>(problem.store.all_rows() * shape_.key_heads * shape_.head_dim);
     }
-    index states = 0;
-    for (index at = 0; at < shape_.batch; ++at) {
+    index_t states = 0;
+    for (index_t at = 0; at < shape_.batch; ++at) {
       const attention_shape of = problem.shape_of(at);
       if (!is_decoded(problem.choice, of)) continue;
-      const index chunks =
+      const index_t chunks =
           decode_geometry::chunk_capacity(of.key_length, problem.store.forgotten(at));
       states += of.query_heads * of.query_length * chunks;
     }
@@ -80,78 +80,78 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
     prefill_slot<Isa>(prefill, shape_, rotates, by_tile);
     scratch_divider decode;
     decode_slot<Isa>(decode, shape_, rotates, by_tile);
-    slot_bytes_ = static_cast<index>(std::max(prefill.bytes_taken(), decode.bytes_taken()));
+    slot_bytes_ = static_cast<index_t>(std::max(prefill.bytes_taken(), decode.bytes_taken()));
     slots_ = memory.take<std::byte>(slots * slot_bytes_);
   }
 
   const work_plan& plan() const { return plan_; }
-  index slots() const { return slot_count_; }
+  index_t slots() const { return slot_count_; }
 
   /// Tables are made for each sequence, or once for all.
-  index sets() const { return sets_; }
-  index set_of(index sequence) const { return sets_ == 1 ? 0 : sequence; }
-  float* table_values(std::size_t policy, index set, index head) const {
+  index_t sets() const { return sets_; }
+  index_t set_of(index_t sequence) const { return sets_ == 1 ? 0 : sequence; }
+  float* table_values(std::size_t policy, index_t set, index_t head) const {
     return values_[policy] + (set * shape_.query_heads + head) * capacity_[policy];
   }
-  bias_table& table(std::size_t policy, index set, index head) const {
+  bias_table& table(std::size_t policy, index_t set, index_t head) const {
     return tables_[policy][set * shape_.query_heads + head];
   }
-  rotation_gains gains(const problem_type& problem, index set) const
+  rotation_gains gains(const problem_type& problem, index_t set) const
     requires by_tile
   {
     return rotation_gains(gains_ + set * gains_size_, gains_pairs_, distances_of(problem, set));
   }
 
-  float* key_norms(index sequence, index key_head) const {
+  float* key_norms(index_t sequence, index_t key_head) const {
     return key_norms_ + (sequence * shape_.key_heads + key_head) * tiles_of_head();
   }
   /// [key_length][head_dim] of one head.
-  float* turned_keys(const Store& store, index sequence, index key_head) const {
-    const index rows =
+  float* turned_keys(const Store& store, index_t sequence, index_t key_head) const {
+    const index_t rows =
         store.rows_before(sequence) * shape_.key_heads + store.length(sequence) * key_head;
     return turned_keys_ + rows * shape_.head_dim;
   }
   const chunk_states& states() const { return states_; }
 
-  prefill_slot<Isa> slot_of_prefill(index i) const {
+  prefill_slot<Isa> slot_of_prefill(index_t i) const {
     scratch_divider memory(slot(i));
     return prefill_slot<Isa>(memory, shape_, rotates, by_tile);
   }
-  decode_slot<Isa> slot_of_decode(index i) const {
+  decode_slot<Isa> slot_of_decode(index_t i) const {
     scratch_divider memory(slot(i));
     return decode_slot<Isa>(memory, shape_, rotates, by_tile);
   }
 
  private:
-  distance_range distances_of(const problem_type& problem, index set) const {
+  distance_range distances_of(const problem_type& problem, index_t set) const {
     return sets_ == 1 ? distances_ : problem.distances_of(set);
   }
-  index tiles_of_head() const { return key_tiles<Isa>::capacity(shape_.key_length); }
-  scratch slot(index i) const {
+  index_t tiles_of_head() const { return key_tiles<Isa>::capacity(shape_.key_length); }
+  scratch slot(index_t i) const {
     return scratch(slots_ + i * slot_bytes_, static_cast<std::size_t>(slot_bytes_));
   }
 
   attention_shape shape_;
-  index slot_count_;
+  index_t slot_count_;
   work_plan plan_;
   distance_range distances_;  // of all sequences
-  index sets_ = 1;
+  index_t sets_ = 1;
   std::array<float*, sizeof...(Policies)>
       values_{};  // [sets][heads][capacity] of a tabulated policy
   std::array<bias_table*, sizeof...(Policies)> tables_{};
-  std::array<index, sizeof...(Policies)> capacity_{};
+  std::array<index_t, sizeof...(Policies)> capacity_{};
   float* key_norms_ = nullptr;  // [sequences][key heads][key tiles]
   float* gains_ = nullptr;      // [sets][apart][2][pairs]
-  index gains_pairs_ = 0;
-  index gains_size_ = 0;
+  index_t gains_pairs_ = 0;
+  index_t gains_size_ = 0;
   float* turned_keys_ = nullptr;  // [all rows][key heads][head_dim]
   chunk_states states_;
   std::byte* slots_ = nullptr;
-  index slot_bytes_ = 0;
+  index_t slot_bytes_ = 0;
 };
 
 template <class Isa, class Problem>
-std::size_t call_scratch_bytes(const Problem& problem, index slots) {
+std::size_t call_scratch_bytes(const Problem& problem, index_t slots) {
   scratch_divider counted;
   call_scratch<Isa, Problem>(counted, problem, slots);
   return counted.bytes_taken();

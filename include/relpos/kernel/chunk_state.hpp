@@ -15,17 +15,17 @@ struct chunk_state {
 class chunk_states {
  public:
   chunk_states() = default;
-  chunk_states(scratch_divider& memory, index states, index value_dim)
+  chunk_states(scratch_divider& memory, index_t states, index_t value_dim)
       : data_(memory.take<float>(states * (value_dim + 2))), width_(value_dim + 2) {}
 
-  constexpr chunk_state at(index i) const {
+  constexpr chunk_state at(index_t i) const {
     float* const state = data_ + i * width_;
     return {state + 2, state, state + 1};
   }
 
  private:
   float* data_ = nullptr;  // [state][maximum, sum, outputs]
-  index width_ = 0;
+  index_t width_ = 0;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

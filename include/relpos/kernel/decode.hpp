@@ -40,12 +40,12 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   decode(const problem_type& problem, const scratch_type& scratch)
       : problem_(problem), scratch_(scratch), sequence_(scratch.plan().decoded(problem.sequence)) {}
 
-  void attend(index item, index slot) const {
-    const index chunks = scratch_.plan().chunks_of_item();
-    const index items = geometry().items_of_block(chunks);
-    const index block = item % geometry().row_blocks;
-    const index first = item / geometry().row_blocks % items * chunks;
-    const index key_head = item / geometry().row_blocks / items;
+  void attend(index_t item, index_t slot) const {
+    const index_t chunks = scratch_.plan().chunks_of_item();
+    const index_t items = geometry().items_of_block(chunks);
+    const index_t block = item % geometry().row_blocks;
+    const index_t first = item / geometry().row_blocks % items * chunks;
+    const index_t key_head = item / geometry().row_blocks / items;
     attend_chunks(key_head, block, first, std::min(first + chunks, geometry().chunks),
                   scratch_.slot_of_decode(slot));
   }
@@ -54,30 +54,30 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   using real = float_pack<Isa>;
   using bound_policies = std::tuple<bound_policy<Policies>...>;
   static constexpr bool by_tile = scratch_type::by_tile;
-  static constexpr index most_rows = decode_geometry::rows;
-  static constexpr index tile_keys = decode_geometry::tile_keys;
+  static constexpr index_t most_rows = decode_geometry::rows;
+  static constexpr index_t tile_keys = decode_geometry::tile_keys;
 
   const attention_shape& shape() const { return problem_.shape; }
   const decode_geometry& geometry() const { return sequence_.geometry; }
 
   /// The query rows of one item, and what they see.
   struct query_rows {
-    index count = 0;
-    index head[most_rows];
-    index row[most_rows];
+    index_t count = 0;
+    index_t head[most_rows];
+    index_t row[most_rows];
     key_range visible[most_rows];
     key_range seen;  // by any of them
     float maximum[most_rows];
-    index key_origin = not_turned;  // that they are turned to
+    index_t key_origin = not_turned;  // that they are turned to
   };
 
-  query_rows rows_of_block(index key_head, index block) const {
+  query_rows rows_of_block(index_t key_head, index_t block) const {
     query_rows result;
-    const index all = geometry().group * shape().query_length;
+    const index_t all = geometry().group * shape().query_length;
     result.count = std::min(all - block * most_rows, most_rows);
     result.seen = {shape().key_length, 0};
-    for (index i = 0; i < result.count; ++i) {
-      const index at = block * most_rows + i;
+    for (index_t i = 0; i < result.count; ++i) {
+      const index_t at = block * most_rows + i;
       result.head[i] = key_head * geometry().group + at / shape().query_length;
       result.row[i] = at % shape().query_length;
       const bound_policies bound = bind_all(problem_.policies, problem_.sequence, result.head[i]);
@@ -93,13 +93,13 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   /// Chunks [first, last) of the sequence.
-  void attend_chunks(index key_head, index block, index first, index last,
+  void attend_chunks(index_t key_head, index_t block, index_t first, index_t last,
                      const decode_slot<Isa>& memory) const {
     query_rows rows = rows_of_block(key_head, block);
-    for (index chunk = first; chunk < last; ++chunk) {
-      for (index i = 0; i < rows.count; ++i) *state_of(rows, i, chunk).sum = 0.0f;
+    for (index_t chunk = first; chunk < last; ++chunk) {
+      for (index_t i = 0; i < rows.count; ++i) *state_of(rows, i, chunk).sum = 0.0f;
     }
-    const index begin = geometry().row_of(first);
+    const index_t begin = geometry().row_of(first);
     const key_range keys = intersect(rows.seen, {begin, geometry().row_of(last)});
     if (keys.last <= keys.first) return;
     pack(rows, memory);
@@ -113,13 +113,13 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   void pack(const query_rows& rows, const decode_slot<Isa>& memory) const {
-    const index width = memory.padded(shape().head_dim);
-    for (index i = 0; i < rows.count; ++i) {
+    const index_t width = memory.padded(shape().head_dim);
+    for (index_t i = 0; i < rows.count; ++i) {
       const score_factors factors = factors_of(rows.head[i]);
       float* const to = memory.packed + i * width;
       with_query_rows<Isa>(problem_, rows.head[i], memory, [&](const auto& source) {
         const float* const from = read_row(source, rows.row[i], memory.key_buffer);
-        for (index c = 0; c < shape().head_dim; ++c) to[c] = from[c] * factors.query;
+        for (index_t c = 0; c < shape().head_dim; ++c) to[c] = from[c] * factors.query;
       });
       std::fill(to + shape().head_dim, to + width, 0.0f);
     }
@@ -127,13 +127,13 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
   /// Begins a chunk.
   void empty(query_rows& rows, const decode_slot<Isa>& memory) const {
-    const index width = memory.padded(shape().value_dim);
+    const index_t width = memory.padded(shape().value_dim);
     std::fill(memory.outputs, memory.outputs + rows.count * width, 0.0f);
     std::fill(memory.sums, memory.sums + rows.count * lanes<Isa>, 0.0f);
     std::fill(rows.maximum, rows.maximum + rows.count, no_maximum);
   }
 
-  score_factors factors_of(index head) const {
+  score_factors factors_of(index_t head) const {
     return score_factors(problem_.scale, problem_.softcap(),
                          softmax_temperature(problem_.policies, problem_.sequence, head));
   }
@@ -141,14 +141,14 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   /// Rows `seen`, tile by tile from the one at `begin` or behind it. The keys of a tile are scored while the values of
   /// the one before it are added.
   template <class Keys, class Values>
-  void attend_tiles(query_rows& rows, const key_range& seen, index begin, Keys& keys,
+  void attend_tiles(query_rows& rows, const key_range& seen, index_t begin, Keys& keys,
                     Values& values, const decode_slot<Isa>& memory) const {
-    const auto lanes_at = [&](index tile) {
+    const auto lanes_at = [&](index_t tile) {
       return key_lanes::of<Isa>(tile, intersect(seen, {tile, tile + tile_keys}));
     };
     // In steps that double: what a ring has forgotten may be far longer than what it holds.
-    const auto not_hidden_from = [&](index tile) {
-      for (index step = tile_keys; tile < seen.last;) {
+    const auto not_hidden_from = [&](index_t tile) {
+      for (index_t step = tile_keys; tile < seen.last;) {
         if (hidden_from_all(rows, intersect(seen, {tile, tile + step}))) {
           tile += step;
           step *= 2;
@@ -160,11 +160,11 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
       }
       return tile;
     };
-    const auto find = [&](index i, const key_lanes& lanes) {
+    const auto find = [&](index_t i, const key_lanes& lanes) {
       keys.find(i, lanes);
       values.find(i, lanes);
     };
-    const index first = not_hidden_from(begin + (seen.first - begin) / tile_keys * tile_keys);
+    const index_t first = not_hidden_from(begin + (seen.first - begin) / tile_keys * tile_keys);
     if (first >= seen.last) return;
     // The tile whose values are added, the next, and the one after it.
     key_lanes now = lanes_at(first);
@@ -174,10 +174,10 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     float* scores = memory.scores;
     float* next_scores = memory.next_scores;
     score(rows, keys, 0, now, values.ahead(0, now), memory, scores);
-    for (index i = 0;; ++i) {
+    for (index_t i = 0;; ++i) {
       float rescale[most_rows];
       bool any_partial = false;
-      for (index r = 0; r < rows.count; ++r) {
+      for (index_t r = 0; r < rows.count; ++r) {
         rescale[r] = weigh(rows, r, now, memory, scores + r * tile_keys, any_partial);
         values.scale_weights(now, scores + r * tile_keys);
       }
@@ -196,7 +196,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
                    scores);
         score(rows, keys, i + 1, next, values.ahead(i + 1, next), memory, next_scores);
       }
-      const index chunk = geometry().chunk_of(now.first_row);
+      const index_t chunk = geometry().chunk_of(now.first_row);
       if (chunk != geometry().chunk_of(next.first_row)) {
         leave(rows, chunk, memory);
         empty(rows, memory);
@@ -218,13 +218,13 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     if constexpr (!adds_and_scores_together<Keys, Values>) return false;
     const bool whole =
         now.first == 0 && now.last == tile_keys && next.first == 0 && next.last == tile_keys;
-    const index vectors = keys.width() / lanes<Isa>;
+    const index_t vectors = keys.width() / lanes<Isa>;
     return rows.count == 1 && whole && keys.are_in_place() && values.are_in_place() &&
            keys.width() == values.width() && (vectors == 4 || vectors == 8);
   }
 
   template <class Keys, class Values>
-  void add_and_score_next(query_rows& rows, const Keys& keys, const Values& values, index i,
+  void add_and_score_next(query_rows& rows, const Keys& keys, const Values& values, index_t i,
                           const key_lanes& next, float rescale, const decode_slot<Isa>& memory,
                           const float* weights, float* next_scores) const {
     if constexpr (adds_and_scores_together<Keys, Values>) {
@@ -255,8 +255,8 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   /// Masks that ask for elements hide the whole tile.
   bool hidden_from_all(const query_rows& rows, const key_range& range) const {
     if constexpr ((masks_elements<bound_policy<Policies>> || ... || false)) {
-      for (index i = 0; i < rows.count; ++i) {
-        const index q_pos = rows.row[i] + problem_.position.query_offset;
+      for (index_t i = 0; i < rows.count; ++i) {
+        const index_t q_pos = rows.row[i] + problem_.position.query_offset;
         const bound_policies bound = bind_all(problem_.policies, problem_.sequence, rows.head[i]);
         const tile_class kept = classify_row(bound, q_pos, problem_.position.key_offset, range);
         if (kept != tile_class::skip) return false;
@@ -267,16 +267,16 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   /// From their origins to that of the tile's keys.
-  void turn_queries([[maybe_unused]] query_rows& rows, [[maybe_unused]] index tile,
+  void turn_queries([[maybe_unused]] query_rows& rows, [[maybe_unused]] index_t tile,
                     [[maybe_unused]] const decode_slot<Isa>& memory) const {
     if constexpr (by_tile) {
-      const index key_origin = rotation_rows::origin(tile + problem_.position.key_offset);
+      const index_t key_origin = rotation_rows::origin(tile + problem_.position.key_offset);
       if (rows.key_origin == key_origin) return;
       rows.key_origin = key_origin;
       const rotation_gains gains = scratch_.gains(problem_, scratch_.set_of(problem_.sequence));
-      const index width = memory.padded(shape().head_dim);
-      for (index i = 0; i < rows.count; ++i) {
-        const index q_pos = rows.row[i] + problem_.position.query_offset;
+      const index_t width = memory.padded(shape().head_dim);
+      for (index_t i = 0; i < rows.count; ++i) {
+        const index_t q_pos = rows.row[i] + problem_.position.query_offset;
         turn_row<Isa>(memory.packed + i * width,
                       gains.between(rotation_rows::origin(q_pos), key_origin), gains.pairs,
                       pair_layout::half_split, width, memory.queries + i * width);
@@ -285,15 +285,15 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   template <class Keys>
-  void score(query_rows& rows, const Keys& keys, index i, const key_lanes& lanes,
+  void score(query_rows& rows, const Keys& keys, index_t i, const key_lanes& lanes,
              const rows_ahead& ahead, const decode_slot<Isa>& memory, float* scores) const {
     turn_queries(rows, lanes.first_row, memory);
     keys.read(i, lanes, memory.key_buffer,
-              [&](const auto* const* row, index width, auto is_scaled) {
+              [&](const auto* const* row, index_t width, auto is_scaled) {
                 score_all_rows<Isa>(row, lanes.first, lanes.last, memory.queries, width, rows.count,
                                     ahead, scores);
                 if constexpr (is_scaled) {
-                  for (index r = 0; r < rows.count; ++r) {
+                  for (index_t r = 0; r < rows.count; ++r) {
                     keys.scale_scores(lanes, scores + r * tile_keys);
                   }
                 }
@@ -301,10 +301,10 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   /// Scores of one row become weights; returns by what the sums before are to be rescaled.
-  float weigh(query_rows& rows, index i, const key_lanes& keys, const decode_slot<Isa>& memory,
+  float weigh(query_rows& rows, index_t i, const key_lanes& keys, const decode_slot<Isa>& memory,
               float* scores, bool& any_partial) const {
-    const index sequence = problem_.sequence;
-    const index head = rows.head[i];
+    const index_t sequence = problem_.sequence;
+    const index_t head = rows.head[i];
     const auto position = row_positions(problem_.policies, problem_.position, sequence);
     const bound_policies bound = bind_all(problem_.policies, sequence, head);
     const score_factors factors = factors_of(head);
@@ -313,10 +313,10 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     add_biases(head, rows.row[i], position, factors.bias, keys, scores,
                std::index_sequence_for<Policies...>());
     if constexpr (problem_type::has_row_factor) {
-      const index visible = problem_.count_held(rows.visible[i]);
+      const index_t visible = problem_.count_held(rows.visible[i]);
       scale_row<Isa>(logit_factor(bound, position.query(rows.row[i]), visible), keys, scores);
     }
-    const index q_pos = rows.row[i] + problem_.position.query_offset;
+    const index_t q_pos = rows.row[i] + problem_.position.query_offset;
     const tile_class seen =
         hide_row<Isa>(bound, q_pos, rows.visible[i], problem_.position.key_offset, keys, scores);
     any_partial = any_partial || seen != tile_class::full;
@@ -326,7 +326,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     }
 
     real largest(rows.maximum[i]);
-    for (index lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+    for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
       largest = max(real::load(scores + lane), largest);
     }
     float of_lanes[lanes<Isa>];
@@ -336,7 +336,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     rows.maximum[i] = maximum;
     const real rescale = exp2<Isa>(real(before - maximum));
     real sum = rescale * real::load(memory.sums + i * lanes<Isa>);
-    for (index lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+    for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
       const real weight = exp2<Isa>(real::load(scores + lane) - real(maximum));
       sum = sum + weight;
       weight.store(scores + lane);
@@ -347,7 +347,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   template <class RowPositions, std::size_t... I>
-  void add_biases([[maybe_unused]] index head, [[maybe_unused]] index row,
+  void add_biases([[maybe_unused]] index_t head, [[maybe_unused]] index_t row,
                   [[maybe_unused]] const RowPositions& position, [[maybe_unused]] float factor,
                   [[maybe_unused]] const key_lanes& keys, [[maybe_unused]] float* scores,
                   std::index_sequence<I...>) const {
@@ -357,12 +357,12 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   template <class Values>
-  void accumulate(const query_rows& rows, const Values& values, index i, const key_lanes& lanes,
+  void accumulate(const query_rows& rows, const Values& values, index_t i, const key_lanes& lanes,
                   const rows_ahead& ahead, const float* rescale, bool any_partial,
                   const decode_slot<Isa>& memory, const float* weights) const {
-    const index first = lanes.rows.first - lanes.first_row;
-    const index last = lanes.rows.last - lanes.first_row;
-    values.read(i, lanes, memory.value_buffer, [&](const auto* const* row, index width, auto) {
+    const index_t first = lanes.rows.first - lanes.first_row;
+    const index_t last = lanes.rows.last - lanes.first_row;
+    values.read(i, lanes, memory.value_buffer, [&](const auto* const* row, index_t width, auto) {
       if (any_partial && !all_stored_finite<Isa>(row, first, last, width)) {
         add_all_values<Isa, true>(row, first, last, weights, rescale, rows.count, width, ahead,
                                   memory.outputs);
@@ -374,8 +374,8 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   /// The states of the rows after a chunk.
-  void leave(const query_rows& rows, index chunk, const decode_slot<Isa>& memory) const {
-    for (index i = 0; i < rows.count; ++i) {
+  void leave(const query_rows& rows, index_t chunk, const decode_slot<Isa>& memory) const {
+    for (index_t i = 0; i < rows.count; ++i) {
       const chunk_state to = state_of(rows, i, chunk);
       *to.maximum = rows.maximum[i];
       for (int lane = 0; lane < lanes<Isa>; ++lane) *to.sum += memory.sums[i * lanes<Isa> + lane];
@@ -384,7 +384,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     }
   }
 
-  chunk_state state_of(const query_rows& rows, index i, index chunk) const {
+  chunk_state state_of(const query_rows& rows, index_t i, index_t chunk) const {
     return scratch_.states().at(sequence_.state_of(shape(), rows.head[i], rows.row[i], chunk));
   }
 

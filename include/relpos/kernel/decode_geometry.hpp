@@ -12,23 +12,23 @@
 namespace relpos::inline RELPOS_ABI {
 
 struct decode_geometry {
-  static constexpr index rows = few_queries;
-  static constexpr index tile_keys = 128;
-  static constexpr index chunk_tiles = 8;
-  static constexpr index chunk_keys = chunk_tiles * tile_keys;
+  static constexpr index_t rows = few_queries;
+  static constexpr index_t tile_keys = 128;
+  static constexpr index_t chunk_tiles = 8;
+  static constexpr index_t chunk_keys = chunk_tiles * tile_keys;
   /// Of a tile, that stay in the first cache for all rows.
-  static constexpr index block_keys = 32;
+  static constexpr index_t block_keys = 32;
   /// Tiles whose rows are known at the same time: the one whose values are added, the next, whose keys are scored, and
   /// the one after it, which is asked for. A power of two.
-  static constexpr index known_tiles = 4;
+  static constexpr index_t known_tiles = 4;
 
-  index group = 0;  // query heads of a key head
-  index row_blocks = 0;
-  index chunks = 0;  // that have a row which may be seen
+  index_t group = 0;  // query heads of a key head
+  index_t row_blocks = 0;
+  index_t chunks = 0;  // that have a row which may be seen
 
   decode_geometry() = default;
   /// Rows `seen` are those that some query may see, but for those that are `gone`.
-  decode_geometry(const attention_shape& sequence, index key_offset, const key_range& seen,
+  decode_geometry(const attention_shape& sequence, index_t key_offset, const key_range& seen,
                   const key_range& gone)
       : key_offset_(key_offset) {
     if (sequence.key_heads == 0 || sequence.query_length == 0) return;
@@ -36,7 +36,7 @@ struct decode_geometry {
     row_blocks = ceil_div(group * sequence.query_length, rows);
     if (seen.last <= seen.first) return;
     first_ = floor_div(seen.first + key_offset, chunk_keys);
-    const index last = floor_div(seen.last - 1 + key_offset, chunk_keys) + 1;
+    const index_t last = floor_div(seen.last - 1 + key_offset, chunk_keys) + 1;
     const key_range whole =
         intersect({first_, last}, {floor_div(gone.first + key_offset + chunk_keys - 1, chunk_keys),
                                    floor_div(gone.last + key_offset, chunk_keys)});
@@ -45,29 +45,29 @@ struct decode_geometry {
   }
 
   /// The first row of a chunk, which may lie before those of the sequence.
-  index row_of(index chunk) const {
-    const index at = first_ + chunk;
+  index_t row_of(index_t chunk) const {
+    const index_t at = first_ + chunk;
     return (at < gap_.first ? at : at + (gap_.last - gap_.first)) * chunk_keys - key_offset_;
   }
   /// The chunk of a row that is not gone.
-  index chunk_of(index row) const {
-    const index at = floor_div(row + key_offset_, chunk_keys);
+  index_t chunk_of(index_t row) const {
+    const index_t at = floor_div(row + key_offset_, chunk_keys);
     return (at < gap_.last ? at : at - (gap_.last - gap_.first)) - first_;
   }
 
   /// Items of one block of rows, of so many chunks each.
-  index items_of_block(index chunks_of_item) const { return ceil_div(chunks, chunks_of_item); }
+  index_t items_of_block(index_t chunks_of_item) const { return ceil_div(chunks, chunks_of_item); }
 
   /// As many chunks as there may be, wherever rows begin.
-  static constexpr index chunk_capacity(index key_length, const key_range& gone) {
-    const index left_out = std::max<index>((gone.last - gone.first) / chunk_keys - 1, 0);
+  static constexpr index_t chunk_capacity(index_t key_length, const key_range& gone) {
+    const index_t left_out = std::max<index_t>((gone.last - gone.first) / chunk_keys - 1, 0);
     return key_length / chunk_keys + 2 - left_out;
   }
 
  private:
-  index key_offset_ = 0;
-  index first_ = 0;  // counted in absolute position
-  key_range gap_{};  // chunks of which all is gone
+  index_t key_offset_ = 0;
+  index_t first_ = 0;  // counted in absolute position
+  key_range gap_{};    // chunks of which all is gone
 };
 
 }  // namespace relpos::inline RELPOS_ABI

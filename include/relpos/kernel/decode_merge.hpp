@@ -16,36 +16,36 @@ namespace relpos::inline RELPOS_ABI {
 /// Writes out and lse of one head of `problem`, which is of one sequence.
 template <class Problem>
 void merge_decoded(const Problem& problem, const decoded_sequence& sequence,
-                   const chunk_states& states, index head) {
+                   const chunk_states& states, index_t head) {
   using out_type = typename decltype(problem.out)::value_type;
   constexpr float nothing = -std::numeric_limits<float>::infinity();
-  const index chunks = sequence.geometry.chunks;
-  const index channels = problem.shape.value_dim;
+  const index_t chunks = sequence.geometry.chunks;
+  const index_t channels = problem.shape.value_dim;
   const float sink = log2e * sink_logit(bind_all(problem.policies, problem.sequence, head));
 
-  for (index row = 0; row < problem.shape.query_length; ++row) {
-    const auto state = [&](index chunk) {
+  for (index_t row = 0; row < problem.shape.query_length; ++row) {
+    const auto state = [&](index_t chunk) {
       return states.at(sequence.state_of(problem.shape, head, row, chunk));
     };
     float top = sink;
-    for (index chunk = 0; chunk < chunks; ++chunk) {
+    for (index_t chunk = 0; chunk < chunks; ++chunk) {
       if (*state(chunk).sum != 0.0f) top = max(*state(chunk).maximum, top);
     }
     float total = top == nothing ? 0.0f : std::exp2(sink - top);
     float* sum = nullptr;  // of outputs, in the first chunk that has any
-    for (index chunk = 0; chunk < chunks; ++chunk) {
+    for (index_t chunk = 0; chunk < chunks; ++chunk) {
       const chunk_state of = state(chunk);
       if (*of.sum == 0.0f) continue;
       const float weight = std::exp2(*of.maximum - top);
       total += *of.sum * weight;
       if (sum == nullptr) {
         sum = of.outputs;
-        for (index c = 0; c < channels; ++c) sum[c] *= weight;
+        for (index_t c = 0; c < channels; ++c) sum[c] *= weight;
       } else {
-        for (index c = 0; c < channels; ++c) sum[c] += weight * of.outputs[c];
+        for (index_t c = 0; c < channels; ++c) sum[c] += weight * of.outputs[c];
       }
     }
-    for (index c = 0; c < channels; ++c) {
+    for (index_t c = 0; c < channels; ++c) {
       problem.out(0, head, row, c) = static_cast<out_type>(sum == nullptr ? 0.0f : sum[c] / total);
     }
     if (problem.lse.data != nullptr) {

@@ -37,25 +37,25 @@ RELPOS_INLINE float_pack<Isa> sum_lanes(float_pack<Isa> (&parts)[lanes<Isa>]) {
 /// Rows of the tile that is read next: they are asked for meanwhile, so that the memory has no pause.
 struct rows_ahead {
   const void* const* rows = nullptr;
-  index first_line = 0;  // of cache, of each
-  index last_line = 0;
+  index_t first_line = 0;  // of cache, of each
+  index_t last_line = 0;
 
   /// What one of `count` passes over the same rows asks for.
-  constexpr rows_ahead part(index i, index count) const {
-    const index lines = last_line - first_line;
+  constexpr rows_ahead part(index_t i, index_t count) const {
+    const index_t lines = last_line - first_line;
     return {rows, first_line + lines * i / count, first_line + lines * (i + 1) / count};
   }
 
   /// `Lines` is their number, or 0 for any: a loop beside the products takes a tenth of their time.
   template <int Lines = 0>
-  RELPOS_INLINE void fetch(index i) const {
-    const auto fetch = [&](index line) RELPOS_LAMBDA {
+  RELPOS_INLINE void fetch(index_t i) const {
+    const auto fetch = [&](index_t line) RELPOS_LAMBDA {
       fetch_line(static_cast<const char*>(rows[i]) + 64 * line);
     };
     if constexpr (Lines > 0) {
       unroll<Lines>([&](auto line) RELPOS_LAMBDA { fetch(first_line + line); });
     } else {
-      for (index line = first_line; line < last_line; ++line) fetch(line);
+      for (index_t line = first_line; line < last_line; ++line) fetch(line);
     }
   }
 
@@ -79,7 +79,7 @@ struct rows_ahead {
 /// their number in `width`, or 0 for any.
 template <class Isa, int Queries, int Vectors, class Stored>
 RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const float* queries,
-                                           index width) {
+                                           index_t width) {
   using real = float_pack<Isa>;
   constexpr int count = lanes<Isa> / Queries;
   if constexpr (Vectors > 0) width = Vectors * lanes<Isa>;
@@ -89,7 +89,7 @@ RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const floa
     row[k] = keys[k];
     unroll<Queries>([&](auto q) RELPOS_LAMBDA { sum[q * count + k] = real(0.0f); });
   });
-  const auto add = [&](index c) RELPOS_LAMBDA {
+  const auto add = [&](index_t c) RELPOS_LAMBDA {
     real query[Queries];
     unroll<Queries>([&](auto q) RELPOS_LAMBDA { query[q] = real::load(queries + q * width + c); });
     unroll<count>([&](auto k) RELPOS_LAMBDA {
@@ -103,7 +103,7 @@ RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const floa
   if constexpr (Vectors > 0) {
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA { add(v * lanes<Isa>); });
   } else {
-    for (index c = 0; c < width; c += lanes<Isa>) add(c);
+    for (index_t c = 0; c < width; c += lanes<Isa>) add(c);
   }
   return sum_lanes<Isa>(sum);
 }
@@ -111,11 +111,11 @@ RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const floa
 /// Scores [row][tile_keys] of `Queries` rows and keys [first, last), multiples of the lanes. `Ahead` is how many lines
 /// of a row are asked for, or 0 for any.
 template <class Isa, int Queries, int Vectors, int Ahead, class Stored>
-RELPOS_NOINLINE void score_rows(const Stored* const* keys, index first, index last,
-                                const float* queries, index width, const rows_ahead& ahead,
+RELPOS_NOINLINE void score_rows(const Stored* const* keys, index_t first, index_t last,
+                                const float* queries, index_t width, const rows_ahead& ahead,
                                 float* scores) {
   constexpr int count = lanes<Isa> / Queries;
-  for (index k = first; k < last; k += count) {
+  for (index_t k = first; k < last; k += count) {
     unroll<count>([&](auto i) RELPOS_LAMBDA { ahead.template fetch<Ahead>(k + i); });
     const float_pack<Isa> block = dot_products<Isa, Queries, Vectors>(keys + k, queries, width);
     if constexpr (Queries == 1) {
@@ -133,13 +133,13 @@ RELPOS_NOINLINE void score_rows(const Stored* const* keys, index first, index la
 
 /// The same for any number of rows. Some keys at a time, which stay in the first cache.
 template <class Isa, class Stored>
-void score_all_rows(const Stored* const* keys, index first, index last, const float* queries,
-                    index width, index rows, const rows_ahead& ahead, float* scores) {
-  constexpr index tile = decode_geometry::tile_keys;
-  const index passes = rows / 4 + rows % 4 / 2 + rows % 2;
-  const auto score_block = [&](index begin, index end) {
-    index pass = 0;
-    index row = 0;
+void score_all_rows(const Stored* const* keys, index_t first, index_t last, const float* queries,
+                    index_t width, index_t rows, const rows_ahead& ahead, float* scores) {
+  constexpr index_t tile = decode_geometry::tile_keys;
+  const index_t passes = rows / 4 + rows % 4 / 2 + rows % 2;
+  const auto score_block = [&](index_t begin, index_t end) {
+    index_t pass = 0;
+    index_t row = 0;
     const auto score = [&]<int Queries, int Vectors>(std::integral_constant<int, Queries> some,
                                                      std::integral_constant<int, Vectors>) {
       for (; row + some <= rows; row += some) {
@@ -165,8 +165,8 @@ void score_all_rows(const Stored* const* keys, index first, index last, const fl
     score(std::integral_constant<int, 2>(), any);
     score(std::integral_constant<int, 1>(), any);
   };
-  const index block = passes == 1 ? tile : decode_geometry::block_keys;
-  for (index k = first; k < last; k += block) score_block(k, std::min(k + block, last));
+  const index_t block = passes == 1 ? tile : decode_geometry::block_keys;
+  for (index_t k = first; k < last; k += block) score_block(k, std::min(k + block, last));
 }
 
 /// outputs[row][channel] = rescale[row] * outputs + sum of weights[row][key] * values[key][channel] over keys
@@ -175,18 +175,18 @@ void score_all_rows(const Stored* const* keys, index first, index last, const fl
 /// `Guarded` leaves out products with a weight of exactly zero: the value of a key that this query does not see may be
 /// infinite or not a number. `Ahead` is as above.
 template <class Isa, int Rows, int Vectors, bool Guarded, int Ahead, class Stored>
-RELPOS_NOINLINE void add_values(const Stored* const* values, index first, index last,
-                                const float* weights, const float* rescale, index channel,
-                                index width, const rows_ahead& ahead, float* outputs) {
+RELPOS_NOINLINE void add_values(const Stored* const* values, index_t first, index_t last,
+                                const float* weights, const float* rescale, index_t channel,
+                                index_t width, const rows_ahead& ahead, float* outputs) {
   using real = float_pack<Isa>;
-  constexpr index tile = decode_geometry::tile_keys;
+  constexpr index_t tile = decode_geometry::tile_keys;
   real sum[Rows][Vectors];
   unroll<Rows>([&](auto r) RELPOS_LAMBDA {
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
       sum[r][v] = real(rescale[r]) * real::load(outputs + r * width + channel + v * lanes<Isa>);
     });
   });
-  for (index k = first; k < last; ++k) {
+  for (index_t k = first; k < last; ++k) {
     ahead.template fetch<Ahead>(k);
     const Stored* const row = values[k] + channel;
     real value[Vectors];
@@ -209,22 +209,22 @@ RELPOS_NOINLINE void add_values(const Stored* const* values, index first, index 
 
 /// The same for all rows and channels, some values at a time. The guarded product is rare and may be slow.
 template <class Isa, bool Guarded, class Stored>
-void add_all_values(const Stored* const* values, index first, index last, const float* weights,
-                    const float* rescale, index rows, index width, const rows_ahead& ahead,
+void add_all_values(const Stored* const* values, index_t first, index_t last, const float* weights,
+                    const float* rescale, index_t rows, index_t width, const rows_ahead& ahead,
                     float* outputs) {
-  constexpr index tile = decode_geometry::tile_keys;
+  constexpr index_t tile = decode_geometry::tile_keys;
   constexpr bool many_registers = Isa::tile_rows * Isa::tile_vectors >= 24;
   constexpr int most = Guarded ? 1 : many_registers ? 4 : 2;
-  const index channel_passes = width / (most * lanes<Isa>)+width / lanes<Isa> % most;
-  const index passes = (Guarded ? rows : rows / 4 + rows % 4) * channel_passes;
+  const index_t channel_passes = width / (most * lanes<Isa>)+width / lanes<Isa> % most;
+  const index_t passes = (Guarded ? rows : rows / 4 + rows % 4) * channel_passes;
   const float one[4] = {1.0f, 1.0f, 1.0f, 1.0f};
-  const auto add_block = [&](index begin, index end) {
-    index pass = 0;
-    index row = 0;
+  const auto add_block = [&](index_t begin, index_t end) {
+    index_t pass = 0;
+    index_t row = 0;
     const auto add = [&]<int Rows>(std::integral_constant<int, Rows> some) {
       for (; row + some <= rows; row += some) {
         const auto channels = [&]<int Vectors>(std::integral_constant<int, Vectors>,
-                                               index channel) {
+                                               index_t channel) {
           const rows_ahead part = ahead.part(pass++, passes);
           const auto add_some = [&]<int Ahead>(std::integral_constant<int, Ahead>) {
             add_values<Isa, Rows, Vectors, Guarded, Ahead>(
@@ -237,7 +237,7 @@ void add_all_values(const Stored* const* values, index first, index last, const 
             add_some(std::integral_constant<int, 0>());
           }
         };
-        index c = 0;
+        index_t c = 0;
         for (; c + most * lanes<Isa> <= width; c += most * lanes<Isa>) {
           channels(std::integral_constant<int, most>(), c);
         }
@@ -247,8 +247,8 @@ void add_all_values(const Stored* const* values, index first, index last, const 
     if constexpr (!Guarded) add(std::integral_constant<int, 4>());
     add(std::integral_constant<int, 1>());
   };
-  const index block = passes == 1 ? tile : decode_geometry::block_keys;
-  for (index k = first; k < last; k += block) add_block(k, std::min(k + block, last));
+  const index_t block = passes == 1 ? tile : decode_geometry::block_keys;
+  for (index_t k = first; k < last; k += block) add_block(k, std::min(k + block, last));
 }
 
 /// The rows of a whole tile, and those of the tile after it, which are asked for.
@@ -278,19 +278,19 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
                                    float rescale, float* output, const row_stream<Stored>& keys,
                                    const float* query, float* scores) {
   using real = float_pack<Isa>;
-  constexpr index tile = decode_geometry::tile_keys;
+  constexpr index_t tile = decode_geometry::tile_keys;
   constexpr int row_bytes = Vectors * lanes<Isa> * static_cast<int>(sizeof(Stored));
   constexpr int lines = row_bytes / 64;
   // Far enough for memory. In one run the nearer is the better, as long as it is.
-  constexpr index enough = 4096 / row_bytes;
-  constexpr index distance = OneRun ? std::clamp<index>(enough, lanes<Isa>, tile) : tile;
+  constexpr index_t enough = 4096 / row_bytes;
+  constexpr index_t distance = OneRun ? std::clamp<index_t>(enough, lanes<Isa>, tile) : tile;
   real sum[Vectors];
   real part[Vectors];
   unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
     sum[v] = real(rescale) * real::load(output + v * lanes<Isa>);
     part[v] = real::load(query + v * lanes<Isa>);
   });
-  for (index k = 0; k < tile; k += lanes<Isa>) {
+  for (index_t k = 0; k < tile; k += lanes<Isa>) {
     const auto later = [&](const row_stream<Stored>& of) RELPOS_LAMBDA {
       return k + distance < tile ? of.rows + k + distance : of.next + k + distance - tile;
     };
@@ -316,14 +316,14 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
 
 /// Whether all values of keys [first, last) are finite; 8-bit ones always are.
 template <class Isa, class Stored>
-RELPOS_NOINLINE bool all_stored_finite(const Stored* const* values, index first, index last,
-                                       index width) {
+RELPOS_NOINLINE bool all_stored_finite(const Stored* const* values, index_t first, index_t last,
+                                       index_t width) {
   using real = float_pack<Isa>;
   if constexpr (std::is_integral_v<Stored>) return true;
   // x * 0 is 0 for a finite x only, and a sum keeps what is not a number.
   real zeros(0.0f);
-  for (index k = first; k < last; ++k) {
-    for (index c = 0; c < width; c += lanes<Isa>) {
+  for (index_t k = first; k < last; ++k) {
+    for (index_t c = 0; c < width; c += lanes<Isa>) {
       zeros = fma(real::load(values[k] + c), real(0.0f), zeros);
     }
   }

@@ -15,20 +15,20 @@ namespace relpos::inline RELPOS_ABI {
 /// Key rows of a tile: lane i is row first_row + i. Lanes [first, last) are computed, whole vectors; rows
 /// [rows.first, rows.last) exist and are seen by some query.
 struct key_lanes {
-  index first_row = 0;
-  index first = 0;
-  index last = 0;
+  index_t first_row = 0;
+  index_t first = 0;
+  index_t last = 0;
   key_range rows;
 
   /// `range` of the tile that begins at `tile`.
   template <class Isa>
-  static key_lanes of(index tile, const key_range& range) {
+  static key_lanes of(index_t tile, const key_range& range) {
     if (range.last <= range.first) return {tile, 0, 0, {tile, tile}};
     return {tile, (range.first - tile) / lanes<Isa> * lanes<Isa>,
             ceil_div(range.last - tile, lanes<Isa>) * lanes<Isa>, range};
   }
 
-  constexpr index nearest_row(index lane) const {
+  constexpr index_t nearest_row(index_t lane) const {
     return std::clamp(first_row + lane, rows.first, rows.last - 1);
   }
 };
@@ -40,20 +40,20 @@ class decode_rows {
   static constexpr bool is_scaled = Rows::is_scaled;
 
   /// `memory` holds known_tiles times tile_keys pointers.
-  decode_rows(const Rows& source, index channels, void* memory)
+  decode_rows(const Rows& source, index_t channels, void* memory)
       : source_(source),
         channels_(channels),
         width_(decode_slot<Isa>::padded(channels)),
         in_place_(source.are_contiguous() && channels == width_),
         row_(static_cast<const stored**>(memory)) {}
 
-  index width() const { return width_; }
+  index_t width() const { return width_; }
   /// Rows are read where they lie.
   bool are_in_place() const { return in_place_; }
 
   /// Finds the rows of the i-th tile that is worked on; those of the last known_tiles are kept. Where a tile has no rows
   /// those before it are found again.
-  void find(index i, const key_lanes& of) {
+  void find(index_t i, const key_lanes& of) {
     if (!in_place_) return;
     const stored** const to = rows(i);
     if (of.first == of.last) {
@@ -61,8 +61,8 @@ class decode_rows {
       std::copy(rows(i - 1), rows(i - 1) + decode_geometry::tile_keys, to);
       return;
     }
-    const index first = of.rows.first - of.first_row;
-    const index last = of.rows.last - of.first_row;
+    const index_t first = of.rows.first - of.first_row;
+    const index_t last = of.rows.last - of.first_row;
     source_.find(of.rows.first, last - first, to + first);
     // Lanes without a row repeat the nearest.
     std::fill(to, to + first, to[first]);
@@ -70,26 +70,26 @@ class decode_rows {
   }
 
   /// Rows of the i-th tile, which is whole; those of the tile after it have been looked for too.
-  row_stream<stored> stream(index i) const {
-    constexpr index last = decode_geometry::tile_keys - 1;
+  row_stream<stored> stream(index_t i) const {
+    constexpr index_t last = decode_geometry::tile_keys - 1;
     return {rows(i), rows(i + 1), rows(i)[last] - rows(i)[0] == last * width_};
   }
 
-  const stored** rows(index i) const {
+  const stored** rows(index_t i) const {
     return row_ + i % decode_geometry::known_tiles * decode_geometry::tile_keys;
   }
 
   /// Calls use(rows, width, scaled) for the lanes of the i-th tile: rows of `width` channels, and whether they are to be
   /// multiplied by their scales. `buffer` holds copies.
   template <class Use>
-  void read(index i, const key_lanes& lanes, float* buffer, const Use& use) const {
+  void read(index_t i, const key_lanes& lanes, float* buffer, const Use& use) const {
     if (in_place_) {
       use(const_cast<const stored* const*>(rows(i)), width_, std::bool_constant<is_scaled>());
       return;
     }
     const float* copied[decode_geometry::tile_keys];
-    for (index lane = lanes.first; lane < lanes.last; ++lane) {
-      const index row = lanes.nearest_row(lane);
+    for (index_t lane = lanes.first; lane < lanes.last; ++lane) {
+      const index_t row = lanes.nearest_row(lane);
       copied[lane] = buffer + (row - lanes.first_row) * width_;
       if (row == lanes.first_row + lane) copy_row(row, buffer + lane * width_);
     }
@@ -98,19 +98,19 @@ class decode_rows {
 
   /// Times the scale of each row; lanes without a row, which are hidden, are left.
   void scale_scores(const key_lanes& lanes, float* scores) const {
-    with_scales(lanes, [&](index lane, float scale) { scores[lane] *= scale; });
+    with_scales(lanes, [&](index_t lane, float scale) { scores[lane] *= scale; });
   }
   /// The same. A weight of zero stays zero: the scale of a row that is hidden may be not a number.
   void scale_weights(const key_lanes& lanes, float* weights) const {
-    with_scales(lanes, [&](index lane, float scale) {
+    with_scales(lanes, [&](index_t lane, float scale) {
       if (weights[lane] != 0.0f) weights[lane] *= scale;
     });
   }
 
   /// The rows of the i-th tile, which has `lanes`, to be asked for.
-  rows_ahead ahead(index i, const key_lanes& lanes) const {
+  rows_ahead ahead(index_t i, const key_lanes& lanes) const {
     if (!in_place_ || lanes.first == lanes.last) return {};
-    const index bytes = channels_ * static_cast<index>(sizeof(stored));
+    const index_t bytes = channels_ * static_cast<index_t>(sizeof(stored));
     return {reinterpret_cast<const void* const*>(rows(i)), 0, ceil_div(bytes, 64)};
   }
 
@@ -120,14 +120,14 @@ class decode_rows {
     if constexpr (is_scaled) {
       if (!in_place_) return;  // scales are in the copies
       float scales[decode_geometry::tile_keys];
-      const index first = lanes.rows.first - lanes.first_row;
-      const index last = lanes.rows.last - lanes.first_row;
+      const index_t first = lanes.rows.first - lanes.first_row;
+      const index_t last = lanes.rows.last - lanes.first_row;
       source_.find_scales(lanes.rows.first, last - first, scales + first);
-      for (index lane = first; lane < last; ++lane) use(lane, scales[lane]);
+      for (index_t lane = first; lane < last; ++lane) use(lane, scales[lane]);
     }
   }
 
-  void copy_row(index row, float* to) const {
+  void copy_row(index_t row, float* to) const {
     if (const float* const from = source_.in_place(row)) {
       std::copy(from, from + channels_, to);
     } else {
@@ -137,8 +137,8 @@ class decode_rows {
   }
 
   const Rows& source_;
-  index channels_;
-  index width_;
+  index_t channels_;
+  index_t width_;
   bool in_place_;
   const stored** row_;
 };

@@ -12,8 +12,8 @@ namespace relpos::inline RELPOS_ABI {
 /// What one work item of few queries works in. Rows of channels are padded to whole vectors.
 template <class Isa>
 struct decode_slot {
-  static constexpr index rows = decode_geometry::rows;
-  static constexpr index tile_keys = decode_geometry::tile_keys;
+  static constexpr index_t rows = decode_geometry::rows;
+  static constexpr index_t tile_keys = decode_geometry::tile_keys;
 
   float* packed;        // [rows][padded d], times the folded scale
   float* queries;       // the same as the product takes it: turned, or `packed` itself
@@ -28,13 +28,13 @@ struct decode_slot {
   void* key_rows;  // [known_tiles][tile_keys], pointers
   void* value_rows;
 
-  static constexpr index padded(index channels) {
+  static constexpr index_t padded(index_t channels) {
     return ceil_div(channels, lanes<Isa>) * lanes<Isa>;
   }
 
   decode_slot(scratch_divider& memory, const attention_shape& shape, bool rotates, bool by_tile) {
-    const index key_width = padded(shape.head_dim);
-    const index value_width = padded(shape.value_dim);
+    const index_t key_width = padded(shape.head_dim);
+    const index_t value_width = padded(shape.value_dim);
     packed = memory.take<float>(rows * key_width);
     queries = by_tile ? memory.take<float>(rows * key_width) : packed;
     scores = memory.take<float>(rows * tile_keys);
@@ -46,7 +46,7 @@ struct decode_slot {
     key_buffer = memory.take<float>(tile_keys * key_width);
     value_buffer = memory.take<float>(tile_keys * value_width);
     constexpr auto pointers =
-        decode_geometry::known_tiles * tile_keys * static_cast<index>(sizeof(const void*));
+        decode_geometry::known_tiles * tile_keys * static_cast<index_t>(sizeof(const void*));
     key_rows = memory.take<std::byte>(pointers);
     value_rows = memory.take<std::byte>(pointers);
   }

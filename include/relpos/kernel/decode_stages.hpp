@@ -22,25 +22,25 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Adds the bias of one policy to the scores of one query row.
 template <class Isa, class Policy, class RowPositions>
-void add_row_bias(const Policy& policy, const bias_table& table, index sequence, index head,
-                  index query_row, const RowPositions& position, float factor,
+void add_row_bias(const Policy& policy, const bias_table& table, index_t sequence, index_t head,
+                  index_t query_row, const RowPositions& position, float factor,
                   const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
   using bound_type = bound_policy<Policy>;
   // Of the distances to the keys of one vector, in a buffer, where they are not counted.
-  [[maybe_unused]] const auto distance_to = [&](index lane) {
+  [[maybe_unused]] const auto distance_to = [&](index_t lane) {
     return position.key(keys.nearest_row(lane)) - position.query(query_row);
   };
   const auto add = [&](const auto& bias_of_lanes) {
-    for (index lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+    for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
       (real::load(scores + lane) + bias_of_lanes(lane)).store(scores + lane);
     }
   };
   if constexpr (computes_bias<bound_type>) {
     const auto bound = bind(policy, sequence, head);
-    add([&](index lane) RELPOS_LAMBDA {
+    add([&](index_t lane) RELPOS_LAMBDA {
       if constexpr (RowPositions::are_counted) {
-        const index first = position.key(keys.first_row + lane) - position.query(query_row);
+        const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
         return bound.bias(real(static_cast<float>(first)) + real::iota()) * real(factor);
       } else {
         float distances[lanes<Isa>];
@@ -53,10 +53,10 @@ void add_row_bias(const Policy& policy, const bias_table& table, index sequence,
   } else if constexpr (tabulates_bias<Policy>) {
     float gate = factor;
     if constexpr (gates_rows<bound_type>) gate *= bind(policy, sequence, head).row_gate(query_row);
-    add([&](index lane) RELPOS_LAMBDA {
+    add([&](index_t lane) RELPOS_LAMBDA {
       if constexpr (RowPositions::are_counted) {
         // The table goes by q_pos - k_pos, which falls from lane to lane.
-        const index first = position.key(keys.first_row + lane) - position.query(query_row);
+        const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
         const float* const from = table.at(-(first + lanes<Isa> - 1), lanes<Isa>);
         return reversed(real::load(from)) * real(gate);
       } else {
@@ -67,7 +67,7 @@ void add_row_bias(const Policy& policy, const bias_table& table, index sequence,
     });
   } else if constexpr (stores_bias<bound_type>) {
     const auto bound = bind(policy, sequence, head);
-    for (index row = keys.rows.first; row < keys.rows.last; ++row) {
+    for (index_t row = keys.rows.first; row < keys.rows.last; ++row) {
       scores[row - keys.first_row] += scaled_element(bound.bias_element(query_row, row), factor);
     }
   }
@@ -75,7 +75,7 @@ void add_row_bias(const Policy& policy, const bias_table& table, index sequence,
 
 /// What masks that ask for elements say of one query and a range of key rows.
 template <class... Bound>
-tile_class classify_row(const std::tuple<Bound...>& bound, index q_pos, index key_offset,
+tile_class classify_row(const std::tuple<Bound...>& bound, index_t q_pos, index_t key_offset,
                         const key_range& rows) {
   tile_class kept = tile_class::full;
   const tile of{q_pos, q_pos + 1, rows.first + key_offset, rows.last + key_offset};
@@ -87,13 +87,13 @@ tile_class classify_row(const std::tuple<Bound...>& bound, index q_pos, index ke
 /// Hides the keys that the masks of one row hide, and those that are not there. Where that is all of them, scores are
 /// left as they are.
 template <class Isa, class... Bound>
-tile_class hide_row(const std::tuple<Bound...>& bound, index q_pos, const key_range& visible,
-                    index key_offset, const key_lanes& keys, float* scores) {
+tile_class hide_row(const std::tuple<Bound...>& bound, index_t q_pos, const key_range& visible,
+                    index_t key_offset, const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
   using integer = int_pack<Isa>;
   constexpr float hidden = -std::numeric_limits<float>::infinity();
-  const index first = std::max(visible.first, keys.rows.first) - keys.first_row;
-  const index last = std::min(visible.last, keys.rows.last) - keys.first_row;
+  const index_t first = std::max(visible.first, keys.rows.first) - keys.first_row;
+  const index_t last = std::min(visible.last, keys.rows.last) - keys.first_row;
   tile_class kept = classify_row(bound, q_pos, key_offset, keys.rows);
   if (first >= last) kept = tile_class::skip;
   if (kept == tile_class::skip) return kept;
@@ -102,14 +102,14 @@ tile_class hide_row(const std::tuple<Bound...>& bound, index q_pos, const key_ra
   if (first > keys.first || last < keys.last) {
     const integer from(static_cast<std::int32_t>(first));
     const integer to(static_cast<std::int32_t>(last));
-    for (index lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+    for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
       const integer at = integer::iota() + integer(static_cast<std::int32_t>(lane));
       select((from <= at) & (at < to), real::load(scores + lane), real(hidden))
           .store(scores + lane);
     }
   }
   if (kept == tile_class::partial) {
-    for (index lane = first; lane < last; ++lane) {
+    for (index_t lane = first; lane < last; ++lane) {
       const auto keeps = [&](const auto& mask) {
         if constexpr (masks_elements<std::decay_t<decltype(mask)>>) {
           return mask.keep(q_pos, keys.first_row + lane + key_offset);
@@ -128,7 +128,7 @@ tile_class hide_row(const std::tuple<Bound...>& bound, index q_pos, const key_ra
 template <class Isa>
 void cap_row(float factor, const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
-  for (index lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+  for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
     (real(factor) * tanh<Isa>(real::load(scores + lane))).store(scores + lane);
   }
 }
@@ -138,7 +138,7 @@ template <class Isa>
 void scale_row(float factor, const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
   const real hidden(-std::numeric_limits<float>::infinity());
-  for (index lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+  for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
     const real score = real::load(scores + lane);
     select(score == hidden, hidden, score * real(factor)).store(scores + lane);
   }

@@ -10,25 +10,25 @@ namespace relpos::inline RELPOS_ABI {
 template <class Key, class Value>
 struct dense_keys : key_views<Key, Value> {
   /// Of all sequences, and before one of them.
-  index all_rows() const { return this->k.shape[0] * this->k.shape[2]; }
-  index rows_before(index sequence) const {
+  index_t all_rows() const { return this->k.shape[0] * this->k.shape[2]; }
+  index_t rows_before(index_t sequence) const {
     return this->starts.empty() ? sequence * this->k.shape[2] : this->starts[sequence];
   }
 
   /// [1, key head, key, channel] of one sequence.
-  view<const Key, 4> keys_of(index sequence) const {
+  view<const Key, 4> keys_of(index_t sequence) const {
     return sequence_rows(this->k, sequence, this->starts);
   }
-  view<const Value, 4> values_of(index sequence) const {
+  view<const Value, 4> values_of(index_t sequence) const {
     return sequence_rows(this->v, sequence, this->starts);
   }
 
   template <class Isa>
-  auto keys(index sequence, index head) const {
+  auto keys(index_t sequence, index_t head) const {
     return strided_rows<Isa, Key>(keys_of(sequence), 0, head);
   }
   template <class Isa>
-  auto values(index sequence, index head) const {
+  auto values(index_t sequence, index_t head) const {
     return strided_rows<Isa, Value>(values_of(sequence), 0, head);
   }
 };

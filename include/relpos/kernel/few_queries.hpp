@@ -13,29 +13,29 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// Query rows that share one pass over the keys and values of a head: those of all heads of a group, for each query.
-inline constexpr index few_queries = 16;
+inline constexpr index_t few_queries = 16;
 
 /// Whether a sequence is one for the kernel of few queries.
 inline bool is_decoded(const options& choice, const attention_shape& sequence) {
   if (choice.statistics.any() || sequence.key_heads == 0) return false;
   if (choice.kernel != kernel_class::automatic) return choice.kernel == kernel_class::decode;
-  const index rows_of_key_head =
+  const index_t rows_of_key_head =
       sequence.query_length * (sequence.query_heads / sequence.key_heads);
   return sequence.query_length == 1 || rows_of_key_head <= few_queries;
 }
 
 /// The hull of the rows of a sequence that range masks leave to any of its queries.
 template <class... Policies>
-key_range seen_rows(const std::tuple<Policies...>& policies, index sequence,
+key_range seen_rows(const std::tuple<Policies...>& policies, index_t sequence,
                     const attention_shape& shape, const positions& position) {
   // Masks that do not bind are the same for all heads.
   constexpr bool by_head =
       ((masks_range<bound_policy<Policies>> && !std::is_same_v<bound_policy<Policies>, Policies>) ||
        ... || false);
   key_range seen{shape.key_length, 0};
-  for (index head = 0; head < (by_head ? shape.query_heads : 1); ++head) {
+  for (index_t head = 0; head < (by_head ? shape.query_heads : 1); ++head) {
     const auto bound = bind_all(policies, sequence, head);
-    for (index row = 0; row < shape.query_length; ++row) {
+    for (index_t row = 0; row < shape.query_length; ++row) {
       const key_range keys = visible_key_rows(bound, row + position.query_offset,
                                               position.key_offset, shape.key_length);
       if (keys.first == keys.last) continue;

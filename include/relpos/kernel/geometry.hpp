@@ -9,16 +9,16 @@ namespace relpos::inline RELPOS_ABI {
 
 template <class Isa>
 struct geometry {
-  static constexpr index vectors = Isa::tile_vectors;
-  static constexpr index lanes = Isa::vector_bytes / 4;
-  static constexpr index group_rows = vectors * lanes;
-  static constexpr index groups = 4;
-  static constexpr index block_rows = groups * group_rows;
+  static constexpr index_t vectors = Isa::tile_vectors;
+  static constexpr index_t lanes = Isa::vector_bytes / 4;
+  static constexpr index_t group_rows = vectors * lanes;
+  static constexpr index_t groups = 4;
+  static constexpr index_t block_rows = groups * group_rows;
 
   // Keys per tile: the weights of a group (128 x 48 floats) and its queries share the L1 cache. Tiles
   // begin at multiples of this in absolute position, so that how a sequence is cut into calls does not
   // change the order of summation.
-  static constexpr index tile_keys = 128;
+  static constexpr index_t tile_keys = 128;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -18,7 +18,7 @@ template <class Isa, row_source Source, class Rotation, class PositionOf>
 class given_rotation {
  public:
   given_rotation(const Source& source, const Rotation& policy, const PositionOf& position_of,
-                 index channels, float* stored_row, float* memory)
+                 index_t channels, float* stored_row, float* memory)
       : source_(source),
         policy_(policy),
         rotations_(policy.rotations()),
@@ -27,29 +27,29 @@ class given_rotation {
         stored_row_(stored_row),
         of_origin_(memory),
         of_row_(memory + 2 * rotations_.pairs) {
-    origins_.fill(std::numeric_limits<index>::min());
+    origins_.fill(std::numeric_limits<index_t>::min());
   }
 
-  static const float* in_place(index) { return nullptr; }
-  void load(index row, float* to) const {
-    for (index axis = 0; axis < rotations_.axes; ++axis) find_turns(row, axis);
+  static const float* in_place(index_t) { return nullptr; }
+  void load(index_t row, float* to) const {
+    for (index_t axis = 0; axis < rotations_.axes; ++axis) find_turns(row, axis);
     turn_row<Isa>(read_row(source_, row, stored_row_), of_row_, rotations_.pairs, rotations_.layout,
                   channels_, to);
   }
 
  private:
   /// The turns of one row, for the pairs of one axis.
-  void find_turns(index row, index axis) const {
-    const index position = position_of_(row, axis);
-    const index origin = rotation_rows::origin(position);
-    index& known = origins_[static_cast<std::size_t>(axis)];
+  void find_turns(index_t row, index_t axis) const {
+    const index_t position = position_of_(row, axis);
+    const index_t origin = rotation_rows::origin(position);
+    index_t& known = origins_[static_cast<std::size_t>(axis)];
     if (origin != known) {  // rarely: sines in float64
       find_turns_of_origin(origin, axis);
       known = origin;
     }
     const float* const rest = rotations_.row_of(rotations_.queries, position);
-    const index pairs = rotations_.pairs;
-    index i = 0;
+    const index_t pairs = rotations_.pairs;
+    index_t i = 0;
     if (rotations_.axes == 1) {
       for (; i + lanes<Isa> <= pairs; i += lanes<Isa>) multiply<float_pack<Isa>>(rest, i);
     }
@@ -58,8 +58,8 @@ class given_rotation {
     }
   }
 
-  void find_turns_of_origin(index origin, index axis) const {
-    for (index i = 0; i < rotations_.pairs; ++i) {
+  void find_turns_of_origin(index_t origin, index_t axis) const {
+    for (index_t i = 0; i < rotations_.pairs; ++i) {
       if (rotations_.axis_of(i) != axis) continue;
       const turn by = policy_.relative_turn(i, -origin * rotation_grid);
       of_origin_[i] = static_cast<float>(by.real);
@@ -69,8 +69,8 @@ class given_rotation {
 
   /// The turn of the rest times that of the origin; `Real` is a float, or a pack of as many pairs.
   template <class Real>
-  RELPOS_INLINE void multiply(const float* rest, index pair) const {
-    const index imaginary = pair + rotations_.pairs;
+  RELPOS_INLINE void multiply(const float* rest, index_t pair) const {
+    const index_t imaginary = pair + rotations_.pairs;
     const auto load = [](const float* from) RELPOS_LAMBDA {
       if constexpr (std::is_same_v<Real, float>) {
         return *from;
@@ -97,11 +97,11 @@ class given_rotation {
   const Rotation& policy_;
   rotation_rows rotations_;
   PositionOf position_of_;
-  index channels_;
+  index_t channels_;
   float* stored_row_;
   float* of_origin_;  // [2][pairs], for `origins_`
   float* of_row_;     // [2][pairs]
-  mutable std::array<index, static_cast<std::size_t>(max_axes)> origins_{};
+  mutable std::array<index_t, static_cast<std::size_t>(max_axes)> origins_{};
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -30,15 +30,15 @@ class group_distances<Isa, counted_positions> {
       return real(first) - (real::iota() + real(float(V * lanes<Isa>)));
     }
   };
-  RELPOS_INLINE to_key key(index row) const { return {static_cast<float>(row + to_key_zero_)}; }
+  RELPOS_INLINE to_key key(index_t row) const { return {static_cast<float>(row + to_key_zero_)}; }
 
   /// The table's values for one key, one per lane.
-  RELPOS_INLINE const float* lane_values(const bias_table& table, index key_row) const {
+  RELPOS_INLINE const float* lane_values(const bias_table& table, index_t key_row) const {
     return table.at(-(key_row + to_key_zero_), geometry<Isa>::group_rows);
   }
 
  private:
-  index to_key_zero_;
+  index_t to_key_zero_;
 };
 
 /// Where they are given, any distance may be in any lane. What `key` and `lane_values` return is valid until
@@ -47,11 +47,11 @@ template <class Isa, class Policy>
 class group_distances<Isa, given_positions<Policy>> {
  public:
   using real = float_pack<Isa>;
-  static constexpr index width = geometry<Isa>::group_rows;
+  static constexpr index_t width = geometry<Isa>::group_rows;
 
   group_distances(const given_positions<Policy>& position, const group_rows& rows)
       : position_(position) {
-    for (index lane = 0; lane < rows.count; ++lane) {
+    for (index_t lane = 0; lane < rows.count; ++lane) {
       queries_[lane] = position.query(rows.first_row + lane);
       are_counted_ = are_counted_ && queries_[lane] == queries_[0] + lane;
     }
@@ -65,26 +65,26 @@ class group_distances<Isa, given_positions<Policy>> {
       return real::load(distances + V * lanes<Isa>);
     }
   };
-  to_key key(index row) const {
+  to_key key(index_t row) const {
     // Converted one by one: a neighbour that is far away must not cost a near one its accuracy.
-    const index key = position_.key(row);
-    for (index lane = 0; lane < width; ++lane) {
+    const index_t key = position_.key(row);
+    for (index_t lane = 0; lane < width; ++lane) {
       gathered_[lane] = static_cast<float>(key - queries_[lane]);
     }
     return {gathered_};
   }
 
-  const float* lane_values(const bias_table& table, index key_row) const {
-    const index key = position_.key(key_row);
+  const float* lane_values(const bias_table& table, index_t key_row) const {
+    const index_t key = position_.key(key_row);
     if (are_counted_) return table.at(queries_[0] - key, width);
-    for (index lane = 0; lane < width; ++lane) gathered_[lane] = table.of(queries_[lane] - key);
+    for (index_t lane = 0; lane < width; ++lane) gathered_[lane] = table.of(queries_[lane] - key);
     return gathered_;
   }
 
  private:
   given_positions<Policy> position_;
   bool are_counted_ = true;  // as they are within a run of tokens
-  index queries_[width] = {};
+  index_t queries_[width] = {};
   mutable float gathered_[width];
 };
 

@@ -18,13 +18,13 @@ struct group_statistics {
   float* mean = nullptr;     // of them
   float* squares = nullptr;  // sum of (s - mean)^2
 
-  static group_statistics take(scratch_divider& memory, index width) {
+  static group_statistics take(scratch_divider& memory, index_t width) {
     group_statistics result;
     for (float** each : result.all()) *each = memory.take<float>(width);
     return result;
   }
 
-  void start(index width) {
+  void start(index_t width) {
     for (float** each : all()) std::fill(*each, *each + width, 0.0f);
   }
 
@@ -42,7 +42,7 @@ class statistics_lanes {
 
   /// The maximum of the lanes goes from `before` to `maximum`, and weights so far, whose sum is `weight_sum`,
   /// are multiplied by `rescale`. `score` is the first of the tile.
-  RELPOS_INLINE statistics_lanes(const group_statistics& of, index at, real before, real maximum,
+  RELPOS_INLINE statistics_lanes(const group_statistics& of, index_t at, real before, real maximum,
                                  real rescale, real weight_sum, real score)
       : of_(of), at_(at), count_(real::load(of.count + at)) {
     const real moved = rescale * fma(before - maximum, weight_sum, real::load(of.spread + at));
@@ -78,7 +78,7 @@ class statistics_lanes {
   }
 
   const group_statistics& of_;
-  index at_;
+  index_t at_;
   real count_;
   real spread_;
   real mean_;

@@ -11,23 +11,23 @@ namespace relpos::inline RELPOS_ABI {
 /// The tiles of a call's keys, counted in absolute position: a tile begins at a multiple of its size.
 template <class Isa>
 struct key_tiles {
-  static constexpr index size = geometry<Isa>::tile_keys;
+  static constexpr index_t size = geometry<Isa>::tile_keys;
 
-  index key_offset = 0;
-  index key_length = 0;
+  index_t key_offset = 0;
+  index_t key_length = 0;
 
   /// The tile of a row of the call.
-  constexpr index of(index row) const { return floor_div(row + key_offset, size); }
-  constexpr index first() const { return of(0); }
-  constexpr index last() const { return of(key_length - 1); }
+  constexpr index_t of(index_t row) const { return floor_div(row + key_offset, size); }
+  constexpr index_t first() const { return of(0); }
+  constexpr index_t last() const { return of(key_length - 1); }
   /// The rows of a tile that exist.
-  constexpr key_range rows(index tile) const {
-    const index begin = tile * size - key_offset;
-    return {std::max<index>(begin, 0), std::min(begin + size, key_length)};
+  constexpr key_range rows(index_t tile) const {
+    const index_t begin = tile * size - key_offset;
+    return {std::max<index_t>(begin, 0), std::min(begin + size, key_length)};
   }
 
   /// More than any call with so many keys has.
-  static constexpr index capacity(index length) { return length / size + 2; }
+  static constexpr index_t capacity(index_t length) { return length / size + 2; }
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -22,20 +22,20 @@ class mask_stage {
  public:
   static constexpr bool any_mask = ((masks_range<Bound> || masks_elements<Bound>) || ... || false);
   static constexpr bool any_element_mask = (masks_elements<Bound> || ... || false);
-  static constexpr index width = geometry<Isa>::group_rows;
+  static constexpr index_t width = geometry<Isa>::group_rows;
   using integer = int_pack<Isa>;
 
-  mask_stage(const std::tuple<Bound...>& bound, const group_rows& rows, index key_length)
+  mask_stage(const std::tuple<Bound...>& bound, const group_rows& rows, index_t key_length)
       : bound_(bound), rows_(rows) {
     std::fill(first_, first_ + width, 0);
     std::fill(last_, last_ + width, 0);
     extremes_ = visible_rows::of_none(key_length);
-    for (index lane = 0; lane < rows.count; ++lane) {
+    for (index_t lane = 0; lane < rows.count; ++lane) {
       const key_range keys =
           visible_key_rows(bound, rows.q_pos + lane, rows.key_offset, key_length);
       first_[lane] = static_cast<std::int32_t>(keys.first);
       last_[lane] = static_cast<std::int32_t>(keys.last);
-      index& vector_last = vector_last_[lane / lanes<Isa>];
+      index_t& vector_last = vector_last_[lane / lanes<Isa>];
       vector_last = std::max(vector_last, keys.last);
       extremes_.add(keys);
     }
@@ -46,17 +46,17 @@ class mask_stage {
   /// How many of the group's first vectors of queries see no key from row `first` on: what is masked causally,
   /// near the diagonal. Rises with `first`.
   template <int Vectors>
-  RELPOS_INLINE int blind_vectors(index first) const {
+  RELPOS_INLINE int blind_vectors(index_t first) const {
     int blind = 0;
     while (blind < Vectors - 1 && vector_last_[blind] <= first) ++blind;
     return blind;
   }
 
   /// Keys that range masks leave visible to one query.
-  key_range visible_rows_of(index lane) const { return {first_[lane], last_[lane]}; }
+  key_range visible_rows_of(index_t lane) const { return {first_[lane], last_[lane]}; }
 
   /// What the masks say about key rows [first, last) and all of the group's queries.
-  tile_class classify(index first, index last) const {
+  tile_class classify(index_t first, index_t last) const {
     tile_class result = extremes_.classify(first, last);
     if constexpr (any_element_mask) {
       const tile block{rows_.q_pos, rows_.q_pos + rows_.count, first + rows_.key_offset,
@@ -75,7 +75,7 @@ class mask_stage {
     integer lane[Vectors];
   };
   template <int Vectors>
-  RELPOS_INLINE seeing_lanes<Vectors> visible(index key_row) const {
+  RELPOS_INLINE seeing_lanes<Vectors> visible(index_t key_row) const {
     seeing_lanes<Vectors> result;
     const integer key(static_cast<std::int32_t>(key_row));
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
@@ -85,7 +85,7 @@ class mask_stage {
     });
     if constexpr (any_element_mask) {
       std::int32_t kept[width] = {};
-      for (index lane = 0; lane < rows_.count; ++lane) {
+      for (index_t lane = 0; lane < rows_.count; ++lane) {
         kept[lane] = keeps(rows_.q_pos + lane, key_row + rows_.key_offset) ? -1 : 0;
       }
       unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
@@ -96,7 +96,7 @@ class mask_stage {
   }
 
  private:
-  bool keeps(index q_pos, index k_pos) const {
+  bool keeps(index_t q_pos, index_t k_pos) const {
     const auto ask = [&](const auto& mask) {
       if constexpr (masks_elements<std::decay_t<decltype(mask)>>) return mask.keep(q_pos, k_pos);
       return true;
@@ -109,7 +109,7 @@ class mask_stage {
   visible_rows extremes_;
   std::int32_t first_[width];
   std::int32_t last_[width];
-  index vector_last_[geometry<Isa>::vectors] = {};  // of a vector's queries, the largest
+  index_t vector_last_[geometry<Isa>::vectors] = {};  // of a vector's queries, the largest
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -28,7 +28,7 @@ inline status check_merge(const partial_state& into, const partial_state& from) 
   if (status valid = check_output("into.lse", into.lse); !valid) return valid;
   if (status valid = check_view("from.out", from.out); !valid) return valid;
   if (status valid = check_view("from.lse", from.lse); !valid) return valid;
-  const std::array<index, 3> rows{into.out.shape[0], into.out.shape[1], into.out.shape[2]};
+  const std::array<index_t, 3> rows{into.out.shape[0], into.out.shape[1], into.out.shape[2]};
   if (into.lse.shape != rows) {
     return shapes_differ("into.lse: shape is %s, must be %s", into.lse.shape, rows);
   }
@@ -53,8 +53,8 @@ inline status check_merge(const partial_state& into, const partial_state& from) 
   return check_all_apart(written);
 }
 
-inline void merge_row(const partial_state& into, const partial_state& from, index batch, index head,
-                      index row) {
+inline void merge_row(const partial_state& into, const partial_state& from, index_t batch,
+                      index_t head, index_t row) {
   const float empty = -std::numeric_limits<float>::infinity();
   float& lse = into.lse(batch, head, row);
   const float other = from.lse(batch, head, row);
@@ -65,7 +65,7 @@ inline void merge_row(const partial_state& into, const partial_state& from, inde
   } else {
     merge_row_statistics(into.statistics, from.statistics, weight, batch, head, row);
   }
-  for (index c = 0; c < into.out.shape[3]; ++c) {
+  for (index_t c = 0; c < into.out.shape[3]; ++c) {
     float& out = into.out(batch, head, row, c);
     const float added = (1.0f - weight) * from.out(batch, head, row, c);
     out = lse == empty ? added : weight * out + added;
@@ -81,8 +81,8 @@ status merge(const Executor& runner, const partial_state& into,
   if (status valid = check_slots(runner); !valid) return valid;
   if (status valid = check_merge(into, from); !valid) return valid;
   const auto& shape = into.out.shape;
-  runner.run(shape[0] * shape[1], [&](index item, index) {
-    for (index row = 0; row < shape[2]; ++row) {
+  runner.run(shape[0] * shape[1], [&](index_t item, index_t) {
+    for (index_t row = 0; row < shape[2]; ++row) {
       merge_row(into, from, item / shape[1], item % shape[1], row);
     }
   });

@@ -18,7 +18,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Refuses what cannot be merged: `from` has what `into` has, and moments come with their count.
 inline status check_merged_statistics(const row_statistics& into, const row_statistics& from,
-                                      const std::array<index, 3>& rows) {
+                                      const std::array<index_t, 3>& rows) {
   const auto of_into = into.all();
   const auto of_from = from.all();
   for (std::size_t i = 0; i < of_into.size(); ++i) {
@@ -49,8 +49,8 @@ inline status check_merged_statistics(const row_statistics& into, const row_stat
 }
 
 /// Those of `from` alone: `into` was empty, and whatever it holds has no meaning.
-inline void copy_row_statistics(const row_statistics& into, const row_statistics& from, index batch,
-                                index head, index row) {
+inline void copy_row_statistics(const row_statistics& into, const row_statistics& from,
+                                index_t batch, index_t head, index_t row) {
   const auto to = into.all();
   const auto of = from.all();
   for (std::size_t i = 0; i < to.size(); ++i) {
@@ -60,7 +60,7 @@ inline void copy_row_statistics(const row_statistics& into, const row_statistics
 
 /// Before lse is merged, of two that are not empty. `share` is that of `into`.
 inline void merge_row_statistics(const row_statistics& into, const row_statistics& from,
-                                 float share, index batch, index head, index row) {
+                                 float share, index_t batch, index_t head, index_t row) {
   const auto at = [&](const std::optional<view<float, 3>>& rows) -> float& {
     return (*rows)(batch, head, row);
   };

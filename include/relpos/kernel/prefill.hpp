@@ -43,9 +43,9 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
   // Within a head from the last block, the longest where a mask is causal, to the first; heads one after
   // another, so that the items of a head find its keys in cache.
-  void attend(index item, index slot) const {
-    const index blocks = ceil_div(shape().query_length, tiles::block_rows);
-    const index block = blocks - 1 - item % blocks;
+  void attend(index_t item, index_t slot) const {
+    const index_t blocks = ceil_div(shape().query_length, tiles::block_rows);
+    const index_t block = blocks - 1 - item % blocks;
     attend_block(item / blocks, block * tiles::block_rows, slot,
                  std::make_index_sequence<static_cast<std::size_t>(tiles::groups)>());
   }
@@ -58,15 +58,16 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
   const attention_shape& shape() const { return problem_.shape; }
 
-  group_rows rows_of_group(index block_row, std::size_t group) const {
-    const index first = block_row + static_cast<index>(group) * tiles::group_rows;
-    const index count = std::clamp<index>(shape().query_length - first, 0, tiles::group_rows);
+  group_rows rows_of_group(index_t block_row, std::size_t group) const {
+    const index_t first = block_row + static_cast<index_t>(group) * tiles::group_rows;
+    const index_t count = std::clamp<index_t>(shape().query_length - first, 0, tiles::group_rows);
     return {first, count, first + problem_.position.query_offset, problem_.position.key_offset};
   }
 
   template <std::size_t... G>
-  void attend_block(index head, index block_row, index slot, std::index_sequence<G...>) const {
-    const index sequence = problem_.sequence;
+  void attend_block(index_t head, index_t block_row, index_t slot,
+                    std::index_sequence<G...>) const {
+    const index_t sequence = problem_.sequence;
     const bound_policies bound = bind_all(problem_.policies, sequence, head);
     const score_factors factors(problem_.scale, problem_.softcap(),
                                 softmax_temperature(problem_.policies, sequence, head));
@@ -81,21 +82,22 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
       start_group(memory.groups[g], head, rows[g], factors.query, memory);
     }
 
-    const index key_head = shape().key_head(head);
+    const index_t key_head = shape().key_head(head);
     const auto keys = keys_of<Isa>(problem_, scratch_, key_head);
     const auto values = problem_.store.template values<Isa>(sequence, key_head);
     const key_tiles<Isa> tiling{problem_.position.key_offset, shape().key_length};
     const bool uses_bound = uses_score_bound<Isa, Policies...>(problem_.choice, shape());
-    [[maybe_unused]] const auto turn_to_tile = [&](query_group<Isa>& group, index q_pos, index t) {
+    [[maybe_unused]] const auto turn_to_tile = [&](query_group<Isa>& group, index_t q_pos,
+                                                   index_t t) {
       if constexpr (by_tile) {
         group.turn(scratch_.gains(problem_, scratch_.set_of(sequence)), q_pos,
                    rotation_rows::origin(t * tiling.size), shape().head_dim);
       }
     };
-    const index some_first = std::min({masks[G].extremes().some_first...});
-    const index some_last = std::max({masks[G].extremes().some_last...});
+    const index_t some_first = std::min({masks[G].extremes().some_first...});
+    const index_t some_last = std::max({masks[G].extremes().some_last...});
     key_tile<Isa> tile;
-    for (index t = tiling.of(some_last - 1); some_first < some_last && t >= tiling.of(some_first);
+    for (index_t t = tiling.of(some_last - 1); some_first < some_last && t >= tiling.of(some_first);
          --t) {
       const key_range range = tiling.rows(t);
       bool found = false;
@@ -140,7 +142,7 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
     return problem_.choice.tolerance / static_cast<float>(shape().key_length);
   }
 
-  void start_group(query_group<Isa>& group, index head, const group_rows& rows, float factor,
+  void start_group(query_group<Isa>& group, index_t head, const group_rows& rows, float factor,
                    const prefill_slot<Isa>& memory) const {
     with_query_rows<Isa>(problem_, head, memory, [&](const auto& source) {
       group.start(source, rows.first_row, rows.count, factor, shape().head_dim, shape().value_dim,
@@ -150,13 +152,13 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
   /// What is done to the scores of a group between product and mask, in order.
   template <class RowPositions>
-  auto score_stages(index head, float factor, const group_rows& rows, const RowPositions& position,
-                    [[maybe_unused]] const bound_policies& bound,
+  auto score_stages(index_t head, float factor, const group_rows& rows,
+                    const RowPositions& position, [[maybe_unused]] const bound_policies& bound,
                     [[maybe_unused]] const mask_type& mask) const {
     const auto biases =
         bias_stages(head, factor, rows, position, std::index_sequence_for<Policies...>());
     if constexpr (problem_type::has_row_factor) {
-      const row_factor_stage<Isa> factors(bound, rows, position, [&](index lane) {
+      const row_factor_stage<Isa> factors(bound, rows, position, [&](index_t lane) {
         return problem_.count_held(mask.visible_rows_of(lane));
       });
       return std::tuple_cat(biases, std::tuple(factors));
@@ -165,7 +167,7 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
     }
   }
   template <class RowPositions, std::size_t... I>
-  auto bias_stages([[maybe_unused]] index head, [[maybe_unused]] float factor,
+  auto bias_stages([[maybe_unused]] index_t head, [[maybe_unused]] float factor,
                    const group_rows& rows, const RowPositions& position,
                    std::index_sequence<I...>) const {
     return std::tuple(make_bias_stage<Isa>(std::get<I>(problem_.policies), problem_.sequence, head,

@@ -30,9 +30,9 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   preparation(const problem_type& problem, const scratch_type& scratch)
       : problem_(problem), scratch_(scratch) {}
 
-  index count() const { return 1 + table_items() + gain_items() + key_items(); }
+  index_t count() const { return 1 + table_items() + gain_items() + key_items(); }
 
-  void run(index item, index slot) const {
+  void run(index_t item, index_t slot) const {
     if (item == 0) {
       scratch_.plan().template fill<Isa>(problem_, scratch_.slots());
     } else if (item < 1 + table_items()) {
@@ -52,27 +52,27 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   static constexpr bool has_tables = (tabulates_bias<Policies> || ... || false);
 
   // Tiles in one item: few enough that the keys of a single head occupy many threads.
-  static constexpr index tiles_per_item = 4;
+  static constexpr index_t tiles_per_item = 4;
 
   const attention_shape& shape() const { return problem_.shape; }
 
-  index table_items() const { return has_tables ? scratch_.sets() * shape().query_heads : 0; }
-  index gain_items() const {
-    index count = 0;
+  index_t table_items() const { return has_tables ? scratch_.sets() * shape().query_heads : 0; }
+  index_t gain_items() const {
+    index_t count = 0;
     if constexpr (by_tile) {
-      for (index set = 0; set < scratch_.sets(); ++set) {
+      for (index_t set = 0; set < scratch_.sets(); ++set) {
         count += scratch_.gains(problem_, set).count;
       }
     }
     return count;
   }
-  index items_per_head() const {
+  index_t items_per_head() const {
     return ceil_div(key_tiles<Isa>::capacity(shape().key_length), tiles_per_item);
   }
-  index key_items() const {
+  index_t key_items() const {
     bool any = turns_keys;
     if constexpr (can_bound_scores<Policies...>) {
-      for (index at = 0; at < problem_.different_sequences() && !any; ++at) {
+      for (index_t at = 0; at < problem_.different_sequences() && !any; ++at) {
         any = uses_bound(problem_.choice, problem_.shape_of(at));
       }
     }
@@ -80,20 +80,20 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   /// Of one set. Given positions have no order by which a mask could narrow them.
-  distance_range visible_distances_of([[maybe_unused]] index set,
-                                      [[maybe_unused]] index head) const {
+  distance_range visible_distances_of([[maybe_unused]] index_t set,
+                                      [[maybe_unused]] index_t head) const {
     distance_range visible;
     if constexpr (any_given_positions<Policies...>) {
-      for (index at = 0; at < shape().batch; ++at) {
+      for (index_t at = 0; at < shape().batch; ++at) {
         const attention_shape of = problem_.shape_of(at);
         const auto position = row_positions(problem_.policies, positions{}, at);
         visible = hull(visible, distances_between(position, 0, of.query_length, 0, of.key_length));
       }
     } else {
-      const index sequences = binds_by_batch ? shape().batch : problem_.different_sequences();
-      const index first = scratch_.sets() == 1 ? 0 : set;
-      const index last = scratch_.sets() == 1 ? sequences : set + 1;
-      for (index at = first; at < last; ++at) {
+      const index_t sequences = binds_by_batch ? shape().batch : problem_.different_sequences();
+      const index_t first = scratch_.sets() == 1 ? 0 : set;
+      const index_t last = scratch_.sets() == 1 ? sequences : set + 1;
+      for (index_t at = first; at < last; ++at) {
         visible = hull(visible, visible_distances(bind_all(problem_.policies, at, head),
                                                   problem_.shape_of(at), problem_.position_of(at)));
       }
@@ -102,7 +102,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   template <std::size_t... I>
-  void fill_tables(index set, index head, std::index_sequence<I...>) const {
+  void fill_tables(index_t set, index_t head, std::index_sequence<I...>) const {
     const distance_range visible = visible_distances_of(set, head);
     [[maybe_unused]] const auto fill = [&]<std::size_t At>(
                                            std::integral_constant<std::size_t, At>) {
@@ -115,28 +115,28 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
     (fill(std::integral_constant<std::size_t, I>()), ...);
   }
 
-  void fill_gains([[maybe_unused]] index item) const {
+  void fill_gains([[maybe_unused]] index_t item) const {
     if constexpr (by_tile) {
-      index set = 0;
+      index_t set = 0;
       rotation_gains gains = scratch_.gains(problem_, set);
       for (; item >= gains.count; gains = scratch_.gains(problem_, ++set)) item -= gains.count;
       with_rotation(problem_.policies, [&](const auto& policy) { gains.fill(item, policy); });
     }
   }
 
-  void prepare_keys(index item, index slot) const {
-    const index key_head = item / items_per_head() % shape().key_heads;
-    const index sequence = item / items_per_head() / shape().key_heads;
+  void prepare_keys(index_t item, index_t slot) const {
+    const index_t key_head = item / items_per_head() % shape().key_heads;
+    const index_t sequence = item / items_per_head() / shape().key_heads;
     const attention_shape of = problem_.shape_of(sequence);
     if (of.key_length == 0) return;
     const key_tiles<Isa> tiling{problem_.position_of(sequence).key_offset, of.key_length};
-    const index first = tiling.first() + item % items_per_head() * tiles_per_item;
-    const index last = std::min(first + tiles_per_item - 1, tiling.last());
+    const index_t first = tiling.first() + item % items_per_head() * tiles_per_item;
+    const index_t last = std::min(first + tiles_per_item - 1, tiling.last());
     const bool bounds = uses_bound(problem_.choice, of);
     if (!turns_keys && !bounds) return;
     const prefill_slot<Isa> memory = scratch_.slot_of_prefill(slot);
     const auto stored = problem_.store.template keys<Isa>(sequence, key_head);
-    for (index t = first; t <= last; ++t) {
+    for (index_t t = first; t <= last; ++t) {
       const key_range range = tiling.rows(t);
       if constexpr (turns_keys) {
         float* const turned = scratch_.turned_keys(problem_.store, sequence, key_head);
@@ -150,10 +150,10 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   template <class Stored>
-  void turn_keys(const key_range& range, index sequence, const Stored& stored, float* turned,
+  void turn_keys(const key_range& range, index_t sequence, const Stored& stored, float* turned,
                  const prefill_slot<Isa>& memory) const {
     const auto turn_all = [&](const auto& source) {
-      for (index row = range.first; row < range.last; ++row) {
+      for (index_t row = range.first; row < range.last; ++row) {
         source.load(row, turned + row * shape().head_dim);
       }
     };
@@ -165,7 +165,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
             problem_.store.length(sequence), shape().head_dim, memory.stored_row});
       } else {
         const auto position = row_positions(problem_.policies, positions{}, sequence);
-        const auto of_key = [&](index row, index axis) { return position.key(row, axis); };
+        const auto of_key = [&](index_t row, index_t axis) { return position.key(row, axis); };
         turn_all(given_rotation<Isa, Stored, std::decay_t<decltype(policy)>, decltype(of_key)>(
             stored, policy, of_key, shape().head_dim, memory.stored_row, memory.turns_of_row));
       }
@@ -173,8 +173,8 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   template <row_source Rows>
-  void measure(index tile, const key_range& range, index sequence, index key_head, const Rows& rows,
-               const prefill_slot<Isa>& memory) const {
+  void measure(index_t tile, const key_range& range, index_t sequence, index_t key_head,
+               const Rows& rows, const prefill_slot<Isa>& memory) const {
     scratch_.key_norms(sequence, key_head)[tile] =
         largest_norm(rows, range.first, range.last, shape().head_dim, memory.row_buffer);
   }

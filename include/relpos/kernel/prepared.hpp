@@ -14,7 +14,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// The keys of one head of the problem's sequence, turned if a policy turns them.
 template <class Isa, class Problem, class Scratch>
-auto keys_of(const Problem& problem, const Scratch& scratch, index key_head) {
+auto keys_of(const Problem& problem, const Scratch& scratch, index_t key_head) {
   if constexpr (Scratch::turns_keys) {
     return packed_rows{scratch.turned_keys(problem.store, problem.sequence, key_head),
                        problem.shape.head_dim};
@@ -25,7 +25,7 @@ auto keys_of(const Problem& problem, const Scratch& scratch, index key_head) {
 
 /// Calls use(row source) with the queries of one head, turned by their rest, or all the way where positions are given.
 template <class Isa, class Problem, class Slot, class Use>
-void with_query_rows(const Problem& problem, index head, const Slot& memory, const Use& use) {
+void with_query_rows(const Problem& problem, index_t head, const Slot& memory, const Use& use) {
   using stored_type = std::remove_const_t<typename decltype(Problem::q)::value_type>;
   using source = strided_rows<Isa, stored_type>;
   const source stored(problem.q, 0, head);
@@ -39,7 +39,7 @@ void with_query_rows(const Problem& problem, index head, const Slot& memory, con
     });
   } else if constexpr (rotates_to_positions<policies>) {
     const auto position = row_positions(problem.policies, problem.position, problem.sequence);
-    const auto of_query = [&](index row, index axis) { return position.query(row, axis); };
+    const auto of_query = [&](index_t row, index_t axis) { return position.query(row, axis); };
     with_rotation(problem.policies, [&](const auto& policy) {
       use(given_rotation<Isa, source, std::decay_t<decltype(policy)>, decltype(of_query)>(
           stored, policy, of_query, problem.shape.head_dim, memory.stored_row,
@@ -53,7 +53,7 @@ void with_query_rows(const Problem& problem, index head, const Slot& memory, con
 /// The table of policy `I`, if it has one.
 template <std::size_t I, class Problem, class Scratch>
 bias_table table_of([[maybe_unused]] const Problem& problem,
-                    [[maybe_unused]] const Scratch& scratch, [[maybe_unused]] index head) {
+                    [[maybe_unused]] const Scratch& scratch, [[maybe_unused]] index_t head) {
   using policy_type = std::tuple_element_t<I, decltype(Problem::policies)>;
   if constexpr (tabulates_bias<policy_type>) {
     return scratch.table(I, scratch.set_of(problem.sequence), head);

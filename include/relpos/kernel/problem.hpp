@@ -32,12 +32,12 @@ struct attention_problem {
   std::tuple<Policies...> policies;
 
   // Of one sequence.
-  index sequence = 0;
+  index_t sequence = 0;
   positions position{};
 
   float softcap() const { return choice.softcap; }
 
-  attention_shape shape_of(index at) const {
+  attention_shape shape_of(index_t at) const {
     attention_shape of = shape;
     of.batch = 1;
     of.query_length = rows_of(at, shape.query_length, choice.query_starts).count;
@@ -45,14 +45,14 @@ struct attention_problem {
     return of;
   }
 
-  positions position_of(index at) const {
+  positions position_of(index_t at) const {
     const attention_shape of = shape_of(at);
-    const index key_offset =
+    const index_t key_offset =
         choice.key_offsets.empty() ? choice.key_offset : choice.key_offsets[at];
-    const index aligned_at_the_end = key_offset + of.key_length - of.query_length;
-    const index query_offset = choice.query_offsets.empty()
-                                   ? choice.query_offset.value_or(aligned_at_the_end)
-                                   : choice.query_offsets[at];
+    const index_t aligned_at_the_end = key_offset + of.key_length - of.query_length;
+    const index_t query_offset = choice.query_offsets.empty()
+                                     ? choice.query_offset.value_or(aligned_at_the_end)
+                                     : choice.query_offsets[at];
     return {query_offset, key_offset};
   }
 
@@ -63,12 +63,12 @@ struct attention_problem {
   }
 
   /// Sequences to look at for what depends on lengths and offsets alone.
-  index different_sequences() const {
-    return is_uniform() ? std::min<index>(shape.batch, 1) : shape.batch;
+  index_t different_sequences() const {
+    return is_uniform() ? std::min<index_t>(shape.batch, 1) : shape.batch;
   }
 
   /// Distances between any query and any key where positions are counted: of one sequence, and of all.
-  distance_range distances_of(index at) const {
+  distance_range distances_of(index_t at) const {
     const attention_shape of = shape_of(at);
     if (of.query_length == 0 || of.key_length == 0) return {};
     const positions from = position_of(at);
@@ -77,18 +77,18 @@ struct attention_problem {
   }
   distance_range distances() const {
     distance_range all;
-    for (index at = 0; at < different_sequences(); ++at) all = hull(all, distances_of(at));
+    for (index_t at = 0; at < different_sequences(); ++at) all = hull(all, distances_of(at));
     return all;
   }
 
   /// How many of these rows of the sequence are there.
-  index count_held(const key_range& rows) const {
+  index_t count_held(const key_range& rows) const {
     const key_range gone = intersect(rows, store.forgotten(sequence));
-    return rows.last - rows.first - std::max<index>(gone.last - gone.first, 0);
+    return rows.last - rows.first - std::max<index_t>(gone.last - gone.first, 0);
   }
 
   /// Its q, out, lse and statistics have a batch of one; policies and the store are asked for `sequence`.
-  attention_problem of(index at) const {
+  attention_problem of(index_t at) const {
     attention_problem one = *this;
     const index_list& starts = choice.query_starts;
     one.out = sequence_rows(out, at, starts);
@@ -108,7 +108,7 @@ struct attention_problem {
 
 /// The policies of one head.
 template <class... Policies>
-auto bind_all(const std::tuple<Policies...>& policies, index batch, index head) {
+auto bind_all(const std::tuple<Policies...>& policies, index_t batch, index_t head) {
   return std::apply(
       [&](const auto&... each) {
         return std::tuple<bound_policy<Policies>...>(bind(each, batch, head)...);

@@ -15,12 +15,12 @@ namespace relpos::inline RELPOS_ABI {
 /// fewer.
 template <int Vectors>
 struct needed_keys {
-  index count[Vectors];
+  index_t count[Vectors];
 
   /// Calls use(key, skipped) for every key, where `skipped`, a constant, is the number of vectors that are done.
   template <class Use>
   RELPOS_INLINE void for_each(const Use& use) const {
-    index key = 0;
+    index_t key = 0;
     unroll<Vectors>([&](auto skipped) RELPOS_LAMBDA {
       for (; key < count[skipped]; ++key) use(key, skipped);
     });
@@ -36,8 +36,8 @@ struct register_tile {
 /// keys; `queries` is [channels][width].
 template <class Isa, int Rows, int Vectors>
 RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const float* const* keys,
-                                                              const float* queries, index width,
-                                                              index channels) {
+                                                              const float* queries, index_t width,
+                                                              index_t channels) {
   using real = float_pack<Isa>;
   register_tile<Isa, Rows, Vectors> sum;
   const float* row[Rows];
@@ -45,7 +45,7 @@ RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const float* const
     row[r] = keys[r];
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA { sum.at[r][v] = real(0.0f); });
   });
-  for (index c = 0; c < channels; ++c) {
+  for (index_t c = 0; c < channels; ++c) {
     real query[Vectors];
     unroll<Vectors>(
         [&](auto v) RELPOS_LAMBDA { query[v] = real::load(queries + c * width + v * lanes<Isa>); });
@@ -72,10 +72,10 @@ RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const float* const
 /// A function of its own, so that the loop has all registers.
 template <class Isa, int Rows, int Vectors, bool Guarded>
 RELPOS_NOINLINE void value_product(const float* const* values, const float* weights,
-                                   const needed_keys<Vectors>& keys, index channel,
+                                   const needed_keys<Vectors>& keys, index_t channel,
                                    const float_pack<Isa> (&rescale)[Vectors], float* outputs) {
   using real = float_pack<Isa>;
-  constexpr index width = Vectors * lanes<Isa>;
+  constexpr index_t width = Vectors * lanes<Isa>;
   constexpr float start = 0x1p-20f;
   register_tile<Isa, Rows, Vectors> sum;
   unroll<Rows>([&](auto r) RELPOS_LAMBDA {
@@ -84,7 +84,7 @@ RELPOS_NOINLINE void value_product(const float* const* values, const float* weig
       sum.at[r][v] = rescale[v] * real(start) * output;
     });
   });
-  keys.for_each([&](index k, auto skipped) RELPOS_LAMBDA {
+  keys.for_each([&](index_t k, auto skipped) RELPOS_LAMBDA {
     constexpr int used = Vectors - skipped;
     const float* const row = values[k] + channel;
     real weight[used];
@@ -115,10 +115,10 @@ RELPOS_NOINLINE void value_product(const float* const* values, const float* weig
 /// code to compile into every call.
 template <class Isa, int Vectors, bool Guarded>
 RELPOS_INLINE void accumulate_values(const float* const* values, const float* weights,
-                                     const needed_keys<Vectors>& keys, index channels,
+                                     const needed_keys<Vectors>& keys, index_t channels,
                                      const float_pack<Isa> (&rescale)[Vectors], float* outputs) {
   constexpr int rows = Guarded ? 1 : Isa::tile_rows;
-  index c = 0;
+  index_t c = 0;
   for (; c + rows <= channels; c += rows) {
     value_product<Isa, rows, Vectors, Guarded>(values, weights, keys, c, rescale, outputs);
   }
@@ -129,17 +129,18 @@ RELPOS_INLINE void accumulate_values(const float* const* values, const float* we
 
 /// Whether all values of these rows are finite.
 template <class Isa>
-RELPOS_NOINLINE bool all_finite(const float* const* rows, index count, index channels) {
+RELPOS_NOINLINE bool all_finite(const float* const* rows, index_t count, index_t channels) {
   using real = float_pack<Isa>;
   // x * 0 is 0 for a finite x only, and a sum keeps what is not a number. Four sums: one would wait for each.
   constexpr int parts = 4;
   real zeros[parts];
   unroll<parts>([&](auto part) RELPOS_LAMBDA { zeros[part] = real(0.0f); });
   float rest = 0.0f;
-  for (index k = 0; k < count; k += parts) {
+  for (index_t k = 0; k < count; k += parts) {
     const float* row[parts];
-    unroll<parts>([&](auto i) RELPOS_LAMBDA { row[i] = rows[std::min<index>(k + i, count - 1)]; });
-    index c = 0;
+    unroll<parts>([&](auto i)
+                      RELPOS_LAMBDA { row[i] = rows[std::min<index_t>(k + i, count - 1)]; });
+    index_t c = 0;
     for (; c + lanes<Isa> <= channels; c += lanes<Isa>) {
       unroll<parts>([&](auto i) RELPOS_LAMBDA {
         zeros[i] = fma(real::load(row[i] + c), real(0.0f), zeros[i]);

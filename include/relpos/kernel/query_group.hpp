@@ -25,13 +25,13 @@ namespace relpos::inline RELPOS_ABI {
 inline constexpr float no_maximum = std::numeric_limits<float>::lowest();
 
 /// No origin of keys.
-inline constexpr index not_turned = std::numeric_limits<index>::min();
+inline constexpr index_t not_turned = std::numeric_limits<index_t>::min();
 
 /// Pointers into a slot's scratch. `width` floats per row: the lanes that the group uses.
 template <class Isa>
 struct query_group {
-  index width = 0;
-  index rows = 0;            // queries that exist; the other lanes compute what nothing reads
+  index_t width = 0;
+  index_t rows = 0;          // queries that exist; the other lanes compute what nothing reads
   float* packed = nullptr;   // [head_dim][width], times the folded scale
   float* queries = nullptr;  // the same as the product takes it: turned, or `packed` itself
   float* outputs = nullptr;  // [value_dim][width], sum of weight * value
@@ -39,12 +39,12 @@ struct query_group {
   float* sum = nullptr;      // [width], sum of weights relative to it
   float* norm = nullptr;     // [width], Euclidean norm of `queries`
   group_statistics statistics{};
-  index key_origin = 0;   // that the queries are turned to
-  bool measured = false;  // `norm` is of the queries as they are
+  index_t key_origin = 0;  // that the queries are turned to
+  bool measured = false;   // `norm` is of the queries as they are
 
   /// `turns`: the queries are turned between the origins of a rotation.
   static query_group take(scratch_divider& memory, const attention_shape& shape, bool turns) {
-    constexpr index width = geometry<Isa>::group_rows;
+    constexpr index_t width = geometry<Isa>::group_rows;
     query_group group;
     group.packed = memory.take<float>(shape.head_dim * width);
     group.queries = turns ? memory.take<float>(shape.head_dim * width) : group.packed;
@@ -59,16 +59,16 @@ struct query_group {
   /// Packs `count` query rows from `first` on, times `factor`, and empties the softmax. `buffer` holds as many rows
   /// as a vector has lanes.
   template <row_source Source>
-  void start(const Source& source, index first, index count, float factor, index channels,
-             index value_dim, float* buffer) {
+  void start(const Source& source, index_t first, index_t count, float factor, index_t channels,
+             index_t value_dim, float* buffer) {
     width = ceil_div(count, lanes<Isa>) * lanes<Isa>;
     rows = count;
-    for (index lane = 0; lane < width; lane += lanes<Isa>) {
+    for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
       pack_vector(source, first + lane, count - lane, factor, channels, buffer, packed + lane);
     }
     key_origin = not_turned;
     measured = false;
-    for (index lane = 0; lane < width; ++lane) {
+    for (index_t lane = 0; lane < width; ++lane) {
       // A lane without a query must not hold up the skipping of a tile: nothing rises above its maximum.
       maximum[lane] = lane < count ? no_maximum : -no_maximum;
       sum[lane] = 0.0f;
@@ -78,25 +78,25 @@ struct query_group {
   }
 
   /// Turns the queries, the first of which is at `q_pos`, from their origins to that of a tile of keys.
-  void turn(const rotation_gains& gains, index q_pos, index to_origin, index channels) {
+  void turn(const rotation_gains& gains, index_t q_pos, index_t to_origin, index_t channels) {
     using real = float_pack<Isa>;
     if (key_origin == to_origin) return;
     key_origin = to_origin;
     measured = false;
     // A group is narrower than the grid: its queries have one origin, or two.
-    const index origin = rotation_rows::origin(q_pos);
+    const index_t origin = rotation_rows::origin(q_pos);
     const int_pack<Isa> of_first(static_cast<std::int32_t>((origin + 1) * rotation_grid - q_pos));
     const float* const first = gains.between(origin, to_origin);
     const float* const second = gains.between(origin + 1, to_origin);
-    const index pairs = gains.pairs;
-    for (index lane = 0; lane < width; lane += lanes<Isa>) {
+    const index_t pairs = gains.pairs;
+    for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
       const auto is_first =
           int_pack<Isa>::iota() + int_pack<Isa>(static_cast<std::int32_t>(lane)) < of_first;
-      for (index i = 0; i < pairs; ++i) {
+      for (index_t i = 0; i < pairs; ++i) {
         const real cosine = select(is_first, real(first[i]), real(second[i]));
         const real sine = select(is_first, real(first[pairs + i]), real(second[pairs + i]));
-        const index at_a = i * width + lane;
-        const index at_b = at_a + pairs * width;
+        const index_t at_a = i * width + lane;
+        const index_t at_b = at_a + pairs * width;
         const real a = real::load(packed + at_a);
         const real b = real::load(packed + at_b);
         fma(a, cosine, -(b * sine)).store(queries + at_a);
@@ -107,29 +107,29 @@ struct query_group {
   }
 
   /// Of the queries as they are turned now.
-  void measure_norms(index channels) {
+  void measure_norms(index_t channels) {
     using real = float_pack<Isa>;
     if (measured) return;
     measured = true;
-    for (index lane = 0; lane < width; lane += lanes<Isa>) {
+    for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
       real square(0.0f);
-      for (index c = 0; c < channels; ++c) {
+      for (index_t c = 0; c < channels; ++c) {
         const real x = real::load(queries + c * width + lane);
         square = fma(x, x, square);
       }
       square.store(norm + lane);
     }
-    for (index lane = 0; lane < width; ++lane) norm[lane] = std::sqrt(norm[lane]);
+    for (index_t lane = 0; lane < width; ++lane) norm[lane] = std::sqrt(norm[lane]);
   }
 
   /// Writes out = outputs / total, and lse = ln 2 (top + log2 total), where the total includes the sink, an
   /// exponent, and is relative to the top of all. An empty row without a sink gives 0 and -inf.
   template <class Problem>
-  void finish(const Problem& problem, index head, index first, float sink) const {
-    for (index vector = 0; vector < rows; vector += lanes<Isa>) {
-      const index count = std::min<index>(rows - vector, lanes<Isa>);
+  void finish(const Problem& problem, index_t head, index_t first, float sink) const {
+    for (index_t vector = 0; vector < rows; vector += lanes<Isa>) {
+      const index_t count = std::min<index_t>(rows - vector, lanes<Isa>);
       float factors[lanes<Isa>] = {};
-      for (index i = 0; i < count; ++i) {
+      for (index_t i = 0; i < count; ++i) {
         factors[i] = finish_row(problem, head, first + vector + i, vector + i, sink);
       }
       write_vector(problem.out, head, first + vector, count, vector, factors);
@@ -139,18 +139,18 @@ struct query_group {
  private:
   /// The first `count` of the rows from `first` on become the lanes of one vector.
   template <row_source Source>
-  void pack_vector(const Source& source, index first, index count, float factor, index channels,
-                   float* buffer, float* to) const {
+  void pack_vector(const Source& source, index_t first, index_t count, float factor,
+                   index_t channels, float* buffer, float* to) const {
     using real = float_pack<Isa>;
     constexpr int n = lanes<Isa>;
     static_assert(n <= geometry<Isa>::tile_keys, "the buffer is that of a tile's keys");
     const float* row[n];
     const float* last = nullptr;
-    for (index i = 0; i < n; ++i) {
+    for (index_t i = 0; i < n; ++i) {
       if (i < count) last = read_row(source, first + i, buffer + i * channels);
       row[i] = last;  // lanes without a query repeat the last
     }
-    index c = 0;
+    index_t c = 0;
     for (; c + n <= channels; c += n) {
       real block[n];
       unroll<n>([&](auto i) RELPOS_LAMBDA { block[i] = real::load(row[i] + c) * real(factor); });
@@ -164,7 +164,8 @@ struct query_group {
 
   /// Writes the lse and the statistics of a row, and returns what its outputs are to be multiplied by.
   template <class Problem>
-  float finish_row(const Problem& problem, index head, index row, index lane, float sink) const {
+  float finish_row(const Problem& problem, index_t head, index_t row, index_t lane,
+                   float sink) const {
     const float top = max(maximum[lane], sink);
     const float kept = sink > maximum[lane] ? std::exp2(maximum[lane] - sink) : 1.0f;
     const float total = sum[lane] * kept + std::exp2(sink - top);
@@ -181,15 +182,15 @@ struct query_group {
 
   /// The outputs of `count` lanes from `vector` on, as rows of `out` from `row` on.
   template <class Out>
-  void write_vector(const view<Out, 4>& out, index head, index row, index count, index vector,
-                    const float (&factors)[lanes<Isa>]) const {
+  void write_vector(const view<Out, 4>& out, index_t head, index_t row, index_t count,
+                    index_t vector, const float (&factors)[lanes<Isa>]) const {
     using real = float_pack<Isa>;
     constexpr int n = lanes<Isa>;
-    const index channels = out.shape[3];
-    const index stride = out.strides[3];
+    const index_t channels = out.shape[3];
+    const index_t stride = out.strides[3];
     Out* to[n] = {};
-    for (index i = 0; i < count; ++i) to[i] = out.address(0, head, row + i, 0);
-    index c = 0;
+    for (index_t i = 0; i < count; ++i) to[i] = out.address(0, head, row + i, 0);
+    index_t c = 0;
     for (; c + n <= channels; c += n) {
       real block[n];
       unroll<n>([&](auto i) RELPOS_LAMBDA {
@@ -206,19 +207,19 @@ struct query_group {
       }
       float values[n][n];
       unroll<n>([&](auto i) RELPOS_LAMBDA { block[i].store(values[i]); });
-      for (index i = 0; i < count; ++i) {
-        for (index j = 0; j < n; ++j) to[i][(c + j) * stride] = static_cast<Out>(values[i][j]);
+      for (index_t i = 0; i < count; ++i) {
+        for (index_t j = 0; j < n; ++j) to[i][(c + j) * stride] = static_cast<Out>(values[i][j]);
       }
     }
     for (; c < channels; ++c) {
-      for (index i = 0; i < count; ++i) {
+      for (index_t i = 0; i < count; ++i) {
         to[i][c * stride] = static_cast<Out>(outputs[c * width + vector + i] * factors[i]);
       }
     }
   }
 
   /// A weight times `factor` is a probability.
-  void write_statistics(const row_statistics& to, index head, index row, index lane,
+  void write_statistics(const row_statistics& to, index_t head, index_t row, index_t lane,
                         float factor) const {
     const auto write = [&](const std::optional<view<float, 3>>& where, float value) {
       if (where) (*where)(0, head, row) = value;

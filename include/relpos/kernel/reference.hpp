@@ -21,7 +21,7 @@ namespace relpos::inline RELPOS_ABI {
 template <class Real, class Problem>
 class reference_row {
  public:
-  reference_row(const Problem& problem, index head, index row)
+  reference_row(const Problem& problem, index_t head, index_t row)
       : problem_(problem),
         k_(problem.store.keys_of(problem.sequence)),
         v_(problem.store.values_of(problem.sequence)),
@@ -29,9 +29,9 @@ class reference_row {
         row_(row),
         position_(row_positions(problem.policies, problem.position, problem.sequence)) {
     const auto bound = bind_all(problem.policies, problem.sequence, head);
-    index visible = 0;
+    index_t visible = 0;
     if constexpr (Problem::has_row_factor) {
-      for (index key = 0; key < problem.shape.key_length; ++key) visible += sees(key) ? 1 : 0;
+      for (index_t key = 0; key < problem.shape.key_length; ++key) visible += sees(key) ? 1 : 0;
     }
     factor_ = static_cast<Real>(logit_factor(bound, position_.query(row), visible));
     sink_ = static_cast<Real>(sink_logit(bound));
@@ -39,7 +39,7 @@ class reference_row {
 
   Real sink() const { return sink_; }
 
-  bool sees(index key) const {
+  bool sees(index_t key) const {
     const counted_positions row_of{problem_.position};  // masks go by rows
     return all_policies([&](const auto& policy) {
       return relpos::sees(bind(policy, problem_.sequence, head_), row_of.query(row_),
@@ -47,7 +47,7 @@ class reference_row {
     });
   }
 
-  Real score(index key) const {
+  Real score(index_t key) const {
     Real s = product(key) * static_cast<Real>(problem_.scale);
     const auto softcap = static_cast<Real>(problem_.softcap());
     if (softcap > 0) s = softcap * std::tanh(s / softcap);
@@ -60,7 +60,7 @@ class reference_row {
            static_cast<Real>(softmax_temperature(problem_.policies, problem_.sequence, head_));
   }
 
-  Real value(index key, index channel) const {
+  Real value(index_t key, index_t channel) const {
     return real(v_(0, problem_.shape.key_head(head_), key, channel));
   }
 
@@ -70,27 +70,27 @@ class reference_row {
     return static_cast<Real>(static_cast<float>(x));
   }
 
-  Real query(index channel) const { return real(problem_.q(0, head_, row_, channel)); }
-  Real key_value(index key, index channel) const {
+  Real query(index_t channel) const { return real(problem_.q(0, head_, row_, channel)); }
+  Real key_value(index_t key, index_t channel) const {
     return real(k_(0, problem_.shape.key_head(head_), key, channel));
   }
 
-  index distance(index key, index axis) const {
+  index_t distance(index_t key, index_t axis) const {
     return position_.key(key, axis) - position_.query(row_, axis);
   }
 
   /// R q.R k, by the turn between the two.
-  Real product(index key) const {
+  Real product(index_t key) const {
     Real sum = 0;
-    index plain = 0;  // channels from here on are not turned
+    index_t plain = 0;  // channels from here on are not turned
     with_rotation(problem_.policies, [&](const auto& policy) {
       const rotation_rows rotations = policy.rotations();
       const bool interleaved = rotations.layout == pair_layout::interleaved;
       // The factor of both tables at an origin, where nothing is turned yet.
       const auto factor = static_cast<Real>(rotations.queries[0]);
-      for (index i = 0; i < rotations.pairs; ++i) {
-        const index a = interleaved ? 2 * i : i;
-        const index b = interleaved ? 2 * i + 1 : i + rotations.pairs;
+      for (index_t i = 0; i < rotations.pairs; ++i) {
+        const index_t a = interleaved ? 2 * i : i;
+        const index_t b = interleaved ? 2 * i + 1 : i + rotations.pairs;
         const turn by = policy.relative_turn(i, distance(key, rotations.axis_of(i)));
         const Real along = query(a) * key_value(key, a) + query(b) * key_value(key, b);
         const Real across = query(b) * key_value(key, a) - query(a) * key_value(key, b);
@@ -99,12 +99,12 @@ class reference_row {
       }
       plain = 2 * rotations.pairs;
     });
-    for (index c = plain; c < problem_.shape.head_dim; ++c) sum += query(c) * key_value(key, c);
+    for (index_t c = plain; c < problem_.shape.head_dim; ++c) sum += query(c) * key_value(key, c);
     return sum;
   }
 
   template <class Policy>
-  Real bias(const Policy& policy, index distance, index key) const {
+  Real bias(const Policy& policy, index_t distance, index_t key) const {
     const auto bound = bind(policy, problem_.sequence, head_);
     using bound_type = std::decay_t<decltype(bound)>;
     if constexpr (computes_bias<bound_type>) {
@@ -131,8 +131,8 @@ class reference_row {
   const Problem& problem_;
   decltype(std::declval<Problem>().store.k) k_;  // of the sequence
   decltype(std::declval<Problem>().store.v) v_;
-  index head_;
-  index row_;
+  index_t head_;
+  index_t row_;
   row_positions_of<decltype(Problem::policies)> position_;
   Real factor_ = 1;  // of the logits
   Real sink_ = 0;
@@ -141,13 +141,13 @@ class reference_row {
 /// The statistics of one row, rounded to float; `sum` is of exponentials relative to `origin`.
 template <class Real, class Problem>
 void reference_statistics(const Problem& problem, const reference_row<Real, Problem>& row,
-                          index head, index query, Real origin, Real sum) {
+                          index_t head, index_t query, Real origin, Real sum) {
   Real largest = 0;
   Real entropy = 0;
   Real count = 0;
   Real mean = 0;
   Real squares = 0;  // of differences from the mean: Welford's recurrence
-  for (index key = 0; key < problem.shape.key_length; ++key) {
+  for (index_t key = 0; key < problem.shape.key_length; ++key) {
     if (!row.sees(key)) continue;
     const Real score = row.score(key);
     if (score == -std::numeric_limits<Real>::infinity()) continue;
@@ -171,31 +171,31 @@ void reference_statistics(const Problem& problem, const reference_row<Real, Prob
 
 /// One row of out and lse, of the only sequence of `problem`. A row that sees no key, or only scores of -inf, gives 0 and -inf.
 template <class Real, class Problem>
-void reference_attention_row(const Problem& problem, index head, index query,
+void reference_attention_row(const Problem& problem, index_t head, index_t query,
                              const view<Real, 3>& lse) {
   const reference_row<Real, Problem> row(problem, head, query);
   const view<Real, 4>& out = problem.out;
-  const index keys = problem.shape.key_length;
-  const index channels = problem.shape.value_dim;
+  const index_t keys = problem.shape.key_length;
+  const index_t channels = problem.shape.value_dim;
   const Real nothing = -std::numeric_limits<Real>::infinity();
 
   Real largest = row.sink();
-  for (index key = 0; key < keys; ++key) {
+  for (index_t key = 0; key < keys; ++key) {
     if (row.sees(key)) largest = max(row.score(key), largest);
   }
   const Real origin = largest == nothing ? Real(0) : largest;
 
   Real sum = std::exp(row.sink() - origin);
-  for (index c = 0; c < channels; ++c) out(0, head, query, c) = 0;
-  for (index key = 0; key < keys; ++key) {
+  for (index_t c = 0; c < channels; ++c) out(0, head, query, c) = 0;
+  for (index_t key = 0; key < keys; ++key) {
     if (!row.sees(key)) continue;
     const Real weight = std::exp(row.score(key) - origin);
     sum += weight;
     if (weight == 0) continue;
-    for (index c = 0; c < channels; ++c) out(0, head, query, c) += weight * row.value(key, c);
+    for (index_t c = 0; c < channels; ++c) out(0, head, query, c) += weight * row.value(key, c);
   }
   if (sum != 0) {
-    for (index c = 0; c < channels; ++c) out(0, head, query, c) /= sum;
+    for (index_t c = 0; c < channels; ++c) out(0, head, query, c) /= sum;
   }
   if (lse.data != nullptr) lse(0, head, query) = sum == 0 ? nothing : origin + std::log(sum);
   if (problem.statistics.any()) {

@@ -14,13 +14,13 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Turns one row of `channels`; `by` is a row of the table.
 template <class Isa>
-RELPOS_INLINE void turn_row(const float* from, const float* by, index pairs, pair_layout layout,
-                            index channels, float* to) {
+RELPOS_INLINE void turn_row(const float* from, const float* by, index_t pairs, pair_layout layout,
+                            index_t channels, float* to) {
   using real = float_pack<Isa>;
   const bool interleaved = layout == pair_layout::interleaved;
   const float* const cosines = by;
   const float* const sines = by + pairs;
-  index i = 0;
+  index_t i = 0;
   for (; i + lanes<Isa> <= pairs; i += lanes<Isa>) {
     const real low = real::load(from + (interleaved ? 2 * i : i));
     const real high = real::load(from + (interleaved ? 2 * i + lanes<Isa> : i + pairs));
@@ -46,15 +46,15 @@ struct turned_rows {
   const Source& source;
   rotation_rows rotations;
   const float* table;  // of queries or of keys
-  index offset;        // position of row 0
-  index rows;          // of the source
-  index channels;
+  index_t offset;      // position of row 0
+  index_t rows;        // of the source
+  index_t channels;
   float* buffer;
 
-  static const float* in_place(index) { return nullptr; }
+  static const float* in_place(index_t) { return nullptr; }
   // Rows are turned in order, and waiting for them is what takes the time.
-  void load(index row, float* to) const {
-    constexpr index ahead = 16;
+  void load(index_t row, float* to) const {
+    constexpr index_t ahead = 16;
     if (row + ahead < rows) fetch_row(source.in_place(row + ahead), channels);
     turn_row<Isa>(read_row(source, row, buffer), rotations.row_of(table, row + offset),
                   rotations.pairs, rotations.layout, channels, to);
@@ -67,14 +67,14 @@ struct packed_rows {
   static constexpr bool is_scaled = false;
 
   const float* data;
-  index channels;
+  index_t channels;
 
   static bool are_contiguous() { return true; }
-  void find(index first, index count, const float** to) const {
-    for (index i = 0; i < count; ++i) to[i] = in_place(first + i);
+  void find(index_t first, index_t count, const float** to) const {
+    for (index_t i = 0; i < count; ++i) to[i] = in_place(first + i);
   }
-  RELPOS_INLINE const float* in_place(index row) const { return data + row * channels; }
-  static void load(index, float*) {}
+  RELPOS_INLINE const float* in_place(index_t row) const { return data + row * channels; }
+  static void load(index_t, float*) {}
 };
 
 }  // namespace relpos::inline RELPOS_ABI

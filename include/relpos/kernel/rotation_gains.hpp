@@ -45,15 +45,15 @@ constexpr void with_rotation(const std::tuple<Policies...>& policies, const Use&
 /// The turns between origins that are so many apart, for all pairs.
 struct rotation_gains {
   float* data = nullptr;  // [count][2][pairs]
-  index first = 0;        // origin of queries - origin of keys
-  index count = 0;
-  index pairs = 0;
+  index_t first = 0;      // origin of queries - origin of keys
+  index_t count = 0;
+  index_t pairs = 0;
 
-  static constexpr index capacity(index distances) { return distances / rotation_grid + 4; }
+  static constexpr index_t capacity(index_t distances) { return distances / rotation_grid + 4; }
 
   rotation_gains() = default;
   /// For these distances k_pos - q_pos.
-  rotation_gains(float* memory, index channel_pairs, const distance_range& distances)
+  rotation_gains(float* memory, index_t channel_pairs, const distance_range& distances)
       : data(memory), pairs(channel_pairs) {
     // Of positions that are x apart, the origins are x / rotation_grid apart, rounded down or up.
     first = floor_div(-distances.last, rotation_grid);
@@ -62,7 +62,7 @@ struct rotation_gains {
 
   /// Entry `i` of `count`.
   template <class Policy>
-  void fill(index i, const Policy& policy) const {
+  void fill(index_t i, const Policy& policy) const {
     // Smaller factors would make subnormal scores, many times slower, and are lost in any sum that has another
     // pair in it.
     // Decay turns into growth towards keys that come later, which no mask of such an encoding shows.
@@ -72,7 +72,7 @@ struct rotation_gains {
       return static_cast<float>(std::clamp(part, -largest, largest));
     };
     float* const to = data + i * 2 * pairs;
-    for (index pair = 0; pair < pairs; ++pair) {
+    for (index_t pair = 0; pair < pairs; ++pair) {
       const turn by = policy.relative_turn(pair, -(first + i) * rotation_grid);
       to[pair] = gain(by.real);
       to[pairs + pair] = gain(by.imaginary);
@@ -80,8 +80,8 @@ struct rotation_gains {
   }
 
   /// For queries of one origin and keys of another.
-  constexpr const float* between(index query_origin, index key_origin) const {
-    return data + std::clamp<index>(query_origin - key_origin - first, 0, count - 1) * 2 * pairs;
+  constexpr const float* between(index_t query_origin, index_t key_origin) const {
+    return data + std::clamp<index_t>(query_origin - key_origin - first, 0, count - 1) * 2 * pairs;
   }
 };
 

@@ -19,7 +19,7 @@ class row_factor_stage {
   template <class Visible, class RowPositions, class... Bound>
   row_factor_stage(const std::tuple<Bound...>& bound, const group_rows& rows,
                    const RowPositions& position, const Visible& visible) {
-    for (index lane = 0; lane < rows.count; ++lane) {
+    for (index_t lane = 0; lane < rows.count; ++lane) {
       factors_[lane] = logit_factor(bound, position.query(rows.first_row + lane), visible(lane));
     }
   }
@@ -35,7 +35,7 @@ class row_factor_stage {
       return select(s == hidden, hidden, s * real::load(factors + V * lanes<Isa>));
     }
   };
-  RELPOS_INLINE key_factor key(index) const { return {factors_}; }
+  RELPOS_INLINE key_factor key(index_t) const { return {factors_}; }
 
  private:
   float factors_[geometry<Isa>::group_rows] = {};

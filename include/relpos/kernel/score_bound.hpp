@@ -29,16 +29,17 @@ bool uses_score_bound(const options& choice, const attention_shape& sequence) {
 
 /// The largest Euclidean norm of rows [first, last); NaN or infinite if one of them is.
 template <row_source Rows>
-float largest_norm(const Rows& rows, index first, index last, index channels, float* row_buffer) {
+float largest_norm(const Rows& rows, index_t first, index_t last, index_t channels,
+                   float* row_buffer) {
   float largest = 0.0f;
-  for (index row = first; row < last; ++row) {
+  for (index_t row = first; row < last; ++row) {
     const float* const at = read_row(rows, row, row_buffer);
     // Eight sums: one would wait for each addition, and compilers may not reorder them.
-    constexpr index parts = 8;
+    constexpr index_t parts = 8;
     float square[parts] = {};
-    index c = 0;
+    index_t c = 0;
     for (; c + parts <= channels; c += parts) {
-      for (index i = 0; i < parts; ++i) square[i] += at[c + i] * at[c + i];
+      for (index_t i = 0; i < parts; ++i) square[i] += at[c + i] * at[c + i];
     }
     for (; c < channels; ++c) square[0] += at[c] * at[c];
     float total = 0.0f;
@@ -52,7 +53,7 @@ float largest_norm(const Rows& rows, index first, index last, index channels, fl
 /// True if every weight of the group's queries in this tile is at most `negligible` times its row's sum so far; with
 /// `negligible` 0, exactly zero. False whenever the bound is not finite.
 template <class Isa>
-bool tile_vanishes(const query_group<Isa>& group, index head_dim, float largest_key_norm,
+bool tile_vanishes(const query_group<Isa>& group, index_t head_dim, float largest_key_norm,
                    bias_bound tile_bias, float softcap, float negligible) {
   using real = float_pack<Isa>;
   // Rounding, of the norms and of the scores they bound: below (head_dim + 8) / 2^22 of |q| |k|, and of
@@ -64,7 +65,7 @@ bool tile_vanishes(const query_group<Isa>& group, index head_dim, float largest_
   const real key_norm(largest_key_norm * norm_slack);
   const real bias(tile_bias.largest);
   const real magnitude(tile_bias.magnitude);
-  for (index lane = 0; lane < group.width; lane += lanes<Isa>) {
+  for (index_t lane = 0; lane < group.width; lane += lanes<Isa>) {
     real score = real::load(group.norm + lane) * key_norm;
     if (softcap != 0.0f) {
       const real unless_finite = score - score;  // NaN: softcap must not hide it

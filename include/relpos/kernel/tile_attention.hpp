@@ -20,20 +20,20 @@ template <class Isa, int Vectors, class BiasStages, class MaskStage>
 struct tile_attention {
   using real = float_pack<Isa>;
   using tiles = geometry<Isa>;
-  static constexpr index width = Vectors * lanes<Isa>;
+  static constexpr index_t width = Vectors * lanes<Isa>;
 
   const query_group<Isa>& group;
   const BiasStages& biases;  // a tuple, in argument order; row factors last
   const MaskStage& masks;
-  index head_dim;
-  index value_dim;
+  index_t head_dim;
+  index_t value_dim;
   float softcap;   // factor of tanh in units of the exponent, 0 for none
   float* weights;  // [tile_keys][width]
   bool collects;   // statistics
 
   /// The part of a tile that the group computes: its strips that are not skipped, closed up.
   struct live_keys {
-    index count = 0;
+    index_t count = 0;
     needed_keys<Vectors> needed = {};
     bool any_partial = false;
     const float* values[tiles::tile_keys];
@@ -46,8 +46,8 @@ struct tile_attention {
 
     live_keys live;
     constexpr int rows = Isa::tile_rows;
-    for (index first = 0; first < tile.count; first += rows) {
-      const index count = std::min<index>(rows, tile.count - first);
+    for (index_t first = 0; first < tile.count; first += rows) {
+      const index_t count = std::min<index_t>(rows, tile.count - first);
       tile.fetch_next(first, count, head_dim, value_dim);
       tile_class strip_is = tile_is;
       if constexpr (MaskStage::any_mask) {
@@ -60,7 +60,7 @@ struct tile_attention {
       if (count == rows) {
         score_strip<rows>(tile, first, partial, live, maximum);
       } else {
-        for (index k = first; k < first + count; ++k)
+        for (index_t k = first; k < first + count; ++k)
           score_strip<1>(tile, k, partial, live, maximum);
       }
     }
@@ -85,7 +85,7 @@ struct tile_attention {
   /// Scores of `Rows` keys: product, bias and running maximum in registers, or, where there is a softcap or
   /// something to mask, the stages behind the product key by key.
   template <int Rows>
-  RELPOS_INLINE void score_strip(const key_tile<Isa>& tile, index first, bool partial,
+  RELPOS_INLINE void score_strip(const key_tile<Isa>& tile, index_t first, bool partial,
                                  live_keys& live, real (&maximum)[Vectors]) const {
     float* const to = weights + live.count * width;
     int blind = 0;
@@ -105,7 +105,7 @@ struct tile_attention {
       unroll<Vectors>([&](auto skipped) RELPOS_LAMBDA {
         if (blind == skipped) store_products<Rows, skipped>(tile.keys + first, to);
       });
-      for (index r = 0; r < Rows; ++r) {
+      for (index_t r = 0; r < Rows; ++r) {
         finish_scores(tile.first_row + first + r, partial, blind, to + r * width, maximum);
       }
     }
@@ -119,7 +119,7 @@ struct tile_attention {
   /// The products of the vectors behind the first `Skipped`.
   template <int Rows, int Skipped>
   RELPOS_INLINE void store_products(const float* const* keys, float* to) const {
-    constexpr index first = Skipped * lanes<Isa>;
+    constexpr index_t first = Skipped * lanes<Isa>;
     const auto scores =
         score_product<Isa, Rows, Vectors - Skipped>(keys, group.queries + first, width, head_dim);
     unroll<Rows>([&](auto r) RELPOS_LAMBDA {
@@ -131,7 +131,7 @@ struct tile_attention {
 
   /// The stages behind the product for the scores of one key, in memory; those of the first `blind` vectors are
   /// not there.
-  RELPOS_INLINE void finish_scores(index key_row, bool partial, int blind, float* scores,
+  RELPOS_INLINE void finish_scores(index_t key_row, bool partial, int blind, float* scores,
                                    real (&maximum)[Vectors]) const {
     real score[Vectors];
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
@@ -153,7 +153,7 @@ struct tile_attention {
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA { score[v].store(to + v * lanes<Isa>); });
   }
 
-  RELPOS_INLINE void add_biases(index key_row, real (&score)[Vectors]) const {
+  RELPOS_INLINE void add_biases(index_t key_row, real (&score)[Vectors]) const {
     std::apply(
         [&](const auto&... stage) RELPOS_LAMBDA {
           (
@@ -167,7 +167,7 @@ struct tile_attention {
         biases);
   }
 
-  RELPOS_INLINE void hide(index key_row, real (&score)[Vectors]) const {
+  RELPOS_INLINE void hide(index_t key_row, real (&score)[Vectors]) const {
     const auto visible = masks.template visible<Vectors>(key_row);
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
       score[v] = select(visible.lane[v], score[v], real(-std::numeric_limits<float>::infinity()));
@@ -179,12 +179,12 @@ struct tile_attention {
                                   real (&rescale)[Vectors]) const {
     real sum[Vectors];
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
-      const index at = v * lanes<Isa>;
+      const index_t at = v * lanes<Isa>;
       rescale[v] = exp2<Isa>(real::load(group.maximum + at) - maximum[v]);
       maximum[v].store(group.maximum + at);
       sum[v] = real(0.0f);
     });
-    keys.for_each([&](index k, auto skipped) RELPOS_LAMBDA {
+    keys.for_each([&](index_t k, auto skipped) RELPOS_LAMBDA {
       unroll<Vectors - skipped>([&](auto used) RELPOS_LAMBDA {
         constexpr int v = used + skipped;
         float* const at = weights + k * width + v * lanes<Isa>;
@@ -194,7 +194,7 @@ struct tile_attention {
       });
     });
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
-      const index at = v * lanes<Isa>;
+      const index_t at = v * lanes<Isa>;
       fma(real::load(group.sum + at), rescale[v], sum[v]).store(group.sum + at);
     });
   }
@@ -203,7 +203,7 @@ struct tile_attention {
   RELPOS_NOINLINE void collect(const needed_keys<Vectors>& keys, const real (&maximum)[Vectors],
                                real (&rescale)[Vectors]) const {
     for (int v = 0; v < Vectors; ++v) {
-      const index lane = v * lanes<Isa>;
+      const index_t lane = v * lanes<Isa>;
       const real before = real::load(group.maximum + lane);
       const real weight_sum = real::load(group.sum + lane);
       rescale[v] = exp2<Isa>(before - maximum[v]);
@@ -211,7 +211,7 @@ struct tile_attention {
       statistics_lanes<Isa> statistics(group.statistics, lane, before, maximum[v], rescale[v],
                                        weight_sum, real::load(weights + lane));
       real sum(0.0f);
-      for (index k = 0; k < keys.count[v]; ++k) {
+      for (index_t k = 0; k < keys.count[v]; ++k) {
         float* const at = weights + k * width + lane;
         const real score = real::load(at);
         const real weight = exp2<Isa>(score - maximum[v]);

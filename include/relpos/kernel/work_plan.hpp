@@ -17,9 +17,9 @@ namespace relpos::inline RELPOS_ABI {
 /// A sequence for the kernel of few queries.
 struct decoded_sequence {
   decode_geometry geometry;
-  index first_state = 0;  // of its chunks, [head][row][chunk]
+  index_t first_state = 0;  // of its chunks, [head][row][chunk]
 
-  index state_of(const attention_shape& shape, index head, index row, index chunk) const {
+  index_t state_of(const attention_shape& shape, index_t head, index_t row, index_t chunk) const {
     return first_state + (head * shape.query_length + row) * geometry.chunks + chunk;
   }
 };
@@ -27,41 +27,41 @@ struct decoded_sequence {
 /// Items of attend, and of the merge that follows it, of all sequences.
 class work_plan {
  public:
-  work_plan(scratch_divider& memory, index sequences)
+  work_plan(scratch_divider& memory, index_t sequences)
       : sequences_(sequences),
-        order_(memory.take<index>(sequences)),
-        attend_first_(memory.take<index>(sequences + 1)),
-        merge_first_(memory.take<index>(sequences + 1)),
+        order_(memory.take<index_t>(sequences)),
+        attend_first_(memory.take<index_t>(sequences + 1)),
+        merge_first_(memory.take<index_t>(sequences + 1)),
         decoded_(memory.take<decoded_sequence>(sequences)),
-        chunks_of_item_(memory.take<index>(1)) {}
+        chunks_of_item_(memory.take<index_t>(1)) {}
 
   /// By one thread, before the counts are asked for.
   template <class Isa, class Problem>
-  void fill(const Problem& problem, index slots) const {
+  void fill(const Problem& problem, index_t slots) const {
     *chunks_of_item_ = divide(problem, slots);
-    const auto cost = [&](index at) {
+    const auto cost = [&](index_t at) {
       const attention_shape shape = problem.shape_of(at);
       if (!is_decoded(problem.choice, shape)) {
         return std::min(shape.query_length, geometry<Isa>::block_rows) * shape.key_length;
       }
       // To read a key takes about as long as to compute with it for as many rows.
-      const index chunks = std::min(decoded_[at].geometry.chunks, *chunks_of_item_);
+      const index_t chunks = std::min(decoded_[at].geometry.chunks, *chunks_of_item_);
       return decode_geometry::rows * chunks * decode_geometry::chunk_keys;
     };
-    std::iota(order_, order_ + sequences_, index{0});
+    std::iota(order_, order_ + sequences_, index_t{0});
     if (!problem.is_uniform()) {
-      std::sort(order_, order_ + sequences_, [&](index a, index b) {
-        const index of_a = cost(a);
-        const index of_b = cost(b);
+      std::sort(order_, order_ + sequences_, [&](index_t a, index_t b) {
+        const index_t of_a = cost(a);
+        const index_t of_b = cost(b);
         return of_a != of_b ? of_a > of_b : a < b;
       });
     }
     attend_first_[0] = 0;
     merge_first_[0] = 0;
-    for (index i = 0; i < sequences_; ++i) {
+    for (index_t i = 0; i < sequences_; ++i) {
       const attention_shape shape = problem.shape_of(order_[i]);
-      index attend = shape.query_heads * ceil_div(shape.query_length, geometry<Isa>::block_rows);
-      index merge = 0;
+      index_t attend = shape.query_heads * ceil_div(shape.query_length, geometry<Isa>::block_rows);
+      index_t merge = 0;
       if (is_decoded(problem.choice, shape)) {
         const decode_geometry& of = decoded_[order_[i]].geometry;
         attend = shape.key_heads * of.items_of_block(*chunks_of_item_) * of.row_blocks;
@@ -73,26 +73,26 @@ class work_plan {
   }
 
   /// Chunks of keys that one item of decode goes through.
-  index chunks_of_item() const { return *chunks_of_item_; }
-  const decoded_sequence& decoded(index sequence) const { return decoded_[sequence]; }
+  index_t chunks_of_item() const { return *chunks_of_item_; }
+  const decoded_sequence& decoded(index_t sequence) const { return decoded_[sequence]; }
 
-  index attend_count() const { return attend_first_[sequences_]; }
-  index merge_count() const { return merge_first_[sequences_]; }
+  index_t attend_count() const { return attend_first_[sequences_]; }
+  index_t merge_count() const { return merge_first_[sequences_]; }
 
   struct place {
-    index sequence;
-    index item;  // of the sequence
+    index_t sequence;
+    index_t item;  // of the sequence
   };
-  place attend_item(index item) const { return find(attend_first_, item); }
-  place merge_item(index item) const { return find(merge_first_, item); }
+  place attend_item(index_t item) const { return find(attend_first_, item); }
+  place merge_item(index_t item) const { return find(merge_first_, item); }
 
  private:
   /// Returns the chunks of an item. Long runs of keys keep the memory busy; short ones occupy all threads.
   template <class Problem>
-  index divide(const Problem& problem, index slots) const {
-    index chunks = 0;
-    index states = 0;
-    for (index at = 0; at < problem.shape.batch; ++at) {
+  index_t divide(const Problem& problem, index_t slots) const {
+    index_t chunks = 0;
+    index_t states = 0;
+    for (index_t at = 0; at < problem.shape.batch; ++at) {
       const attention_shape shape = problem.shape_of(at);
       decoded_[at] = {};
       if (!is_decoded(problem.choice, shape)) continue;
@@ -103,21 +103,21 @@ class work_plan {
       chunks += shape.key_heads * of.chunks * of.row_blocks;
       states += shape.query_heads * shape.query_length * of.chunks;
     }
-    constexpr index items_of_slot = 8;
-    return std::max<index>(chunks / (items_of_slot * slots), 1);
+    constexpr index_t items_of_slot = 8;
+    return std::max<index_t>(chunks / (items_of_slot * slots), 1);
   }
 
-  place find(const index* first, index item) const {
-    const index* const after = std::upper_bound(first, first + sequences_ + 1, item);
+  place find(const index_t* first, index_t item) const {
+    const index_t* const after = std::upper_bound(first, first + sequences_ + 1, item);
     return {order_[after - first - 1], item - after[-1]};
   }
 
-  index sequences_;
-  index* order_;         // [sequences], from the longest items to the shortest
-  index* attend_first_;  // [sequences + 1], items before those of order_[i]
-  index* merge_first_;
+  index_t sequences_;
+  index_t* order_;         // [sequences], from the longest items to the shortest
+  index_t* attend_first_;  // [sequences + 1], items before those of order_[i]
+  index_t* merge_first_;
   decoded_sequence* decoded_;  // [sequences]
-  index* chunks_of_item_;
+  index_t* chunks_of_item_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

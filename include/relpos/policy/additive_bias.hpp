@@ -31,25 +31,26 @@ struct additive_bias {
 
   struct head_bias {
     const float* data;
-    index query_stride;
-    index key_stride;
+    index_t query_stride;
+    index_t key_stride;
 
-    constexpr float bias_element(index query_row, index key_row) const {
+    constexpr float bias_element(index_t query_row, index_t key_row) const {
       return data[query_row * query_stride + key_row * key_stride];
     }
   };
 
-  constexpr head_bias bind(index batch, index head) const {
+  constexpr head_bias bind(index_t batch, index_t head) const {
     return {matrix.data + batch * stride(0) + head * stride(1), stride(2), stride(3)};
   }
 
   status check(const attention_shape& shape) const {
-    const index wanted[4] = {shape.batch, shape.query_heads, shape.query_length, shape.key_length};
+    const index_t wanted[4] = {shape.batch, shape.query_heads, shape.query_length,
+                               shape.key_length};
     bool fits = true;
     for (std::size_t axis = 0; axis < 4; ++axis) {
       fits = fits && (matrix.shape[axis] == wanted[axis] || matrix.shape[axis] == 1);
     }
-    const auto text = [](index extent) { return static_cast<long long>(extent); };
+    const auto text = [](index_t extent) { return static_cast<long long>(extent); };
     if (!fits) {
       return status::error(
           status_code::invalid_shape,
@@ -64,7 +65,7 @@ struct additive_bias {
   bool reads(const byte_range& memory) const { return byte_range::of(matrix).overlaps(memory); }
 
  private:
-  constexpr index stride(std::size_t axis) const {
+  constexpr index_t stride(std::size_t axis) const {
     return matrix.shape[axis] == 1 ? 0 : matrix.strides[axis];
   }
 };

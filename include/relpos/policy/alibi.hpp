@@ -36,12 +36,12 @@ struct alibi {
       return slope * distance;
     }
     constexpr head_bias scaled(float factor) const { return {slope * factor}; }
-    constexpr float upper_bound(index first, index last) const {
+    constexpr float upper_bound(index_t first, index_t last) const {
       return slope * static_cast<float>(slope < 0.0f ? first : last);
     }
   };
 
-  constexpr head_bias bind(index head) const { return {slopes.data[head] * multiplier}; }
+  constexpr head_bias bind(index_t head) const { return {slopes.data[head] * multiplier}; }
   status check(const attention_shape& shape) const {
     return check_per_head("alibi", "slopes", slopes, shape);
   }
@@ -49,7 +49,7 @@ struct alibi {
 };
 
 /// The multiplier of a bias that the model adds before its division by sqrt(head_dim).
-inline float alibi_before_scale(index head_dim) {
+inline float alibi_before_scale(index_t head_dim) {
   return 1.0f / std::sqrt(static_cast<float>(head_dim));
 }
 

@@ -30,9 +30,9 @@ struct two_sided_line {
   constexpr two_sided_line scaled(float factor) const {
     return {left_slope * factor, right_slope * factor, right_start * factor};
   }
-  constexpr float upper_bound(index first, index last) const {
+  constexpr float upper_bound(index_t first, index_t last) const {
     float bound = -std::numeric_limits<float>::infinity();
-    const auto include = [&](index distance) {  // lines: only their ends can be largest
+    const auto include = [&](index_t distance) {  // lines: only their ends can be largest
       bound = max(bias(static_cast<float>(distance)), bound);
     };
     if (first <= 0) {
@@ -54,7 +54,7 @@ struct alibi_symmetric {
   constexpr alibi_symmetric(named_data per_head, double factor = 1.0)
       : slopes(per_head), multiplier(static_cast<float>(factor)) {}
 
-  constexpr two_sided_line bind(index head) const {
+  constexpr two_sided_line bind(index_t head) const {
     const float slope = slopes.data[head] * multiplier;
     return {slope, slope, 0.0f};
   }
@@ -72,7 +72,7 @@ struct alibi_two_sided {
   constexpr alibi_two_sided(named_data left, named_data right, double factor = 1.0)
       : left_slopes(left), right_slopes(right), multiplier(static_cast<float>(factor)) {}
 
-  constexpr two_sided_line bind(index head) const {
+  constexpr two_sided_line bind(index_t head) const {
     return {left_slopes.data[head] * multiplier, right_slopes.data[head] * multiplier, 0.0f};
   }
   status check(const attention_shape& shape) const {
@@ -91,7 +91,7 @@ struct alibi_offset {
   constexpr alibi_offset(named_data per_head, double factor = 1.0)
       : slopes(per_head), multiplier(static_cast<float>(factor)) {}
 
-  constexpr two_sided_line bind(index head) const {
+  constexpr two_sided_line bind(index_t head) const {
     const float slope = slopes.data[head] * multiplier;
     return {slope, slope, slope / 2.0f};
   }
@@ -104,19 +104,19 @@ struct alibi_offset {
 /// Is a mask too: a head's blind side is not merely far away. Every head sees the query's own key.
 struct alibi_one_sided {
   named_data slopes;
-  index left_heads;
+  index_t left_heads;
   float multiplier = 1.0f;
 
   /// The first half of the heads looks left.
   constexpr alibi_one_sided(named_data per_head) : alibi_one_sided(per_head, per_head.size / 2) {}
   /// The first `left` heads look left: for a shard of the heads, those of its own that do.
-  constexpr alibi_one_sided(named_data per_head, index left, double factor = 1.0)
+  constexpr alibi_one_sided(named_data per_head, index_t left, double factor = 1.0)
       : slopes(per_head), left_heads(left), multiplier(static_cast<float>(factor)) {}
 
   struct head_bias : two_sided_line {
     bool looks_left;
 
-    constexpr key_range visible_keys(index q_pos) const {
+    constexpr key_range visible_keys(index_t q_pos) const {
       return looks_left ? key_range{key_range::everything().first, q_pos + 1}
                         : key_range{q_pos, key_range::everything().last};
     }
@@ -125,7 +125,7 @@ struct alibi_one_sided {
     }
   };
 
-  constexpr head_bias bind(index head) const {
+  constexpr head_bias bind(index_t head) const {
     const float slope = slopes.data[head] * multiplier;
     return {{slope, slope, 0.0f}, head < left_heads};
   }

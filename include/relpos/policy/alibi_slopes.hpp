@@ -21,13 +21,13 @@ enum class alibi_rule { interleaved, geometric };
 /// The heads [first, first + count) of `total`, as one shard of a tensor-parallel model holds them:
 /// 0 <= first <= first + count <= total.
 struct head_shard {
-  index first = 0;
-  index count = 0;
-  index total = 0;
+  index_t first = 0;
+  index_t count = 0;
+  index_t total = 0;
 };
 
 /// The slope of one head. 0 <= head < heads.
-inline float alibi_slope(index head, index heads, alibi_rule rule = alibi_rule::interleaved,
+inline float alibi_slope(index_t head, index_t heads, alibi_rule rule = alibi_rule::interleaved,
                          double max_bias = 8.0) {
   const auto h = static_cast<double>(head);
   if (rule == alibi_rule::geometric) {
@@ -48,14 +48,14 @@ inline std::vector<float> alibi_slopes(head_shard shard, alibi_rule rule = alibi
                         shard.count <= shard.total - shard.first;
   if (!is_shard) return slopes;
   slopes.reserve(static_cast<std::size_t>(shard.count));
-  for (index head = shard.first; head < shard.first + shard.count; ++head) {
+  for (index_t head = shard.first; head < shard.first + shard.count; ++head) {
     slopes.push_back(alibi_slope(head, shard.total, rule, max_bias));
   }
   return slopes;
 }
 
 /// The slopes of all heads.
-inline std::vector<float> alibi_slopes(index heads, alibi_rule rule = alibi_rule::interleaved,
+inline std::vector<float> alibi_slopes(index_t heads, alibi_rule rule = alibi_rule::interleaved,
                                        double max_bias = 8.0) {
   return alibi_slopes(head_shard{0, heads, heads}, rule, max_bias);
 }

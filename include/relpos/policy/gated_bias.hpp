@@ -14,8 +14,8 @@ namespace relpos::inline RELPOS_ABI {
 /// Of one head. Not of gated_bias: the type of its bias may be a lambda's, which kernels of a GPU cannot name.
 struct head_gates {
   const float* data;
-  index stride;
-  constexpr float row_gate(index query_row) const { return data[query_row * stride]; }
+  index_t stride;
+  constexpr float row_gate(index_t query_row) const { return data[query_row * stride]; }
 };
 
 /// `gated_bias{gates, relative_bias{...}}`, `gated_bias{gates, t5_bias{...}}`: any tabulated bias. `gates` is
@@ -31,7 +31,7 @@ struct gated_bias {
 
   constexpr gated_bias(view<const float, 3> per_row, Bias gated) : gates(per_row), bias(gated) {}
 
-  double tabulated_bias(index head, index distance) const {
+  double tabulated_bias(index_t head, index_t distance) const {
     return static_cast<double>(bias.tabulated_bias(head, distance));
   }
   constexpr distance_range varies() const
@@ -40,13 +40,13 @@ struct gated_bias {
     return bias.varies();
   }
 
-  constexpr head_gates bind(index batch, index head) const {
+  constexpr head_gates bind(index_t batch, index_t head) const {
     return {gates.data + batch * gates.strides[0] + head * gates.strides[1], gates.strides[2]};
   }
 
   status check(const attention_shape& shape) const {
     if (status valid = check_view("gated_bias: gates", gates); !valid) return valid;
-    const std::array<index, 3> rows{shape.batch, shape.query_heads, shape.query_length};
+    const std::array<index_t, 3> rows{shape.batch, shape.query_heads, shape.query_length};
     if (gates.shape != rows) {
       return shapes_differ("gated_bias: gates are %s, must be [batch, heads, query] = %s",
                            gates.shape, rows);

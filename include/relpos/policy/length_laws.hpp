@@ -20,12 +20,12 @@ namespace relpos::inline RELPOS_ABI {
 
 /// The masks of the call are ranges of keys, which can be counted.
 struct log_n {
-  index train_length;
+  index_t train_length;
 
   /// At least 2.
-  constexpr log_n(std::integral auto length) : train_length(static_cast<index>(length)) {}
+  constexpr log_n(std::integral auto length) : train_length(static_cast<index_t>(length)) {}
 
-  RELPOS_HOST_DEVICE float logit_factor(index, index visible) const {
+  RELPOS_HOST_DEVICE float logit_factor(index_t, index_t visible) const {
     if (visible <= train_length) return 1.0f;
     const double ratio =
         std::log(static_cast<double>(visible)) / std::log(static_cast<double>(train_length));
@@ -48,11 +48,12 @@ struct ssmax {
 
   struct of_head {
     float scale;
-    RELPOS_HOST_DEVICE float logit_factor(index, index visible) const {
-      return scale * static_cast<float>(std::log(static_cast<double>(std::max<index>(visible, 1))));
+    RELPOS_HOST_DEVICE float logit_factor(index_t, index_t visible) const {
+      return scale *
+             static_cast<float>(std::log(static_cast<double>(std::max<index_t>(visible, 1))));
     }
   };
-  constexpr of_head bind(index head) const { return {scales.data[head]}; }
+  constexpr of_head bind(index_t head) const { return {scales.data[head]}; }
 
   status check(const attention_shape& shape) const {
     if (status valid = check_per_head("ssmax", "scales", scales, shape); !valid) return valid;
@@ -65,10 +66,10 @@ struct ssmax {
 /// attn_scale and floor_scale.
 struct position_log {
   double attn_scale = 0.1;
-  index floor_scale = 8192;  // positions
+  index_t floor_scale = 8192;  // positions
 
-  RELPOS_HOST_DEVICE float logit_factor(index q_pos) const {
-    const index steps = std::max<index>(floor_div(q_pos + 1, floor_scale), 0);
+  RELPOS_HOST_DEVICE float logit_factor(index_t q_pos) const {
+    const index_t steps = std::max<index_t>(floor_div(q_pos + 1, floor_scale), 0);
     return static_cast<float>(1.0 + attn_scale * std::log(static_cast<double>(steps) + 1.0));
   }
   status check(const attention_shape&) const {

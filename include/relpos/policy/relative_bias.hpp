@@ -9,7 +9,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `relative_bias{[&](index head, index distance) { return -p[head] * std::log1p(a[head] * ...); }}`.
+/// `relative_bias{[&](index_t head, index_t distance) { return -p[head] * std::log1p(a[head] * ...); }}`.
 ///
 /// distance = k_pos - q_pos. The function is copied (trivially: capture vectors by reference), may run
 /// on any of the executor's threads at once, and must not throw. It is asked only for distances that
@@ -17,7 +17,7 @@ namespace relpos::inline RELPOS_ABI {
 /// between the smallest and the largest.)
 template <class Function>
 struct relative_bias {
-  static_assert(std::is_invocable_r_v<double, const Function&, index, index>,
+  static_assert(std::is_invocable_r_v<double, const Function&, index_t, index_t>,
                 "relpos: relative_bias takes a function of (head, distance) that returns a number");
   static_assert(std::is_trivially_copyable_v<Function>,
                 "relpos: the function of relative_bias is copied bit by bit: capture containers by "
@@ -27,7 +27,7 @@ struct relative_bias {
 
   constexpr relative_bias(Function of_head_and_distance) : function(of_head_and_distance) {}
 
-  double tabulated_bias(index head, index distance) const {
+  double tabulated_bias(index_t head, index_t distance) const {
     return static_cast<double>(function(head, distance));
   }
 };

@@ -22,7 +22,7 @@ struct sink_logits {
     float value;
     constexpr float sink_logit() const { return value; }
   };
-  constexpr of_head bind(index head) const { return {values.data[head]}; }
+  constexpr of_head bind(index_t head) const { return {values.data[head]}; }
 
   status check(const attention_shape& shape) const {
     if (status valid = check_per_head("sink_logits", "values", values, shape); !valid) return valid;

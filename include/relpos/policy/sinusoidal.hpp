@@ -24,7 +24,7 @@ enum class sinusoidal_layout {
 /// Calls `use(element, value)` for every element of rows [batch, position, channel] and its embedding; row r
 /// is at position r + position_offset. Angles are off by less than the position times 2^-53 turns.
 template <class T, class Use>
-status for_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index position_offset,
+status for_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index_t position_offset,
                       double base, const Use& use) {
   if (status valid = check_output("rows", rows); !valid) return valid;
   const rotary_frequencies frequencies = rope_frequencies(rows.shape[2], base);
@@ -34,15 +34,15 @@ status for_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index po
                          shape_text(rows.shape).text, base);
   }
   if (status valid = check_offset("position_offset", position_offset); !valid) return valid;
-  const auto pairs = static_cast<index>(frequencies.radians.size());
+  const auto pairs = static_cast<index_t>(frequencies.radians.size());
   const bool interleaved = layout == sinusoidal_layout::interleaved;
-  for (index i = 0; i < pairs; ++i) {
+  for (index_t i = 0; i < pairs; ++i) {
     const phase turning(frequencies.radians[static_cast<std::size_t>(i)]);
-    for (index row = 0; row < rows.shape[1]; ++row) {
+    for (index_t row = 0; row < rows.shape[1]; ++row) {
       const double angle = turning.angle(row + position_offset);
       const auto sine = static_cast<float>(std::sin(angle));
       const auto cosine = static_cast<float>(std::cos(angle));
-      for (index batch = 0; batch < rows.shape[0]; ++batch) {
+      for (index_t batch = 0; batch < rows.shape[0]; ++batch) {
         use(rows(batch, row, interleaved ? 2 * i : i), sine);
         use(rows(batch, row, interleaved ? 2 * i + 1 : i + pairs), cosine);
       }
@@ -53,15 +53,15 @@ status for_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index po
 
 /// Writes the embeddings into rows [batch, position, channel]; channels are even.
 template <storage T>
-status fill_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index position_offset = 0,
-                       double base = 10000.0) {
+status fill_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout,
+                       index_t position_offset = 0, double base = 10000.0) {
   return for_sinusoidal(rows, layout, position_offset, base,
                         [](T& element, float value) { element = static_cast<T>(value); });
 }
 
 /// Adds them.
 template <storage T>
-status add_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index position_offset = 0,
+status add_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index_t position_offset = 0,
                       double base = 10000.0) {
   return for_sinusoidal(rows, layout, position_offset, base, [](T& element, float value) {
     element = static_cast<T>(static_cast<float>(element) + value);

@@ -26,8 +26,8 @@ struct t5_bias {
   static constexpr float default_scale = 1.0f;
 
   struct options {
-    index num_buckets = 32;
-    index max_distance = 128;
+    index_t num_buckets = 32;
+    index_t max_distance = 128;
     t5_layout layout = t5_layout::buckets_by_heads;
   };
 
@@ -42,9 +42,9 @@ struct t5_bias {
         buckets{choice.num_buckets, choice.max_distance, direction},
         layout(choice.layout) {}
 
-  double tabulated_bias(index head, index distance) const {
-    const index bucket = buckets.bucket(distance);
-    const index heads = table.size / buckets.num_buckets;
+  double tabulated_bias(index_t head, index_t distance) const {
+    const index_t bucket = buckets.bucket(distance);
+    const index_t heads = table.size / buckets.num_buckets;
     const bool by_heads = layout == t5_layout::buckets_by_heads;
     return static_cast<double>(
         table.data[by_heads ? bucket * heads + head : head * buckets.num_buckets + bucket]);
@@ -64,14 +64,14 @@ struct t5_bias {
                            "t5_bias: num_buckets is %lld, must be even and at least %d",
                            num_buckets, both ? 4 : 2);
     }
-    const index exact = buckets.per_direction() / 2;
-    if (buckets.max_distance <= exact || buckets.max_distance > (index{1} << 30)) {
+    const index_t exact = buckets.per_direction() / 2;
+    if (buckets.max_distance <= exact || buckets.max_distance > (index_t{1} << 30)) {
       return status::error(status_code::invalid_value,
                            "t5_bias: max_distance is %lld, must be above %lld (the buckets of one "
                            "distance each) and at most 2^30",
                            max_distance, static_cast<long long>(exact));
     }
-    const index bits = std::bit_width(static_cast<std::uint64_t>(buckets.max_distance));
+    const index_t bits = std::bit_width(static_cast<std::uint64_t>(buckets.max_distance));
     if ((buckets.per_direction() - exact) * bits > exact_product::capacity_bits) {
       return status::error(
           status_code::invalid_value,
@@ -85,8 +85,8 @@ struct t5_bias {
  private:
   status check_table(const attention_shape& shape) const {
     const bool by_heads = layout == t5_layout::buckets_by_heads;
-    const index rows = by_heads ? buckets.num_buckets : shape.query_heads;
-    const index columns = by_heads ? shape.query_heads : buckets.num_buckets;
+    const index_t rows = by_heads ? buckets.num_buckets : shape.query_heads;
+    const index_t columns = by_heads ? shape.query_heads : buckets.num_buckets;
     const bool has_shape = table.rows != 0 || table.columns != 0;
     const bool fits =
         has_shape ? table.rows == rows && table.columns == columns : table.size == rows * columns;

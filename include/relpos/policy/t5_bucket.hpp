@@ -38,8 +38,8 @@ class exact_product {
     if (carry != 0) limbs_[at(used_++)] = static_cast<std::uint32_t>(carry);
   }
 
-  constexpr void multiply_power(std::uint32_t base, index exponent) {
-    for (index i = 0; i < exponent; ++i) multiply(base);
+  constexpr void multiply_power(std::uint32_t base, index_t exponent) {
+    for (index_t i = 0; i < exponent; ++i) multiply(base);
   }
 
   friend constexpr bool operator>=(const exact_product& a, const exact_product& b) {
@@ -59,16 +59,16 @@ class exact_product {
 
 /// The rule of one table: valid when `t5_bias::check` accepts it.
 struct t5_buckets {
-  index num_buckets = 32;
-  index max_distance = 128;
+  index_t num_buckets = 32;
+  index_t max_distance = 128;
   t5_direction direction = t5_direction::bidirectional;
 
-  constexpr index per_direction() const {
+  constexpr index_t per_direction() const {
     return direction == t5_direction::bidirectional ? num_buckets / 2 : num_buckets;
   }
 
   /// The bucket of distance k_pos - q_pos, in [0, num_buckets).
-  index bucket(index distance) const {
+  index_t bucket(index_t distance) const {
     if (direction == t5_direction::unidirectional)
       return magnitude_bucket(distance < 0 ? -distance : 0);
     return distance > 0 ? per_direction() + magnitude_bucket(distance)
@@ -76,29 +76,29 @@ struct t5_buckets {
   }
 
  private:
-  index magnitude_bucket(index n) const {
-    const index buckets = per_direction();
-    const index exact = buckets / 2;
+  index_t magnitude_bucket(index_t n) const {
+    const index_t buckets = per_direction();
+    const index_t exact = buckets / 2;
     if (n < exact) return n;
     if (n >= max_distance) return buckets - 1;
 
-    const index steps = buckets - exact;
+    const index_t steps = buckets - exact;
     const double position =
         std::log(static_cast<double>(n) / static_cast<double>(exact)) /
         std::log(static_cast<double>(max_distance) / static_cast<double>(exact)) *
         static_cast<double>(steps);
     // The logarithms are right to 1e-12 or so; only beside an integer can they choose wrongly.
     const double nearest = std::nearbyint(position);
-    auto step = static_cast<index>(position);
+    auto step = static_cast<index_t>(position);
     if (std::abs(position - nearest) < 1e-6) {
-      step = static_cast<index>(nearest);
+      step = static_cast<index_t>(nearest);
       if (!reaches(n, exact, steps, step)) --step;
     }
     return exact + step;
   }
 
   /// n^steps >= exact^(steps - step) max_distance^step
-  bool reaches(index n, index exact, index steps, index step) const {
+  bool reaches(index_t n, index_t exact, index_t steps, index_t step) const {
     exact_product left;
     exact_product right;
     left.multiply_power(static_cast<std::uint32_t>(n), steps);

@@ -28,7 +28,7 @@ struct head_temperature {
 
   constexpr head_temperature(named_data per_head) : values(per_head) {}
 
-  constexpr temperature bind(index head) const { return {values.data[head]}; }
+  constexpr temperature bind(index_t head) const { return {values.data[head]}; }
 
   status check(const attention_shape& shape) const {
     return check_per_head("head_temperature", "values", values, shape);

@@ -19,7 +19,7 @@ namespace relpos::inline RELPOS_ABI {
 ///
 /// Against sampled logits it is too high, by at most 7 % for sigma up to 2, and by more, too close to 1, as
 /// sigma nears sqrt(2 ln train_length): a few keys then hold most of the weight.
-inline double entropy_temperature(double sigma, index train_length, index length) {
+inline double entropy_temperature(double sigma, index_t train_length, index_t length) {
   const double ratio = static_cast<double>(length) / static_cast<double>(train_length);
   return sigma / std::sqrt(sigma * sigma + 2.0 * std::log(ratio));
 }
@@ -27,8 +27,8 @@ inline double entropy_temperature(double sigma, index train_length, index length
 /// Maximum-probability alignment of the same logits:
 /// sigma / (sigma + sqrt(2 ln length) - sqrt(2 ln train_length)), length at least train_length. Too
 /// high, by 3 to 13 % for sigma of 2 to 4.
-inline double max_probability_temperature(double sigma, index train_length, index length) {
-  const auto largest = [](index n) { return std::sqrt(2.0 * std::log(static_cast<double>(n))); };
+inline double max_probability_temperature(double sigma, index_t train_length, index_t length) {
+  const auto largest = [](index_t n) { return std::sqrt(2.0 * std::log(static_cast<double>(n))); };
   return sigma / (sigma + (largest(length) - largest(train_length)));
 }
 

@@ -14,7 +14,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `token_positions{queries, keys}`: views or tensors of relpos::index, [batch, query] and [batch, key], or with
+/// `token_positions{queries, keys}`: views or tensors of relpos::index_t, [batch, query] and [batch, key], or with
 /// one position per axis, [axis, batch, query] and [axis, batch, key]. A batch of extent 1 is for all entries. Any
 /// order and any numbers within +-2^60; kept by the caller. Biases and length laws read the first axis.
 ///
@@ -23,24 +23,24 @@ namespace relpos::inline RELPOS_ABI {
 /// rotations that decay with distance (XPOS): a key's decay is relative to that of its neighbours. Padding and
 /// restarts change no distance that is seen: XPOS takes them with their masks only.
 struct token_positions {
-  view<const index, 3> queries;
-  view<const index, 3> keys;
+  view<const index_t, 3> queries;
+  view<const index_t, 3> keys;
 
-  constexpr token_positions(view<const index, 2> of_queries, view<const index, 2> of_keys)
+  constexpr token_positions(view<const index_t, 2> of_queries, view<const index_t, 2> of_keys)
       : queries(with_one_axis(of_queries)), keys(with_one_axis(of_keys)) {}
-  constexpr token_positions(view<const index, 3> of_queries, view<const index, 3> of_keys)
+  constexpr token_positions(view<const index_t, 3> of_queries, view<const index_t, 3> of_keys)
       : queries(of_queries), keys(of_keys) {}
 
-  constexpr index axes() const { return queries.shape[0]; }
-  constexpr index query_position(index batch, index row, index axis) const {
+  constexpr index_t axes() const { return queries.shape[0]; }
+  constexpr index_t query_position(index_t batch, index_t row, index_t axis) const {
     return given_position(queries, batch, row, axis);
   }
-  constexpr index key_position(index batch, index row, index axis) const {
+  constexpr index_t key_position(index_t batch, index_t row, index_t axis) const {
     return given_position(keys, batch, row, axis);
   }
 
   status check(const attention_shape& shape) const {
-    const index batch = shape.batch;
+    const index_t batch = shape.batch;
     const char* const of_queries = "token_positions: queries";
     if (status valid = check_given_positions(of_queries, queries, batch, shape.query_length);
         !valid) {

@@ -1,4 +1,4 @@
-// expect: relpos: policy data is an array of float (slopes, tables) or of relpos::index (positions)
+// expect: relpos: policy data is an array of float (slopes, tables) or of relpos::index_t (positions)
 #include <relpos/views.hpp>
 
 #include <vector>

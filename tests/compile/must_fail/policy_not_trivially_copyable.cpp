@@ -5,7 +5,7 @@
 
 struct owning {
   std::vector<double> values;
-  double tabulated_bias(relpos::index, relpos::index distance) const {
+  double tabulated_bias(relpos::index_t, relpos::index_t distance) const {
     return values[static_cast<std::size_t>(distance)];
   }
 };

@@ -8,7 +8,7 @@ relpos::status call(relpos::scratch memory, relpos::view<float, 4> out,
   const std::vector<double> rates(8);
   return relpos::attention(
       relpos::serial{}, memory, out, in, in, in,
-      relpos::relative_bias{[rates](relpos::index head, relpos::index distance) {
+      relpos::relative_bias{[rates](relpos::index_t head, relpos::index_t distance) {
         return rates[static_cast<std::size_t>(head)] * static_cast<double>(distance);
       }});
 }

@@ -3,5 +3,5 @@
 
 auto policy() {
   return relpos::relative_bias{
-      [](relpos::index distance) { return -static_cast<double>(distance); }};
+      [](relpos::index_t distance) { return -static_cast<double>(distance); }};
 }

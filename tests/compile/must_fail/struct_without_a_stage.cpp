@@ -2,7 +2,7 @@
 #include <relpos/views.hpp>
 
 struct misspelt {
-  relpos::key_range visible_key(relpos::index q_pos) const { return {0, q_pos}; }
+  relpos::key_range visible_key(relpos::index_t q_pos) const { return {0, q_pos}; }
 };
 
 relpos::status call(relpos::scratch memory, relpos::view<float, 4> out,

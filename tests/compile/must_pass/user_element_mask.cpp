@@ -4,12 +4,12 @@
 using tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;
 
 struct dilated {
-  bool keep(relpos::index q_pos, relpos::index k_pos) const { return (q_pos - k_pos) % 4 == 0; }
+  bool keep(relpos::index_t q_pos, relpos::index_t k_pos) const { return (q_pos - k_pos) % 4 == 0; }
 };
 
 struct first_keys {
-  relpos::index count;
-  bool keep(relpos::index, relpos::index k_pos) const { return k_pos < count; }
+  relpos::index_t count;
+  bool keep(relpos::index_t, relpos::index_t k_pos) const { return k_pos < count; }
   relpos::tile_class classify(const relpos::tile& tile) const {
     if (tile.first_key >= count) return relpos::tile_class::skip;
     return tile.last_key <= count ? relpos::tile_class::full : relpos::tile_class::partial;

@@ -8,7 +8,7 @@ using tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;
 
 tensor kerple(const tensor& q, const tensor& k, const tensor& v, const std::vector<float>& p,
               const std::vector<float>& a) {
-  const relpos::relative_bias log_kernel{[&](relpos::index head, relpos::index distance) {
+  const relpos::relative_bias log_kernel{[&](relpos::index_t head, relpos::index_t distance) {
     const auto h = static_cast<std::size_t>(head);
     return -p[h] * std::log1p(a[h] * std::abs(static_cast<float>(distance)));
   }};

@@ -14,7 +14,7 @@ struct clipped_alibi {
       return slope * max(distance, Real(-reach));
     }
   };
-  head_bias bind(relpos::index head) const { return {slopes.data[head], reach}; }
+  head_bias bind(relpos::index_t head) const { return {slopes.data[head], reach}; }
 };
 
 tensor call(const tensor& q, const tensor& k, const tensor& v, const Eigen::VectorXf& slopes) {

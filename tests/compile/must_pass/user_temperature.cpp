@@ -11,7 +11,7 @@ struct head_temperature {
     float value;
     float softmax_temperature() const { return value; }
   };
-  bound bind(relpos::index head) const { return {values[static_cast<std::size_t>(head)]}; }
+  bound bind(relpos::index_t head) const { return {values[static_cast<std::size_t>(head)]}; }
 };
 
 tensor call(const tensor& q, const tensor& k, const tensor& v) {

@@ -10,13 +10,13 @@
 namespace {
 
 using relpos::half;
-using relpos::index;
+using relpos::index_t;
 using relpos::status_code;
 using rows = relpos::view<const half, 4>;
 
 alignas(16) const half numbers[64] = {};
 
-rows of(index head_dim) { return rows(numbers, {2, 4, 8, head_dim}); }
+rows of(index_t head_dim) { return rows(numbers, {2, 4, 8, head_dim}); }
 
 void expect_refused(const rows& q, const rows& k, const rows& v, status_code code,
                     const std::string& words) {
@@ -26,7 +26,7 @@ void expect_refused(const rows& q, const rows& k, const rows& v, status_code cod
 }
 
 TEST(check_forward, what_fits) {
-  for (const index head_dim : {64, 96, 128, 256}) {
+  for (const index_t head_dim : {64, 96, 128, 256}) {
     EXPECT_TRUE(relpos::check_forward(of(head_dim), of(head_dim), of(head_dim), {}));
   }
   // [batch, position, head, channel].
@@ -40,7 +40,7 @@ TEST(check_forward, what_fits) {
 }
 
 TEST(check_forward, head_dims) {
-  for (const index head_dim : {1, 32, 80, 160, 512}) {
+  for (const index_t head_dim : {1, 32, 80, 160, 512}) {
     expect_refused(of(head_dim), of(head_dim), of(head_dim), status_code::invalid_shape,
                    "q: head_dim must be one that kernels are compiled for");
   }

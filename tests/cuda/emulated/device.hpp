@@ -31,9 +31,9 @@ class emulated_device {
   }
   template <class Pass>
   relpos::status launch(const Pass& pass, const relpos::block_grid& blocks) const {
-    for (index z = 0; z < blocks.z; ++z) {
-      for (index y = 0; y < blocks.y; ++y) {
-        for (index x = 0; x < blocks.x; ++x) {
+    for (index_t z = 0; z < blocks.z; ++z) {
+      for (index_t y = 0; y < blocks.y; ++y) {
+        for (index_t x = 0; x < blocks.x; ++x) {
           emulated_block::run(
               Pass::threads, Pass::shared_bytes, order_,
               [&](emulated_block::machine& of) { pass(of, relpos::block_grid{x, y, z}); });
@@ -59,7 +59,7 @@ attended<Out> attend_in_order(thread_order order, const inputs<T>& in, relpos::o
                               const Policies&... policies) {
   const auto& q = in.q;
   EXPECT_EQ(q.shape[3], HeadDim);
-  const index rows = q.shape[2];
+  const index_t rows = q.shape[2];
   attended<Out> result{
       tensor<Out>({q.shape[0], q.shape[1], rows, in.v.shape[3]}, Out(not_a_number)),
       tensor<float, 3>({q.shape[0], q.shape[1], rows}, not_a_number)};

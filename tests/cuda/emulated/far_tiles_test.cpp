@@ -11,7 +11,7 @@
 namespace {
 
 using relpos::half;
-using relpos::index;
+using relpos::index_t;
 using support::attended;
 
 /// ALiBi whose upper bound is not told: no tile is left out.
@@ -25,10 +25,10 @@ struct unbounded {
       return line.bias(distance);
     }
   };
-  of_head bind(index head) const { return {line.bind(head)}; }
+  of_head bind(index_t head) const { return {line.bind(head)}; }
 };
 
-support::inputs<half> inputs_of(index queries, index keys) {
+support::inputs<half> inputs_of(index_t queries, index_t keys) {
   return support::random_inputs<half>({.query_heads = 2,
                                        .key_heads = 2,
                                        .query_length = queries,
@@ -46,7 +46,7 @@ TEST(far_tiles, are_left_out_without_a_trace) {
   for (const float steep : {0.5f, 50.0f}) {
     const std::vector<float> slopes{steep, steep / 16.0f};
     const relpos::alibi line{slopes};
-    for (const index offset : {index{77}, index{1} << 40}) {
+    for (const index_t offset : {index_t{77}, index_t{1} << 40}) {
       const relpos::options choice{.key_offset = offset};
       const auto in = inputs_of(130, 400);
       EXPECT_TRUE(
@@ -63,8 +63,8 @@ TEST(far_tiles, are_not_read) {
   const auto before =
       support::attend_on_device<64>(in, {}, relpos::alibi{slopes}, relpos::causal{});
   // Queries are at 470 and beyond. Of a tile that is looked at, values that are not numbers would be seen.
-  for (index head = 0; head < 2; ++head) {
-    for (index row = 0; row < 128; ++row) {
+  for (index_t head = 0; head < 2; ++head) {
+    for (index_t row = 0; row < 128; ++row) {
       in.v(0, head, row, 0) = half(std::numeric_limits<float>::quiet_NaN());
     }
   }
@@ -77,7 +77,7 @@ TEST(far_tiles, with_a_key_that_is_not_finite_are_looked_at) {
   auto in = inputs_of(130, 600);
   in.k(0, 0, 3, 5) = half(std::numeric_limits<float>::quiet_NaN());
   const auto got = support::attend_on_device<64>(in, {}, relpos::alibi{slopes}, relpos::causal{});
-  for (index row = 0; row < 130; ++row) {
+  for (index_t row = 0; row < 130; ++row) {
     const float x = got.out(0, 0, row, 0);
     EXPECT_NE(x, x) << row;
     EXPECT_EQ(got.out(0, 1, row, 0), got.out(0, 1, row, 0)) << row;

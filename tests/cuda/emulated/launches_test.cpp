@@ -12,7 +12,7 @@
 namespace {
 
 using relpos::half;
-using relpos::index;
+using relpos::index_t;
 
 template <class Pass>
 inline constexpr const char* name_of = "?";
@@ -55,7 +55,7 @@ using lines = std::vector<std::string>;
 
 /// Of 4 query heads that share 2 key heads.
 template <class... Policies>
-lines launches(index queries, index keys, const std::string& fails_at, relpos::options choice,
+lines launches(index_t queries, index_t keys, const std::string& fails_at, relpos::options choice,
                const Policies&... policies) {
   const auto in = support::random_inputs<half>({.query_heads = 4,
                                                 .key_heads = 2,
@@ -102,15 +102,15 @@ TEST(launches, of_few_queries) {
 }
 
 TEST(launches, of_both_in_a_batch) {
-  const std::vector<index> queries{0, 1, 101};
-  const std::vector<index> keys{0, 600, 750};
+  const std::vector<index_t> queries{0, 1, 101};
+  const std::vector<index_t> keys{0, 600, 750};
   EXPECT_EQ(launches(101, 750, "", {.query_starts = queries, .key_starts = keys}, relpos::causal{}),
             (lines{"admit forward", "admit split", "split 3 2 2", "merge 1 4 2", "forward 1 4 2"}));
 }
 
 TEST(launches, end_where_one_fails) {
-  const std::vector<index> queries{0, 1, 101};
-  const std::vector<index> keys{0, 600, 750};
+  const std::vector<index_t> queries{0, 1, 101};
+  const std::vector<index_t> keys{0, 600, 750};
   const relpos::options both{.query_starts = queries, .key_starts = keys};
   EXPECT_EQ(launches(101, 750, "admit split", both, relpos::causal{}),
             (lines{"admit forward", "admit split"}));

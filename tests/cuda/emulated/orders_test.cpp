@@ -22,7 +22,7 @@ bool same_bits(const attended<float>& a, const attended<float>& b) {
 
 /// `infinite`: the last values, which some rows see, by way of weights in shared memory.
 template <int HeadDim>
-void expect_any_order(bool infinite, relpos::index queries = 100) {
+void expect_any_order(bool infinite, relpos::index_t queries = 100) {
   auto in = support::random_inputs<half>({.query_heads = 2,
                                           .key_heads = 1,
                                           .query_length = queries,

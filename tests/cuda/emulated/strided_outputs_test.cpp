@@ -10,10 +10,10 @@
 namespace {
 
 using relpos::half;
-using relpos::index;
+using relpos::index_t;
 
 /// What is written with these strides, from `offset` on; nothing is beside it.
-void expect_outputs(const std::array<index, 4>& strides, index offset) {
+void expect_outputs(const std::array<index_t, 4>& strides, index_t offset) {
   const auto in = support::random_inputs<half>(
       {.query_heads = 2, .query_length = 33, .key_length = 40, .head_dim = 64, .value_dim = 64}, 3);
   const auto expected = support::attend_on_device<64, half>(in, {}, relpos::causal{}).out;
@@ -26,12 +26,12 @@ void expect_outputs(const std::array<index, 4>& strides, index offset) {
   std::vector<std::byte> device(bytes.device), host(bytes.host);
   EXPECT_TRUE(relpos::run_forward<relpos::head_dims<64>>(
       support::emulated_device(support::thread_order::up), problem, {device, host}));
-  index untouched = 0;
+  index_t untouched = 0;
   for (const half x : memory) untouched += x.bits == half(77.0f).bits ? 1 : 0;
-  EXPECT_EQ(untouched, static_cast<index>(memory.size()) - 2 * 33 * 64);
-  for (index head = 0; head < 2; ++head) {
-    for (index row = 0; row < 33; ++row) {
-      for (index c = 0; c < 64; ++c) {
+  EXPECT_EQ(untouched, static_cast<index_t>(memory.size()) - 2 * 33 * 64);
+  for (index_t head = 0; head < 2; ++head) {
+    for (index_t row = 0; row < 33; ++row) {
+      for (index_t c = 0; c < 64; ++c) {
         ASSERT_EQ(out(0, head, row, c).bits, expected(0, head, row, c).bits)
             << head << ", " << row << ", " << c;
       }

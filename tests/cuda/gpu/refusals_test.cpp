@@ -13,7 +13,7 @@
 namespace {
 
 using relpos::half;
-using relpos::index;
+using relpos::index_t;
 using relpos::status_code;
 
 using dims = relpos::head_dims<64>;
@@ -34,7 +34,7 @@ struct call {
     device.resize(bytes.device);
     host.resize(bytes.host);
   }
-  rows at(const std::array<index, 4>& shape) const {
+  rows at(const std::array<index_t, 4>& shape) const {
     return rows(numbers.data(), shape);  // operator new aligns to 16 bytes
   }
   relpos::view<float, 4> out() { return {written.data(), {1, 2, 4, q.shape[3]}}; }

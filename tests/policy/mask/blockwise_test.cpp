@@ -9,21 +9,21 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 
 /// Quotient rounded towards minus infinity, from its definition.
-index block_of(index position, index block) {
-  index result = position / block;
+index_t block_of(index_t position, index_t block) {
+  index_t result = position / block;
   while (result * block > position) --result;
   return result;
 }
 
 TEST(blockwise_causal, sees_its_block_and_the_one_before) {
-  for (const index block : {1, 2, 7, 64, 100, 1000}) {
+  for (const index_t block : {1, 2, 7, 64, 100, 1000}) {
     SCOPED_TRACE("block " + std::to_string(block));
     support::expect_visible(
-        [=](index, index q_pos, index k_pos) {
-          const index before = block_of(q_pos, block) - 1;
+        [=](index_t, index_t q_pos, index_t k_pos) {
+          const index_t before = block_of(q_pos, block) - 1;
           return k_pos <= q_pos && k_pos >= 0 && block_of(k_pos, block) >= before;
         },
         relpos::blockwise_causal{block});
@@ -34,14 +34,14 @@ TEST(blockwise_causal, agrees_with_recorded_ranges) {
   int cases = 0;
   const nlohmann::json recorded = support::golden("blockwise_causal.json");
   for (const nlohmann::json& each : recorded.at("cases")) {
-    const relpos::blockwise_causal mask{each.at("block").get<index>()};
-    index q_pos = 0;
+    const relpos::blockwise_causal mask{each.at("block").get<index_t>()};
+    index_t q_pos = 0;
     for (const nlohmann::json& range : each.at("visible_key_range_by_query")) {
-      EXPECT_EQ(mask.visible_keys(q_pos).first, range.at(0).get<index>());
-      EXPECT_EQ(mask.visible_keys(q_pos).last, range.at(1).get<index>());
+      EXPECT_EQ(mask.visible_keys(q_pos).first, range.at(0).get<index_t>());
+      EXPECT_EQ(mask.visible_keys(q_pos).last, range.at(1).get<index_t>());
       ++q_pos;
     }
-    EXPECT_EQ(q_pos, each.at("length").get<index>());
+    EXPECT_EQ(q_pos, each.at("length").get<index_t>());
     ++cases;
   }
   EXPECT_EQ(cases, 5);
@@ -56,10 +56,10 @@ TEST(blockwise_causal, is_causal_within_the_training_length) {
 }
 
 TEST(block_lower, sees_its_block_whole) {
-  for (const index block : {1, 2, 7, 64, 100, 1000}) {
+  for (const index_t block : {1, 2, 7, 64, 100, 1000}) {
     SCOPED_TRACE("block " + std::to_string(block));
     support::expect_visible(
-        [=](index, index q_pos, index k_pos) {
+        [=](index_t, index_t q_pos, index_t k_pos) {
           return block_of(k_pos, block) <= block_of(q_pos, block);
         },
         relpos::block_lower{block});
@@ -67,14 +67,14 @@ TEST(block_lower, sees_its_block_whole) {
 }
 
 TEST(blockwise, blocks_are_positive) {
-  for (const index block : {index{0}, index{-5}, (index{1} << 60) + 1}) {
+  for (const index_t block : {index_t{0}, index_t{-5}, (index_t{1} << 60) + 1}) {
     EXPECT_FALSE(relpos::blockwise_causal{block}.check({}));
     EXPECT_FALSE(relpos::block_lower{block}.check({}));
   }
   EXPECT_STREQ(relpos::blockwise_causal{0}.check({}).message,
                "blockwise_causal: block is 0, must be 1 to 2^60");
   EXPECT_TRUE(relpos::blockwise_causal{1}.check({}));
-  EXPECT_TRUE(relpos::block_lower{index{1} << 60}.check({}));
+  EXPECT_TRUE(relpos::block_lower{index_t{1} << 60}.check({}));
 }
 
 }  // namespace

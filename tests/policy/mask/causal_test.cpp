@@ -8,7 +8,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::expect_visible;
 using support::inputs;
 using support::meaning;
@@ -17,15 +17,16 @@ using support::two_heads;
 TEST(mask, full_hides_nothing) { expect_visible(nullptr, relpos::full{}); }
 
 TEST(mask, causal_hides_later_keys) {
-  expect_visible([](index, index q_pos, index k_pos) { return k_pos <= q_pos; }, relpos::causal{});
+  expect_visible([](index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; },
+                 relpos::causal{});
 }
 
 TEST(mask, band_keeps_a_window) {
-  for (const index left : {0, 1, 20, 140}) {
-    for (const index right : {0, 3, 65}) {
+  for (const index_t left : {0, 1, 20, 140}) {
+    for (const index_t right : {0, 3, 65}) {
       SCOPED_TRACE(std::to_string(left) + " to the left, " + std::to_string(right));
-      expect_visible([=](index, index q_pos,
-                         index k_pos) { return q_pos - left <= k_pos && k_pos <= q_pos + right; },
+      expect_visible([=](index_t, index_t q_pos,
+                         index_t k_pos) { return q_pos - left <= k_pos && k_pos <= q_pos + right; },
                      relpos::band{left, right});
     }
   }
@@ -33,16 +34,17 @@ TEST(mask, band_keeps_a_window) {
 
 TEST(mask, several_are_anded) {
   expect_visible(
-      [](index, index q_pos, index k_pos) { return q_pos - 30 <= k_pos && k_pos <= q_pos; },
+      [](index_t, index_t q_pos, index_t k_pos) { return q_pos - 30 <= k_pos && k_pos <= q_pos; },
       relpos::causal{}, relpos::band{30, 11});
-  expect_visible(
-      [](index, index q_pos, index k_pos) { return q_pos - 4 <= k_pos && k_pos <= q_pos + 11; },
-      relpos::band{4, 60}, relpos::band{30, 11});
+  expect_visible([](index_t, index_t q_pos,
+                    index_t k_pos) { return q_pos - 4 <= k_pos && k_pos <= q_pos + 11; },
+                 relpos::band{4, 60}, relpos::band{30, 11});
 }
 
 TEST(mask, queries_are_the_last_rows_unless_said) {
   const inputs<float> in = two_heads(40, 170);
-  const meaning means{.visible = [](index, index q_pos, index k_pos) { return k_pos <= q_pos; }};
+  const meaning means{
+      .visible = [](index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; }};
   expect_means(attend(in, {}, relpos::causal{}), in, means);
   // Moving the keys moves the queries with them.
   expect_means(attend(in, {.key_offset = 77}, relpos::causal{}), in, means);
@@ -50,7 +52,7 @@ TEST(mask, queries_are_the_last_rows_unless_said) {
 
 TEST(mask, wide_bands_are_other_masks) {
   const inputs<float> in = two_heads(100, 260);
-  const index widest = relpos::max_offset;
+  const index_t widest = relpos::max_offset;
   EXPECT_TRUE(
       same_bits(attend(in, {}, relpos::band{widest, widest}), attend(in, {}, relpos::full{})));
   EXPECT_TRUE(same_bits(attend(in, {}, relpos::band{260, 100}), attend(in, {})));

@@ -10,7 +10,7 @@
 
 namespace support {
 
-inline inputs<float> two_heads(index queries, index keys) {
+inline inputs<float> two_heads(index_t queries, index_t keys) {
   return support::random_inputs({.batch = 1,
                                  .query_heads = 2,
                                  .key_heads = 2,
@@ -22,22 +22,22 @@ inline inputs<float> two_heads(index queries, index keys) {
 }
 
 struct lengths {
-  index queries;
-  index keys;
+  index_t queries;
+  index_t keys;
 };
 
 inline constexpr lengths shapes[] = {{1, 1}, {1, 150}, {150, 1}, {70, 300}, {300, 70}, {129, 129}};
 
 /// Where the first query stands: before, within, at the end of and after the keys.
-inline std::vector<index> offsets(const lengths& of) {
+inline std::vector<index_t> offsets(const lengths& of) {
   return {-of.queries - 3, -1, 0, of.keys - of.queries, of.keys - 1, of.keys + 40};
 }
 
 template <class... Masks>
-void expect_visible(std::function<bool(index, index, index)> visible, const Masks&... masks) {
+void expect_visible(std::function<bool(index_t, index_t, index_t)> visible, const Masks&... masks) {
   for (const lengths& of : shapes) {
     const inputs<float> in = two_heads(of.queries, of.keys);
-    for (const index query_offset : offsets(of)) {
+    for (const index_t query_offset : offsets(of)) {
       SCOPED_TRACE(std::to_string(of.queries) + " queries from " + std::to_string(query_offset) +
                    ", " + std::to_string(of.keys) + " keys");
       expect_means(attend(in, {.query_offset = query_offset}, masks...), in,

@@ -10,12 +10,12 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using support::inputs;
 using support::tensor;
 
-constexpr index longest = 150;
-const std::vector<index> counts{0, 37, 149, 150};
+constexpr index_t longest = 150;
+const std::vector<index_t> counts{0, 37, 149, 150};
 
 inputs<float> padded_batch() {
   inputs<float> in = support::random_inputs({.batch = 4,
@@ -27,10 +27,10 @@ inputs<float> padded_batch() {
                                              .value_dim = 5},
                                             81);
   for (auto* tensor : {&in.q, &in.k, &in.v}) {
-    for (index batch = 0; batch < 4; ++batch) {
-      for (index head = 0; head < tensor->shape[1]; ++head) {
-        for (index row = 0; row < counts[static_cast<std::size_t>(batch)]; ++row) {
-          for (index c = 0; c < tensor->shape[3]; ++c) {
+    for (index_t batch = 0; batch < 4; ++batch) {
+      for (index_t head = 0; head < tensor->shape[1]; ++head) {
+        for (index_t row = 0; row < counts[static_cast<std::size_t>(batch)]; ++row) {
+          for (index_t c = 0; c < tensor->shape[3]; ++c) {
             tensor->view()(batch, head, row, c) = support::not_a_number;
           }
         }
@@ -41,12 +41,12 @@ inputs<float> padded_batch() {
 }
 
 /// The rows of one entry without its padding.
-tensor<float> unpadded(const tensor<float>& from, index batch) {
-  const index count = counts[static_cast<std::size_t>(batch)];
+tensor<float> unpadded(const tensor<float>& from, index_t batch) {
+  const index_t count = counts[static_cast<std::size_t>(batch)];
   tensor<float> result({1, from.shape[1], longest - count, from.shape[3]});
-  for (index head = 0; head < from.shape[1]; ++head) {
-    for (index row = count; row < longest; ++row) {
-      for (index c = 0; c < from.shape[3]; ++c) {
+  for (index_t head = 0; head < from.shape[1]; ++head) {
+    for (index_t row = count; row < longest; ++row) {
+      for (index_t c = 0; c < from.shape[3]; ++c) {
         result.view()(0, head, row - count, c) = from(batch, head, row, c);
       }
     }
@@ -57,12 +57,12 @@ tensor<float> unpadded(const tensor<float>& from, index batch) {
 /// An entry of the padded batch gives what it gives alone, and its padding gives 0.
 void expect_entries_alone(const tensor<float>& padded, const support::meaning& means) {
   const inputs<float> in = padded_batch();
-  for (index batch = 0; batch < 4; ++batch) {
+  for (index_t batch = 0; batch < 4; ++batch) {
     SCOPED_TRACE(batch);
-    const index count = counts[static_cast<std::size_t>(batch)];
-    for (index head = 0; head < 2; ++head) {
-      for (index row = 0; row < count; ++row) {
-        for (index c = 0; c < 5; ++c) EXPECT_EQ(padded(batch, head, row, c), 0.0f);
+    const index_t count = counts[static_cast<std::size_t>(batch)];
+    for (index_t head = 0; head < 2; ++head) {
+      for (index_t row = 0; row < count; ++row) {
+        for (index_t c = 0; c < 5; ++c) EXPECT_EQ(padded(batch, head, row, c), 0.0f);
       }
     }
     const inputs<float> alone{unpadded(in.q, batch), unpadded(in.k, batch), unpadded(in.v, batch)};
@@ -80,17 +80,17 @@ TEST(left_padding, changes_nothing_for_relative_encodings) {
       attend(padded_batch(), {}, relpos::rotary{xpos}, relpos::alibi{slopes}, relpos::causal{},
              relpos::left_padding{counts})
           .out;
-  const auto theta = [](index i) { return std::pow(10000.0, -static_cast<double>(i) / 8.0); };
-  const auto zeta = [](index i) {
+  const auto theta = [](index_t i) { return std::pow(10000.0, -static_cast<double>(i) / 8.0); };
+  const auto zeta = [](index_t i) {
     return std::pow((static_cast<double>(i) / 8.0 + 0.4) / 1.4, 1.0 / 512.0);
   };
   expect_entries_alone(
       padded,
       {.bias =
-           [](index head, index distance) {
+           [](index_t head, index_t distance) {
              return static_cast<double>(head == 0 ? 0.3f : 0.02f) * static_cast<double>(distance);
            },
-       .visible = [](index, index q_pos, index k_pos) { return k_pos <= q_pos; },
+       .visible = [](index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; },
        .rotation = support::rotary_meaning{.rotary_dim = 16, .theta = theta, .zeta = zeta}});
 }
 
@@ -98,7 +98,7 @@ TEST(left_padding, changes_nothing_for_relative_encodings) {
 TEST(left_padding, has_a_mask_of_its_own_positions) {
   const tensor<float> padded =
       attend(padded_batch(), {}, relpos::left_padding{counts, relpos::blockwise_causal{16}}).out;
-  expect_entries_alone(padded, {.visible = [](index, index q_pos, index k_pos) {
+  expect_entries_alone(padded, {.visible = [](index_t, index_t q_pos, index_t k_pos) {
                          return k_pos <= q_pos && k_pos / 16 + 1 >= q_pos / 16;
                        }});
 }
@@ -106,10 +106,10 @@ TEST(left_padding, has_a_mask_of_its_own_positions) {
 TEST(left_padding, fits_the_batch) {
   const relpos::attention_shape shape{.batch = 4};
   EXPECT_TRUE(relpos::left_padding{counts}.check(shape));
-  const std::vector<index> three{0, 1, 2};
+  const std::vector<index_t> three{0, 1, 2};
   EXPECT_STREQ(relpos::left_padding{three}.check(shape).message,
                "left_padding: 3 counts for a batch of 4");
-  const std::vector<index> negative{0, 1, -2, 0};
+  const std::vector<index_t> negative{0, 1, -2, 0};
   EXPECT_STREQ(relpos::left_padding{negative}.check(shape).message,
                "left_padding: counts have -2 at 2, must be 0 to 2^60");
   EXPECT_STREQ((relpos::left_padding{counts, relpos::blockwise_causal{0}}.check(shape).message),

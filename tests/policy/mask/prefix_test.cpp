@@ -9,13 +9,13 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 
 TEST(prefix, is_seen_by_all) {
-  for (const index count : {0, 1, 30, 128, 140, 1000}) {
+  for (const index_t count : {0, 1, 30, 128, 140, 1000}) {
     SCOPED_TRACE("prefix of " + std::to_string(count));
     support::expect_visible(
-        [=](index, index q_pos, index k_pos) { return k_pos <= q_pos || k_pos < count; },
+        [=](index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos || k_pos < count; },
         relpos::prefix{count});
   }
 }
@@ -28,14 +28,14 @@ TEST(prefix, of_nothing_is_causal_and_of_everything_full) {
 }
 
 TEST(sinks, are_the_first_keys) {
-  for (const index count : {0, 1, 4, 130}) {
-    support::expect_visible([=](index, index, index k_pos) { return k_pos < count; },
+  for (const index_t count : {0, 1, 4, 130}) {
+    support::expect_visible([=](index_t, index_t, index_t k_pos) { return k_pos < count; },
                             relpos::sinks{count});
   }
 }
 
 TEST(prefix, counts_are_not_negative) {
-  for (const index count : {index{-1}, (index{1} << 60) + 1}) {
+  for (const index_t count : {index_t{-1}, (index_t{1} << 60) + 1}) {
     EXPECT_FALSE(relpos::prefix{count}.check({}));
     EXPECT_FALSE(relpos::sinks{count}.check({}));
   }

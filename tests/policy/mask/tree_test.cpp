@@ -10,20 +10,20 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 
-std::vector<index> random_tree(std::size_t nodes, std::uint32_t seed) {
+std::vector<index_t> random_tree(std::size_t nodes, std::uint32_t seed) {
   support::random_numbers random(seed);
-  std::vector<index> parents;
+  std::vector<index_t> parents;
   for (std::size_t node = 0; node < nodes; ++node) {
-    parents.push_back(random.between(-1, static_cast<index>(node) - 1));
+    parents.push_back(random.between(-1, static_cast<index_t>(node) - 1));
   }
   return parents;
 }
 
 /// A node's ancestors and itself.
-std::set<index> branch(const std::vector<index>& parents, index node) {
-  std::set<index> result;
+std::set<index_t> branch(const std::vector<index_t>& parents, index_t node) {
+  std::set<index_t> result;
   for (; node >= 0; node = parents[static_cast<std::size_t>(node)]) result.insert(node);
   return result;
 }
@@ -31,42 +31,44 @@ std::set<index> branch(const std::vector<index>& parents, index node) {
 TEST(tree, sees_what_comes_before_it_and_its_branch) {
   struct place {
     std::size_t nodes;
-    index first;
+    index_t first;
   };
   for (const place& at : {place{60, 64}, {200, 90}, {1, 0}, {150, -10}, {64, 128}}) {
     const std::size_t nodes = at.nodes;  // clang captures no structured binding
-    const index first = at.first;
+    const index_t first = at.first;
     SCOPED_TRACE(std::to_string(nodes) + " nodes from " + std::to_string(first));
-    const std::vector<index> parents = random_tree(nodes, 5);
-    const auto sees = [&](index, index q_pos, index k_pos) {
+    const std::vector<index_t> parents = random_tree(nodes, 5);
+    const auto sees = [&](index_t, index_t q_pos, index_t k_pos) {
       if (k_pos < first) return true;
-      const index node = q_pos - first;
-      if (node < 0 || node >= static_cast<index>(nodes)) return false;
+      const index_t node = q_pos - first;
+      if (node < 0 || node >= static_cast<index_t>(nodes)) return false;
       return branch(parents, node).contains(k_pos - first);
     };
     support::expect_visible(sees, relpos::tree{parents, first});
-    support::expect_visible([&](index head, index q_pos,
-                                index k_pos) { return k_pos <= q_pos && sees(head, q_pos, k_pos); },
-                            relpos::tree{parents, first}, relpos::causal{});
+    support::expect_visible(
+        [&](index_t head, index_t q_pos, index_t k_pos) {
+          return k_pos <= q_pos && sees(head, q_pos, k_pos);
+        },
+        relpos::tree{parents, first}, relpos::causal{});
   }
 }
 
 TEST(tree, classifies_as_brute_force_does) {
-  const index first = 40;
-  const std::vector<index> parents = random_tree(70, 6);
+  const index_t first = 40;
+  const std::vector<index_t> parents = random_tree(70, 6);
   const relpos::tree mask{parents, first};
   support::random_numbers random(7);
   int skipped = 0;
   int full = 0;
   for (int i = 0; i < 2000; ++i) {
-    const auto below = [&](index bound) { return random.between(0, bound - 1); };
+    const auto below = [&](index_t bound) { return random.between(0, bound - 1); };
     relpos::tile tile{below(120), 0, below(120), 0};
     tile.last_query = tile.first_query + 1 + below(20);
     tile.last_key = tile.first_key + 1 + below(20);
     bool some = false;
     bool all = true;
-    for (index q_pos = tile.first_query; q_pos < tile.last_query; ++q_pos) {
-      for (index k_pos = tile.first_key; k_pos < tile.last_key; ++k_pos) {
+    for (index_t q_pos = tile.first_query; q_pos < tile.last_query; ++q_pos) {
+      for (index_t k_pos = tile.first_key; k_pos < tile.last_key; ++k_pos) {
         some = some || mask.keep(q_pos, k_pos);
         all = all && mask.keep(q_pos, k_pos);
       }
@@ -83,9 +85,9 @@ TEST(tree, classifies_as_brute_force_does) {
 
 // What a tree is for: each branch gives what decoding it alone gives.
 TEST(tree, branches_give_what_they_give_alone) {
-  const index cached = 100;
-  const std::vector<index> parents{-1, 0, 0, 1, 3, 2, -1, 6};
-  const std::vector<std::vector<index>> branches{{0, 1, 3, 4}, {0, 2, 5}, {6, 7}};
+  const index_t cached = 100;
+  const std::vector<index_t> parents{-1, 0, 0, 1, 3, 2, -1, 6};
+  const std::vector<std::vector<index_t>> branches{{0, 1, 3, 4}, {0, 2, 5}, {6, 7}};
   const auto in = support::random_inputs({.batch = 1,
                                           .query_heads = 2,
                                           .key_heads = 2,
@@ -94,29 +96,30 @@ TEST(tree, branches_give_what_they_give_alone) {
                                           .head_dim = 16,
                                           .value_dim = 4},
                                          91);
-  const std::vector<index> nodes = relpos::tree_positions(parents, cached);
-  std::vector<index> all;
-  for (index row = 0; row < cached; ++row) all.push_back(row);
+  const std::vector<index_t> nodes = relpos::tree_positions(parents, cached);
+  std::vector<index_t> all;
+  for (index_t row = 0; row < cached; ++row) all.push_back(row);
   all.insert(all.end(), nodes.begin(), nodes.end());
   const relpos::rotary_table rope(relpos::rope_frequencies(16), relpos::pair_layout::half_split);
   const std::vector<float> slopes{0.2f, 0.01f};
   const auto together =
       attend(in, {}, relpos::rotary{rope}, relpos::alibi{slopes}, relpos::tree{parents, cached},
-             relpos::token_positions{relpos::view<const index, 2>(nodes.data(), {1, 8}),
-                                     relpos::view<const index, 2>(all.data(), {1, cached + 8})});
+             relpos::token_positions{relpos::view<const index_t, 2>(nodes.data(), {1, 8}),
+                                     relpos::view<const index_t, 2>(all.data(), {1, cached + 8})});
 
-  for (const std::vector<index>& rows : branches) {
-    const auto length = static_cast<index>(rows.size());
+  for (const std::vector<index_t>& rows : branches) {
+    const auto length = static_cast<index_t>(rows.size());
     support::inputs<float> alone{support::tensor<float>({1, 2, length, 16}),
                                  support::tensor<float>({1, 2, cached + length, 16}),
                                  support::tensor<float>({1, 2, cached + length, 4})};
     const auto copy = [&](const support::tensor<float>& from, support::tensor<float>& to,
-                          index before) {
-      for (index head = 0; head < 2; ++head) {
-        for (index row = 0; row < to.shape[2]; ++row) {
-          const index at =
+                          index_t before) {
+      for (index_t head = 0; head < 2; ++head) {
+        for (index_t row = 0; row < to.shape[2]; ++row) {
+          const index_t at =
               row < before ? row : before + rows[static_cast<std::size_t>(row - before)];
-          for (index c = 0; c < to.shape[3]; ++c) to.view()(0, head, row, c) = from(0, head, at, c);
+          for (index_t c = 0; c < to.shape[3]; ++c)
+            to.view()(0, head, row, c) = from(0, head, at, c);
         }
       }
     };
@@ -125,18 +128,18 @@ TEST(tree, branches_give_what_they_give_alone) {
     copy(in.v, alone.v, cached);
     const auto naive = naive_attention<float>(
         alone, {.bias =
-                    [&](index head, index distance) {
+                    [&](index_t head, index_t distance) {
                       return static_cast<double>(slopes[static_cast<std::size_t>(head)]) *
                              static_cast<double>(distance);
                     },
-                .visible = [](index, index q_pos, index k_pos) { return k_pos <= q_pos; },
-                .rotation = support::rotary_meaning{.rotary_dim = 16, .theta = [](index i) {
+                .visible = [](index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; },
+                .rotation = support::rotary_meaning{.rotary_dim = 16, .theta = [](index_t i) {
                                                       return std::pow(
                                                           10000.0, -static_cast<double>(i) / 8.0);
                                                     }}});
-    for (index head = 0; head < 2; ++head) {
-      for (index row = 0; row < length; ++row) {
-        for (index c = 0; c < 4; ++c) {
+    for (index_t head = 0; head < 2; ++head) {
+      for (index_t row = 0; row < length; ++row) {
+        for (index_t c = 0; c < 4; ++c) {
           EXPECT_NEAR(together.out(0, head, rows[static_cast<std::size_t>(row)], c),
                       naive.out[static_cast<std::size_t>((head * length + row) * 4 + c)], 3e-6f);
         }
@@ -146,28 +149,28 @@ TEST(tree, branches_give_what_they_give_alone) {
 }
 
 TEST(tree, positions_count_generations) {
-  EXPECT_EQ(relpos::tree_positions(std::vector<index>{-1, 0, 0, 1, -1}, 7),
-            (std::vector<index>{7, 8, 8, 9, 7}));
-  EXPECT_TRUE(relpos::tree_positions(std::vector<index>{-1, 1}, 7).empty());
-  EXPECT_TRUE(relpos::tree_positions(std::vector<index>{-2}, 7).empty());
+  EXPECT_EQ(relpos::tree_positions(std::vector<index_t>{-1, 0, 0, 1, -1}, 7),
+            (std::vector<index_t>{7, 8, 8, 9, 7}));
+  EXPECT_TRUE(relpos::tree_positions(std::vector<index_t>{-1, 1}, 7).empty());
+  EXPECT_TRUE(relpos::tree_positions(std::vector<index_t>{-2}, 7).empty());
 }
 
 TEST(tree, parents_come_before_their_children) {
-  const std::vector<index> forward{-1, 0, 3, 0};
+  const std::vector<index_t> forward{-1, 0, 3, 0};
   EXPECT_STREQ((relpos::tree{forward, 0}.check({}).message),
                "tree: node 2 has parent 3, must be a node before it or -1");
-  const std::vector<index> root{-1};
+  const std::vector<index_t> root{-1};
   EXPECT_TRUE((relpos::tree{root, 0}.check({})));
-  EXPECT_STREQ((relpos::tree{root, (index{1} << 60) + 1}.check({}).message),
+  EXPECT_STREQ((relpos::tree{root, (index_t{1} << 60) + 1}.check({}).message),
                "tree: first: is 1152921504606846977, must be within +-2^60");
-  relpos::tree null{std::span<const index>(), 0};
+  relpos::tree null{std::span<const index_t>(), 0};
   EXPECT_TRUE(null.check({}));
   null.parents.size = 3;
   EXPECT_EQ(null.check({}).code, relpos::status_code::null_data);
 }
 
 TEST(tree, parents_are_not_written) {
-  const std::vector<index> parents{-1, 0};
+  const std::vector<index_t> parents{-1, 0};
   const relpos::tree mask{parents, 0};
   EXPECT_TRUE(mask.reads(relpos::byte_range::of(parents.data() + 1, 1)));
   EXPECT_FALSE(mask.reads(relpos::byte_range::of(parents.data() + 2, 8)));

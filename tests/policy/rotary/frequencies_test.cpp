@@ -7,13 +7,13 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::rotary_frequencies;
 
 constexpr double pi = 3.14159265358979323846;
 
 /// theta_i of the paper.
-double theta(index i, index d, double base) {
+double theta(index_t i, index_t d, double base) {
   return std::exp(-2.0 * static_cast<double>(i) / static_cast<double>(d) * std::log(base));
 }
 
@@ -25,17 +25,17 @@ void expect_radians(const rotary_frequencies& got, const std::vector<double>& wa
 }
 
 template <class Frequency>
-std::vector<double> pairs(index d, Frequency&& frequency) {
+std::vector<double> pairs(index_t d, Frequency&& frequency) {
   std::vector<double> result;
-  for (index i = 0; i < d / 2; ++i) result.push_back(frequency(i));
+  for (index_t i = 0; i < d / 2; ++i) result.push_back(frequency(i));
   return result;
 }
 
 TEST(rope_frequencies, are_powers_of_the_base) {
-  for (const index d : {2, 4, 64, 96, 128}) {
+  for (const index_t d : {2, 4, 64, 96, 128}) {
     for (const double base : {10000.0, 500000.0}) {
       const rotary_frequencies got = relpos::rope_frequencies(d, base);
-      expect_radians(got, pairs(d, [&](index i) { return theta(i, d, base); }));
+      expect_radians(got, pairs(d, [&](index_t i) { return theta(i, d, base); }));
       EXPECT_EQ(got.attention_factor, 1.0);
       EXPECT_EQ(got.radians[0], 1.0);
     }
@@ -44,7 +44,7 @@ TEST(rope_frequencies, are_powers_of_the_base) {
 
 TEST(linear_frequencies, are_divided) {
   expect_radians(relpos::linear_frequencies(64, 4.0),
-                 pairs(64, [](index i) { return theta(i, 64, 10000.0) / 4.0; }));
+                 pairs(64, [](index_t i) { return theta(i, 64, 10000.0) / 4.0; }));
 }
 
 TEST(ntk_frequencies, keep_the_fastest_and_divide_the_slowest) {
@@ -53,14 +53,14 @@ TEST(ntk_frequencies, keep_the_fastest_and_divide_the_slowest) {
     EXPECT_EQ(got.radians.front(), 1.0);
     EXPECT_NEAR(got.radians.back(), theta(31, 64, 10000.0) / factor, 1e-14);
     // In between, the divisor is factor^(i / last).
-    expect_radians(got, pairs(64, [&](index i) {
+    expect_radians(got, pairs(64, [&](index_t i) {
                      return theta(i, 64, 10000.0) / std::pow(factor, static_cast<double>(i) / 31.0);
                    }));
   }
 }
 
 TEST(dynamic_ntk_frequencies, follow_the_length) {
-  for (const index length : {1, 100, 2048}) {
+  for (const index_t length : {1, 100, 2048}) {
     EXPECT_EQ(relpos::dynamic_ntk_frequencies(64, 4.0, 2048, length).radians,
               relpos::rope_frequencies(64).radians);
   }
@@ -73,16 +73,18 @@ TEST(dynamic_ntk_frequencies, follow_the_length) {
 
 TEST(yarn_frequencies, keep_the_fast_and_divide_the_slow) {
   for (const double factor : {1.0, 4.0, 32.0}) {
-    for (const index d : {64, 128}) {
-      constexpr index train_length = 4096;
-      const auto turns = [&](index i) { return train_length * theta(i, d, 10000.0) / (2.0 * pi); };
-      index kept = 0;  // the last pair that turns 32 times or more
+    for (const index_t d : {64, 128}) {
+      constexpr index_t train_length = 4096;
+      const auto turns = [&](index_t i) {
+        return train_length * theta(i, d, 10000.0) / (2.0 * pi);
+      };
+      index_t kept = 0;  // the last pair that turns 32 times or more
       while (turns(kept + 1) >= 32.0) ++kept;
-      index divided = kept;  // the first that turns once or less
+      index_t divided = kept;  // the first that turns once or less
       while (turns(divided) > 1.0) ++divided;
 
       const rotary_frequencies got = relpos::yarn_frequencies(d, factor, train_length);
-      expect_radians(got, pairs(d, [&](index i) {
+      expect_radians(got, pairs(d, [&](index_t i) {
                        const double ramp = i <= kept      ? 0.0
                                            : i >= divided ? 1.0
                                                           : static_cast<double>(i - kept) /
@@ -96,7 +98,7 @@ TEST(yarn_frequencies, keep_the_fast_and_divide_the_slow) {
 
 TEST(llama3_frequencies, go_by_wavelength) {
   const rotary_frequencies got = relpos::llama3_frequencies(128);
-  expect_radians(got, pairs(128, [](index i) {
+  expect_radians(got, pairs(128, [](index_t i) {
                    const double plain = theta(i, 128, 500000.0);
                    const double wavelength = 2.0 * pi / plain;
                    if (wavelength < 8192.0 / 4.0) return plain;
@@ -110,7 +112,7 @@ TEST(llama3_frequencies, go_by_wavelength) {
 TEST(longrope_frequencies, have_a_divisor_each) {
   const std::array<double, 4> divisors{1.0, 1.5, 20.0, 64.0};
   const rotary_frequencies got = relpos::longrope_frequencies(divisors, 32.0, 4096);
-  expect_radians(got, pairs(8, [&](index i) {
+  expect_radians(got, pairs(8, [&](index_t i) {
                    return theta(i, 8, 10000.0) / divisors[static_cast<std::size_t>(i)];
                  }));
   // ln 32 / ln 4096 = 5 / 12
@@ -119,7 +121,7 @@ TEST(longrope_frequencies, have_a_divisor_each) {
 
 TEST(rotary_frequencies, of_what_is_out_of_range_are_none) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  for (const index d : {-2, 0, 1, 7}) {
+  for (const index_t d : {-2, 0, 1, 7}) {
     EXPECT_TRUE(relpos::rope_frequencies(d).radians.empty());
     EXPECT_TRUE(relpos::linear_frequencies(d, 2.0).radians.empty());
     EXPECT_TRUE(relpos::yarn_frequencies(d, 2.0, 100).radians.empty());

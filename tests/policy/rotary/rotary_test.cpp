@@ -18,7 +18,7 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::pair_layout;
 using relpos::rotary;
 using relpos::rotary_table;
@@ -28,33 +28,33 @@ using support::rotary_meaning;
 using support::sizes;
 
 /// RoFormer, equation 15: theta_i = 10000^(-2i/d).
-rotary_meaning rope_meaning(index rotary_dim, pair_layout layout) {
+rotary_meaning rope_meaning(index_t rotary_dim, pair_layout layout) {
   return {.rotary_dim = rotary_dim,
           .interleaved = layout == pair_layout::interleaved,
-          .theta = [=](index i) {
+          .theta = [=](index_t i) {
             return std::pow(10000.0,
                             -2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim));
           }};
 }
 
 /// A Length-Extrapolatable Transformer, algorithm 1: zeta_i = (2i/d + 0.4) / 1.4, every 512 positions.
-rotary_meaning xpos_meaning(index rotary_dim, pair_layout layout, double scale_base = 512.0) {
+rotary_meaning xpos_meaning(index_t rotary_dim, pair_layout layout, double scale_base = 512.0) {
   rotary_meaning result = rope_meaning(rotary_dim, layout);
-  result.zeta = [=](index i) {
+  result.zeta = [=](index_t i) {
     const double part = 2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim);
     return std::pow((part + 0.4) / 1.4, 1.0 / scale_base);
   };
   return result;
 }
 
-bool is_causal(index, index q_pos, index k_pos) { return k_pos <= q_pos; }
+bool is_causal(index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; }
 
 constexpr pair_layout layouts[] = {pair_layout::interleaved, pair_layout::half_split};
 
 TEST(rotary, rope_is_that_of_the_paper) {
   for (const pair_layout layout : layouts) {
-    for (const index head_dim : {2, 8, 20, 64}) {
-      for (const index rotary_dim : {2, 6, 20, 34, 64}) {
+    for (const index_t head_dim : {2, 8, 20, 64}) {
+      for (const index_t rotary_dim : {2, 6, 20, 34, 64}) {
         if (rotary_dim > head_dim) continue;
         SCOPED_TRACE(std::to_string(rotary_dim) + " of " + std::to_string(head_dim));
         const inputs<float> in = support::random_inputs({.batch = 2,
@@ -105,7 +105,7 @@ TEST(rotary, xpos_beyond_what_a_float_can_scale) {
   const meaning means{.visible = is_causal,
                       .rotation = xpos_meaning(8, pair_layout::interleaved),
                       .query_offset = 89997};
-  const index far = index{1} << 40;
+  const index_t far = index_t{1} << 40;
   expect_means(attend(in, {}, rotary{table}, relpos::causal{}), in, means);
   expect_means(attend(in, {.key_offset = far + 77}, rotary{table}, relpos::causal{}), in, means);
 }
@@ -121,8 +121,8 @@ TEST(rotary, is_exact_at_far_positions) {
   for (const pair_layout layout : layouts) {
     const rotary_table rope(relpos::rope_frequencies(16), layout);
     const rotary_table xpos(relpos::xpos_frequencies(16), layout);
-    for (const index offset : {index{999000}, index{1000003}, (index{1} << 40) - 300,
-                               -(index{1} << 40) + 5, relpos::max_offset - 600}) {
+    for (const index_t offset : {index_t{999000}, index_t{1000003}, (index_t{1} << 40) - 300,
+                                 -(index_t{1} << 40) + 5, relpos::max_offset - 600}) {
       SCOPED_TRACE(offset);
       const relpos::options there{.key_offset = offset};
       const meaning turned{.rotation = rope_meaning(16, layout), .query_offset = 530};
@@ -148,7 +148,7 @@ void expect_exact_in_sixteen_bits() {
   const meaning means{.visible = is_causal,
                       .rotation = xpos_meaning(16, pair_layout::half_split),
                       .query_offset = 11996};
-  for (const index offset : {index{0}, index{1000003}, (index{1} << 40) + 77}) {
+  for (const index_t offset : {index_t{0}, index_t{1000003}, (index_t{1} << 40) + 77}) {
     SCOPED_TRACE(offset);
     expect_means(attend(in, {.key_offset = offset}, rotary{table}, relpos::causal{}), in, means);
   }
@@ -165,7 +165,7 @@ TEST(rotary, distances_of_a_million) {
                                                    .head_dim = 32},
                                                   9);
   const rotary_table table(relpos::rope_frequencies(32), pair_layout::half_split);
-  for (const index offset : {1000000, -1000000}) {
+  for (const index_t offset : {1000000, -1000000}) {
     expect_means(attend(in, {.query_offset = offset}, rotary{table}), in,
                  {.rotation = rope_meaning(32, pair_layout::half_split), .query_offset = offset});
   }
@@ -253,7 +253,7 @@ TEST(rotary, generic_vectors_of_sixteen_lanes) {
 }
 
 TEST(rotary, refuses_what_does_not_fit) {
-  const auto message = [](const relpos::rotary_frequencies& frequencies, index head_dim) {
+  const auto message = [](const relpos::rotary_frequencies& frequencies, index_t head_dim) {
     const rotary_table table(frequencies, pair_layout::half_split);
     return std::string(rotary{table}.check({.head_dim = head_dim}).message);
   };

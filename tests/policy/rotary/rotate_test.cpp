@@ -12,13 +12,13 @@
 
 namespace {
 
-using relpos::index;
+using relpos::index_t;
 using relpos::pair_layout;
 using support::tensor;
 
 constexpr long double pi = 3.141592653589793238462643383279502884L;
 
-tensor<float> random_rows(index rows, index channels, std::uint32_t seed = 7) {
+tensor<float> random_rows(index_t rows, index_t channels, std::uint32_t seed = 7) {
   tensor<float> result({2, 3, rows, channels});
   support::random_numbers random(seed);
   for (float& value : result.values) value = random.uniform();
@@ -26,21 +26,21 @@ tensor<float> random_rows(index rows, index channels, std::uint32_t seed = 7) {
 }
 
 /// The angle of pair i by definition; 64 bits of mantissa keep 1e-13 at position 10^6.
-long double angle_of(index position, index pair, index rotary_dim) {
+long double angle_of(index_t position, index_t pair, index_t rotary_dim) {
   const long double theta = std::pow(
       10000.0L, -2.0L * static_cast<long double>(pair) / static_cast<long double>(rotary_dim));
   return std::fmod(static_cast<long double>(position) * theta, 2.0L * pi);
 }
 
-void expect_rotated(const tensor<float>& got, const tensor<float>& from, index rotary_dim,
-                    pair_layout layout, index offset, double factor = 1.0) {
-  for (index b = 0; b < 2; ++b) {
-    for (index h = 0; h < 3; ++h) {
-      for (index row = 0; row < from.shape[2]; ++row) {
-        for (index i = 0; i < rotary_dim / 2; ++i) {
+void expect_rotated(const tensor<float>& got, const tensor<float>& from, index_t rotary_dim,
+                    pair_layout layout, index_t offset, double factor = 1.0) {
+  for (index_t b = 0; b < 2; ++b) {
+    for (index_t h = 0; h < 3; ++h) {
+      for (index_t row = 0; row < from.shape[2]; ++row) {
+        for (index_t i = 0; i < rotary_dim / 2; ++i) {
           const bool interleaved = layout == pair_layout::interleaved;
-          const index first = interleaved ? 2 * i : i;
-          const index second = interleaved ? 2 * i + 1 : i + rotary_dim / 2;
+          const index_t first = interleaved ? 2 * i : i;
+          const index_t second = interleaved ? 2 * i + 1 : i + rotary_dim / 2;
           const long double angle = angle_of(row + offset, i, rotary_dim);
           const long double a = from(b, h, row, first);
           const long double b_value = from(b, h, row, second);
@@ -53,7 +53,7 @@ void expect_rotated(const tensor<float>& got, const tensor<float>& from, index r
               static_cast<double>(factor * (a * std::sin(angle) + b_value * std::cos(angle))),
               3e-7 * factor);
         }
-        for (index c = rotary_dim; c < from.shape[3]; ++c) {
+        for (index_t c = rotary_dim; c < from.shape[3]; ++c) {
           EXPECT_EQ(got(b, h, row, c), from(b, h, row, c));
         }
       }
@@ -63,8 +63,8 @@ void expect_rotated(const tensor<float>& got, const tensor<float>& from, index r
 
 TEST(rotate, turns_pairs_of_either_layout) {
   for (const pair_layout layout : {pair_layout::interleaved, pair_layout::half_split}) {
-    for (const index rotary_dim : {2, 8, 20}) {
-      for (const index offset : {0, 5, -3, 1000000}) {
+    for (const index_t rotary_dim : {2, 8, 20}) {
+      for (const index_t offset : {0, 5, -3, 1000000}) {
         const tensor<float> from = random_rows(9, 20);
         tensor<float> rows = from;
         ASSERT_TRUE(
@@ -87,10 +87,10 @@ TEST(rotate, multiplies_by_the_attention_factor) {
 /// All products of a query row and a key row.
 std::vector<double> scores(const tensor<float>& q, const tensor<float>& k) {
   std::vector<double> result;
-  for (index i = 0; i < q.shape[2]; ++i) {
-    for (index j = 0; j < k.shape[2]; ++j) {
+  for (index_t i = 0; i < q.shape[2]; ++i) {
+    for (index_t j = 0; j < k.shape[2]; ++j) {
       double sum = 0.0;
-      for (index c = 0; c < q.shape[3]; ++c) {
+      for (index_t c = 0; c < q.shape[3]; ++c) {
         sum += static_cast<double>(q(0, 0, i, c)) * static_cast<double>(k(0, 0, j, c));
       }
       result.push_back(sum);
@@ -100,7 +100,7 @@ std::vector<double> scores(const tensor<float>& q, const tensor<float>& k) {
 }
 
 TEST(rotate, scores_depend_on_the_distance_alone) {
-  const auto scores_at = [](index offset) {
+  const auto scores_at = [](index_t offset) {
     tensor<float> q = random_rows(6, 64, 1);
     tensor<float> k = random_rows(40, 64, 2);
     const auto frequencies = relpos::rope_frequencies(64);
@@ -109,8 +109,8 @@ TEST(rotate, scores_depend_on_the_distance_alone) {
     return scores(q, k);
   };
   const std::vector<double> wanted = scores_at(0);
-  for (const index offset :
-       {index{999983}, index{1} << 40, -(index{1} << 50), relpos::max_offset - 34}) {
+  for (const index_t offset :
+       {index_t{999983}, index_t{1} << 40, -(index_t{1} << 50), relpos::max_offset - 34}) {
     const std::vector<double> got = scores_at(offset);
     for (std::size_t i = 0; i < wanted.size(); ++i) EXPECT_NEAR(got[i], wanted[i], 2e-6);
   }
@@ -121,8 +121,8 @@ TEST(rotate, chunks_are_the_whole) {
   tensor<float> parts = whole;
   const auto frequencies = relpos::rope_frequencies(16);
   ASSERT_TRUE(relpos::rotate(whole.view(), frequencies, pair_layout::half_split, 100));
-  for (index first = 0; first < 50; first += 7) {
-    const index count = std::min<index>(7, 50 - first);
+  for (index_t first = 0; first < 50; first += 7) {
+    const index_t count = std::min<index_t>(7, 50 - first);
     ASSERT_TRUE(relpos::rotate(parts.view().slice(2, first, count), frequencies,
                                pair_layout::half_split, 100 + first));
   }
@@ -150,7 +150,7 @@ TEST(rotate, refuses_what_does_not_fit) {
   const tensor<float> before = random_rows(4, 6);
   tensor<float> rows = before;
   const auto refused = [&](const relpos::view<float, 4>& of, const relpos::rotary_frequencies& with,
-                           index offset = 0) {
+                           index_t offset = 0) {
     const relpos::status done = relpos::rotate(of, with, pair_layout::interleaved, offset);
     EXPECT_EQ(rows.values, before.values);
     return std::string(done.message);
@@ -174,15 +174,15 @@ TEST(rotate, refuses_what_does_not_fit) {
 // Positions per token: the rows of a call one by one, each from its own offset.
 TEST(rotate, to_positions_of_tokens) {
   const auto frequencies = relpos::rope_frequencies(16);
-  const std::vector<index> positions{5, 6, 0, 1, 1000000, 7, -3, 2, 2, 2};  // [batch, position]
-  const relpos::view<const index, 2> of_tokens(positions.data(), {2, 5});
+  const std::vector<index_t> positions{5, 6, 0, 1, 1000000, 7, -3, 2, 2, 2};  // [batch, position]
+  const relpos::view<const index_t, 2> of_tokens(positions.data(), {2, 5});
   for (const pair_layout layout : {pair_layout::half_split, pair_layout::interleaved}) {
     const tensor<float> from = random_rows(5, 20);
     tensor<float> together = from;
     ASSERT_TRUE(relpos::rotate(together.view(), frequencies, layout, of_tokens));
     tensor<float> apart = from;
-    for (index batch = 0; batch < 2; ++batch) {
-      for (index row = 0; row < 5; ++row) {
+    for (index_t batch = 0; batch < 2; ++batch) {
+      for (index_t row = 0; row < 5; ++row) {
         const auto one = apart.view().slice(0, batch, 1).slice(2, row, 1);
         ASSERT_TRUE(relpos::rotate(one, frequencies, layout,
                                    positions[static_cast<std::size_t>(batch * 5 + row)]));
@@ -195,15 +195,15 @@ TEST(rotate, to_positions_of_tokens) {
 // M-RoPE: each pair as if its axis were the only one.
 TEST(rotate, by_the_axis_of_a_pair) {
   auto frequencies = relpos::rope_frequencies(8);
-  const std::vector<index> positions{3, 4, 5, 0, 1, 2, 90, 80, 70};  // [axis, position]
-  const relpos::view<const index, 3> of_tokens(positions.data(), {3, 1, 3});
+  const std::vector<index_t> positions{3, 4, 5, 0, 1, 2, 90, 80, 70};  // [axis, position]
+  const relpos::view<const index_t, 3> of_tokens(positions.data(), {3, 1, 3});
   const tensor<float> from = random_rows(3, 8);
   tensor<float> got = from;
   frequencies.axes = {0, 2, 1, 2};
   ASSERT_TRUE(relpos::rotate(got.view(), frequencies, pair_layout::half_split, of_tokens));
-  for (index pair = 0; pair < 4; ++pair) {
-    const index axis = frequencies.axes[static_cast<std::size_t>(pair)];
-    for (index row = 0; row < 3; ++row) {
+  for (index_t pair = 0; pair < 4; ++pair) {
+    const index_t axis = frequencies.axes[static_cast<std::size_t>(pair)];
+    for (index_t row = 0; row < 3; ++row) {
       const long double angle =
           angle_of(positions[static_cast<std::size_t>(axis * 3 + row)], pair, 8);
       const long double a = from(1, 2, row, pair);
@@ -219,11 +219,11 @@ TEST(rotate, by_the_axis_of_a_pair) {
 TEST(rotate, refuses_positions_that_do_not_fit) {
   tensor<float> rows = random_rows(3, 8);
   auto frequencies = relpos::rope_frequencies(8);
-  const auto refusal = [&](const relpos::view<const index, 3>& of_tokens) {
+  const auto refusal = [&](const relpos::view<const index_t, 3>& of_tokens) {
     return std::string(
         relpos::rotate(rows.view(), frequencies, pair_layout::half_split, of_tokens).message);
   };
-  const std::vector<index> positions(12);
+  const std::vector<index_t> positions(12);
   EXPECT_EQ(refusal({positions.data(), {1, 2, 4}}),
             "of_tokens: shape is [1, 2, 4], must be [axis, batch or 1, position] = [1 or more, 2, "
             "3]");

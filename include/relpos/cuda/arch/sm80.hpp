@@ -20,7 +20,7 @@ struct sm80 {
   static __device__ float shuffle_xor(float x, int mask) {
     return __shfl_xor_sync(0xffffffffu, x, mask);
   }
-  static __device__ index shuffle_xor(index x, int mask) {
+  static __device__ index_t shuffle_xor(index_t x, int mask) {
     return __shfl_xor_sync(0xffffffffu, static_cast<long long>(x), mask);
   }
   static __device__ bool any(bool condition) { return __any_sync(0xffffffffu, condition) != 0; }

@@ -9,17 +9,19 @@ namespace relpos::inline RELPOS_ABI {
 /// q_pos - left <= k_pos <= q_pos + right: a sliding window of left + 1 + right keys.
 /// `band{w - 1, 0}` is the causal window of w keys.
 struct band {
-  index left;
-  index right;
+  index_t left;
+  index_t right;
 
   /// Any integers >= 0.
   constexpr band(std::integral auto before, std::integral auto after)
-      : left(static_cast<index>(before)), right(static_cast<index>(after)) {}
+      : left(static_cast<index_t>(before)), right(static_cast<index_t>(after)) {}
 
-  constexpr key_range visible_keys(index q_pos) const { return {q_pos - left, q_pos + right + 1}; }
+  constexpr key_range visible_keys(index_t q_pos) const {
+    return {q_pos - left, q_pos + right + 1};
+  }
 
   status check(const attention_shape&) const {
-    const auto fits = [](index extent) { return 0 <= extent && extent <= max_offset; };
+    const auto fits = [](index_t extent) { return 0 <= extent && extent <= max_offset; };
     if (fits(left) && fits(right)) return {};
     return status::error(status_code::invalid_value,
                          "band: left is %lld and right is %lld, must be 0 to 2^60",

@@ -12,11 +12,11 @@ namespace relpos::inline RELPOS_ABI {
 ///
 ///   k_pos < (floor(q_pos / block) + 1) block
 struct block_lower {
-  index block;
+  index_t block;
 
-  constexpr block_lower(std::integral auto length) : block(static_cast<index>(length)) {}
+  constexpr block_lower(std::integral auto length) : block(static_cast<index_t>(length)) {}
 
-  constexpr key_range visible_keys(index q_pos) const {
+  constexpr key_range visible_keys(index_t q_pos) const {
     return {key_range::everything().first, (floor_div(q_pos, block) + 1) * block};
   }
   status check(const attention_shape&) const {

@@ -15,12 +15,12 @@ namespace relpos::inline RELPOS_ABI {
 /// The paper's block is half of the training length, so that no query sees further than in training. Rows
 /// below 2 block are those of causal attention.
 struct blockwise_causal {
-  index block;
+  index_t block;
 
-  constexpr blockwise_causal(std::integral auto length) : block(static_cast<index>(length)) {}
+  constexpr blockwise_causal(std::integral auto length) : block(static_cast<index_t>(length)) {}
 
-  constexpr key_range visible_keys(index q_pos) const {
-    const index before = (floor_div(q_pos, block) - 1) * block;
+  constexpr key_range visible_keys(index_t q_pos) const {
+    const index_t before = (floor_div(q_pos, block) - 1) * block;
     return {before > 0 ? before : 0, q_pos + 1};
   }
   status check(const attention_shape&) const {

@@ -10,12 +10,12 @@ template <class A, class B>
 struct both : two_masks<both, A, B> {
   using two_masks<both, A, B>::two_masks;
 
-  constexpr key_range visible_keys(index q_pos) const
+  constexpr key_range visible_keys(index_t q_pos) const
     requires(masks_range<A> && masks_range<B> && !masks_elements<A> && !masks_elements<B>)
   {
     return intersect(this->a.visible_keys(q_pos), this->b.visible_keys(q_pos));
   }
-  constexpr bool keep(index q_pos, index k_pos) const
+  constexpr bool keep(index_t q_pos, index_t k_pos) const
     requires(masks_elements<A> || masks_elements<B>)
   {
     return sees(this->a, q_pos, k_pos) && sees(this->b, q_pos, k_pos);

@@ -6,7 +6,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// k_pos <= q_pos.
 struct causal {
-  constexpr key_range visible_keys(index q_pos) const {
+  constexpr key_range visible_keys(index_t q_pos) const {
     return {key_range::everything().first, q_pos + 1};
   }
 };

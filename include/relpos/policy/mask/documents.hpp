@@ -17,19 +17,19 @@ namespace relpos::inline RELPOS_ABI {
 /// `documents{starts, mask}` has a mask of key ranges that reads positions from the start of each document on, as
 /// `blockwise_causal` must for a document to give what it gives alone.
 ///
-/// `starts` holds relpos::index (64-bit) in ascending order, and is kept by the caller: the cumulative
+/// `starts` holds relpos::index_t (64-bit) in ascending order, and is kept by the caller: the cumulative
 /// lengths that variable-length kernels take. Costs a binary search per query row.
 template <class Mask = full>
 struct documents {
-  named_values<index> starts;
+  named_values<index_t> starts;
   sequence_mask<Mask> inside;
 
-  constexpr documents(named_values<index> cumulative, Mask mask = {})
+  constexpr documents(named_values<index_t> cumulative, Mask mask = {})
       : starts(cumulative), inside{mask} {}
 
-  constexpr key_range visible_keys(index q_pos) const {
-    const index* const end = starts.data + starts.size;
-    const index* const after = std::upper_bound(starts.data, end, q_pos);
+  constexpr key_range visible_keys(index_t q_pos) const {
+    const index_t* const end = starts.data + starts.size;
+    const index_t* const after = std::upper_bound(starts.data, end, q_pos);
     if (after == starts.data || after == end) return {};
     return inside.visible_keys({after[-1], *after}, q_pos);
   }
@@ -38,7 +38,7 @@ struct documents {
     if (status valid = check_positions_of("documents", "starts", starts, -max_offset); !valid) {
       return valid;
     }
-    for (index i = 1; i < starts.size; ++i) {
+    for (index_t i = 1; i < starts.size; ++i) {
       if (starts.data[i - 1] <= starts.data[i]) continue;
       return status::error(status_code::invalid_value,
                            "documents: starts must ascend, but %lld is followed by %lld at %lld",
@@ -51,8 +51,8 @@ struct documents {
     return starts.overlaps(memory) || inside.reads(memory);
   }
 };
-documents(named_values<index>) -> documents<full>;
+documents(named_values<index_t>) -> documents<full>;
 template <class Mask>
-documents(named_values<index>, Mask) -> documents<Mask>;
+documents(named_values<index_t>, Mask) -> documents<Mask>;
 
 }  // namespace relpos::inline RELPOS_ABI

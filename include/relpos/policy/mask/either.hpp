@@ -10,7 +10,7 @@ template <class A, class B>
 struct either : two_masks<either, A, B> {
   using two_masks<either, A, B>::two_masks;
 
-  constexpr bool keep(index q_pos, index k_pos) const {
+  constexpr bool keep(index_t q_pos, index_t k_pos) const {
     return sees(this->a, q_pos, k_pos) || sees(this->b, q_pos, k_pos);
   }
   constexpr tile_class classify(const tile& of) const {

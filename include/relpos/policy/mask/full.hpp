@@ -6,7 +6,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Every query sees every key: the same as no mask.
 struct full {
-  constexpr key_range visible_keys(index) const { return key_range::everything(); }
+  constexpr key_range visible_keys(index_t) const { return key_range::everything(); }
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -16,23 +16,23 @@ namespace relpos::inline RELPOS_ABI {
 /// `left_padding{counts, mask}` has a mask of key ranges that reads positions from the first token of each entry
 /// on, as `blockwise_causal` must for an entry to give what it gives unpadded.
 ///
-/// `counts` holds one relpos::index per batch entry, from 0, and is kept by the caller.
+/// `counts` holds one relpos::index_t per batch entry, from 0, and is kept by the caller.
 template <class Mask = full>
 struct left_padding {
-  named_values<index> counts;
+  named_values<index_t> counts;
   sequence_mask<Mask> inside;
 
-  constexpr left_padding(named_values<index> of_batch, Mask mask = {})
+  constexpr left_padding(named_values<index_t> of_batch, Mask mask = {})
       : counts(of_batch), inside{mask} {}
 
   struct of_entry {
-    index count;
+    index_t count;
     sequence_mask<Mask> inside;
-    constexpr key_range visible_keys(index q_pos) const {
+    constexpr key_range visible_keys(index_t q_pos) const {
       return inside.visible_keys({count, 2 * max_offset}, q_pos);
     }
   };
-  constexpr of_entry bind(index batch, index) const { return {counts.data[batch], inside}; }
+  constexpr of_entry bind(index_t batch, index_t) const { return {counts.data[batch], inside}; }
 
   status check(const attention_shape& shape) const {
     if (counts.size != shape.batch) {
@@ -48,8 +48,8 @@ struct left_padding {
     return counts.overlaps(memory) || inside.reads(memory);
   }
 };
-left_padding(named_values<index>) -> left_padding<full>;
+left_padding(named_values<index_t>) -> left_padding<full>;
 template <class Mask>
-left_padding(named_values<index>, Mask) -> left_padding<Mask>;
+left_padding(named_values<index_t>, Mask) -> left_padding<Mask>;
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -12,11 +12,11 @@ namespace relpos::inline RELPOS_ABI {
 ///
 ///   k_pos <= q_pos or k_pos < count
 struct prefix {
-  index count;
+  index_t count;
 
-  constexpr prefix(std::integral auto positions) : count(static_cast<index>(positions)) {}
+  constexpr prefix(std::integral auto positions) : count(static_cast<index_t>(positions)) {}
 
-  constexpr key_range visible_keys(index q_pos) const {
+  constexpr key_range visible_keys(index_t q_pos) const {
     return {key_range::everything().first, q_pos + 1 > count ? q_pos + 1 : count};
   }
   status check(const attention_shape&) const { return check_extent("prefix", "count", count, 0); }

@@ -14,7 +14,7 @@ struct sequence_mask {
   Mask mask;
 
   /// The keys of the sequence at positions [first, last) that a query of it sees.
-  constexpr key_range visible_keys(const key_range& sequence, index q_pos) const {
+  constexpr key_range visible_keys(const key_range& sequence, index_t q_pos) const {
     if (!sequence.contains(q_pos)) return {};
     const key_range from_zero{0, sequence.last - sequence.first};
     const key_range seen = intersect(mask.visible_keys(q_pos - sequence.first), from_zero);

@@ -28,16 +28,16 @@ namespace relpos::inline RELPOS_ABI {
 /// The same tree for all heads and batch entries; kept by the caller. A tile of keys and queries costs a walk to the
 /// root per element, tiles before the tree nothing. Siblings share a position: `token_positions` has them.
 struct tree {
-  named_values<index> parents;
-  index first;
+  named_values<index_t> parents;
+  index_t first;
 
-  constexpr tree(named_values<index> of_nodes, std::integral auto first_position)
-      : parents(of_nodes), first(static_cast<index>(first_position)) {}
+  constexpr tree(named_values<index_t> of_nodes, std::integral auto first_position)
+      : parents(of_nodes), first(static_cast<index_t>(first_position)) {}
 
-  constexpr bool keep(index q_pos, index k_pos) const {
+  constexpr bool keep(index_t q_pos, index_t k_pos) const {
     if (k_pos < first) return true;
-    index node = q_pos - first;
-    const index key = k_pos - first;
+    index_t node = q_pos - first;
+    const index_t key = k_pos - first;
     if (node >= parents.size) return false;
     while (node > key) node = parents.data[node];
     return node == key;
@@ -53,7 +53,7 @@ struct tree {
       return status::error(status_code::null_data, "tree: parents are null, %lld of them",
                            static_cast<long long>(parents.size));
     }
-    for (index node = 0; node < parents.size; ++node) {
+    for (index_t node = 0; node < parents.size; ++node) {
       if (-1 <= parents.data[node] && parents.data[node] < node) continue;
       return status::error(status_code::invalid_value,
                            "tree: node %lld has parent %lld, must be a node before it or -1",
@@ -67,10 +67,10 @@ struct tree {
 
 /// Positions of a tree's nodes: `first` for those that follow the sequence, one more for each generation. None where
 /// a parent does not come before its node.
-inline std::vector<index> tree_positions(std::span<const index> parents, index first) {
-  std::vector<index> positions;
-  for (const index parent : parents) {
-    if (parent < -1 || parent >= static_cast<index>(positions.size())) return {};
+inline std::vector<index_t> tree_positions(std::span<const index_t> parents, index_t first) {
+  std::vector<index_t> positions;
+  for (const index_t parent : parents) {
+    if (parent < -1 || parent >= static_cast<index_t>(positions.size())) return {};
     positions.push_back(parent < 0 ? first : positions[static_cast<std::size_t>(parent)] + 1);
   }
   return positions;

@@ -21,7 +21,7 @@ struct two_masks {
 
   constexpr two_masks(A first, B second) : a(first), b(second) {}
 
-  constexpr auto bind(index batch, index head) const
+  constexpr auto bind(index_t batch, index_t head) const
     requires(binds<A> || binds<B>)
   {
     return Combined<bound_policy<A>, bound_policy<B>>(relpos::bind(a, batch, head),

@@ -27,10 +27,10 @@ struct rotary_frequencies {
 };
 
 /// base^(-2i / rotary_dim).
-inline rotary_frequencies rope_frequencies(index rotary_dim, double base = 10000.0) {
+inline rotary_frequencies rope_frequencies(index_t rotary_dim, double base = 10000.0) {
   rotary_frequencies result;
   if (rotary_dim < 2 || rotary_dim % 2 != 0 || !(base > 1.0)) return result;
-  for (index i = 0; i < rotary_dim / 2; ++i) {
+  for (index_t i = 0; i < rotary_dim / 2; ++i) {
     const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim);
     result.radians.push_back(std::pow(base, -exponent));
   }
@@ -38,7 +38,7 @@ inline rotary_frequencies rope_frequencies(index rotary_dim, double base = 10000
 }
 
 /// Position interpolation (Chen et al., arXiv 2306.15595): all frequencies / factor.
-inline rotary_frequencies linear_frequencies(index rotary_dim, double factor,
+inline rotary_frequencies linear_frequencies(index_t rotary_dim, double factor,
                                              double base = 10000.0) {
   if (!(factor >= 1.0)) return {};
   rotary_frequencies result = rope_frequencies(rotary_dim, base);
@@ -48,7 +48,8 @@ inline rotary_frequencies linear_frequencies(index rotary_dim, double factor,
 
 /// NTK-aware scaling: base factor^(d / (d - 2)), which leaves the fastest pair as it is and divides the
 /// slowest by factor. rotary_dim is at least 4.
-inline rotary_frequencies ntk_frequencies(index rotary_dim, double factor, double base = 10000.0) {
+inline rotary_frequencies ntk_frequencies(index_t rotary_dim, double factor,
+                                          double base = 10000.0) {
   if (!(factor >= 1.0) || rotary_dim < 4) return {};
   const auto d = static_cast<double>(rotary_dim);
   return rope_frequencies(rotary_dim, base * std::pow(factor, d / (d - 2.0)));
@@ -57,8 +58,8 @@ inline rotary_frequencies ntk_frequencies(index rotary_dim, double factor, doubl
 /// Dynamic NTK: NTK with the factor that `length` asks for, factor length / train_length - (factor - 1), and
 /// plain RoPE up to train_length. The frequencies change with the length: not for keys that a cache holds
 /// rotated.
-inline rotary_frequencies dynamic_ntk_frequencies(index rotary_dim, double factor,
-                                                  index train_length, index length,
+inline rotary_frequencies dynamic_ntk_frequencies(index_t rotary_dim, double factor,
+                                                  index_t train_length, index_t length,
                                                   double base = 10000.0) {
   if (!(factor >= 1.0) || train_length < 1) return {};
   const double stretch =
@@ -69,7 +70,7 @@ inline rotary_frequencies dynamic_ntk_frequencies(index rotary_dim, double facto
 /// YaRN (Peng et al., arXiv 2309.00071): pairs that turn more than `fast` times over the training length are
 /// kept, those that turn less than `slow` times are divided by factor, with a ramp over the pairs between.
 /// Scores are sharpened by 0.1 ln factor + 1 on cosine and sine.
-inline rotary_frequencies yarn_frequencies(index rotary_dim, double factor, index train_length,
+inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, index_t train_length,
                                            double base = 10000.0, double fast = 32.0,
                                            double slow = 1.0) {
   if (!(factor >= 1.0) || train_length < 1 || !(fast >= slow) || !(slow > 0.0)) return {};
@@ -92,8 +93,8 @@ inline rotary_frequencies yarn_frequencies(index rotary_dim, double factor, inde
 
 /// Llama 3: wavelengths below train_length / high are kept, those above train_length / low are divided by
 /// factor, with a ramp over train_length / wavelength between.
-inline rotary_frequencies llama3_frequencies(index rotary_dim, double factor = 8.0,
-                                             index train_length = 8192, double base = 500000.0,
+inline rotary_frequencies llama3_frequencies(index_t rotary_dim, double factor = 8.0,
+                                             index_t train_length = 8192, double base = 500000.0,
                                              double low = 1.0, double high = 4.0) {
   if (!(factor >= 1.0) || train_length < 1 || !(high > low)) return {};
   rotary_frequencies result = rope_frequencies(rotary_dim, base);
@@ -109,9 +110,9 @@ inline rotary_frequencies llama3_frequencies(index rotary_dim, double factor = 8
 /// model, and scores sharpened by sqrt(1 + ln factor / ln train_length) on cosine and sine. `factor` is the
 /// ratio of the longest to the training length, which is at least 2.
 inline rotary_frequencies longrope_frequencies(std::span<const double> divisors, double factor,
-                                               index train_length, double base = 10000.0) {
+                                               index_t train_length, double base = 10000.0) {
   if (!(factor >= 1.0) || train_length < 2) return {};
-  rotary_frequencies result = rope_frequencies(2 * static_cast<index>(divisors.size()), base);
+  rotary_frequencies result = rope_frequencies(2 * static_cast<index_t>(divisors.size()), base);
   for (std::size_t i = 0; i < result.radians.size(); ++i) {
     if (!(divisors[i] > 0.0)) return {};
     result.radians[i] /= divisors[i];

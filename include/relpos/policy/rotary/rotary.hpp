@@ -33,7 +33,9 @@ struct rotary {
   }
 
   rotation_rows rotations() const { return table->rows(); }
-  turn relative_turn(index pair, index distance) const { return table->relative(pair, distance); }
+  turn relative_turn(index_t pair, index_t distance) const {
+    return table->relative(pair, distance);
+  }
 
   status check(const attention_shape& shape) const {
     if (table->fault() != nullptr) {

@@ -31,7 +31,7 @@ class rotary_table {
   /// Why these frequencies make no table; null where they do.
   const char* fault() const { return fault_; }
 
-  index pairs() const { return static_cast<index>(phases_.size()); }
+  index_t pairs() const { return static_cast<index_t>(phases_.size()); }
 
   rotation_rows rows() const {
     const bool decays = !keys_.empty();
@@ -42,7 +42,7 @@ class rotary_table {
   }
 
   /// Between a query and the key `distance` positions after it, without the attention factor.
-  turn relative(index pair, index distance) const {
+  turn relative(index_t pair, index_t distance) const {
     const auto at = static_cast<std::size_t>(pair);
     const double angle = phases_[at].angle(-distance);
     const double size =
@@ -82,7 +82,7 @@ class rotary_table {
     return nullptr;
   }
 
-  index axes() const {
+  index_t axes() const {
     return axes_.empty() ? 1 : 1 + *std::max_element(axes_.begin(), axes_.end());
   }
 
@@ -90,7 +90,7 @@ class rotary_table {
   std::vector<float> make_rows(double factor, double side) const {
     std::vector<float> rows;
     rows.reserve(static_cast<std::size_t>(2 * rotation_grid * pairs()));
-    for (index r = 0; r < rotation_grid; ++r) {
+    for (index_t r = 0; r < rotation_grid; ++r) {
       const auto append = [&](double (*part)(double)) {
         for (std::size_t i = 0; i < phases_.size(); ++i) {
           const double decay = log2_decay_.empty() ? 0.0 : log2_decay_[i];

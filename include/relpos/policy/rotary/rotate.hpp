@@ -25,7 +25,7 @@ namespace relpos::inline RELPOS_ABI {
 template <class T>
 status check_rotation(const view<T, 4>& rows, const rotary_frequencies& frequencies) {
   if (status valid = check_output("rows", rows); !valid) return valid;
-  const auto rotary_dim = 2 * static_cast<index>(frequencies.radians.size());
+  const auto rotary_dim = 2 * static_cast<index_t>(frequencies.radians.size());
   if (rotary_dim == 0 || rotary_dim > rows.shape[3]) {
     return status::error(
         status_code::invalid_shape,
@@ -53,28 +53,28 @@ status check_rotation(const view<T, 4>& rows, const rotary_frequencies& frequenc
 template <storage T, class PositionOf>
 void rotate_checked(const view<T, 4>& rows, const rotary_frequencies& frequencies,
                     pair_layout layout, const PositionOf& position_of) {
-  const auto pairs = static_cast<index>(frequencies.radians.size());
+  const auto pairs = static_cast<index_t>(frequencies.radians.size());
   const std::vector<phase> phases(frequencies.radians.begin(), frequencies.radians.end());
   std::vector<float> cosines(phases.size());
   std::vector<float> sines(phases.size());
-  std::vector<index> turned_by(phases.size(), std::numeric_limits<index>::min());
+  std::vector<index_t> turned_by(phases.size(), std::numeric_limits<index_t>::min());
   const bool interleaved = layout == pair_layout::interleaved;
-  const index step = interleaved ? 2 : 1;
-  const index apart = interleaved ? 1 : pairs;
+  const index_t step = interleaved ? 2 : 1;
+  const index_t apart = interleaved ? 1 : pairs;
 
-  for (index row = 0; row < rows.shape[2]; ++row) {
-    for (index batch = 0; batch < rows.shape[0]; ++batch) {
+  for (index_t row = 0; row < rows.shape[2]; ++row) {
+    for (index_t batch = 0; batch < rows.shape[0]; ++batch) {
       for (std::size_t i = 0; i < phases.size(); ++i) {
-        const index axis = frequencies.axes.empty() ? 0 : frequencies.axes[i];
-        const index position = position_of(batch, row, axis);
+        const index_t axis = frequencies.axes.empty() ? 0 : frequencies.axes[i];
+        const index_t position = position_of(batch, row, axis);
         if (position == turned_by[i]) continue;
         turned_by[i] = position;
         const double angle = phases[i].angle(position);
         cosines[i] = static_cast<float>(frequencies.attention_factor * std::cos(angle));
         sines[i] = static_cast<float>(frequencies.attention_factor * std::sin(angle));
       }
-      for (index head = 0; head < rows.shape[1]; ++head) {
-        for (index i = 0; i < pairs; ++i) {
+      for (index_t head = 0; head < rows.shape[1]; ++head) {
+        for (index_t i = 0; i < pairs; ++i) {
           T& first = rows(batch, head, row, i * step);
           T& second = rows(batch, head, row, i * step + apart);
           const auto a = static_cast<float>(first);
@@ -94,11 +94,11 @@ void rotate_checked(const view<T, 4>& rows, const rotary_frequencies& frequencie
 /// float64. Allocates one position's cosines and sines.
 template <storage T>
 status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
-              index position_offset = 0) {
+              index_t position_offset = 0) {
   if (status valid = check_rotation(rows, frequencies); !valid) return valid;
   if (status valid = check_offset("position_offset", position_offset); !valid) return valid;
   rotate_checked(rows, frequencies, layout,
-                 [&](index, index row, index) { return row + position_offset; });
+                 [&](index_t, index_t row, index_t) { return row + position_offset; });
   return {};
 }
 
@@ -106,7 +106,7 @@ status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pai
 /// position].
 template <storage T>
 status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
-              const view<const index, 3>& of_tokens) {
+              const view<const index_t, 3>& of_tokens) {
   if (status valid = check_rotation(rows, frequencies); !valid) return valid;
   if (status valid = check_given_positions("of_tokens", of_tokens, rows.shape[0], rows.shape[2]);
       !valid) {
@@ -118,14 +118,14 @@ status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pai
                          "of_tokens: have %lld axes, but a pair turns by axis %d",
                          static_cast<long long>(of_tokens.shape[0]), static_cast<int>(axis));
   }
-  rotate_checked(rows, frequencies, layout, [&](index batch, index row, index axis) {
+  rotate_checked(rows, frequencies, layout, [&](index_t batch, index_t row, index_t axis) {
     return given_position(of_tokens, batch, row, axis);
   });
   return {};
 }
 template <storage T>
 status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
-              const view<const index, 2>& of_tokens) {
+              const view<const index_t, 2>& of_tokens) {
   return rotate(rows, frequencies, layout, with_one_axis(of_tokens));
 }
 
