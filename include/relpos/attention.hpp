@@ -23,6 +23,7 @@
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/kernel/attention_run.hpp"
+#include "relpos/kernel/check_sequences.hpp"
 #include "relpos/kernel/dense_keys.hpp"
 #include "relpos/kernel/merge.hpp"
 #include "relpos/kernel/reference.hpp"
@@ -43,10 +44,9 @@ std::size_t scratch_bytes_of(index_t slots, const view<Query, 4>& q, const Store
   const attention_shape shape = shape_of_call(q, store, choice);
   if (!check_options(choice) || !check_sequence_offsets(choice, shape.batch)) return 0;
   if (!check_policies(policies, shape)) return 0;
-  return call_scratch_bytes<Isa>(
-      make_problem(view<float, 4>(), read_only<Query>(q), store, {}, choice,
-                   std::tuple_cat(policies, store.masks(choice))),
-      slots);
+  const auto problem = make_problem(view<float, 4>(), read_only<Query>(q), store, {}, choice,
+                                    std::tuple_cat(policies, store.masks(choice)));
+  return check_sequences(problem) ? call_scratch_bytes<Isa>(problem, slots) : 0;
 }
 
 /// Bytes of scratch that `attention` needs with these tensors, arguments and executor. Linear in the
@@ -96,6 +96,7 @@ status attend(const Executor& runner, scratch memory, const call_outputs<Out>& t
   options resolved = choice;
   resolved.statistics = to.statistics;  // those of partial are in its state
   const auto problem = make_problem(to.out, read_only<Query>(q), store, to.lse, resolved, policies);
+  if (status valid = check_sequences(problem); !valid) return valid;
   using problem_type = std::remove_const_t<decltype(problem)>;
   const std::size_t needed = call_scratch_bytes<Isa>(problem, slots);
   if (status valid = check_scratch(memory, needed); !valid) return valid;
@@ -197,6 +198,7 @@ status reference_attention(const view<Real, 4>& out,
   const attention_shape shape = shape_of_call(q, store, choice);
   if (status valid = check_call(to, q, store, choice, shape, policies); !valid) return valid;
   const auto problem = make_problem(out, read_only<Query>(q), store, {}, choice, policies);
+  if (status valid = check_sequences(problem); !valid) return valid;
   for (index_t at = 0; at < shape.batch; ++at) {
     const auto sequence = problem.of(at);
     const view<Real, 3> sums = sequence_rows(to.lse_or_none(), at, choice.query_starts);

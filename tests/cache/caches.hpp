@@ -84,20 +84,22 @@ template <class Stored>
 class own_ring {
  public:
   using stored = Stored;
-  /// Of `of.rows` rows, `kept` of them sinks.
-  explicit own_ring(const cache_sizes& of, index_t kept = 0)
+  /// Of `of.rows` rows, `kept` of them sinks; `seen` rows are the window.
+  explicit own_ring(const cache_sizes& of, index_t kept = 0, index_t seen = 0)
       : memory(of.batch, of.rows, of),
         lengths(static_cast<std::size_t>(of.batch), 0),
         oldest(lengths.size(), 0),
-        sinks(kept) {}
+        sinks(kept),
+        window(seen) {}
 
-  relpos::ring_cache<Stored> cache() { return {memory.memory(), lengths, {oldest, sinks}}; }
+  relpos::ring_cache<Stored> cache() { return {memory.memory(), lengths, {oldest, sinks, window}}; }
   static void make_room(index_t, index_t) {}
 
   slabs<Stored> memory;
   std::vector<index_t> lengths;
   std::vector<index_t> oldest;
   index_t sinks;
+  index_t window;
 };
 
 template <class Stored>

@@ -147,38 +147,14 @@ TEST(ring_cache, what_is_gone_is_by_sequence_and_its_offset) {
   }
 }
 
-TEST(ring_cache, drafts_overwrite_rows_for_ever_where_there_is_no_slack) {
-  const inputs<float>& in = long_inputs();
-  for (const index_t sinks : {0, 3}) {
-    own_ring<float> to = ring_of(sinks + 150, sinks);
-    support::append_rows(to, in, 0, 150);
-    support::append_rows(to, in, 150, 300);
-    support::append_rows(to, in, 600, 620);  // drafts
-    for (const index_t sequence : {0, 1}) {
-      ASSERT_TRUE(relpos::truncate(to.cache(), sequence, 300));
-    }
-    expect_gap(to, 300, sinks, 170);
-    support::append_rows(to, in, 300, 310);
-    expect_gap(to, 310, sinks, 170);
-    support::append_rows(to, in, 310, 350);
-    expect_gap(to, 350, sinks, 200);
-    // Back before all that the ring holds, and on from there.
-    for (const index_t sequence : {0, 1}) {
-      ASSERT_TRUE(relpos::truncate(to.cache(), sequence, 60));
-    }
-    support::append_rows(to, in, 60, 90);
-    expect_gap(to, 90, sinks, 60);
-    for (const index_t sequence : {0, 1}) ASSERT_TRUE(relpos::truncate(to.cache(), sequence, 2));
-    support::append_rows(to, in, 2, 40);
-    expect_gap(to, 40, sinks, std::max<index_t>(sinks, 2));
-  }
-}
-
 TEST(ring_cache, with_slack_all_is_as_if_drafts_never_were) {
   const inputs<float>& in = long_inputs();
   constexpr index_t most_drafts = 12;
-  const attended<float> whole = support::attend(in, of_prefill, relpos::band{window - 1, 0});
+  const attended<float> whole =
+      support::attend(in, of_prefill, relpos::either{relpos::band{window - 1, 0}, relpos::sinks{2}},
+                      relpos::causal{});
   own_ring<float> to = ring_of(2 + window + most_drafts, 2);
+  to.window = window;
   support::random_numbers random(3);
   index_t have = 0;
   while (have < rows) {
@@ -189,9 +165,9 @@ TEST(ring_cache, with_slack_all_is_as_if_drafts_never_were) {
       ASSERT_TRUE(relpos::truncate(to.cache(), sequence, have));
     }
     support::append_rows(to, in, have, have + 1);
-    expect_both_sequences(support::attend_cache(to.cache(), queries(have, have + 1), of_prefill,
-                                                relpos::band{window - 1, 0}),
-                          whole, have);
+    expect_both_sequences(
+        support::attend_cache(to.cache(), queries(have, have + 1), of_prefill, relpos::causal{}),
+        whole, have);
     if (HasFatalFailure()) return;
     ++have;
   }

@@ -69,12 +69,16 @@ status check_append(const kv_cache<Stored, Placement>& cache, const dense_keys<K
                            static_cast<long long>(at), static_cast<long long>(length));
     }
     if constexpr (Placement::forgets) {
-      if (added > keys[2] - cache.placement.sinks) {
+      // Each of them has a place of its own: sinks of a ring that is not filled yet are places too.
+      const index_t sinks = cache.placement.sinks;
+      const index_t behind_sinks = length - std::max(cache.length(at), sinks);
+      if (behind_sinks > keys[2] - sinks) {
         return status::error(
             status_code::invalid_shape,
-            "k: %lld rows at once, the ring holds %lld: k is %s, cache.keys are %s",
-            static_cast<long long>(added), static_cast<long long>(keys[2] - cache.placement.sinks),
-            shape_text(rows.k.shape).text, shape_text(keys).text);
+            "k: %lld rows at once, the ring holds %lld behind %lld sinks: k is %s, "
+            "cache.keys are %s",
+            static_cast<long long>(behind_sinks), static_cast<long long>(keys[2] - sinks),
+            static_cast<long long>(sinks), shape_text(rows.k.shape).text, shape_text(keys).text);
       }
     }
     if (added > 0) result = cache.placement.check_room(at, length, keys);

@@ -23,6 +23,7 @@ namespace relpos::inline RELPOS_ABI {
 template <cache_storage Stored, class Placement>
 struct kv_cache {
   static constexpr bool holds_turned_keys = true;
+  static constexpr bool forgets = Placement::forgets;
 
   cache_memory<Stored> memory;
   std::span<index_t> lengths;
@@ -58,7 +59,12 @@ struct kv_cache {
       return {};
     }
   }
-  /// Those rows are not visible.
+  /// The rows that a query at the position of `row` does not see, because they are gone or lie before the window.
+  key_range hidden(index_t sequence, index_t row) const
+    requires(Placement::forgets)
+  {
+    return placement.hidden(sequence, row);
+  }
   auto masks(const options& choice) const {
     if constexpr (Placement::forgets) {
       return std::tuple(placement.mask(choice));
@@ -138,8 +144,21 @@ struct kv_cache {
   }
 };
 
+/// The newest rows of a sequence that `truncate` may take: all of them, but in a ring only so many that the window of
+/// the next row is still there. 0 where the cache or the sequence is none.
+template <class Stored, class Placement>
+index_t rewindable_rows(const kv_cache<Stored, Placement>& cache, index_t sequence) noexcept {
+  if (!cache.check() || !cache.check_sequence(sequence)) return 0;
+  if constexpr (Placement::forgets) {
+    return cache.placement.rewindable(sequence, cache.length(sequence), cache.memory.keys.shape[2]);
+  } else {
+    return cache.length(sequence);
+  }
+}
+
 /// Forgets all rows of a sequence behind the first `length`: drafted tokens that are not taken. (page_pool has one that
-/// also returns pages.)
+/// also returns pages.) A ring refuses to go further back than `rewindable_rows`, except to `sinks` rows or less: what
+/// follows then has the bits of an unlimited cache with the same window.
 template <class Stored, class Placement>
 status truncate(const kv_cache<Stored, Placement>& cache, index_t sequence,
                 index_t length) noexcept {
@@ -151,8 +170,24 @@ status truncate(const kv_cache<Stored, Placement>& cache, index_t sequence,
                          static_cast<long long>(length), static_cast<long long>(sequence),
                          static_cast<long long>(cache.length(sequence)));
   }
+  if constexpr (Placement::forgets) {
+    const index_t from = cache.length(sequence);
+    const index_t slab_rows = cache.memory.keys.shape[2];
+    if (!cache.placement.can_rewind_to(sequence, from, length, slab_rows)) {
+      return status::error(
+          status_code::invalid_value,
+          "length: is %lld, the ring can take %lld rows back from %lld of sequence %lld: further "
+          "back, the next row would miss evicted rows of its window (%lld keys, cache.keys are %s)",
+          static_cast<long long>(length),
+          static_cast<long long>(cache.placement.rewindable(sequence, from, slab_rows)),
+          static_cast<long long>(from), static_cast<long long>(sequence),
+          static_cast<long long>(cache.placement.window > 0 ? cache.placement.window
+                                                            : slab_rows - cache.placement.sinks),
+          shape_text(cache.memory.keys.shape).text);
+    }
+    cache.placement.truncated(sequence, length);
+  }
   cache.lengths[static_cast<std::size_t>(sequence)] = length;
-  if constexpr (Placement::forgets) cache.placement.truncated(sequence, length);
   return {};
 }
 

@@ -3,18 +3,22 @@
 // 2309.17453), the newest rows take the places of the oldest. Rows that are gone are not visible, whatever the mask.
 
 #include "relpos/cache/kv_cache.hpp"
-#include "relpos/core/policy.hpp"
+#include "relpos/cache/ring_mask.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Slab i is sequence i. At most rows - sinks rows are appended at once. To prefill chunks of c rows under a window of w,
-/// a slab has sinks + w + c - 1 rows; to truncate by d drafts, d more.
+/// Slab i is sequence i. For chunks of c rows under a window of w keys a slab has sinks + w + c - 1 rows, and d more
+/// where d drafts are taken back. A call whose window reaches a row that was evicted is refused, where `window` or a
+/// mask tells the window.
 struct ring_placement {
   static constexpr bool forgets = true;
 
   /// Per sequence, the first row behind the sinks that is there; zeros at first, written by append and truncate.
   std::span<index_t> oldest;
   index_t sinks = 0;
+  /// Keys that each query sees behind the sinks, itself included. With 0 it sees all that the ring holds, as a window of
+  /// rows - sinks keys where rows are appended one by one.
+  index_t window = 0;
 
   constexpr cache_cell cell(index_t sequence, index_t row, index_t slab_rows) const {
     if (row < sinks) return {sequence, row};
@@ -37,6 +41,14 @@ struct ring_placement {
       return status::error(status_code::invalid_value,
                            "cache.sinks: is %lld, must be 0 or more and leave room in %lld rows",
                            static_cast<long long>(sinks), static_cast<long long>(keys[2]));
+    }
+    if (window < 0 || window > keys[2] - sinks) {
+      return status::error(
+          status_code::invalid_value,
+          "cache.window: is %lld, must be 0 to %lld, the rows behind %lld sinks of "
+          "cache.keys, %s",
+          static_cast<long long>(window), static_cast<long long>(keys[2] - sinks),
+          static_cast<long long>(sinks), shape_text(keys).text);
     }
     for (std::size_t i = 0; i < lengths.size(); ++i) {
       // Rows [oldest, length) lie in the ring at once.
@@ -63,6 +75,17 @@ struct ring_placement {
     index_t& first = oldest[static_cast<std::size_t>(sequence)];
     first = std::max({first, sinks, length - (slab_rows - sinks)});
   }
+  /// The newest rows that truncate may take: the window of the next row must still be there.
+  index_t rewindable(index_t sequence, index_t length, index_t slab_rows) const {
+    const index_t first = oldest[static_cast<std::size_t>(sequence)];
+    if (first <= sinks) return length;
+    const index_t seen = window > 0 ? window : slab_rows - sinks;
+    return std::clamp<index_t>(length - (first + seen - 1), 0, length);
+  }
+  /// The sinks are always there, and nothing behind them is needed then.
+  bool can_rewind_to(index_t sequence, index_t from, index_t to, index_t slab_rows) const {
+    return to <= sinks || from - to <= rewindable(sequence, from, slab_rows);
+  }
   void truncated(index_t sequence, index_t length) const {
     index_t& first = oldest[static_cast<std::size_t>(sequence)];
     first = std::min(first, std::max(length, sinks));
@@ -73,40 +96,17 @@ struct ring_placement {
     return {sinks, std::max(oldest[static_cast<std::size_t>(sequence)], sinks)};
   }
 
-  /// Hides what is gone.
-  struct held_rows {
-    const index_t* oldest;
-    index_t sinks;
-    index_t offset;
-    index_list offsets;
-
-    struct of_sequence {
-      key_range gone;  // positions
-
-      constexpr key_range visible_keys(index_t) const {
-        return {is_all_before ? gone.last : key_range::everything().first,
-                key_range::everything().last};
-      }
-      constexpr bool keep(index_t, index_t k_pos) const { return !gone.contains(k_pos); }
-      constexpr tile_class classify(const tile& of) const {
-        const key_range both = intersect(gone, {of.first_key, of.last_key});
-        if (both.last <= both.first) return tile_class::full;
-        const bool all = both.first == of.first_key && both.last == of.last_key;
-        return all ? tile_class::skip : tile_class::partial;
-      }
-      bool is_all_before;  // no sinks: rows are one range
-    };
-    of_sequence bind(index_t sequence, index_t) const {
-      const index_t first = offsets.empty() ? offset : offsets[sequence];
-      return {{first + sinks, first + std::max(oldest[sequence], sinks)}, sinks == 0};
-    }
-  };
-  held_rows mask(const options& choice) const {
-    return {oldest.data(), sinks, choice.key_offset, choice.key_offsets};
+  /// Rows behind the sinks that a query at the position of `row` does not see.
+  key_range hidden(index_t sequence, index_t row) const {
+    const index_t last = gone(sequence).last;
+    return {sinks, window > 0 ? std::max(last, row - window + 1) : last};
+  }
+  ring_mask mask(const options& choice) const {
+    return {oldest.data(), sinks, window, choice.key_offset, choice.key_offsets};
   }
 };
 
-/// `ring_cache<half>{{keys, values}, lengths, {oldest, 4}}`, memory [sequence, key head, sinks + window, channel].
+/// `ring_cache<half>{{keys, values}, lengths, {oldest, sinks, window}}`, memory [sequence, key head, row, channel].
 template <cache_storage Stored>
 using ring_cache = kv_cache<Stored, ring_placement>;
 

@@ -33,6 +33,8 @@ concept stored_rows =
 ///   holds_turned_keys                  keys were rotated when they were stored
 ///   masks(options)                     a tuple of policies that hide rows which are no longer there
 ///   forgotten(sequence)                the range of these rows
+///   forgets                            whether there may be any; then also hidden(sequence, row), the rows behind
+///                                      the sinks that the store hides from a query at the position of `row`
 ///   check(q, options)                  refuses what its parts cannot be, alone or with these queries
 ///   named_parts(use)                   calls use(named_memory) for each part of its memory
 template <class Store>
@@ -47,6 +49,7 @@ concept key_store = requires(const Store& store, const options& choice, index_t 
   { store.lengths_are_equal() } -> std::same_as<bool>;
   store.masks(choice);
   { store.forgotten(at) } -> std::same_as<key_range>;
+  { Store::forgets } -> std::convertible_to<bool>;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -20,6 +20,7 @@ struct key_views {
                 "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
                 "const");
   static constexpr bool holds_turned_keys = false;
+  static constexpr bool forgets = false;
 
   view<const Key, 4> k;
   view<const Value, 4> v;

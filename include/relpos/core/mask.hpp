@@ -15,6 +15,18 @@ constexpr bool sees(const Bound& mask, index_t q_pos, index_t k_pos) {
   return result;
 }
 
+/// The first key that a mask may show the query; none before everything.
+template <class Bound>
+constexpr index_t first_seen(const Bound& mask, index_t q_pos) {
+  if constexpr (slides_window<Bound>) {
+    return mask.window_start(q_pos);
+  } else if constexpr (masks_range<Bound>) {
+    return mask.visible_keys(q_pos).first;
+  } else {
+    return key_range::everything().first;
+  }
+}
+
 /// A tile of two masks that must both let a query see a key.
 constexpr tile_class both_of(tile_class a, tile_class b) {
   if (a == tile_class::skip || b == tile_class::skip) return tile_class::skip;

@@ -22,6 +22,8 @@
 //     key_range visible_keys(index_t q_pos)      the keys that a query sees, as one range
 //     bool keep(index_t q_pos, index_t k_pos)      anything; with `tile_class classify(tile)` whole
 //                                              tiles are skipped or computed without asking
+//     index_t window_start(index_t q_pos)      of a sliding window: the first key that it shows the
+//                                              query. A ring that has evicted it refuses the call
 //   temperature
 //     float softmax_temperature()              > 0
 //     float logit_factor(index_t q_pos)          of the logits of one row, bias included; finite
@@ -48,6 +50,8 @@
 //     float row_gate(index_t query_row)          of a tabulated bias: a factor for one row of the call
 //     distance_range varies()                  tabulated_bias is constant on either side of it
 //     status check(const attention_shape&)     refuses a call that the policy's data does not fit
+//     status check_sequences(const Call&)      the same of all sequences: call.shape.batch, and
+//                                              call.shape_of(i) and call.position_of(i) of each
 //     bool reads(const byte_range& memory)     its data lies there: outputs must not
 //     static constexpr float default_scale     instead of 1/sqrt(head_dim)
 
@@ -118,6 +122,11 @@ concept masks_range = requires(const Bound& bound, index_t at) {
 template <class Bound>
 concept masks_elements = requires(const Bound& bound, index_t at) {
   { bound.keep(at, at) } -> std::convertible_to<bool>;
+};
+
+template <class Bound>
+concept slides_window = requires(const Bound& bound, index_t at) {
+  { bound.window_start(at) } -> std::same_as<index_t>;
 };
 
 template <class Bound>

@@ -26,15 +26,16 @@ constexpr key_range visible_key_rows(const std::tuple<Policies...>& bound, index
   return {first, std::max(first, range.last - key_offset)};
 }
 
-/// Distances k_pos - q_pos between the rows of a call and the keys that range masks leave visible.
+/// Distances k_pos - q_pos between the query rows of a call and those of `rows` that range masks leave visible.
 template <class... Policies>
 distance_range visible_distances(const std::tuple<Policies...>& bound, const attention_shape& shape,
-                                 const positions& position) {
+                                 const positions& position, const key_range& rows) {
   distance_range range;
   for (index_t row = 0; row < shape.query_length; ++row) {
     const index_t q_pos = row + position.query_offset;
-    const key_range keys = visible_key_rows(bound, q_pos, position.key_offset, shape.key_length);
-    if (keys.last == keys.first) continue;
+    const key_range keys =
+        intersect(visible_key_rows(bound, q_pos, position.key_offset, shape.key_length), rows);
+    if (keys.last <= keys.first) continue;
     const index_t to_distance = position.key_offset - q_pos;
     range = hull(range, {keys.first + to_distance, keys.last - 1 + to_distance});
   }

@@ -17,6 +17,7 @@
 #include "relpos/cuda/check_forward.hpp"
 #include "relpos/cuda/run_forward.hpp"
 #include "relpos/cuda/stream_device.hpp"
+#include "relpos/kernel/check_sequences.hpp"
 
 #if RELPOS_COMPILES_CUDA
 
@@ -69,6 +70,7 @@ status attention(const on_stream& on, const device_scratch& memory, const view<O
   if (status valid = check_forward<Dims>(q, k, v, choice); !valid) return valid;
   const auto problem =
       make_problem(out, view<const stored, 4>(q), store, choice.lse, choice, policies);
+  if (status valid = check_sequences(problem); !valid) return valid;
   const device_scratch_bytes needed = forward_scratch_bytes(problem);
   const auto check = [&](const scratch& lent, std::size_t bytes) {
     if (status valid = check_scratch(lent, bytes); !valid) return valid;

@@ -234,7 +234,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
       // A bias that saturates may be asked for any distance, and the masks need not be.
       distance_range asked = distances;
       if constexpr (!given && !requires { policy.varies(); }) {
-        asked = visible_distances(bound, of, problem_.position_of(set));
+        asked = visible_distances(bound, of, problem_.position_of(set), {0, of.key_length});
       }
       bias_table filled = fill_bias_table(policy, head, asked, 0, table);
       filled.data = moved(table, to_device);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <tuple>
 
 #include "relpos/core/scratch.hpp"
@@ -15,6 +16,7 @@
 #include "relpos/kernel/prefill_slot.hpp"
 #include "relpos/kernel/rotation.hpp"
 #include "relpos/kernel/score_bound.hpp"
+#include "relpos/kernel/table_sets.hpp"
 #include "relpos/kernel/work_plan.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -29,25 +31,26 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
   static constexpr bool rotates = any_rotation<Policies...>;
   static constexpr bool by_tile = turns_between_origins<Policies...>;
   static constexpr bool turns_keys = rotates && !Store::holds_turned_keys;
+  using set_place = typename table_sets<problem_type>::place;
 
   call_scratch(scratch_divider& memory, const problem_type& problem, index_t slots)
-      : shape_(problem.shape), slot_count_(slots), plan_(memory, problem.shape.batch) {
-    index_t distances = countable_distances(shape_);
-    if constexpr (!any_given_positions<Policies...>) {
-      // Sequences that lie at much the same distances share tables.
-      distances_ = problem.distances();
-      if (distances_.size() > 2 * distances) {
-        sets_ = shape_.batch;
-      } else {
-        distances = std::max<index_t>(distances_.size(), 1);
-      }
+      : shape_(problem.shape),
+        slot_count_(slots),
+        plan_(memory, problem.shape.batch),
+        sets_(problem) {
+    for (index_t piece = 0; piece < pieces; ++piece) {
+      tiles_of_piece_[at(piece)] = key_tiles<Isa>::capacity(problem.longest_piece(piece));
     }
     std::size_t i = 0;
     const auto take_table = [&]<class Policy>(const Policy& policy) {
       if constexpr (tabulates_bias<Policy>) {
-        capacity_[i] = bias_table_capacity(policy, distances, geometry<Isa>::group_rows);
-        values_[i] = memory.take<float>(sets_ * shape_.query_heads * capacity_[i]);
-        tables_[i] = memory.take<bias_table>(sets_ * shape_.query_heads);
+        for (index_t piece = 0; piece < pieces; ++piece) {
+          const index_t tables = sets_.count_of(piece) * shape_.query_heads;
+          const index_t entries =
+              bias_table_capacity(policy, sets_.distances_of(piece), geometry<Isa>::group_rows);
+          biases_[i][at(piece)] = {entries, memory.take<float>(tables * entries),
+                                   memory.take<bias_table>(tables)};
+        }
       }
       ++i;
     };
@@ -58,8 +61,11 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
     if constexpr (by_tile) {
       with_rotation(problem.policies, [&](const auto& policy) {
         gains_pairs_ = policy.rotations().pairs;
-        gains_size_ = rotation_gains::capacity(distances) * 2 * gains_pairs_;
-        gains_ = memory.take<float>(sets_ * gains_size_);
+        for (index_t piece = 0; piece < pieces; ++piece) {
+          const index_t size =
+              rotation_gains::capacity(sets_.distances_of(piece)) * 2 * gains_pairs_;
+          gains_[at(piece)] = {size, memory.take<float>(sets_.count_of(piece) * size)};
+        }
       });
     }
     if constexpr (turns_keys) {
@@ -67,12 +73,11 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
           memory.take<float>(problem.store.all_rows() * shape_.key_heads * shape_.head_dim);
     }
     index_t states = 0;
-    for (index_t at = 0; at < shape_.batch; ++at) {
-      const attention_shape of = problem.shape_of(at);
+    for (index_t sequence = 0; sequence < shape_.batch; ++sequence) {
+      const attention_shape of = problem.shape_of(sequence);
       if (!is_decoded(problem.choice, of)) continue;
-      const index_t chunks =
-          decode_geometry::chunk_capacity(of.key_length, problem.store.forgotten(at));
-      states += of.query_heads * of.query_length * chunks;
+      const resident_rows rows = problem.resident_of(sequence);
+      states += of.query_heads * of.query_length * decode_geometry::chunk_capacity(rows);
     }
     if (states > 0) states_ = chunk_states(memory, states, shape_.value_dim);
     // A slot is large enough for either kernel: options that choose one change little of the size.
@@ -87,23 +92,31 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
   const work_plan& plan() const { return plan_; }
   index_t slots() const { return slot_count_; }
 
-  /// Tables are made for each sequence, or once for all.
-  index_t sets() const { return sets_; }
-  index_t set_of(index_t sequence) const { return sets_ == 1 ? 0 : sequence; }
-  float* table_values(std::size_t policy, index_t set, index_t head) const {
-    return values_[policy] + (set * shape_.query_heads + head) * capacity_[policy];
+  const table_sets<problem_type>& sets() const { return sets_; }
+  float* table_values(std::size_t policy, const set_place& set, index_t head) const {
+    const bias_memory& of = biases_[policy][at(set.piece)];
+    return of.values + (set.number * shape_.query_heads + head) * of.capacity;
   }
-  bias_table& table(std::size_t policy, index_t set, index_t head) const {
-    return tables_[policy][set * shape_.query_heads + head];
+  bias_table& table(std::size_t policy, const set_place& set, index_t head) const {
+    return biases_[policy][at(set.piece)].tables[set.number * shape_.query_heads + head];
   }
-  rotation_gains gains(const problem_type& problem, index_t set) const
+  rotation_gains gains(const problem_type& problem, const set_place& set) const
     requires by_tile
   {
-    return rotation_gains(gains_ + set * gains_size_, gains_pairs_, distances_of(problem, set));
+    const gains_memory& of = gains_[at(set.piece)];
+    return rotation_gains(of.values + set.number * of.size, gains_pairs_,
+                          sets_.distances(problem, set));
   }
 
-  float* key_norms(index_t sequence, index_t key_head) const {
-    return key_norms_ + (sequence * shape_.key_heads + key_head) * tiles_of_head();
+  /// Key tiles of one head, those of piece 0 first.
+  index_t tiles_of_head() const {
+    return std::accumulate(tiles_of_piece_.begin(), tiles_of_piece_.end(), index_t{0});
+  }
+  index_t tiles_of_piece(index_t piece) const { return tiles_of_piece_[at(piece)]; }
+  /// The largest norm of each of these tiles.
+  float* key_norms(index_t sequence, index_t key_head, index_t piece) const {
+    const index_t before = piece == 0 ? 0 : tiles_of_piece_[0];
+    return key_norms_ + (sequence * shape_.key_heads + key_head) * tiles_of_head() + before;
   }
   /// [key_length][head_dim] of one head.
   float* turned_keys(const Store& store, index_t sequence, index_t key_head) const {
@@ -123,10 +136,20 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
  private:
-  distance_range distances_of(const problem_type& problem, index_t set) const {
-    return sets_ == 1 ? distances_ : problem.distances_of(set);
-  }
-  index_t tiles_of_head() const { return key_tiles<Isa>::capacity(shape_.key_length); }
+  static constexpr index_t pieces = problem_type::pieces;
+  template <class T>
+  using by_piece = std::array<T, static_cast<std::size_t>(pieces)>;
+  struct bias_memory {
+    index_t capacity = 0;
+    float* values = nullptr;       // [sets][heads][capacity]
+    bias_table* tables = nullptr;  // [sets][heads]
+  };
+  struct gains_memory {
+    index_t size = 0;
+    float* values = nullptr;  // [sets][apart][2][pairs]
+  };
+
+  static constexpr std::size_t at(index_t piece) { return static_cast<std::size_t>(piece); }
   scratch slot(index_t i) const {
     return scratch(slots_ + i * slot_bytes_, static_cast<std::size_t>(slot_bytes_));
   }
@@ -134,16 +157,12 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
   attention_shape shape_;
   index_t slot_count_;
   work_plan plan_;
-  distance_range distances_;  // of all sequences
-  index_t sets_ = 1;
-  std::array<float*, sizeof...(Policies)>
-      values_{};  // [sets][heads][capacity] of a tabulated policy
-  std::array<bias_table*, sizeof...(Policies)> tables_{};
-  std::array<index_t, sizeof...(Policies)> capacity_{};
+  table_sets<problem_type> sets_;
+  std::array<by_piece<bias_memory>, sizeof...(Policies)> biases_{};  // of a tabulated policy
+  by_piece<index_t> tiles_of_piece_{};
   float* key_norms_ = nullptr;  // [sequences][key heads][key tiles]
-  float* gains_ = nullptr;      // [sets][apart][2][pairs]
+  by_piece<gains_memory> gains_{};
   index_t gains_pairs_ = 0;
-  index_t gains_size_ = 0;
   float* turned_keys_ = nullptr;  // [all rows][key heads][head_dim]
   chunk_states states_;
   std::byte* slots_ = nullptr;

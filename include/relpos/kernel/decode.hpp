@@ -38,7 +38,10 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
   /// `problem` is of one sequence.
   decode(const problem_type& problem, const scratch_type& scratch)
-      : problem_(problem), scratch_(scratch), sequence_(scratch.plan().decoded(problem.sequence)) {}
+      : problem_(problem),
+        scratch_(scratch),
+        sequence_(scratch.plan().decoded(problem.sequence)),
+        resident_(problem.resident_of(problem.sequence)) {}
 
   void attend(index_t item, index_t slot) const {
     const index_t chunks = scratch_.plan().chunks_of_item();
@@ -146,8 +149,9 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     const auto lanes_at = [&](index_t tile) {
       return key_lanes::of<Isa>(tile, intersect(seen, {tile, tile + tile_keys}));
     };
-    // In steps that double: what a ring has forgotten may be far longer than what it holds.
+    // In steps that double: a mask may hide far more than it shows.
     const auto not_hidden_from = [&](index_t tile) {
+      tile = resident_.beyond_gap(tile, tile_keys);
       for (index_t step = tile_keys; tile < seen.last;) {
         if (hidden_from_all(rows, intersect(seen, {tile, tile + step}))) {
           tile += step;
@@ -273,7 +277,9 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
       const index_t key_origin = rotation_rows::origin(tile + problem_.position.key_offset);
       if (rows.key_origin == key_origin) return;
       rows.key_origin = key_origin;
-      const rotation_gains gains = scratch_.gains(problem_, scratch_.set_of(problem_.sequence));
+      const index_t piece = resident_.piece_of(tile + tile_keys);
+      const rotation_gains gains =
+          scratch_.gains(problem_, scratch_.sets().of(problem_.sequence, piece));
       const index_t width = memory.padded(shape().head_dim);
       for (index_t i = 0; i < rows.count; ++i) {
         const index_t q_pos = rows.row[i] + problem_.position.query_offset;
@@ -313,7 +319,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     add_biases(head, rows.row[i], position, factors.bias, keys, scores,
                std::index_sequence_for<Policies...>());
     if constexpr (problem_type::has_row_factor) {
-      const index_t visible = problem_.count_held(rows.visible[i]);
+      const index_t visible = problem_.count_shown(rows.visible[i], rows.row[i]);
       scale_row<Isa>(logit_factor(bound, position.query(rows.row[i]), visible), keys, scores);
     }
     const index_t q_pos = rows.row[i] + problem_.position.query_offset;
@@ -351,7 +357,8 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
                   [[maybe_unused]] const RowPositions& position, [[maybe_unused]] float factor,
                   [[maybe_unused]] const key_lanes& keys, [[maybe_unused]] float* scores,
                   std::index_sequence<I...>) const {
-    (add_row_bias<Isa>(std::get<I>(problem_.policies), table_of<I>(problem_, scratch_, head),
+    [[maybe_unused]] const index_t piece = resident_.piece_of(keys.first_row + tile_keys);
+    (add_row_bias<Isa>(std::get<I>(problem_.policies), table_of<I>(problem_, scratch_, head, piece),
                        problem_.sequence, head, row, position, factor, keys, scores),
      ...);
   }
@@ -391,6 +398,7 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   const problem_type& problem_;
   const scratch_type& scratch_;
   const decoded_sequence& sequence_;
+  resident_rows resident_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "relpos/core/position.hpp"
+#include "relpos/core/resident_rows.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/kernel/few_queries.hpp"
 
@@ -16,6 +17,7 @@ struct decode_geometry {
   static constexpr index_t tile_keys = 128;
   static constexpr index_t chunk_tiles = 8;
   static constexpr index_t chunk_keys = chunk_tiles * tile_keys;
+  static_assert(tile_keys <= resident_rows::shortest_gap);
   /// Of a tile, that stay in the first cache for all rows.
   static constexpr index_t block_keys = 32;
   /// Tiles whose rows are known at the same time: the one whose values are added, the next, whose keys are scored, and
@@ -59,9 +61,11 @@ struct decode_geometry {
   index_t items_of_block(index_t chunks_of_item) const { return ceil_div(chunks, chunks_of_item); }
 
   /// As many chunks as there may be, wherever rows begin.
-  static constexpr index_t chunk_capacity(index_t key_length, const key_range& gone) {
-    const index_t left_out = std::max<index_t>((gone.last - gone.first) / chunk_keys - 1, 0);
-    return key_length / chunk_keys + 2 - left_out;
+  static constexpr index_t chunk_capacity(const resident_rows& rows) {
+    const auto of_piece = [&](index_t piece) {
+      return resident_rows::size(rows.piece(piece)) / chunk_keys + 2;
+    };
+    return of_piece(0) + (rows.piece(1).last > 0 ? of_piece(1) : 0);
   }
 
  private:

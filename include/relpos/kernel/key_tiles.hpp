@@ -18,8 +18,6 @@ struct key_tiles {
 
   /// The tile of a row of the call.
   constexpr index_t of(index_t row) const { return floor_div(row + key_offset, size); }
-  constexpr index_t first() const { return of(0); }
-  constexpr index_t last() const { return of(key_length - 1); }
   /// The rows of a tile that exist.
   constexpr key_range rows(index_t tile) const {
     const index_t begin = tile * size - key_offset;

@@ -75,8 +75,6 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
     const auto position = row_positions(problem_.policies, problem_.position, sequence);
     const std::array rows{rows_of_group(block_row, G)...};
     const std::array masks{mask_type(bound, rows[G], shape().key_length)...};
-    const std::array biases{
-        score_stages(head, factors.bias, rows[G], position, bound, masks[G])...};
     prefill_slot<Isa> memory = scratch_.slot_of_prefill(slot);
     for (std::size_t g = 0; g < rows.size(); ++g) {
       start_group(memory.groups[g], head, rows[g], factors.query, memory);
@@ -87,47 +85,55 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
     const auto values = problem_.store.template values<Isa>(sequence, key_head);
     const key_tiles<Isa> tiling{problem_.position.key_offset, shape().key_length};
     const bool uses_bound = uses_score_bound<Isa, Policies...>(problem_.choice, shape());
-    [[maybe_unused]] const auto turn_to_tile = [&](query_group<Isa>& group, index_t q_pos,
-                                                   index_t t) {
-      if constexpr (by_tile) {
-        group.turn(scratch_.gains(problem_, scratch_.set_of(sequence)), q_pos,
-                   rotation_rows::origin(t * tiling.size), shape().head_dim);
-      }
-    };
-    const index_t some_first = std::min({masks[G].extremes().some_first...});
-    const index_t some_last = std::max({masks[G].extremes().some_last...});
+    const key_range some_see{std::min({masks[G].extremes().some_first...}),
+                             std::max({masks[G].extremes().some_last...})};
     key_tile<Isa> tile;
-    for (index_t t = tiling.of(some_last - 1); some_first < some_last && t >= tiling.of(some_first);
-         --t) {
-      const key_range range = tiling.rows(t);
-      bool found = false;
-      for (std::size_t g = 0; g < rows.size(); ++g) {
-        if (rows[g].count == 0) continue;
-        const tile_class tile_is = masks[g].classify(range.first, range.last);
-        if (tile_is == tile_class::skip) continue;
-        turn_to_tile(memory.groups[g], rows[g].q_pos, t);
-        if (uses_bound) {
-          memory.groups[g].measure_norms(shape().head_dim);
-          const float norm = scratch_.key_norms(sequence, key_head)[t - tiling.first()];
-          const distance_range distances =
-              distances_between(position, rows[g].first_row, rows[g].first_row + rows[g].count,
-                                range.first, range.last);
-          const bias_bound bias = largest_bias(bound, distances, factors.bias);
-          if (tile_vanishes(memory.groups[g], shape().head_dim, norm, bias, factors.softcap,
-                            negligible_weight())) {
-            continue;
+    for (index_t piece = 0; piece < problem_type::pieces; ++piece) {
+      const key_range resident = problem_.resident_of(sequence).piece(piece);
+      const key_range keys_of_piece = intersect(resident, some_see);
+      if (keys_of_piece.last <= keys_of_piece.first) continue;
+      const std::array biases{
+          score_stages(head, factors.bias, rows[G], position, bound, masks[G], piece)...};
+      [[maybe_unused]] const auto turn_to_tile = [&](query_group<Isa>& group, index_t q_pos,
+                                                     index_t t) {
+        if constexpr (by_tile) {
+          group.turn(scratch_.gains(problem_, scratch_.sets().of(sequence, piece)), q_pos,
+                     rotation_rows::origin(t * tiling.size), shape().head_dim);
+        }
+      };
+      const index_t first_tile = tiling.of(keys_of_piece.first);
+      for (index_t t = tiling.of(keys_of_piece.last - 1); t >= first_tile; --t) {
+        const key_range range = tiling.rows(t);
+        bool found = false;
+        for (std::size_t g = 0; g < rows.size(); ++g) {
+          if (rows[g].count == 0) continue;
+          const tile_class tile_is = masks[g].classify(range.first, range.last);
+          if (tile_is == tile_class::skip) continue;
+          turn_to_tile(memory.groups[g], rows[g].q_pos, t);
+          if (uses_bound) {
+            memory.groups[g].measure_norms(shape().head_dim);
+            const float* const norms = scratch_.key_norms(sequence, key_head, piece);
+            const float norm = norms[t - tiling.of(resident.first)];
+            const distance_range distances =
+                distances_between(position, rows[g].first_row, rows[g].first_row + rows[g].count,
+                                  range.first, range.last);
+            const bias_bound bias = largest_bias(bound, distances, factors.bias);
+            if (tile_vanishes(memory.groups[g], shape().head_dim, norm, bias, factors.softcap,
+                              negligible_weight())) {
+              continue;
+            }
           }
+          if (!found) {
+            const key_range next = t > first_tile ? tiling.rows(t - 1) : key_range{0, 0};
+            tile.find(keys, values, range, next, memory.key_buffer, shape().head_dim,
+                      memory.value_buffer, shape().value_dim);
+            found = true;
+          } else {
+            tile.next_count = 0;  // another group has seen to it
+          }
+          attend_tile(memory.groups[g], biases[g], masks[g], tile, tile_is, factors.softcap,
+                      memory.weights);
         }
-        if (!found) {
-          const key_range next = t > tiling.of(some_first) ? tiling.rows(t - 1) : key_range{0, 0};
-          tile.find(keys, values, range, next, memory.key_buffer, shape().head_dim,
-                    memory.value_buffer, shape().value_dim);
-          found = true;
-        } else {
-          tile.next_count = 0;  // another group has seen to it
-        }
-        attend_tile(memory.groups[g], biases[g], masks[g], tile, tile_is, factors.softcap,
-                    memory.weights);
       }
     }
     const float sink = sink_logit(bound) * log2e;
@@ -139,7 +145,8 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
   /// The largest weight, relative to the row's sum so far, of a key that may be left out: with all keys at it, the
   /// tolerance is reached.
   float negligible_weight() const {
-    return problem_.choice.tolerance / static_cast<float>(shape().key_length);
+    const index_t keys = problem_.resident_of(problem_.sequence).count();
+    return problem_.choice.tolerance / static_cast<float>(keys);
   }
 
   void start_group(query_group<Isa>& group, index_t head, const group_rows& rows, float factor,
@@ -154,12 +161,12 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
   template <class RowPositions>
   auto score_stages(index_t head, float factor, const group_rows& rows,
                     const RowPositions& position, [[maybe_unused]] const bound_policies& bound,
-                    [[maybe_unused]] const mask_type& mask) const {
+                    [[maybe_unused]] const mask_type& mask, index_t piece) const {
     const auto biases =
-        bias_stages(head, factor, rows, position, std::index_sequence_for<Policies...>());
+        bias_stages(head, factor, rows, position, piece, std::index_sequence_for<Policies...>());
     if constexpr (problem_type::has_row_factor) {
       const row_factor_stage<Isa> factors(bound, rows, position, [&](index_t lane) {
-        return problem_.count_held(mask.visible_rows_of(lane));
+        return problem_.count_shown(mask.visible_rows_of(lane), rows.first_row + lane);
       });
       return std::tuple_cat(biases, std::tuple(factors));
     } else {
@@ -169,10 +176,10 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
   template <class RowPositions, std::size_t... I>
   auto bias_stages([[maybe_unused]] index_t head, [[maybe_unused]] float factor,
                    const group_rows& rows, const RowPositions& position,
-                   std::index_sequence<I...>) const {
+                   [[maybe_unused]] index_t piece, std::index_sequence<I...>) const {
     return std::tuple(make_bias_stage<Isa>(std::get<I>(problem_.policies), problem_.sequence, head,
-                                           factor, table_of<I>(problem_, scratch_, head), rows,
-                                           position)...);
+                                           factor, table_of<I>(problem_, scratch_, head, piece),
+                                           rows, position)...);
   }
   /// With as many vectors as the group's rows fill: the last group of a sequence is often short.
   template <int Vectors = Isa::tile_vectors, class Biases>

@@ -26,6 +26,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
  public:
   using problem_type = attention_problem<Out, Query, Store, Policies...>;
   using scratch_type = call_scratch<Isa, problem_type>;
+  using set_place = typename scratch_type::set_place;
 
   preparation(const problem_type& problem, const scratch_type& scratch)
       : problem_(problem), scratch_(scratch) {}
@@ -36,8 +37,8 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
     if (item == 0) {
       scratch_.plan().template fill<Isa>(problem_, scratch_.slots());
     } else if (item < 1 + table_items()) {
-      fill_tables((item - 1) / shape().query_heads, (item - 1) % shape().query_heads,
-                  std::index_sequence_for<Policies...>());
+      fill_tables(scratch_.sets().find((item - 1) / shape().query_heads),
+                  (item - 1) % shape().query_heads, std::index_sequence_for<Policies...>());
     } else if (item < 1 + table_items() + gain_items()) {
       fill_gains(item - 1 - table_items());
     } else {
@@ -56,19 +57,17 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
   const attention_shape& shape() const { return problem_.shape; }
 
-  index_t table_items() const { return has_tables ? scratch_.sets() * shape().query_heads : 0; }
+  index_t table_items() const {
+    return has_tables ? scratch_.sets().count() * shape().query_heads : 0;
+  }
   index_t gain_items() const {
     index_t count = 0;
     if constexpr (by_tile) {
-      for (index_t set = 0; set < scratch_.sets(); ++set) {
-        count += scratch_.gains(problem_, set).count;
-      }
+      for (index_t set = 0; set < scratch_.sets().count(); ++set) count += gains(set).count;
     }
     return count;
   }
-  index_t items_per_head() const {
-    return ceil_div(key_tiles<Isa>::capacity(shape().key_length), tiles_per_item);
-  }
+  index_t items_per_head() const { return ceil_div(scratch_.tiles_of_head(), tiles_per_item); }
   index_t key_items() const {
     bool any = turns_keys;
     if constexpr (can_bound_scores<Policies...>) {
@@ -80,7 +79,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   /// Of one set. Given positions have no order by which a mask could narrow them.
-  distance_range visible_distances_of([[maybe_unused]] index_t set,
+  distance_range visible_distances_of([[maybe_unused]] const set_place& set,
                                       [[maybe_unused]] index_t head) const {
     distance_range visible;
     if constexpr (any_given_positions<Policies...>) {
@@ -91,18 +90,19 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
       }
     } else {
       const index_t sequences = binds_by_batch ? shape().batch : problem_.different_sequences();
-      const index_t first = scratch_.sets() == 1 ? 0 : set;
-      const index_t last = scratch_.sets() == 1 ? sequences : set + 1;
+      const index_t first = set.is_shared ? 0 : set.number;
+      const index_t last = set.is_shared ? sequences : set.number + 1;
       for (index_t at = first; at < last; ++at) {
         visible = hull(visible, visible_distances(bind_all(problem_.policies, at, head),
-                                                  problem_.shape_of(at), problem_.position_of(at)));
+                                                  problem_.shape_of(at), problem_.position_of(at),
+                                                  problem_.resident_of(at).piece(set.piece)));
       }
     }
     return visible;
   }
 
   template <std::size_t... I>
-  void fill_tables(index_t set, index_t head, std::index_sequence<I...>) const {
+  void fill_tables(const set_place& set, index_t head, std::index_sequence<I...>) const {
     const distance_range visible = visible_distances_of(set, head);
     [[maybe_unused]] const auto fill = [&]<std::size_t At>(
                                            std::integral_constant<std::size_t, At>) {
@@ -115,12 +115,17 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
     (fill(std::integral_constant<std::size_t, I>()), ...);
   }
 
+  rotation_gains gains(index_t set) const
+    requires by_tile
+  {
+    return scratch_.gains(problem_, scratch_.sets().find(set));
+  }
+
   void fill_gains([[maybe_unused]] index_t item) const {
     if constexpr (by_tile) {
       index_t set = 0;
-      rotation_gains gains = scratch_.gains(problem_, set);
-      for (; item >= gains.count; gains = scratch_.gains(problem_, ++set)) item -= gains.count;
-      with_rotation(problem_.policies, [&](const auto& policy) { gains.fill(item, policy); });
+      for (; item >= gains(set).count; ++set) item -= gains(set).count;
+      with_rotation(problem_.policies, [&](const auto& policy) { gains(set).fill(item, policy); });
     }
   }
 
@@ -130,21 +135,26 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
     const attention_shape of = problem_.shape_of(sequence);
     if (of.key_length == 0) return;
     const key_tiles<Isa> tiling{problem_.position_of(sequence).key_offset, of.key_length};
-    const index_t first = tiling.first() + item % items_per_head() * tiles_per_item;
-    const index_t last = std::min(first + tiles_per_item - 1, tiling.last());
     const bool bounds = uses_bound(problem_.choice, of);
     if (!turns_keys && !bounds) return;
     const prefill_slot<Isa> memory = scratch_.slot_of_prefill(slot);
     const auto stored = problem_.store.template keys<Isa>(sequence, key_head);
-    for (index_t t = first; t <= last; ++t) {
-      const key_range range = tiling.rows(t);
+    const index_t first = item % items_per_head() * tiles_per_item;
+    for (index_t i = first; i < std::min(first + tiles_per_item, scratch_.tiles_of_head()); ++i) {
+      const index_t piece = i < scratch_.tiles_of_piece(0) ? 0 : 1;
+      const index_t tile = piece == 0 ? i : i - scratch_.tiles_of_piece(0);
+      const key_range rows = problem_.resident_of(sequence).piece(piece);
+      if (rows.last <= rows.first || tiling.of(rows.first) + tile > tiling.of(rows.last - 1)) {
+        continue;
+      }
+      const key_range range = intersect(tiling.rows(tiling.of(rows.first) + tile), rows);
+      float* const norm = bounds ? scratch_.key_norms(sequence, key_head, piece) + tile : nullptr;
       if constexpr (turns_keys) {
         float* const turned = scratch_.turned_keys(problem_.store, sequence, key_head);
         turn_keys(range, sequence, stored, turned, memory);
-        const packed_rows rows{turned, of.head_dim};
-        if (bounds) measure(t - tiling.first(), range, sequence, key_head, rows, memory);
+        if (bounds) *norm = norm_of(range, packed_rows{turned, of.head_dim}, memory);
       } else {
-        measure(t - tiling.first(), range, sequence, key_head, stored, memory);
+        *norm = norm_of(range, stored, memory);
       }
     }
   }
@@ -173,10 +183,8 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   template <row_source Rows>
-  void measure(index_t tile, const key_range& range, index_t sequence, index_t key_head,
-               const Rows& rows, const prefill_slot<Isa>& memory) const {
-    scratch_.key_norms(sequence, key_head)[tile] =
-        largest_norm(rows, range.first, range.last, shape().head_dim, memory.row_buffer);
+  float norm_of(const key_range& range, const Rows& rows, const prefill_slot<Isa>& memory) const {
+    return largest_norm(rows, range.first, range.last, shape().head_dim, memory.row_buffer);
   }
 
   static bool uses_bound(const options& choice, const attention_shape& sequence) {

@@ -50,13 +50,14 @@ void with_query_rows(const Problem& problem, index_t head, const Slot& memory, c
   }
 }
 
-/// The table of policy `I`, if it has one.
+/// The table of policy `I` for keys of a piece, if it has one.
 template <std::size_t I, class Problem, class Scratch>
 bias_table table_of([[maybe_unused]] const Problem& problem,
-                    [[maybe_unused]] const Scratch& scratch, [[maybe_unused]] index_t head) {
+                    [[maybe_unused]] const Scratch& scratch, [[maybe_unused]] index_t head,
+                    [[maybe_unused]] index_t piece) {
   using policy_type = std::tuple_element_t<I, decltype(Problem::policies)>;
   if constexpr (tabulates_bias<policy_type>) {
-    return scratch.table(I, scratch.set_of(problem.sequence), head);
+    return scratch.table(I, scratch.sets().of(problem.sequence, piece), head);
   } else {
     return {};
   }

@@ -9,6 +9,8 @@
 #include "relpos/core/options.hpp"
 #include "relpos/core/policy.hpp"
 #include "relpos/core/position.hpp"
+#include "relpos/core/resident_rows.hpp"
+#include "relpos/core/row_positions.hpp"
 #include "relpos/core/scale.hpp"
 #include "relpos/core/sequences.hpp"
 #include "relpos/core/shape.hpp"
@@ -19,6 +21,9 @@ namespace relpos::inline RELPOS_ABI {
 template <class Out, class Query, class Store, class... Policies>
 struct attention_problem {
   static constexpr bool has_row_factor = (scales_rows<bound_policy<Policies>> || ... || false);
+  static constexpr bool counts_positions = !any_given_positions<Policies...>;
+  /// Pieces that the rows of a sequence may be in. Given positions have no order that would tell them apart.
+  static constexpr index_t pieces = Store::forgets && counts_positions ? 2 : 1;
   using store_type = Store;
 
   view<Out, 4> out;
@@ -67,24 +72,48 @@ struct attention_problem {
     return is_uniform() ? std::min<index_t>(shape.batch, 1) : shape.batch;
   }
 
-  /// Distances between any query and any key where positions are counted: of one sequence, and of all.
-  distance_range distances_of(index_t at) const {
-    const attention_shape of = shape_of(at);
-    if (of.query_length == 0 || of.key_length == 0) return {};
-    const positions from = position_of(at);
-    return {from.key_offset - (from.query_offset + of.query_length - 1),
-            from.key_offset + of.key_length - 1 - from.query_offset};
+  /// The rows of a sequence that are there.
+  resident_rows resident_of(index_t at) const {
+    if constexpr (pieces == 1) {
+      return {store.length(at), {}};
+    } else {
+      return {store.length(at), store.forgotten(at)};
+    }
   }
-  distance_range distances() const {
+
+  /// Distances between any query and any key of a piece where positions are counted: of one sequence, and of all.
+  distance_range distances_of(index_t at, index_t piece = 0) const {
+    const attention_shape of = shape_of(at);
+    const key_range rows = resident_of(at).piece(piece);
+    if (of.query_length == 0 || rows.last <= rows.first) return {};
+    const positions from = position_of(at);
+    return {from.key_offset + rows.first - (from.query_offset + of.query_length - 1),
+            from.key_offset + rows.last - 1 - from.query_offset};
+  }
+  distance_range distances(index_t piece = 0) const {
     distance_range all;
-    for (index_t at = 0; at < different_sequences(); ++at) all = hull(all, distances_of(at));
+    for (index_t at = 0; at < different_sequences(); ++at) all = hull(all, distances_of(at, piece));
     return all;
   }
 
-  /// How many of these rows of the sequence are there.
-  index_t count_held(const key_range& rows) const {
-    const key_range gone = intersect(rows, store.forgotten(sequence));
-    return rows.last - rows.first - std::max<index_t>(gone.last - gone.first, 0);
+  /// The most rows that any sequence has in a piece.
+  index_t longest_piece(index_t piece) const {
+    index_t longest = 0;
+    for (index_t at = 0; at < different_sequences(); ++at) {
+      longest = std::max(longest, resident_rows::size(resident_of(at).piece(piece)));
+    }
+    return longest;
+  }
+
+  /// How many of these rows of the sequence the store shows to a query row.
+  index_t count_shown(const key_range& rows, index_t query_row) const {
+    if constexpr (Store::forgets) {
+      const index_t seen_from = query_row + position.query_offset - position.key_offset;
+      const key_range hidden = intersect(rows, store.hidden(sequence, seen_from));
+      return rows.last - rows.first - resident_rows::size(hidden);
+    } else {
+      return rows.last - rows.first;
+    }
   }
 
   /// Its q, out, lse and statistics have a batch of one; policies and the store are asked for `sequence`.

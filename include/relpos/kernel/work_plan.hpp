@@ -42,7 +42,8 @@ class work_plan {
     const auto cost = [&](index_t at) {
       const attention_shape shape = problem.shape_of(at);
       if (!is_decoded(problem.choice, shape)) {
-        return std::min(shape.query_length, geometry<Isa>::block_rows) * shape.key_length;
+        return std::min(shape.query_length, geometry<Isa>::block_rows) *
+               problem.resident_of(at).count();
       }
       // To read a key takes about as long as to compute with it for as many rows.
       const index_t chunks = std::min(decoded_[at].geometry.chunks, *chunks_of_item_);

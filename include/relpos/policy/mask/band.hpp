@@ -19,6 +19,7 @@ struct band {
   constexpr key_range visible_keys(index_t q_pos) const {
     return {q_pos - left, q_pos + right + 1};
   }
+  constexpr index_t window_start(index_t q_pos) const { return q_pos - left; }
 
   status check(const attention_shape&) const {
     const auto fits = [](index_t extent) { return 0 <= extent && extent <= max_offset; };

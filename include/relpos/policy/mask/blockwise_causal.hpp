@@ -23,6 +23,8 @@ struct blockwise_causal {
     const index_t before = (floor_div(q_pos, block) - 1) * block;
     return {before > 0 ? before : 0, q_pos + 1};
   }
+  constexpr index_t window_start(index_t q_pos) const { return visible_keys(q_pos).first; }
+
   status check(const attention_shape&) const {
     return check_extent("blockwise_causal", "block", block, 1);
   }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include "relpos/policy/mask/two_masks.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -14,6 +16,11 @@ struct both : two_masks<both, A, B> {
     requires(masks_range<A> && masks_range<B> && !masks_elements<A> && !masks_elements<B>)
   {
     return intersect(this->a.visible_keys(q_pos), this->b.visible_keys(q_pos));
+  }
+  constexpr index_t window_start(index_t q_pos) const
+    requires(slides_window<A> || slides_window<B>)
+  {
+    return std::max(first_seen(this->a, q_pos), first_seen(this->b, q_pos));
   }
   constexpr bool keep(index_t q_pos, index_t k_pos) const
     requires(masks_elements<A> || masks_elements<B>)

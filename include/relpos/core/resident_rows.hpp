@@ -1,0 +1,51 @@
+#pragma once
+// The rows of a sequence that a store still has. A ring keeps the first rows, its sinks, and the newest; everything
+// that a call prepares and goes through (tables, tiles, work items) covers these rows alone, so that a call costs what
+// the ring holds, however long the stream has been.
+
+#include <algorithm>
+
+#include "relpos/core/position.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// One or two pieces of rows. Two pieces lie at least `shortest_gap` rows apart, so no tile of keys has rows of both;
+/// where less is evicted, one piece covers the gap and the store's mask hides it.
+class resident_rows {
+ public:
+  static constexpr index_t shortest_gap = 128;
+
+  constexpr resident_rows() = default;
+  /// Of [0, length) without `evicted`.
+  constexpr resident_rows(index_t length, const key_range& evicted) : recent_{0, length} {
+    const key_range gone = intersect(evicted, recent_);
+    if (gone.last <= gone.first) return;
+    if (gone.first == 0) {
+      recent_.first = gone.last;
+    } else if (gone.last - gone.first >= shortest_gap) {
+      sinks_ = {0, gone.first};
+      recent_.first = gone.last;
+    }
+  }
+
+  /// Piece 0 has the newest rows, piece 1 those before the gap: empty where there is one piece.
+  constexpr const key_range& piece(index_t i) const { return i == 0 ? recent_ : sinks_; }
+  /// The piece of a tile that ends before row `last`.
+  constexpr index_t piece_of(index_t last) const { return last <= recent_.first ? 1 : 0; }
+  constexpr index_t count() const { return size(recent_) + size(sinks_); }
+  static constexpr index_t size(const key_range& rows) {
+    return std::max<index_t>(rows.last - rows.first, 0);
+  }
+
+  /// The first tile from `tile` on, in steps of `step` rows, that does not lie in the gap.
+  constexpr index_t beyond_gap(index_t tile, index_t step) const {
+    const bool lies_in_gap = sinks_.last <= tile && tile + step <= recent_.first;
+    return lies_in_gap ? tile + (recent_.first - tile) / step * step : tile;
+  }
+
+ private:
+  key_range recent_{};
+  key_range sinks_{};
+};
+
+}  // namespace relpos::inline RELPOS_ABI
