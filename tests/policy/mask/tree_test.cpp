@@ -56,7 +56,7 @@ TEST(tree, sees_what_comes_before_it_and_its_branch) {
 TEST(tree, classifies_as_brute_force_does) {
   const index_t first = 40;
   const std::vector<index_t> parents = random_tree(70, 6);
-  const relpos::tree mask{parents, first};
+  const auto mask = relpos::tree{parents, first}.bind(0, 0);
   support::random_numbers random(7);
   int skipped = 0;
   int full = 0;
@@ -169,11 +169,45 @@ TEST(tree, parents_come_before_their_children) {
   EXPECT_EQ(null.check({}).code, relpos::status_code::null_data);
 }
 
+// Three siblings behind 5 and 12 other rows, in a ragged batch. All scores are 0: the keys that a draft sees are the
+// exponential of its lse.
+TEST(tree, sequences_of_unequal_length_have_a_first_each) {
+  const std::vector<index_t> parents{-1, -1, -1};
+  const std::vector<index_t> query_starts{0, 3, 6};
+  const std::vector<index_t> key_starts{0, 8, 23};
+  const support::tensor<float> zeros({1, 1, 23, 4});
+  const auto attend = [&](const relpos::tree& mask, support::tensor<float, 3>& lse) {
+    support::tensor<float> out({1, 1, 6, 4});
+    std::vector<std::byte> memory(1 << 16);
+    return relpos::attention(
+        relpos::serial{}, memory, out.view(), zeros.view().slice(2, 0, 6), zeros.view(),
+        zeros.view(), mask,
+        relpos::options{.lse = lse.view(), .query_starts = query_starts, .key_starts = key_starts});
+  };
+  support::tensor<float, 3> lse({1, 1, 6});
+  const std::vector<index_t> firsts{5, 12};
+  const relpos::status done = attend(relpos::tree{parents, firsts}, lse);
+  ASSERT_TRUE(done) << done.message;
+  for (index_t draft = 0; draft < 6; ++draft) {
+    EXPECT_NEAR(std::exp(lse(0, 0, draft)), draft < 3 ? 6.0f : 13.0f, 1e-4f);
+  }
+  EXPECT_STREQ(attend(relpos::tree{parents, 12}, lse).message,
+               "tree: first is 12 for all sequences, but the queries of sequence 1 begin at "
+               "position 12 and those of sequence 0 at 5: give a list of firsts, one per sequence");
+  const std::vector<index_t> one{5};
+  EXPECT_STREQ(attend(relpos::tree{parents, one}, lse).message, "tree: 1 firsts for 2 sequences");
+  const std::vector<index_t> far{5, (index_t{1} << 60) + 1};
+  EXPECT_EQ(attend(relpos::tree{parents, far}, lse).code, relpos::status_code::invalid_value);
+}
+
 TEST(tree, parents_are_not_written) {
   const std::vector<index_t> parents{-1, 0};
   const relpos::tree mask{parents, 0};
   EXPECT_TRUE(mask.reads(relpos::byte_range::of(parents.data() + 1, 1)));
   EXPECT_FALSE(mask.reads(relpos::byte_range::of(parents.data() + 2, 8)));
+  const std::vector<index_t> firsts{0, 3};
+  const relpos::tree apart{parents, firsts};
+  EXPECT_TRUE(apart.reads(relpos::byte_range::of(firsts.data() + 1, 1)));
 }
 
 }  // namespace

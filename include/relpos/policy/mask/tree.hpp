@@ -25,30 +25,71 @@ namespace relpos::inline RELPOS_ABI {
 /// it follows the sequence itself. It sees all positions before `first`, its ancestors and itself. Rows behind the
 /// tree see what is before it and are not seen.
 ///
-/// The same tree for all heads and batch entries; kept by the caller. A tile of keys and queries costs a walk to the
-/// root per element, tiles before the tree nothing. Siblings share a position: `token_positions` has them.
+/// `tree{parents, firsts}` has one `first` per sequence, as sequences of unequal length need; with one for all, a call
+/// whose sequences have their queries at different positions is refused.
+///
+/// The same tree for all heads and sequences; lists are kept by the caller. A tile of keys and queries costs a walk to
+/// the root per element, tiles before the tree nothing. Siblings share a position: `token_positions` has them.
 struct tree {
   named_values<index_t> parents;
-  index_t first;
+  index_t first = 0;
+  named_values<index_t> firsts;
 
   constexpr tree(named_values<index_t> of_nodes, std::integral auto first_position)
       : parents(of_nodes), first(static_cast<index_t>(first_position)) {}
+  constexpr tree(named_values<index_t> of_nodes, named_values<index_t> first_positions)
+      : parents(of_nodes), firsts(first_positions) {}
 
-  constexpr bool keep(index_t q_pos, index_t k_pos) const {
-    if (k_pos < first) return true;
-    index_t node = q_pos - first;
-    const index_t key = k_pos - first;
-    if (node >= parents.size) return false;
-    while (node > key) node = parents.data[node];
-    return node == key;
-  }
-  constexpr tile_class classify(const tile& of) const {
-    if (of.last_key <= first) return tile_class::full;
-    const bool behind = of.first_key >= first && of.first_key >= of.last_query;
-    return behind ? tile_class::skip : tile_class::partial;
+  struct of_sequence {
+    named_values<index_t> parents;
+    index_t first;
+
+    constexpr bool keep(index_t q_pos, index_t k_pos) const {
+      if (k_pos < first) return true;
+      index_t node = q_pos - first;
+      const index_t key = k_pos - first;
+      if (node >= parents.size) return false;
+      while (node > key) node = parents.data[node];
+      return node == key;
+    }
+    constexpr tile_class classify(const tile& of) const {
+      if (of.last_key <= first) return tile_class::full;
+      const bool behind = of.first_key >= first && of.first_key >= of.last_query;
+      return behind ? tile_class::skip : tile_class::partial;
+    }
+  };
+  constexpr of_sequence bind(index_t sequence, index_t) const {
+    return {parents, has_firsts() ? firsts.data[sequence] : first};
   }
 
-  status check(const attention_shape&) const {
+  template <class Call>
+  status check_sequences(const Call& call) const {
+    if (has_firsts()) return {};
+    const index_t queries = call.position_of(0).query_offset;
+    for (index_t at = 1; at < call.shape.batch; ++at) {
+      if (call.position_of(at).query_offset == queries) continue;
+      return status::error(
+          status_code::invalid_value,
+          "tree: first is %lld for all sequences, but the queries of sequence %lld "
+          "begin at position %lld and those of sequence 0 at %lld: give a list of "
+          "firsts, one per sequence",
+          static_cast<long long>(first), static_cast<long long>(at),
+          static_cast<long long>(call.position_of(at).query_offset),
+          static_cast<long long>(queries));
+    }
+    return {};
+  }
+
+  status check(const attention_shape& shape) const {
+    if (has_firsts() && firsts.size != shape.batch) {
+      return status::error(status_code::invalid_shape, "tree: %lld firsts for %lld sequences",
+                           static_cast<long long>(firsts.size),
+                           static_cast<long long>(shape.batch));
+    }
+    if (has_firsts()) {
+      const status valid = check_positions_of("tree", "firsts", firsts, -max_offset);
+      if (!valid) return valid;
+    }
     if (parents.data == nullptr && parents.size > 0) {
       return status::error(status_code::null_data, "tree: parents are null, %lld of them",
                            static_cast<long long>(parents.size));
@@ -62,7 +103,12 @@ struct tree {
     }
     return check_offset("tree: first", first);
   }
-  bool reads(const byte_range& memory) const { return parents.overlaps(memory); }
+  bool reads(const byte_range& memory) const {
+    return parents.overlaps(memory) || firsts.overlaps(memory);
+  }
+
+ private:
+  constexpr bool has_firsts() const { return firsts.data != nullptr; }
 };
 
 /// Positions of a tree's nodes: `first` for those that follow the sequence, one more for each generation. None where
