@@ -5,6 +5,7 @@
 #include "relpos/core/executor.hpp"
 #include "relpos/kernel/decode.hpp"
 #include "relpos/kernel/decode_merge.hpp"
+#include "relpos/kernel/extreme_row.hpp"
 #include "relpos/kernel/prefill.hpp"
 #include "relpos/kernel/preparation.hpp"
 
@@ -25,9 +26,20 @@ void run_attention(const Executor& runner, const Problem& problem,
       prefill<Isa, Problem>(sequence, scratch).attend(at.item, slot);
     }
   });
-  runner.run(plan.merge_count(), [&](index_t i, index_t) {
+  runner.run(plan.merge_count(), [&](index_t i, [[maybe_unused]] index_t slot) {
     const work_plan::place at = plan.merge_item(i);
-    merge_decoded(problem.of(at.sequence), plan.decoded(at.sequence), scratch.states(), at.item);
+    const Problem sequence = problem.of(at.sequence);
+    const decoded_sequence& decoded = plan.decoded(at.sequence);
+    merge_decoded(sequence, decoded, scratch.states(), at.item);
+    if constexpr (Problem::has_bias) {
+      float* const buffer = scratch.slot_of_decode(slot).value_buffer;
+      for (index_t row = 0; row < sequence.shape.query_length; ++row) {
+        const float largest =
+            largest_exponent(sequence.shape, decoded, scratch.states(), at.item, row);
+        if (largest >= extreme_exponent) continue;
+        attend_extreme_row<Isa>(sequence, at.item, row, buffer);
+      }
+    }
   });
 }
 

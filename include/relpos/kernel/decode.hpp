@@ -18,6 +18,7 @@
 #include "relpos/core/row_positions.hpp"
 #include "relpos/kernel/call_scratch.hpp"
 #include "relpos/kernel/decode_products.hpp"
+#include "relpos/kernel/decode_query_rows.hpp"
 #include "relpos/kernel/decode_rows.hpp"
 #include "relpos/kernel/decode_stages.hpp"
 #include "relpos/kernel/prepared.hpp"
@@ -57,48 +58,17 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
   using real = float_pack<Isa>;
   using bound_policies = std::tuple<bound_policy<Policies>...>;
   static constexpr bool by_tile = scratch_type::by_tile;
+  using query_rows = decode_query_rows;
   static constexpr index_t most_rows = decode_geometry::rows;
   static constexpr index_t tile_keys = decode_geometry::tile_keys;
 
   const attention_shape& shape() const { return problem_.shape; }
   const decode_geometry& geometry() const { return sequence_.geometry; }
 
-  /// The query rows of one item, and what they see.
-  struct query_rows {
-    index_t count = 0;
-    index_t head[most_rows];
-    index_t row[most_rows];
-    key_range visible[most_rows];
-    key_range seen;  // by any of them
-    float maximum[most_rows];
-    index_t key_origin = not_turned;  // that they are turned to
-  };
-
-  query_rows rows_of_block(index_t key_head, index_t block) const {
-    query_rows result;
-    const index_t all = geometry().group * shape().query_length;
-    result.count = std::min(all - block * most_rows, most_rows);
-    result.seen = {shape().key_length, 0};
-    for (index_t i = 0; i < result.count; ++i) {
-      const index_t at = block * most_rows + i;
-      result.head[i] = key_head * geometry().group + at / shape().query_length;
-      result.row[i] = at % shape().query_length;
-      const bound_policies bound = bind_all(problem_.policies, problem_.sequence, result.head[i]);
-      const key_range visible =
-          visible_key_rows(bound, result.row[i] + problem_.position.query_offset,
-                           problem_.position.key_offset, shape().key_length);
-      result.visible[i] = visible;
-      if (visible.first == visible.last) continue;
-      result.seen = {std::min(result.seen.first, visible.first),
-                     std::max(result.seen.last, visible.last)};
-    }
-    return result;
-  }
-
   /// Chunks [first, last) of the sequence.
   void attend_chunks(index_t key_head, index_t block, index_t first, index_t last,
                      const decode_slot<Isa>& memory) const {
-    query_rows rows = rows_of_block(key_head, block);
+    query_rows rows = query_rows::of(problem_, geometry(), key_head, block);
     for (index_t chunk = first; chunk < last; ++chunk) {
       for (index_t i = 0; i < rows.count; ++i) *state_of(rows, i, chunk).sum = 0.0f;
     }

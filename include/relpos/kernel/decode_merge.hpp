@@ -13,6 +13,17 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// The largest exponent of a row's keys; the lowest float where no chunk has any.
+inline float largest_exponent(const attention_shape& shape, const decoded_sequence& sequence,
+                              const chunk_states& states, index_t head, index_t row) {
+  float largest = std::numeric_limits<float>::lowest();
+  for (index_t chunk = 0; chunk < sequence.geometry.chunks; ++chunk) {
+    const chunk_state state = states.at(sequence.state_of(shape, head, row, chunk));
+    if (*state.sum != 0.0f) largest = max(*state.maximum, largest);
+  }
+  return largest;
+}
+
 /// Writes out and lse of one head of `problem`, which is of one sequence.
 template <class Problem>
 void merge_decoded(const Problem& problem, const decoded_sequence& sequence,

@@ -19,6 +19,7 @@
 
 #include "relpos/core/row_positions.hpp"
 #include "relpos/kernel/call_scratch.hpp"
+#include "relpos/kernel/extreme_row.hpp"
 #include "relpos/kernel/prepared.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/kernel/row_factor_stage.hpp"
@@ -139,6 +140,12 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
     const float sink = sink_logit(bound) * log2e;
     for (std::size_t g = 0; g < rows.size(); ++g) {
       memory.groups[g].finish(problem_, head, rows[g].first_row, sink);
+      if constexpr (problem_type::has_bias) {
+        for (index_t lane = 0; lane < rows[g].count; ++lane) {
+          if (memory.groups[g].maximum[lane] >= extreme_exponent) continue;
+          attend_extreme_row<Isa>(problem_, head, rows[g].first_row + lane, memory.value_buffer);
+        }
+      }
     }
   }
 

@@ -21,6 +21,7 @@ namespace relpos::inline RELPOS_ABI {
 template <class Out, class Query, class Store, class... Policies>
 struct attention_problem {
   static constexpr bool has_row_factor = (scales_rows<bound_policy<Policies>> || ... || false);
+  static constexpr bool has_bias = (is_bias<Policies> || ... || false);
   static constexpr bool counts_positions = !any_given_positions<Policies...>;
   /// Pieces that the rows of a sequence may be in. Given positions have no order that would tell them apart.
   static constexpr index_t pieces = Store::forgets && counts_positions ? 2 : 1;

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <algorithm>
+
+#include "relpos/core/visible_rows.hpp"
+#include "relpos/kernel/decode_geometry.hpp"
+#include "relpos/kernel/problem.hpp"
+#include "relpos/kernel/query_group.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The query rows of one work item of decode, and what they see.
+struct decode_query_rows {
+  static constexpr index_t most_rows = decode_geometry::rows;
+
+  index_t count = 0;
+  index_t head[most_rows];
+  index_t row[most_rows];
+  key_range visible[most_rows];
+  key_range seen;  // by any of them
+  float maximum[most_rows];
+  index_t key_origin = not_turned;  // that they are turned to
+
+  /// The rows of one block that share a key head; `problem` is of one sequence.
+  template <class Problem>
+  static decode_query_rows of(const Problem& problem, const decode_geometry& geometry,
+                              index_t key_head, index_t block) {
+    const attention_shape& shape = problem.shape;
+    decode_query_rows result;
+    const index_t all = geometry.group * shape.query_length;
+    result.count = std::min(all - block * most_rows, most_rows);
+    result.seen = {shape.key_length, 0};
+    for (index_t i = 0; i < result.count; ++i) {
+      const index_t at = block * most_rows + i;
+      result.head[i] = key_head * geometry.group + at / shape.query_length;
+      result.row[i] = at % shape.query_length;
+      const auto bound = bind_all(problem.policies, problem.sequence, result.head[i]);
+      const key_range visible =
+          visible_key_rows(bound, result.row[i] + problem.position.query_offset,
+                           problem.position.key_offset, shape.key_length);
+      result.visible[i] = visible;
+      if (visible.first == visible.last) continue;
+      result.seen = {std::min(result.seen.first, visible.first),
+                     std::max(result.seen.last, visible.last)};
+    }
+    return result;
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI
