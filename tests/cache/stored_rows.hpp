@@ -17,8 +17,9 @@ void round_row(float* row, index_t channels) {
   for (index_t c = 0; c < channels; ++c) largest = std::max(largest, std::abs(row[c]));
   for (index_t c = 0; c < channels; ++c) {
     if constexpr (std::is_same_v<Stored, relpos::int8>) {
-      const float scale = largest / 127.0f;
-      row[c] = scale > 0.0f ? std::nearbyint(row[c] / scale) * scale : 0.0f;
+      const float scale = largest < 0x1p-118f ? 0.0f : largest / 127.0f;
+      const double steps = static_cast<double>(row[c]) / static_cast<double>(scale);
+      row[c] = scale > 0.0f ? static_cast<float>(std::nearbyint(steps)) * scale : 0.0f;
     } else {
       row[c] = static_cast<float>(Stored(row[c]));
     }

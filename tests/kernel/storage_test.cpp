@@ -4,14 +4,18 @@
 
 #include "relpos/policies.hpp"
 #include "support/attend.hpp"
+#include "support/floating_point_modes.hpp"
+#include "support/layouts.hpp"
 #include "support/reference.hpp"
 
 namespace {
 
 using relpos::bfloat16;
 using relpos::half;
+using support::index_t;
 using support::random_tensor;
 using support::sizes;
+using support::tensor;
 
 const std::vector<float> slopes{0.3f, 0.02f, 0.11f, -0.04f};
 
@@ -82,6 +86,32 @@ TEST(storage, out_is_the_float_result_rounded) {
     ASSERT_EQ(rounded.out.values[i].bits, bfloat16(whole.out.values[i]).bits);
   }
   EXPECT_TRUE(same_bits(whole.lse, rounded.lse));
+}
+
+// Subnormal halves are ordinary floats, whichever channels are read by vectors and whichever one by one. The mean of equal
+// values is that value, whatever the weights.
+TEST(storage, small_halves_in_every_floating_point_mode) {
+  for (const float size : {3e-7f, 3e-5f, -4e-6f, 1e-3f}) {
+    for (const index_t rows : {index_t{1}, index_t{40}}) {
+      const auto q = random_tensor<half>({1, 4, rows, 20}, 1);
+      const auto k = random_tensor<half>({1, 2, 40, 20}, 2);
+      const tensor<half> v({1, 2, 40, 20}, half(size));
+      const auto spread_k = support::lay_out(k, {1, 1600, 40, 2});
+      const auto spread_v = support::lay_out(v, {1, 2400, 60, 3});
+      for (const support::floating_point_mode& mode : support::floating_point_modes) {
+        const auto expect_mean = [&](const auto& keys, const auto& values) {
+          support::attended<half> got;
+          support::in_mode(mode, [&] {
+            got = support::attend<relpos::native, half>(q.view(), keys.view(), values.view(), {},
+                                                        relpos::alibi{slopes}, relpos::causal{});
+          });
+          for (const half& x : got.out.values) ASSERT_EQ(x.bits, half(size).bits) << mode.name;
+        };
+        expect_mean(k, v);
+        expect_mean(spread_k, spread_v);
+      }
+    }
+  }
 }
 
 }  // namespace

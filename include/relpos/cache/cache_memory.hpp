@@ -2,10 +2,9 @@
 // The memory of a cache, the caller's, and how rows are written to it and read.
 
 #include <algorithm>
-#include <cmath>
 #include <concepts>
-#include <limits>
 
+#include "relpos/cache/quantised_row.hpp"
 #include "relpos/core/check_shapes.hpp"
 #include "relpos/core/key_store.hpp"
 #include "relpos/core/storage.hpp"
@@ -16,7 +15,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Rows in slabs: a slab is a sequence, or a page. Channels are contiguous, all else may have any strides. float,
 /// bfloat16 and half are stored as they are; int8 as round(x / scale) with scale = max |x| / 127 of each row, in
-/// `key_scales` and `value_scales`.
+/// `key_scales` and `value_scales`; rows below 2^-118 are zeros.
 template <cache_storage Stored>
 struct cache_memory {
   view<Stored, 4> keys;         // [slab, key head, row, d]
@@ -82,21 +81,7 @@ void store_row(const float* from, const view<Stored, 4>& rows, const view<float,
   const index_t channels = rows.shape[3];
   Stored* const to = rows.address(at.slab, head, at.row, 0);
   if constexpr (std::same_as<Stored, int8>) {
-    float largest = 0.0f;
-    bool is_finite = true;
-    for (index_t c = 0; c < channels; ++c) {
-      largest = std::max(largest, std::abs(from[c]));
-      is_finite = is_finite && std::isfinite(from[c]);
-    }
-    // A row that is not finite is read as NaN: 0 * NaN.
-    const float scale = is_finite ? largest / 127.0f : std::numeric_limits<float>::quiet_NaN();
-    scales(at.slab, head, at.row) = scale;
-    const bool has_steps = is_finite && scale > 0.0f;
-    for (index_t c = 0; c < channels; ++c) {
-      const float steps =
-          has_steps ? std::clamp(std::nearbyint(from[c] / scale), -127.0f, 127.0f) : 0.0f;
-      to[c] = static_cast<int8>(steps);
-    }
+    scales(at.slab, head, at.row) = quantise_row(from, channels, to);
   } else {
     for (index_t c = 0; c < channels; ++c) to[c] = static_cast<Stored>(from[c]);
   }

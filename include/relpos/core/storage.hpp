@@ -2,7 +2,8 @@
 // Storage types of q, k, v and out: float, and two 16-bit formats that exist in memory only.
 // Arithmetic is float32. Bit-compatible with Eigen's, CUDA's and C23's types of the same names, whose
 // memory they may read and write.
-// Conversion to 16 bits rounds to nearest, ties to even; NaN stays NaN.
+// Conversion to 16 bits rounds to nearest, ties to even; NaN stays NaN. Conversions both ways have the same bits in every
+// mode of the floating-point unit: with denormals taken or flushed to zero, and under any rounding mode.
 
 #include <bit>
 #include <concepts>
@@ -12,6 +13,12 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// value / 2^bits, rounded to nearest, ties to even.
+constexpr std::uint32_t shift_right_to_nearest(std::uint32_t value, unsigned bits) {
+  const std::uint32_t below_half = (1u << (bits - 1)) - 1;
+  return (value + below_half + ((value >> bits) & 1u)) >> bits;
+}
+
 /// 1 sign, 8 exponent, 7 mantissa bits: the upper half of a float.
 struct RELPOS_MAY_ALIAS bfloat16 {
   std::uint16_t bits = 0;
@@ -20,8 +27,8 @@ struct RELPOS_MAY_ALIAS bfloat16 {
   constexpr explicit bfloat16(float value) {
     const auto whole = std::bit_cast<std::uint32_t>(value);
     const bool is_nan = (whole & 0x7fffffffu) > 0x7f800000u;
-    const std::uint32_t rounded = whole + 0x7fffu + ((whole >> 16) & 1u);
-    bits = static_cast<std::uint16_t>((is_nan ? whole | 0x00400000u : rounded) >> 16);
+    bits = static_cast<std::uint16_t>(is_nan ? (whole | 0x00400000u) >> 16
+                                             : shift_right_to_nearest(whole, 16));
   }
   constexpr explicit operator float() const {
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
@@ -43,23 +50,24 @@ struct RELPOS_MAY_ALIAS half {
     } else if (magnitude >= 0x477ff000u) {  // rounds past 65504
       result = 0x7c00u;
     } else if (magnitude >= 0x38800000u) {  // normal: rebias the exponent by 127 - 15
-      result = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
-    } else {
-      // Subnormal half: adding 0.5 puts the unit of its last place where float32 rounds.
-      const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
-      result = std::bit_cast<std::uint32_t>(shifted) - 0x3f000000u;
+      result = shift_right_to_nearest(magnitude - 0x38000000u, 13);
+    } else if (magnitude >= 0x33000000u) {  // subnormal: the mantissa in steps of 2^-24
+      const std::uint32_t mantissa = (magnitude & 0x007fffffu) | 0x00800000u;
+      result = shift_right_to_nearest(mantissa, 126u - (magnitude >> 23));
     }
     bits = static_cast<std::uint16_t>(sign | result);
   }
   constexpr explicit operator float() const {
     const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
     const std::uint32_t magnitude = bits & 0x7fffu;
-    if (magnitude >= 0x7c00u) {
-      return std::bit_cast<float>(sign | 0x7f800000u | ((magnitude & 0x3ffu) << 13));
-    }
-    // Multiplying by 2^112 rebiases the exponent, and normalises subnormals on the way.
-    const float value = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
-    return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(value));
+    // Subnormal: a number of steps, whose product with 2^-24 is exact.
+    const float steps = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24f;
+    // Others: rebias the exponent by 127 - 15, once more to the largest for infinity and NaN, which becomes quiet.
+    const std::uint32_t special = magnitude >= 0x7c00u ? 0x38000000u : 0u;
+    const std::uint32_t quiet = magnitude > 0x7c00u ? 0x00400000u : 0u;
+    const std::uint32_t rebiased = ((magnitude << 13) + 0x38000000u + special) | quiet;
+    return std::bit_cast<float>(
+        sign | (magnitude < 0x0400u ? std::bit_cast<std::uint32_t>(steps) : rebiased));
   }
 };
 

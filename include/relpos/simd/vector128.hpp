@@ -22,10 +22,32 @@ struct vector_ops<vector128> {
   static RELPOS_INLINE bool any(ints condition) {
     return (condition[0] | condition[1] | condition[2] | condition[3]) != 0;
   }
-  template <cache_storage S>
-  static RELPOS_INLINE floats load(const S* from) {
+  static RELPOS_INLINE floats load(const bfloat16* from) {
+    return reinterpret_cast<floats>(widen(from) << 16);
+  }
+  /// As half::operator float does, of four.
+  static RELPOS_INLINE floats load(const half* from) {
+    const ints bits = widen(from);
+    const ints magnitude = bits & 0x7fff;
+    const ints subnormal =
+        reinterpret_cast<ints>(__builtin_convertvector(magnitude, floats) * 0x1p-24f);
+    const ints special = (magnitude >= 0x7c00) & 0x38000000;
+    const ints quiet = (magnitude > 0x7c00) & 0x00400000;
+    const ints normal = (((magnitude << 13) + 0x38000000) + special) | quiet;
+    const ints sign = (bits & 0x8000) << 16;
+    return reinterpret_cast<floats>((magnitude < 0x0400 ? subnormal : normal) | sign);
+  }
+  static RELPOS_INLINE floats load(const int8* from) {
     return floats{static_cast<float>(from[0]), static_cast<float>(from[1]),
                   static_cast<float>(from[2]), static_cast<float>(from[3])};
+  }
+
+ private:
+  template <class S>
+  static RELPOS_INLINE ints widen(const S* from) {
+    vector_of<std::uint16_t, 8>::type bits;
+    __builtin_memcpy(&bits, from, sizeof bits);
+    return __builtin_convertvector(bits, ints);
   }
 };
 
