@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
+#include "support/floating_point_modes.hpp"
 #include "support/golden.hpp"
 #include "support/t5_thresholds.hpp"
 
@@ -53,9 +56,18 @@ TEST(t5_bucket, exact_ties_belong_to_the_upper_bucket) {
   };
   for (const t5_thresholds& each : with_ties) {
     const t5_buckets buckets = rule(each.bidirectional, each.num_buckets, each.max_distance);
-    for (index_t n = 0; n <= 2 * each.max_distance; ++n) {
-      ASSERT_EQ(buckets.bucket(-n), each.bucket(-n)) << "distance " << -n;
-      ASSERT_EQ(buckets.bucket(n), each.bucket(n)) << "distance " << n;
+    const index_t last = 2 * each.max_distance;
+    for (const support::floating_point_mode& mode : support::floating_point_modes) {
+      std::vector<index_t> got(static_cast<std::size_t>(2 * last + 1));
+      support::in_mode(mode, [&] {
+        for (std::size_t i = 0; i < got.size(); ++i) {
+          got[i] = buckets.bucket(static_cast<index_t>(i) - last);
+        }
+      });
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        const index_t distance = static_cast<index_t>(i) - last;
+        ASSERT_EQ(got[i], each.bucket(distance)) << mode.name << ", distance " << distance;
+      }
     }
   }
 }

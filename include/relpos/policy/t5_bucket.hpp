@@ -87,11 +87,12 @@ struct t5_buckets {
         std::log(static_cast<double>(n) / static_cast<double>(exact)) /
         std::log(static_cast<double>(max_distance) / static_cast<double>(exact)) *
         static_cast<double>(steps);
-    // The logarithms are right to 1e-12 or so; only beside an integer can they choose wrongly.
-    const double nearest = std::nearbyint(position);
+    // The logarithms are right to 1e-12 or so; only beside an integer can they choose wrongly. Nearest by truncation, which
+    // no rounding mode changes.
+    const auto nearest = static_cast<index_t>(position + 0.5);
     auto step = static_cast<index_t>(position);
-    if (std::abs(position - nearest) < 1e-6) {
-      step = static_cast<index_t>(nearest);
+    if (std::abs(position - static_cast<double>(nearest)) < 1e-6) {
+      step = nearest;
       if (!reaches(n, exact, steps, step)) --step;
     }
     return exact + step;
