@@ -79,7 +79,7 @@ void against_peers(const effort& how, report& to) {
     compare("none", t, of_blocks, nullptr, how, to);
   }
   tensors t(1, 8192, 64);
-  compare("none", t, of_blocks, nullptr, {how.quick ? 3 : how.turns, how.quick}, to);
+  compare("none", t, of_blocks, nullptr, how, to);
 }
 
 }  // namespace relpos::bench

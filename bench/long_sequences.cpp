@@ -156,7 +156,7 @@ void long_sequences(const effort& how, report& to) {
   to.begin("long sequences, one core");
   far_tiles(8192, {1, 8192}, how, to);
   if (how.quick) {
-    far_tiles(65536, {4, 768}, {.turns = 2, .quick = true}, to);
+    far_tiles(65536, {4, 768}, how, to);
   } else {
     far_tiles(65536, {4, 1536}, how, to);
   }

@@ -11,7 +11,7 @@ int run_sections(int count, char** values, std::initializer_list<section*> secti
   for (int i = 1; i < count; ++i) {
     const std::string value = values[i];
     if (value == "--quick") {
-      how = {.turns = 3, .quick = true};
+      how = {.turns = 1, .quick = true};
     } else if (value == "--json" && i + 1 < count) {
       json = values[++i];
     } else {

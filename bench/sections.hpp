@@ -11,7 +11,7 @@ namespace relpos::bench {
 struct effort {
   int turns =
       20;  // of every candidate, which reports the 10th percentile of its times, of few the least
-  bool quick = false;
+  bool quick = false;  // to verify: one turn of each, whose time means nothing
 };
 
 using section = void(const effort& how, report& to);

@@ -136,7 +136,7 @@ void compare_ragged(const effort& how, report& to) {
   ragged.verify();
   dense.verify();
   const auto seconds =
-      interleaved_seconds({[&] { ragged.run(); }, [&] { dense.run(); }}, how.quick ? 3 : 10);
+      interleaved_seconds({[&] { ragged.run(); }, [&] { dense.run(); }}, how.quick ? 1 : 10);
   to.add(found("serve_ragged", "none", equal,
                ragged.work() / seconds[0] / (dense.work() / seconds[1])));
 }

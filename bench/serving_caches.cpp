@@ -140,7 +140,7 @@ void serving_caches(const effort& how, report& to) {
   const alibi line{few_slopes};
   const t5_bias buckets{table, bidirectional};
   const causal mask;
-  const int turns = how.quick ? 5 : how.turns;
+  const int turns = how.turns;
   const auto add = [&](const char* name, const char* encoding, index_t head_dim, index_t length,
                        double ratio) {
     to.add({.name = name,
