@@ -176,13 +176,13 @@ status truncate(const kv_cache<Stored, Placement>& cache, index_t sequence,
     if (!cache.placement.can_rewind_to(sequence, from, length, slab_rows)) {
       return status::error(
           status_code::invalid_value,
-          "length: is %lld, the ring can take %lld rows back from %lld of sequence %lld: further "
-          "back, the next row would miss evicted rows of its window (%lld keys, cache.keys are %s)",
+          "length: is %lld, the ring can take %lld rows back from %lld of sequence %lld, after "
+          "which the next row has its window of %lld keys (%s), cache.keys are %s",
           static_cast<long long>(length),
           static_cast<long long>(cache.placement.rewindable(sequence, from, slab_rows)),
           static_cast<long long>(from), static_cast<long long>(sequence),
-          static_cast<long long>(cache.placement.window > 0 ? cache.placement.window
-                                                            : slab_rows - cache.placement.sinks),
+          static_cast<long long>(cache.placement.seen_rows(slab_rows)),
+          cache.placement.window > 0 ? "cache.window" : "all rows, as cache.window is 0",
           shape_text(cache.memory.keys.shape).text);
     }
     cache.placement.truncated(sequence, length);

@@ -75,12 +75,15 @@ struct ring_placement {
     index_t& first = oldest[static_cast<std::size_t>(sequence)];
     first = std::max({first, sinks, length - (slab_rows - sinks)});
   }
+  /// The window, or all that the ring holds.
+  constexpr index_t seen_rows(index_t slab_rows) const {
+    return window > 0 ? window : slab_rows - sinks;
+  }
   /// The newest rows that truncate may take: the window of the next row must still be there.
   index_t rewindable(index_t sequence, index_t length, index_t slab_rows) const {
     const index_t first = oldest[static_cast<std::size_t>(sequence)];
     if (first <= sinks) return length;
-    const index_t seen = window > 0 ? window : slab_rows - sinks;
-    return std::clamp<index_t>(length - (first + seen - 1), 0, length);
+    return std::clamp<index_t>(length - (first + seen_rows(slab_rows) - 1), 0, length);
   }
   /// The sinks are always there, and nothing behind them is needed then.
   bool can_rewind_to(index_t sequence, index_t from, index_t to, index_t slab_rows) const {
