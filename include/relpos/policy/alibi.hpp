@@ -17,6 +17,19 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// Refuses slopes that are not one per query head. `policy` has them as `name`.
+inline status check_slopes(const char* policy, const char* name, named_data slopes,
+                           const attention_shape& shape) {
+  if (slopes.size > 0 || shape.query_heads == 0) {
+    return check_per_head(policy, name, slopes, shape);
+  }
+  return status::error(status_code::invalid_shape,
+                       "%s: 0 %s for a query of %lld heads: alibi_slopes gives none where a "
+                       "number of heads is negative or a head_shard begins beyond all heads, "
+                       "which head_shard::check tells apart",
+                       policy, name, static_cast<long long>(shape.query_heads));
+}
+
 /// `alibi{slopes}`: one slope per query head, kept by the caller (alibi_slopes.hpp makes them).
 ///
 /// `multiplier` scales all slopes: `alibi_before_scale(head_dim)` for models that add the bias
@@ -43,7 +56,7 @@ struct alibi {
 
   constexpr head_bias bind(index_t head) const { return {slopes.data[head] * multiplier}; }
   status check(const attention_shape& shape) const {
-    return check_per_head("alibi", "slopes", slopes, shape);
+    return check_slopes("alibi", "slopes", slopes, shape);
   }
   bool reads(const byte_range& memory) const { return slopes.overlaps(memory); }
 };

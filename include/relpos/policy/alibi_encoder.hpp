@@ -59,7 +59,7 @@ struct alibi_symmetric {
     return {slope, slope, 0.0f};
   }
   status check(const attention_shape& shape) const {
-    return check_per_head("alibi_symmetric", "slopes", slopes, shape);
+    return check_slopes("alibi_symmetric", "slopes", slopes, shape);
   }
   bool reads(const byte_range& memory) const { return slopes.overlaps(memory); }
 };
@@ -76,8 +76,8 @@ struct alibi_two_sided {
     return {left_slopes.data[head] * multiplier, right_slopes.data[head] * multiplier, 0.0f};
   }
   status check(const attention_shape& shape) const {
-    const status left = check_per_head("alibi_two_sided, left", "slopes", left_slopes, shape);
-    return left ? check_per_head("alibi_two_sided, right", "slopes", right_slopes, shape) : left;
+    const status left = check_slopes("alibi_two_sided, left", "slopes", left_slopes, shape);
+    return left ? check_slopes("alibi_two_sided, right", "slopes", right_slopes, shape) : left;
   }
   bool reads(const byte_range& memory) const {
     return left_slopes.overlaps(memory) || right_slopes.overlaps(memory);
@@ -96,7 +96,7 @@ struct alibi_offset {
     return {slope, slope, slope / 2.0f};
   }
   status check(const attention_shape& shape) const {
-    return check_per_head("alibi_offset", "slopes", slopes, shape);
+    return check_slopes("alibi_offset", "slopes", slopes, shape);
   }
   bool reads(const byte_range& memory) const { return slopes.overlaps(memory); }
 };
@@ -130,7 +130,7 @@ struct alibi_one_sided {
     return {{slope, slope, 0.0f}, head < left_heads};
   }
   status check(const attention_shape& shape) const {
-    return check_per_head("alibi_one_sided", "slopes", slopes, shape);
+    return check_slopes("alibi_one_sided", "slopes", slopes, shape);
   }
   bool reads(const byte_range& memory) const { return slopes.overlaps(memory); }
 };

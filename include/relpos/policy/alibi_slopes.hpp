@@ -12,18 +12,34 @@
 #include <cmath>
 #include <vector>
 
-#include "relpos/core/index.hpp"
+#include "relpos/core/position.hpp"
+#include "relpos/core/status.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 enum class alibi_rule { interleaved, geometric };
 
-/// The heads [first, first + count) of `total`, as one shard of a tensor-parallel model holds them:
-/// 0 <= first <= first + count <= total.
+/// The heads [first, first + count) of `total`, as one shard of a tensor-parallel model holds them. Heads from
+/// `total` on are padding, which makes all shards equally large: 66 heads on 8 ranks are
+/// head_shard{9 * rank, 9, 66}.
 struct head_shard {
   index_t first = 0;
   index_t count = 0;
   index_t total = 0;
+
+  /// Refuses numbers below 0, and a shard of padding alone: a rank that mistakes its own number of heads for
+  /// `total` makes one too.
+  status check() const {
+    const bool counts = first >= 0 && count >= 0 && total >= 0;
+    const bool begins_within = first < total || (count == 0 && first == total);
+    if (counts && begins_within && count <= max_offset) return {};
+    return status::error(
+        status_code::invalid_value, "head_shard: first is %lld, count %lld, total %lld: %s",
+        static_cast<long long>(first), static_cast<long long>(count), static_cast<long long>(total),
+        !counts          ? "none may be negative"
+        : !begins_within ? "first must be below total, the heads of all shards"
+                         : "count must be at most 2^60");
+  }
 };
 
 /// The slope of one head. 0 <= head < heads.
@@ -39,17 +55,17 @@ inline float alibi_slope(index_t head, index_t heads, alibi_rule rule = alibi_ru
   return static_cast<float>(std::exp2(exponent));
 }
 
-/// The slopes of a shard's heads, out of the global count: sharding a model does not change them. None for
-/// what is no shard; attention refuses those.
+/// The slopes of a shard's heads, out of the global count: sharding a model does not change them. Padding has
+/// slope 0, which leaves its output finite: a server multiplies it by rows of zeros. The list is empty where
+/// shard.check() refuses; attention then refuses the list.
 inline std::vector<float> alibi_slopes(head_shard shard, alibi_rule rule = alibi_rule::interleaved,
                                        double max_bias = 8.0) {
   std::vector<float> slopes;
-  const bool is_shard = shard.first >= 0 && shard.count >= 0 && shard.first <= shard.total &&
-                        shard.count <= shard.total - shard.first;
-  if (!is_shard) return slopes;
+  if (!shard.check()) return slopes;
   slopes.reserve(static_cast<std::size_t>(shard.count));
   for (index_t head = shard.first; head < shard.first + shard.count; ++head) {
-    slopes.push_back(alibi_slope(head, shard.total, rule, max_bias));
+    const bool is_padding = head >= shard.total;
+    slopes.push_back(is_padding ? 0.0f : alibi_slope(head, shard.total, rule, max_bias));
   }
   return slopes;
 }
