@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
 #include <limits>
 
 namespace {
@@ -93,6 +94,70 @@ TEST(yarn_frequencies, keep_the_fast_and_divide_the_slow) {
                      }));
       EXPECT_NEAR(got.attention_factor, 1.0 + 0.1 * std::log(factor), 1e-15);
     }
+  }
+}
+
+/// The pair, as a fraction of an index, that turns so many times over `length` positions: the i of
+/// length base^(-2i/d) = 2 pi turns.
+double turning_pair(double turns, double length, index_t d, double base) {
+  return static_cast<double>(d) / 2.0 * (std::log(length) - std::log(2.0 * pi * turns)) /
+         std::log(base);
+}
+
+TEST(yarn_frequencies, ramp_between_pairs_that_are_not_whole) {
+  struct model {
+    index_t d, train_length;
+    double factor, base, fast, slow;
+  };
+  // The first is gpt-oss, with the ramp from 8.0928 to 17.3980.
+  for (const auto& [d, train_length, factor, base, fast, slow] :
+       {model{64, 4096, 32.0, 150000.0, 32.0, 1.0},
+        {128, 2048, 4.0, 10000.0, 32.0, 1.0},
+        {96, 8192, 16.0, 500000.0, 20.0, 2.5},
+        {64, 4096, 1.0, 10000.0, 32.0, 1.0}}) {
+    const double low = turning_pair(fast, static_cast<double>(train_length), d, base);
+    const double high = turning_pair(slow, static_cast<double>(train_length), d, base);
+    ASSERT_GT(low, 0.0);
+    ASSERT_LT(high, static_cast<double>(d / 2 - 1));
+    const rotary_frequencies got = relpos::yarn_frequencies(d, factor, train_length, base, fast,
+                                                            slow, relpos::yarn_ramp::exact);
+    index_t between = 0;
+    expect_radians(got, pairs(d, [&](index_t i) {
+                     const auto pair = static_cast<double>(i);
+                     if (pair <= low) return theta(i, d, base);
+                     if (pair >= high) return theta(i, d, base) / factor;
+                     ++between;
+                     const double share = (pair - low) / (high - low);
+                     return theta(i, d, base) * ((1.0 - share) + share / factor);
+                   }));
+    EXPECT_GT(between, 5);
+    EXPECT_NEAR(got.attention_factor, 1.0 + 0.1 * std::log(factor), 1e-15);
+    EXPECT_EQ(relpos::yarn_frequencies(d, factor, train_length, base, fast, slow,
+                                       relpos::yarn_ramp::whole_pairs)
+                  .radians,
+              relpos::yarn_frequencies(d, factor, train_length, base, fast, slow).radians);
+  }
+  EXPECT_NEAR(turning_pair(32.0, 4096.0, 64, 150000.0), 8.0928, 1e-4);
+  EXPECT_NEAR(turning_pair(1.0, 4096.0, 64, 150000.0), 17.3980, 1e-4);
+}
+
+TEST(yarn_frequencies, of_a_ramp_without_width_are_a_step) {
+  const double base = 10000.0;
+  const double turns = 12.0;
+  const rotary_frequencies got =
+      relpos::yarn_frequencies(64, 8.0, 4096, base, turns, turns, relpos::yarn_ramp::exact);
+  const double step = turning_pair(turns, 4096.0, 64, base);
+  ASSERT_GT(std::abs(step - std::round(step)), 0.01);
+  expect_radians(got, pairs(64, [&](index_t i) {
+                   return theta(i, 64, base) / (static_cast<double>(i) > step ? 8.0 : 1.0);
+                 }));
+}
+
+TEST(yarn_frequencies, keep_all_pairs_where_all_are_fast) {
+  for (const relpos::yarn_ramp ramp : {relpos::yarn_ramp::whole_pairs, relpos::yarn_ramp::exact}) {
+    // The slowest pair turns 18000 times.
+    const auto got = relpos::yarn_frequencies(64, 8.0, 10000000, 100.0, 32.0, 1.0, ramp);
+    expect_radians(got, pairs(64, [](index_t i) { return theta(i, 64, 100.0); }));
   }
 }
 

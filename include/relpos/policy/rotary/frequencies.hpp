@@ -67,12 +67,17 @@ inline rotary_frequencies dynamic_ntk_frequencies(index_t rotary_dim, double fac
   return ntk_frequencies(rotary_dim, factor * stretch - (factor - 1.0), base);
 }
 
+/// Where the ramp of YaRN begins and ends: at whole pairs around it, as the paper's code rounds, or exactly where
+/// pairs turn so many times (`"truncate": false` in the rope_scaling of a model's configuration; gpt-oss).
+enum class yarn_ramp { whole_pairs, exact };
+
 /// YaRN (Peng et al., arXiv 2309.00071): pairs that turn more than `fast` times over the training length are
 /// kept, those that turn less than `slow` times are divided by factor, with a ramp over the pairs between.
 /// Scores are sharpened by 0.1 ln factor + 1 on cosine and sine.
 inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, index_t train_length,
                                            double base = 10000.0, double fast = 32.0,
-                                           double slow = 1.0) {
+                                           double slow = 1.0,
+                                           yarn_ramp ramp = yarn_ramp::whole_pairs) {
   if (!(factor >= 1.0) || train_length < 1 || !(fast >= slow) || !(slow > 0.0)) return {};
   rotary_frequencies result = rope_frequencies(rotary_dim, base);
   // The pair, as a fraction of an index, that turns so many times.
@@ -80,9 +85,15 @@ inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, in
     const double turned = static_cast<double>(train_length) / (turns * 2.0 * std::numbers::pi);
     return static_cast<double>(rotary_dim) * std::log(turned) / (2.0 * std::log(base));
   };
-  const double first = std::max(std::floor(pair_of(fast)), 0.0);
-  const double last = std::min(std::ceil(pair_of(slow)), static_cast<double>(rotary_dim - 1));
-  const double width = first == last ? 0.001 : last - first;
+  double first = pair_of(fast);
+  double last = pair_of(slow);
+  if (ramp == yarn_ramp::whole_pairs) {
+    first = std::floor(first);
+    last = std::ceil(last);
+  }
+  first = std::max(first, 0.0);
+  last = std::min(last, static_cast<double>(rotary_dim - 1));
+  const double width = std::max(last - first, 0.001);  // a step where they meet
   for (std::size_t i = 0; i < result.radians.size(); ++i) {
     const double divided = std::clamp((static_cast<double>(i) - first) / width, 0.0, 1.0);
     result.radians[i] *= divided / factor + (1.0 - divided);
