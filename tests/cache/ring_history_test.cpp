@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <vector>
 
 #include "cache/caches.hpp"
@@ -108,6 +109,46 @@ struct counting {
     for (index_t i = 0; i < count; ++i) item(i, i % slots());
   }
 };
+
+TEST(ring_history, a_bias_matrix_counts_the_rows_that_are_gone) {
+  constexpr index_t length = 5000;
+  constexpr index_t held = 64;
+  for (const index_t sinks : {0, 4}) {
+    history of(length, held, sinks);
+    relpos::options choice;
+    support::tensor<float> all = support::random_tensor({1, heads, 1, length}, 3);
+    support::tensor<float> gaps = all;
+    for (index_t h = 0; h < heads; ++h) {
+      for (index_t row = sinks; row < of.gone; ++row) gaps(0, h, 0, row) = support::not_a_number;
+    }
+    for (const auto kernel : {kernel_class::prefill, kernel_class::decode}) {
+      choice.kernel = kernel;
+      support::expect_reference(
+          support::attend_cache(of.ring.cache(), of.last_query(), choice,
+                                relpos::additive_bias{gaps.view()}, relpos::causal{}),
+          of.last_query(), of.rows().k.view(), of.rows().v.view(), choice,
+          relpos::additive_bias{all.view()}, relpos::causal{}, gap{sinks, of.gone});
+    }
+
+    // One column for each row that the ring holds is a matrix of other rows.
+    const relpos::additive_bias columns_of_held{all.view().slice(3, 0, sinks + held)};
+    support::tensor<float> out({1, heads, 1, channels});
+    const std::vector<float> before = out.values;
+    std::vector<std::byte> memory(
+        relpos::scratch_bytes(relpos::serial{}, of.last_query(), of.ring.cache(),
+                              relpos::additive_bias{all.view()}, relpos::causal{}, choice));
+    const relpos::status refusal =
+        relpos::attention(relpos::serial{}, memory, out.view(), of.last_query(), of.ring.cache(),
+                          columns_of_held, relpos::causal{}, choice);
+    EXPECT_EQ(refusal.code, relpos::status_code::invalid_shape);
+    EXPECT_EQ(
+        std::string(refusal.message),
+        "additive_bias: matrix is [1, 2, 1, " + std::to_string(sinks + held) +
+            "], must be [batch, head, query, key] = [1, 2, 1, 5000] or 1 where broadcast; keys "
+            "are all rows of the longest sequence, also those that a cache has forgotten");
+    EXPECT_EQ(out.values, before);
+  }
+}
 
 TEST(ring_history, scratch_and_items_are_of_what_is_there) {
   constexpr index_t held = 4 * 1024;

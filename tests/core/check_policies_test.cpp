@@ -161,6 +161,9 @@ TEST(check_policies, additive_bias_has_the_shape_of_the_scores_or_is_broadcast) 
       given += (given.empty() ? "[" : ", ") + std::to_string(extent);
     }
     EXPECT_TRUE(call.refuses(invalid_shape, {"additive_bias: ", given + "]", "[2, 4, 3, 5]"}));
+    const bool counts_keys =
+        std::string(call.run().message).find("keys are all rows") != std::string::npos;
+    EXPECT_EQ(counts_keys, axis == 3);
 
     policy_call none;
     none.matrix_view.shape[axis] = 0;

@@ -13,8 +13,9 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// `additive_bias{matrix}`: a view or a tensor [batch, head, query, key] of float. An axis of
-/// extent 1 is broadcast; rows are those of this call, whatever the position offsets. Kept by the
-/// caller.
+/// extent 1 is broadcast; rows are those of this call, whatever the position offsets. Over a cache there is a
+/// column for each row of the longest sequence, also for rows that a ring has forgotten, where it does not
+/// matter what stands. Kept by the caller.
 struct additive_bias {
   view<const float, 4> matrix;
 
@@ -46,19 +47,20 @@ struct additive_bias {
   status check(const attention_shape& shape) const {
     const index_t wanted[4] = {shape.batch, shape.query_heads, shape.query_length,
                                shape.key_length};
-    bool fits = true;
-    for (std::size_t axis = 0; axis < 4; ++axis) {
-      fits = fits && (matrix.shape[axis] == wanted[axis] || matrix.shape[axis] == 1);
-    }
+    const auto fits = [&](std::size_t axis) {
+      return matrix.shape[axis] == wanted[axis] || matrix.shape[axis] == 1;
+    };
     const auto text = [](index_t extent) { return static_cast<long long>(extent); };
-    if (!fits) {
+    if (!(fits(0) && fits(1) && fits(2) && fits(3))) {
       return status::error(
           status_code::invalid_shape,
           "additive_bias: matrix is [%lld, %lld, %lld, %lld], must be [batch, head, "
-          "query, key] = [%lld, %lld, %lld, %lld] or 1 where broadcast",
+          "query, key] = [%lld, %lld, %lld, %lld] or 1 where broadcast%s",
           text(matrix.shape[0]), text(matrix.shape[1]), text(matrix.shape[2]),
-          text(matrix.shape[3]), text(wanted[0]), text(wanted[1]), text(wanted[2]),
-          text(wanted[3]));
+          text(matrix.shape[3]), text(wanted[0]), text(wanted[1]), text(wanted[2]), text(wanted[3]),
+          fits(3) ? ""
+                  : "; keys are all rows of the longest sequence, also those that a cache has "
+                    "forgotten");
     }
     return check_view("additive_bias: matrix", matrix);
   }
