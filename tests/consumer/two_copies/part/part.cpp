@@ -1,0 +1,3 @@
+#include <relpos/policies.hpp>
+
+float first_slope() { return relpos::alibi_slopes(8).front(); }
