@@ -10,15 +10,15 @@
 #include <cstdlib>
 #include <vector>
 
-namespace {
+using namespace relpos;
 
-using relpos::index_t;
+namespace {
 
 constexpr index_t heads = 8, key_heads = 2, head_dim = 64;
 constexpr index_t chunk = 256, page_rows = 16, generated = 128;
 const std::vector<index_t> prompts{900, 350};
 
-void check(const relpos::status& done) {
+void check(const status& done) {
   if (done) return;
   std::fprintf(stderr, "%s\n", done.message);
   std::exit(1);
@@ -33,9 +33,8 @@ struct rows {
   index_t count;
   std::vector<float> data;
 
-  relpos::view<float, 4> of(index_t first, index_t length) {
-    return relpos::view<float, 4>(data.data(), {1, count, capacity, head_dim})
-        .slice(2, first, length);
+  view<float, 4> of(index_t first, index_t length) {
+    return view<float, 4>(data.data(), {1, count, capacity, head_dim}).slice(2, first, length);
   }
 };
 
@@ -65,13 +64,13 @@ struct ragged_rows {
   index_t count;
   std::vector<float> data{};
 
-  relpos::view<float, 4> resize(index_t length) {
+  view<float, 4> resize(index_t length) {
     data.resize(static_cast<std::size_t>(count * length * head_dim));
     return {data.data(), {1, count, length, head_dim}};
   }
 };
 
-void copy(const relpos::view<float, 4>& from, const relpos::view<float, 4>& to) {
+void copy(const view<float, 4>& from, const view<float, 4>& to) {
   for (index_t head = 0; head < from.shape[1]; ++head) {
     for (index_t row = 0; row < from.shape[2]; ++row) {
       std::copy_n(from.address(0, head, row, 0), head_dim, to.address(0, head, row, 0));
@@ -89,17 +88,16 @@ bool generate(const char* encoding, const Policies&... policies) {
   std::vector<sequence> sequences(prompts.size());
 
   constexpr index_t pages = 150;
-  std::vector<relpos::bfloat16> keys(
-      static_cast<std::size_t>(pages * key_heads * page_rows * head_dim));
-  std::vector<relpos::bfloat16> values(keys.size());
+  std::vector<bfloat16> keys(static_cast<std::size_t>(pages * key_heads * page_rows * head_dim));
+  std::vector<bfloat16> values(keys.size());
   std::vector<std::int32_t> blocks(static_cast<std::size_t>(batch * pages));
   std::vector<index_t> lengths(prompts.size());
-  relpos::page_pool pool(pages);
-  const relpos::paged_cache<relpos::bfloat16> cache{
-      {relpos::view<relpos::bfloat16, 4>(keys.data(), {pages, key_heads, page_rows, head_dim}),
-       relpos::view<relpos::bfloat16, 4>(values.data(), {pages, key_heads, page_rows, head_dim})},
+  page_pool pool(pages);
+  const paged_cache<bfloat16> cache{
+      {view<bfloat16, 4>(keys.data(), {pages, key_heads, page_rows, head_dim}),
+       view<bfloat16, 4>(values.data(), {pages, key_heads, page_rows, head_dim})},
       lengths,
-      {relpos::view<std::int32_t, 2>(blocks.data(), {batch, pages})}};
+      {view<std::int32_t, 2>(blocks.data(), {batch, pages})}};
 
   ragged_rows q{heads}, k{key_heads}, v{key_heads}, out{heads};
   std::vector<std::byte> memory;
@@ -117,11 +115,10 @@ bool generate(const char* encoding, const Policies&... policies) {
       copy(sequences[i].v.of(lengths[i], fresh[i]), of_v.slice(2, starts[i], fresh[i]));
     }
     const double begin = seconds();
-    check(relpos::append(relpos::serial{}, cache, of_k, of_v, policies...,
-                         relpos::options{.key_starts = starts}));
-    const relpos::options ragged{.query_starts = starts};
-    memory.resize(relpos::scratch_bytes(relpos::serial{}, of_q, cache, policies..., ragged));
-    check(relpos::attention(relpos::serial{}, memory, of_out, of_q, cache, policies..., ragged));
+    check(append(serial{}, cache, of_k, of_v, policies..., options{.key_starts = starts}));
+    const options ragged{.query_starts = starts};
+    memory.resize(scratch_bytes(serial{}, of_q, cache, policies..., ragged));
+    check(attention(serial{}, memory, of_out, of_q, cache, policies..., ragged));
     const double took = seconds() - begin;
     for (std::size_t i = 0; i < fresh.size(); ++i) {
       copy(of_out.slice(2, starts[i], fresh[i]),
@@ -151,10 +148,10 @@ bool generate(const char* encoding, const Policies&... policies) {
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     sequence& of = sequences[i];
     const index_t all = prompts[i] + generated;
-    memory.resize(relpos::scratch_bytes(relpos::serial{}, of.q.of(0, all), of.k.of(0, all),
-                                        of.v.of(0, all), policies...));
-    check(relpos::attention(relpos::serial{}, memory, of.expected.of(0, all), of.q.of(0, all),
-                            of.k.of(0, all), of.v.of(0, all), policies...));
+    memory.resize(
+        scratch_bytes(serial{}, of.q.of(0, all), of.k.of(0, all), of.v.of(0, all), policies...));
+    check(attention(serial{}, memory, of.expected.of(0, all), of.q.of(0, all), of.k.of(0, all),
+                    of.v.of(0, all), policies...));
     for (index_t head = 0; head < heads; ++head) {
       for (index_t row = 0; row < all; ++row) {
         for (index_t c = 0; c < head_dim; ++c) {
@@ -175,24 +172,22 @@ bool generate(const char* encoding, const Policies&... policies) {
 }  // namespace
 
 int main() {
-  const std::vector<float> slopes = relpos::alibi_slopes(heads);
+  const std::vector<float> slopes = alibi_slopes(heads);
   std::vector<float> table(static_cast<std::size_t>(32 * heads));
   for (std::size_t i = 0; i < table.size(); ++i)
     table[i] = static_cast<float>(std::sin(0.9 * double(i)));
-  const relpos::rotary_table rope(relpos::rope_frequencies(head_dim),
-                                  relpos::pair_layout::half_split);
-  const relpos::rotary_table xpos(relpos::xpos_frequencies(head_dim),
-                                  relpos::pair_layout::interleaved);
-  const relpos::causal mask;
+  const rotary_table rope(rope_frequencies(head_dim), pair_layout::half_split);
+  const rotary_table xpos(xpos_frequencies(head_dim), pair_layout::interleaved);
+  const causal mask;
 
   std::printf(
       "tokens per second of one layer, one thread; largest difference from one call\n"
       "%-10s %9s %9s %11s\n",
       "encoding", "prefill", "decode", "difference");
   bool right = generate("none", mask);
-  right = generate("ALiBi", relpos::alibi{slopes}, mask) && right;
-  right = generate("T5", relpos::t5_bias{table, relpos::unidirectional}, mask) && right;
-  right = generate("RoPE", relpos::rotary{rope}, mask) && right;
-  right = generate("XPOS", relpos::rotary{xpos}, mask) && right;
+  right = generate("ALiBi", alibi{slopes}, mask) && right;
+  right = generate("T5", t5_bias{table, unidirectional}, mask) && right;
+  right = generate("RoPE", rotary{rope}, mask) && right;
+  right = generate("XPOS", rotary{xpos}, mask) && right;
   return right ? 0 : 1;
 }

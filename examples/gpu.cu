@@ -9,6 +9,8 @@
 #include <relpos/relpos.hpp>
 #include <vector>
 
+using namespace relpos;
+
 using Tensor = Eigen::Tensor<Eigen::half, 4, Eigen::RowMajor>;
 using DeviceTensor = Eigen::TensorMap<Tensor>;
 
@@ -40,16 +42,15 @@ int main() {
     k.data()[i] = number(2);
     v.data()[i] = number(3);
   }
-  const std::vector<float> slopes = relpos::alibi_slopes(heads);
+  const std::vector<float> slopes = alibi_slopes(heads);
 
   Eigen::GpuStreamDevice stream;
   const Eigen::GpuDevice gpu(&stream);
-  relpos::attention(gpu, out, q, k, v, relpos::alibi{slopes}, relpos::causal{});
+  attention(gpu, out, q, k, v, alibi{slopes}, causal{});
   gpu.synchronize();
 
   Tensor expected(1, heads, length, channels);
-  relpos::attention(Eigen::DefaultDevice(), expected, q, k, v, relpos::alibi{slopes},
-                    relpos::causal{});
+  attention(Eigen::DefaultDevice(), expected, q, k, v, alibi{slopes}, causal{});
   float largest = 0.0f;
   for (int i = 0; i < heads * length * channels; ++i) {
     const float difference =

@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <vector>
 
+using namespace relpos;
+
 namespace {
 
 using Tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;  // [batch, head, position, channel]
@@ -17,7 +19,7 @@ constexpr int heads = 4, length = 300, channels = 32;
 /// The mean position that the last query of head 0 looks at: values are their positions.
 template <class... Policies>
 void report(const char* name, const Tensor& q, const Tensor& v, const Policies&... policies) {
-  const Tensor out = relpos::attention(q, q, v, policies...);
+  const Tensor out = attention(q, q, v, policies...);
   std::printf("%-14s the last query looks at position %5.1f on average\n", name,
               static_cast<double>(out(0, 0, length - 1, 0)));
 }
@@ -38,12 +40,12 @@ int main() {
     table[i] = -0.01f * static_cast<float>(i / heads % 160);
   const std::vector<float> small(table.begin(), table.begin() + 32 * heads);
   const std::vector<float> gate_of_rows(std::size_t{heads} * length, 1.5f);
-  const relpos::view<const float, 3> gates(gate_of_rows.data(), {1, heads, length});
+  const view<const float, 3> gates(gate_of_rows.data(), {1, heads, length});
 
-  report("KERPLE, log", q, v, examples::kerple_log(r1, r2), relpos::causal{});
-  report("KERPLE, power", q, v, examples::kerple_power(r1, r2), relpos::causal{});
-  report("Sandwich", q, v, examples::sandwich(heads), relpos::causal{});
-  report("FIRE", q, v, examples::fire(in, out, 0.1, 512), relpos::causal{});
+  report("KERPLE, log", q, v, examples::kerple_log(r1, r2), causal{});
+  report("KERPLE, power", q, v, examples::kerple_power(r1, r2), causal{});
+  report("Sandwich", q, v, examples::sandwich(heads), causal{});
+  report("FIRE", q, v, examples::fire(in, out, 0.1, 512), causal{});
   report("MPNet", q, v, examples::mpnet(small));
   report("WavLM", q, v, examples::wavlm(gates, table));
   return 0;

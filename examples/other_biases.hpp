@@ -12,11 +12,11 @@
 
 namespace examples {
 
-using relpos::index_t;
+using namespace relpos;
 
 /// KERPLE, logarithmic: -r1 ln(1 + r2 |distance|), r1, r2 > 0 per head (Chi et al., arXiv 2205.09921, eq. 4).
 inline auto kerple_log(std::span<const float> r1, std::span<const float> r2) {
-  return relpos::relative_bias{[=](index_t head, index_t distance) {
+  return relative_bias{[=](index_t head, index_t distance) {
     const auto h = static_cast<std::size_t>(head);
     const double away = std::abs(static_cast<double>(distance));
     return -static_cast<double>(r1[h]) * std::log1p(static_cast<double>(r2[h]) * away);
@@ -25,7 +25,7 @@ inline auto kerple_log(std::span<const float> r1, std::span<const float> r2) {
 
 /// KERPLE, power: -r1 |distance|^r2, r1 > 0 and 0 < r2 <= 2 per head (the same, eq. 3).
 inline auto kerple_power(std::span<const float> r1, std::span<const float> r2) {
-  return relpos::relative_bias{[=](index_t head, index_t distance) {
+  return relative_bias{[=](index_t head, index_t distance) {
     const auto h = static_cast<std::size_t>(head);
     const double away = std::abs(static_cast<double>(distance));
     return -static_cast<double>(r1[h]) * std::pow(away, static_cast<double>(r2[h]));
@@ -35,7 +35,7 @@ inline auto kerple_power(std::span<const float> r1, std::span<const float> r2) {
 /// Sandwich: inner products of sinusoidal embeddings of `dim` channels, 0 at distance 0, divided by a ratio per
 /// head, 8 (head + 1) / heads (Chi, Fan, Rudnicky, Ramadge, arXiv 2212.10356, section 5).
 inline auto sandwich(index_t heads, index_t dim = 128) {
-  return relpos::relative_bias{[=](index_t head, index_t distance) {
+  return relative_bias{[=](index_t head, index_t distance) {
     double product = 0.0;
     for (index_t j = 1; j <= dim / 2; ++j) {
       const double exponent = 2.0 * static_cast<double>(j) / static_cast<double>(dim);
@@ -48,7 +48,7 @@ inline auto sandwich(index_t heads, index_t dim = 128) {
 /// FIRE (Li et al., arXiv 2310.04418, eq. 6) where no query is beyond `length`: a network of one hidden layer of
 /// ReLU over ln(c |distance| + 1) / ln(c length + 1). `in` is [hidden][weight, bias], `out` is [heads][hidden].
 inline auto fire(std::span<const float> in, std::span<const float> out, double c, index_t length) {
-  return relpos::relative_bias{[=](index_t head, index_t distance) {
+  return relative_bias{[=](index_t head, index_t distance) {
     const double away = std::abs(static_cast<double>(distance));
     const double x = std::log1p(c * away) / std::log1p(c * static_cast<double>(length));
     const std::size_t hidden = in.size() / 2;
@@ -65,8 +65,8 @@ inline auto fire(std::span<const float> in, std::span<const float> out, double c
 /// MPNet (Song et al., arXiv 2004.09297): the buckets of T5, [32, heads], beside scores that are divided by
 /// sqrt(head_dim), as those of t5_bias are not.
 inline auto mpnet(std::span<const float> table) {
-  const relpos::t5_buckets buckets{32, 128, relpos::bidirectional};
-  return relpos::relative_bias{[=](index_t head, index_t distance) {
+  const t5_buckets buckets{32, 128, bidirectional};
+  return relative_bias{[=](index_t head, index_t distance) {
     const index_t heads = static_cast<index_t>(table.size()) / buckets.num_buckets;
     return table[static_cast<std::size_t>(buckets.bucket(distance) * heads + head)];
   }};
@@ -74,10 +74,9 @@ inline auto mpnet(std::span<const float> table) {
 
 /// WavLM (Chen et al., arXiv 2110.13900): the same of 320 buckets up to 800 positions, times a gate of each query
 /// row, [batch, heads, query], that the model computes from the query.
-inline auto wavlm(relpos::view<const float, 3> gates, const relpos::named_data& table) {
-  return relpos::gated_bias{
-      gates,
-      relpos::t5_bias{table, relpos::bidirectional, {.num_buckets = 320, .max_distance = 800}}};
+inline auto wavlm(view<const float, 3> gates, const named_data& table) {
+  return gated_bias{gates,
+                    t5_bias{table, bidirectional, {.num_buckets = 320, .max_distance = 800}}};
 }
 
 }  // namespace examples

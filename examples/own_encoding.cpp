@@ -7,30 +7,29 @@
 #include <cstdio>
 #include <vector>
 
+using namespace relpos;
+
 namespace {
 
 // ALiBi that stops growing at a distance, computed in the loop: `Real` is double, or a vector of floats.
 struct clipped_alibi {
-  relpos::named_data slopes;
+  named_data slopes;
   float reach;
 
   struct head_bias {
     float slope, reach;
     template <class Real>
     Real bias(Real distance) const {
-      using relpos::abs, relpos::min;
       return Real(-slope) * min(abs(distance), Real(reach));
     }
   };
-  head_bias bind(relpos::index_t head) const { return {slopes.data[head], reach}; }
+  head_bias bind(index_t head) const { return {slopes.data[head], reach}; }
 };
 
 // A prompt that sees itself in both directions, and a continuation that is causal.
 struct prefix_causal {
-  relpos::index_t prompt;
-  relpos::key_range visible_keys(relpos::index_t q_pos) const {
-    return {0, std::max(q_pos + 1, prompt)};
-  }
+  index_t prompt;
+  key_range visible_keys(index_t q_pos) const { return {0, std::max(q_pos + 1, prompt)}; }
 };
 
 }  // namespace
@@ -43,23 +42,23 @@ int main() {
     k.data()[i] = static_cast<float>(std::cos(1.7 * i));
     v.data()[i] = static_cast<float>(std::sin(2.9 * i));
   }
-  const std::vector<float> slopes = relpos::alibi_slopes(4);
+  const std::vector<float> slopes = alibi_slopes(4);
   const prefix_causal mask{100};
 
   // The logarithmic bias of KERPLE, from a function that is asked once per head and distance.
-  const auto kerple = [](relpos::index_t head, relpos::index_t distance) {
+  const auto kerple = [](index_t head, index_t distance) {
     const double power = 0.5 * static_cast<double>(head + 1);
     return -power * std::log1p(0.1 * std::abs(static_cast<double>(distance)));
   };
-  const Tensor logarithmic = relpos::attention(q, k, v, relpos::relative_bias{kerple}, mask);
+  const Tensor logarithmic = attention(q, k, v, relative_bias{kerple}, mask);
 
   // The same encoding by both ways.
-  const auto clipped = [&](relpos::index_t head, relpos::index_t distance) {
+  const auto clipped = [&](index_t head, index_t distance) {
     const double steps = std::abs(static_cast<double>(distance));
     return -static_cast<double>(slopes[static_cast<std::size_t>(head)]) * std::min(steps, 64.0);
   };
-  const Tensor tabulated = relpos::attention(q, k, v, relpos::relative_bias{clipped}, mask);
-  const Tensor computed = relpos::attention(q, k, v, clipped_alibi{slopes, 64.0f}, mask);
+  const Tensor tabulated = attention(q, k, v, relative_bias{clipped}, mask);
+  const Tensor computed = attention(q, k, v, clipped_alibi{slopes, 64.0f}, mask);
 
   std::printf("kerple        out(0, 3, 399, 0) = %+.5f\n",
               static_cast<double>(logarithmic(0, 3, 399, 0)));

@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <vector>
 
+using namespace relpos;
+
 int main() {
   using Tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;  // [batch, head, position, channel]
   using Rows = Eigen::Tensor<float, 3, Eigen::RowMajor>;    // [batch, head, position]
@@ -22,23 +24,23 @@ int main() {
   const Tensor q = waves(queries, 0.53);
   const Tensor far_k = waves(far, 0.71), far_v = waves(far, 1.3);
   const Tensor near_k = waves(near, 0.37), near_v = waves(near, 1.9);
-  const std::vector<float> slopes = relpos::alibi_slopes(heads);
-  const relpos::alibi alibi{slopes};
+  const std::vector<float> slopes = alibi_slopes(heads);
+  const alibi bias{slopes};
 
   // The queries are the last 64 of 800 positions; each slice says where its own keys begin.
-  const relpos::index_t query_offset = far + near - queries;
+  const index_t query_offset = far + near - queries;
   Tensor out(1, heads, queries, head_dim), far_out(1, heads, queries, head_dim);
   Rows lse(1, heads, queries), far_lse(1, heads, queries);
-  const relpos::partial_state merged{out, lse}, added{far_out, far_lse};
+  const partial_state merged{out, lse}, added{far_out, far_lse};
   const Eigen::DefaultDevice device;
-  relpos::partial(device, merged, q, near_k, near_v, alibi, relpos::causal{},
-                  relpos::options{.query_offset = query_offset, .key_offset = far});
-  relpos::partial(device, added, q, far_k, far_v, alibi, relpos::causal{},
-                  relpos::options{.query_offset = query_offset, .key_offset = 0});
-  relpos::merge(device, merged, added);
+  partial(device, merged, q, near_k, near_v, bias, causal{},
+          options{.query_offset = query_offset, .key_offset = far});
+  partial(device, added, q, far_k, far_v, bias, causal{},
+          options{.query_offset = query_offset, .key_offset = 0});
+  merge(device, merged, added);
 
   const Tensor k = far_k.concatenate(near_k, 2), v = far_v.concatenate(near_v, 2);
-  const Tensor whole = relpos::attention(q, k, v, alibi, relpos::causal{});
+  const Tensor whole = attention(q, k, v, bias, causal{});
   float difference = 0.0f;
   for (int i = 0; i < out.size(); ++i) {
     difference = std::max(difference, std::abs(out.data()[i] - whole.data()[i]));

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstdio>
 
+using namespace relpos;
+
 using Tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;  // [batch, head, position, channel]
 
 namespace {
@@ -36,11 +38,11 @@ int main() {
   Eigen::Tensor<float, 2, Eigen::RowMajor> table(32, 4);
   for (int i = 0; i < table.size(); ++i) table.data()[i] = static_cast<float>(std::cos(i));
 
-  const relpos::t5_bias bias{table, relpos::bidirectional};
-  const relpos::options scaled{.scale = 0.125f};  // the default of t5_bias is 1
-  const Tensor plain = relpos::attention(q, k, v, bias, scaled);
-  const Tensor sharper = relpos::attention(q, k, v, bias, scaled, relpos::temperature{0.8});
-  const Tensor same = relpos::attention(q, k, v, bias, scaled, relpos::temperature{1});
+  const t5_bias bias{table, bidirectional};
+  const options scaled{.scale = 0.125f};  // the default of t5_bias is 1
+  const Tensor plain = attention(q, k, v, bias, scaled);
+  const Tensor sharper = attention(q, k, v, bias, scaled, temperature{0.8});
+  const Tensor same = attention(q, k, v, bias, scaled, temperature{1});
 
   std::printf("values across the channels of row 0: range %.4f, with temperature 0.8: %.4f\n",
               static_cast<double>(range_of_first_row(plain)),

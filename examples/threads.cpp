@@ -9,6 +9,8 @@
 #include <cstring>
 #include <vector>
 
+using namespace relpos;
+
 int main() {
   using Tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;  // [batch, head, position, channel]
   constexpr int heads = 8, key_heads = 2, length = 512, head_dim = 64;
@@ -18,14 +20,14 @@ int main() {
     k.data()[i] = static_cast<float>(std::sin(0.3 * i));
     v.data()[i] = static_cast<float>(std::cos(1.1 * i));
   }
-  const std::vector<float> slopes = relpos::alibi_slopes(heads);
+  const std::vector<float> slopes = alibi_slopes(heads);
 
   Eigen::ThreadPool pool(2);
   const Eigen::ThreadPoolDevice device(&pool, 2);
   Tensor out(q.dimensions());
-  relpos::attention(device, out, q, k, v, relpos::alibi{slopes}, relpos::causal{});
+  attention(device, out, q, k, v, alibi{slopes}, causal{});
 
-  const Tensor alone = relpos::attention(q, k, v, relpos::alibi{slopes}, relpos::causal{});
+  const Tensor alone = attention(q, k, v, alibi{slopes}, causal{});
   const bool same = std::memcmp(out.data(), alone.data(),
                                 sizeof(float) * static_cast<std::size_t>(out.size())) == 0;
   std::printf("two threads against one: %s\n", same ? "the same bits" : "different");

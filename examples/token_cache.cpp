@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <vector>
 
+using namespace relpos;
+
 namespace {
 
 using Tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;  // [sequence, head, row, channel]
@@ -24,20 +26,20 @@ Tensor waves(int heads, int rows, double frequency) {
 int main() {
   constexpr int heads = 8, key_heads = 2, pages = 20, prompt = 100, tokens = 40;
   const Eigen::DefaultDevice device;
-  const relpos::rotary_table table(relpos::rope_frequencies(64), relpos::pair_layout::half_split);
-  const relpos::rotary rope(table);
+  const rotary_table table(rope_frequencies(64), pair_layout::half_split);
+  const rotary rope(table);
 
   Eigen::Tensor<Eigen::bfloat16, 4, Eigen::RowMajor> keys(pages, key_heads, 16, 64), values = keys;
   Eigen::Tensor<int, 2, Eigen::RowMajor> block_table(1, pages);  // [sequence, block]
-  std::vector<relpos::index_t> lengths{0};
-  const relpos::paged_cache<relpos::bfloat16> cache{{keys, values}, lengths, {block_table}};
-  relpos::page_pool pool(pages);
+  std::vector<index_t> lengths{0};
+  const paged_cache<bfloat16> cache{{keys, values}, lengths, {block_table}};
+  page_pool pool(pages);
 
   const auto step = [&](const Tensor& q, const Tensor& k, const Tensor& v) {
-    relpos::throw_unless(pool.reserve(cache, 0, lengths[0] + k.dimension(2)));
-    relpos::append(device, cache, k, v, rope);
+    throw_unless(pool.reserve(cache, 0, lengths[0] + k.dimension(2)));
+    append(device, cache, k, v, rope);
     Tensor out(q.dimensions());
-    relpos::attention(device, out, q, cache, rope, relpos::causal{});
+    attention(device, out, q, cache, rope, causal{});
     return out;
   };
 

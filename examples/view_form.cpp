@@ -9,30 +9,30 @@
 #include <cstdio>
 #include <vector>
 
+using namespace relpos;
+
 int main() {
-  constexpr relpos::index_t batch = 2, length = 300, heads = 4, head_dim = 32;
+  constexpr index_t batch = 2, length = 300, heads = 4, head_dim = 32;
   std::vector<float> qkv(batch * length * 3 * heads * head_dim);
   for (std::size_t i = 0; i < qkv.size(); ++i) {
     qkv[i] = static_cast<float>(std::sin(0.37 * static_cast<double>(i)));
   }
   std::vector<float> result(batch * length * heads * head_dim);
-  const std::vector<float> slopes = relpos::alibi_slopes(heads);
+  const std::vector<float> slopes = alibi_slopes(heads);
 
   // Each view is [batch, head, position, channel]; the strides say where that lies in memory.
-  constexpr relpos::index_t width = heads * head_dim;
-  const auto part = [&](relpos::index_t which) {
-    return relpos::view<const float, 4>(qkv.data() + which * width,
-                                        {batch, heads, length, head_dim},
-                                        {length * 3 * width, head_dim, 3 * width, 1});
+  constexpr index_t width = heads * head_dim;
+  const auto part = [&](index_t which) {
+    return view<const float, 4>(qkv.data() + which * width, {batch, heads, length, head_dim},
+                                {length * 3 * width, head_dim, 3 * width, 1});
   };
   const auto q = part(0), k = part(1), v = part(2);
-  const relpos::view<float, 4> out(result.data(), {batch, heads, length, head_dim},
-                                   {length * width, head_dim, width, 1});
-  const relpos::alibi alibi{slopes};
-  const relpos::serial runner;
-  std::vector<std::byte> memory(relpos::scratch_bytes(runner, q, k, v, alibi, relpos::causal{}));
-  const relpos::status done =
-      relpos::attention(runner, memory, out, q, k, v, alibi, relpos::causal{});
+  const view<float, 4> out(result.data(), {batch, heads, length, head_dim},
+                           {length * width, head_dim, width, 1});
+  const alibi bias{slopes};
+  const serial runner;
+  std::vector<std::byte> memory(scratch_bytes(runner, q, k, v, bias, causal{}));
+  const status done = attention(runner, memory, out, q, k, v, bias, causal{});
   if (!done) {
     std::fprintf(stderr, "%s\n", done.message);
     return 1;
@@ -40,9 +40,8 @@ int main() {
   std::printf("out[1, 3, 299, 0] = %.4f\n", static_cast<double>(out(1, 3, 299, 0)));
 
   // What does not fit is refused in words, before anything is written.
-  const relpos::view<float, 4> too_short(result.data(), {batch, heads, 100, head_dim});
-  const relpos::status refused =
-      relpos::attention(runner, memory, too_short, q, k, v, alibi, relpos::causal{});
+  const view<float, 4> too_short(result.data(), {batch, heads, 100, head_dim});
+  const status refused = attention(runner, memory, too_short, q, k, v, bias, causal{});
   std::printf("%s\n", refused.message);
 
   // A causal query at position 0 sees its own key alone.

@@ -30,16 +30,15 @@ template <class... Policies>
 double largest_error(const tensor& out, const projections& in, const Policies&... policies) {
   const auto length = static_cast<int>(out.dimension(2));
   const int rows = std::min(length, sampled_rows);
-  const auto q = relpos::view_of(in.q);
+  const auto q = view_of(in.q);
   std::vector<double> expected(heads * head_dim);
   double largest = 0.0;
   for (int sample = 0; sample < rows; ++sample) {
     const int row = rows == 1 ? 0 : sample * (length - 1) / (rows - 1);
-    const relpos::view<const float, 4> query(&q(0, 0, row, 0), {1, heads, 1, head_dim}, q.strides);
-    const relpos::view<double, 4> exact(expected.data(), {1, heads, 1, head_dim});
-    const relpos::status done =
-        relpos::reference_attention(exact, {}, query, relpos::view_of(in.k), relpos::view_of(in.v),
-                                    policies..., relpos::options{.query_offset = row});
+    const view<const float, 4> query(&q(0, 0, row, 0), {1, heads, 1, head_dim}, q.strides);
+    const view<double, 4> exact(expected.data(), {1, heads, 1, head_dim});
+    const status done = reference_attention(exact, {}, query, view_of(in.k), view_of(in.v),
+                                            policies..., options{.query_offset = row});
     if (!done) throw std::runtime_error(done.message);
     for (int h = 0; h < heads; ++h) {
       for (int c = 0; c < head_dim; ++c) {
@@ -57,7 +56,7 @@ comparison compare(const projections& in, unfused_attention& unfused, const Poli
   const Eigen::DefaultDevice device;
   tensor out(in.q.dimensions());
   tensor unfused_out(in.q.dimensions());
-  const auto run_relpos = [&] { relpos::attention(device, out, in.q, in.k, in.v, policies...); };
+  const auto run_relpos = [&] { attention(device, out, in.q, in.k, in.v, policies...); };
   const auto run_unfused = [&] { unfused(unfused_out, in); };
 
   run_relpos();
@@ -71,8 +70,7 @@ comparison compare(const projections& in, unfused_attention& unfused, const Poli
                              std::to_string(result.unfused_error) + " (unfused)");
   }
   result.relpos_bytes =
-      relpos::scratch_bytes(relpos::executor_of(device), relpos::view_of(in.q),
-                            relpos::view_of(in.k), relpos::view_of(in.v), policies...);
+      scratch_bytes(executor_of(device), view_of(in.q), view_of(in.k), view_of(in.v), policies...);
   result.unfused_bytes = unfused.bytes();
   result.seconds = time_in_turns(0.3, run_relpos, run_unfused);
   return result;

@@ -61,7 +61,6 @@ void time(const char* name, const std::string& text, input kind, const Unfused& 
 /// Its sharpness at `text`, and what it takes to have that of the training length again.
 template <class... Policies>
 void align(const char* name, const std::string& text, input kind, const Policies&... policies) {
-  using relpos::sharpness;
   const projections in = project(text, kind);
   const sharp here = look_at(text, kind, policies...);
   std::printf("%-24s %6zu %8.3f %8.4f %10.3f", name, text.size(), here.entropy,
@@ -71,7 +70,7 @@ void align(const char* name, const std::string& text, input kind, const Policies
     for (const sharpness what : {sharpness::entropy, sharpness::max_probability}) {
       const double target = mean_over_rows(what, trained, policies...);
       const float found = temperature_for(what, target, in, policies...);
-      const double restored = mean_over_rows(what, in, policies..., relpos::temperature{found});
+      const double restored = mean_over_rows(what, in, policies..., temperature{found});
       std::printf(what == sharpness::entropy ? "   %.3f -> %-7.3f" : "   %.3f -> %-7.4f",
                   static_cast<double>(found), restored);
     }
@@ -85,15 +84,15 @@ template <class Use>
 void for_each_encoding(const Use& use) {
   const float scale = 1.0f / std::sqrt(float{head_dim});
   constexpr float hidden = -std::numeric_limits<float>::infinity();
-  const relpos::causal causal;
+  const causal mask;
   const auto plain = [=](int length) {
     return unfused_attention(
         length, scale, [](int, int q_pos, int k_pos) { return k_pos > q_pos ? hidden : 0.0f; });
   };
-  use("none, causal", input::plain, plain, causal);
-  use("sinusoidal, causal", input::sinusoidal, plain, causal);
+  use("none, causal", input::plain, plain, mask);
+  use("sinusoidal, causal", input::sinusoidal, plain, mask);
 
-  const std::vector<float> slopes = relpos::alibi_slopes(heads);
+  const std::vector<float> slopes = alibi_slopes(heads);
   const auto lines = [&](int length) {
     return unfused_attention(length, scale, [&](int head, int q_pos, int k_pos) {
       return k_pos > q_pos
@@ -101,14 +100,14 @@ void for_each_encoding(const Use& use) {
                  : slopes[static_cast<std::size_t>(head)] * static_cast<float>(k_pos - q_pos);
     });
   };
-  use("ALiBi, causal", input::plain, lines, relpos::alibi{slopes}, causal);
+  use("ALiBi, causal", input::plain, lines, alibi{slopes}, mask);
 
   const auto symmetric = [&](int length) {
     return unfused_attention(length, scale, [&](int head, int q_pos, int k_pos) {
       return -slopes[static_cast<std::size_t>(head)] * static_cast<float>(std::abs(k_pos - q_pos));
     });
   };
-  use("ALiBi, bidirectional", input::plain, symmetric, relpos::alibi_symmetric{slopes});
+  use("ALiBi, bidirectional", input::plain, symmetric, alibi_symmetric{slopes});
 
   const auto sandwich = examples::sandwich(heads);
   const auto sinusoids = [&](int length) {
@@ -122,9 +121,9 @@ void for_each_encoding(const Use& use) {
                                  static_cast<float>(head + 1);
     });
   };
-  use("Sandwich, causal", input::plain, sinusoids, sandwich, causal);
+  use("Sandwich, causal", input::plain, sinusoids, sandwich, mask);
 
-  const auto kerple = [&](relpos::index_t head, relpos::index_t distance) {
+  const auto kerple = [&](index_t head, index_t distance) {
     const double slope = slopes[static_cast<std::size_t>(head)];
     return -4.0 * slope * std::log1p(std::abs(static_cast<double>(distance)));
   };
@@ -133,7 +132,7 @@ void for_each_encoding(const Use& use) {
       return k_pos > q_pos ? hidden : static_cast<float>(kerple(head, k_pos - q_pos));
     });
   };
-  use("KERPLE (log), causal", input::plain, logarithms, relpos::relative_bias{kerple}, causal);
+  use("KERPLE (log), causal", input::plain, logarithms, relative_bias{kerple}, mask);
 
   const auto theta = [](int i) { return std::pow(10000.0, -2.0 * i / head_dim); };
   const auto rotated = [&](int length) {
@@ -141,12 +140,11 @@ void for_each_encoding(const Use& use) {
         length, scale, [](int, int q_pos, int k_pos) { return k_pos > q_pos ? hidden : 0.0f; },
         rotation(length, theta, [](int) { return 1.0; }));
   };
-  const relpos::rotary_table rope(relpos::rope_frequencies(head_dim),
-                                  relpos::pair_layout::half_split);
-  use("RoPE, causal", input::plain, rotated, relpos::rotary{rope}, causal);
+  const rotary_table rope(rope_frequencies(head_dim), pair_layout::half_split);
+  use("RoPE, causal", input::plain, rotated, rotary{rope}, mask);
 
-  const relpos::rotary_frequencies stretched =
-      relpos::yarn_frequencies(head_dim, longest / double{training_length}, training_length);
+  const rotary_frequencies stretched =
+      yarn_frequencies(head_dim, longest / double{training_length}, training_length);
   const float sharper =
       scale * static_cast<float>(stretched.attention_factor * stretched.attention_factor);
   const auto rotated_less = [&](int length) {
@@ -156,8 +154,8 @@ void for_each_encoding(const Use& use) {
             length, [&](int i) { return stretched.radians[static_cast<std::size_t>(i)]; },
             [](int) { return 1.0; }));
   };
-  const relpos::rotary_table yarn(stretched, relpos::pair_layout::half_split);
-  use("RoPE (YaRN), causal", input::plain, rotated_less, relpos::rotary{yarn}, causal);
+  const rotary_table yarn(stretched, pair_layout::half_split);
+  use("RoPE (YaRN), causal", input::plain, rotated_less, rotary{yarn}, mask);
 
   constexpr int block = training_length / 2;
   const auto scaled = [&](int length) {
@@ -169,10 +167,8 @@ void for_each_encoding(const Use& use) {
         rotation(length, theta,
                  [](int i) { return std::pow((2.0 * i / head_dim + 0.4) / 1.4, 1.0 / 512.0); }));
   };
-  const relpos::rotary_table xpos(relpos::xpos_frequencies(head_dim),
-                                  relpos::pair_layout::half_split);
-  use("XPOS, blockwise causal", input::plain, scaled, relpos::rotary{xpos},
-      relpos::blockwise_causal{block});
+  const rotary_table xpos(xpos_frequencies(head_dim), pair_layout::half_split);
+  use("XPOS, blockwise causal", input::plain, scaled, rotary{xpos}, blockwise_causal{block});
 
   // Learned tables favour near keys, by a few units; [num_buckets, heads].
   constexpr int buckets = 32;
@@ -184,7 +180,7 @@ void for_each_encoding(const Use& use) {
           2.0f * numbers.next() - 0.2f * static_cast<float>(bucket % (buckets / 2));
     }
   }
-  const relpos::t5_bias bias{table, relpos::bidirectional};
+  const t5_bias bias{table, bidirectional};
   const auto bucketed = [&](int length) {
     std::vector<int> bucket_of;  // of distances from 1 - length on
     for (int distance = 1 - length; distance < length; ++distance) {
@@ -212,7 +208,7 @@ void run(const std::string& path) {
               path.substr(slash == std::string::npos ? 0 : slash + 1).c_str());
   std::printf("model     %d heads of %d channels, fixed random weights, float32, one thread\n",
               heads, head_dim);
-  std::printf("compiled  %s\n", relpos::native::name);
+  std::printf("compiled  %s\n", native::name);
   print_heading();
   for_each_encoding(
       [&](const char* name, input kind, const auto& unfused, const auto&... policies) {

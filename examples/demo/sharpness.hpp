@@ -18,16 +18,15 @@ struct sharp {
   double resolution;       // of the expected score at each distance, mean over heads
 };
 
-inline void require(const relpos::status& done) {
+inline void require(const status& done) {
   if (!done) throw std::runtime_error(done.message);
 }
 
 template <class... Policies>
-double mean_over_rows(relpos::sharpness what, const projections& in, const Policies&... policies) {
+double mean_over_rows(sharpness what, const projections& in, const Policies&... policies) {
   double mean = 0.0;
-  require(relpos::measure_sharpness(relpos::serial{}, what, {&mean, 1}, relpos::view_of(in.q),
-                                    relpos::view_of(in.k), policies...));
-  return what == relpos::sharpness::entropy ? mean : std::exp(mean);
+  require(measure_sharpness(serial{}, what, {&mean, 1}, view_of(in.q), view_of(in.k), policies...));
+  return what == sharpness::entropy ? mean : std::exp(mean);
 }
 
 /// Of the mean score that a query finds so many positions back in a row of its own content, which is what LeX
@@ -35,24 +34,23 @@ double mean_over_rows(relpos::sharpness what, const projections& in, const Polic
 template <class... Policies>
 double mean_resolution(const std::string& text, input kind, const Policies&... policies) {
   constexpr std::size_t samples = 8;
-  const auto length = static_cast<relpos::index_t>(text.size());
+  const auto length = static_cast<index_t>(text.size());
   const std::size_t count = std::min(samples, text.size());
   std::vector<std::vector<double>> means(heads);  // [head][distance]
   for (std::size_t sample = 0; sample < count; ++sample) {
     const projections same = project(std::string(text.size(), text[sample]), kind);
-    const auto rows = relpos::view_of(same.q);
+    const auto rows = view_of(same.q);
     const auto query = rows.slice(2, length - 1, 1);
-    const relpos::view<const float, 4> no_value(nullptr, {1, heads, 1, 0});
-    const relpos::view<float, 4> no_out(nullptr, {1, heads, 1, 0});
+    const view<const float, 4> no_value(nullptr, {1, heads, 1, 0});
+    const view<float, 4> no_out(nullptr, {1, heads, 1, 0});
     std::vector<float> scores(heads);
-    const relpos::view<float, 3> lse(scores.data(), {1, heads, 1});
-    std::vector<std::byte> memory(
-        relpos::scratch_bytes(relpos::serial{}, query, query, no_value, policies...));
-    for (relpos::index_t distance = 0; distance < length; ++distance) {
-      const relpos::index_t at = length - 1 - distance;
-      require(relpos::attention(
-          relpos::serial{}, memory, no_out, query, rows.slice(2, at, 1), no_value, policies...,
-          relpos::options{.lse = lse, .query_offset = length - 1, .key_offset = at}));
+    const view<float, 3> lse(scores.data(), {1, heads, 1});
+    std::vector<std::byte> memory(scratch_bytes(serial{}, query, query, no_value, policies...));
+    for (index_t distance = 0; distance < length; ++distance) {
+      const index_t at = length - 1 - distance;
+      require(attention(serial{}, memory, no_out, query, rows.slice(2, at, 1), no_value,
+                        policies...,
+                        options{.lse = lse, .query_offset = length - 1, .key_offset = at}));
       if (!std::isfinite(scores[0])) break;  // further than the mask lets it see
       for (std::size_t h = 0; h < heads; ++h) {
         if (sample == 0) means[h].push_back(0.0);
@@ -62,7 +60,7 @@ double mean_resolution(const std::string& text, input kind, const Policies&... p
   }
   double result = 0.0;
   for (const std::vector<double>& of_head : means) {
-    result += relpos::attention_resolution(of_head) / heads;
+    result += attention_resolution(of_head) / heads;
   }
   return result;
 }
@@ -70,19 +68,19 @@ double mean_resolution(const std::string& text, input kind, const Policies&... p
 template <class... Policies>
 sharp look_at(const std::string& text, input kind, const Policies&... policies) {
   const projections in = project(text, kind);
-  return {mean_over_rows(relpos::sharpness::entropy, in, policies...),
-          mean_over_rows(relpos::sharpness::max_probability, in, policies...),
+  return {mean_over_rows(sharpness::entropy, in, policies...),
+          mean_over_rows(sharpness::max_probability, in, policies...),
           mean_resolution(text, kind, policies...)};
 }
 
 /// One temperature for all heads, at which attention is as sharp as `target` says.
 template <class... Policies>
-float temperature_for(relpos::sharpness what, double target, const projections& in,
+float temperature_for(sharpness what, double target, const projections& in,
                       const Policies&... policies) {
-  const double mean = what == relpos::sharpness::entropy ? target : std::log(target);
+  const double mean = what == sharpness::entropy ? target : std::log(target);
   float result = 1.0f;
-  require(relpos::align_temperatures(relpos::serial{}, what, {&mean, 1}, {&result, 1},
-                                     relpos::view_of(in.q), relpos::view_of(in.k), policies...));
+  require(align_temperatures(serial{}, what, {&mean, 1}, {&result, 1}, view_of(in.q), view_of(in.k),
+                             policies...));
   return result;
 }
 

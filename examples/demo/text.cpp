@@ -67,9 +67,8 @@ projections project(const std::string& text, input kind) {
         embedding.row(static_cast<unsigned char>(text[static_cast<std::size_t>(at)]));
   }
   if (kind == input::sinusoidal) {
-    const relpos::view<float, 3> rows(embedded.data(), {1, length, width});
-    const relpos::status done =
-        relpos::add_sinusoidal(rows, relpos::sinusoidal_layout::interleaved);
+    const view<float, 3> rows(embedded.data(), {1, length, width});
+    const status done = add_sinusoidal(rows, sinusoidal_layout::interleaved);
     if (!done) throw std::runtime_error(done.message);
   }
   // A number of [-1, 1] has variance 1/3: this gives each channel variance 1.

@@ -8,6 +8,8 @@
 
 namespace demo {
 
+using namespace relpos;
+
 using tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;  // [batch, head, position, channel]
 using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 

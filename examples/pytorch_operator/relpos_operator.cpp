@@ -27,35 +27,36 @@
 #error "build with -fopenmp: without it at::parallel_for runs everything on one thread"
 #endif
 
+using namespace relpos;
+
 namespace {
 
 /// PyTorch's threads, as many as torch.get_num_threads() says. Called from one of them, it runs alone.
 class torch_executor {
  public:
-  relpos::index_t slots() const { return threads_; }
+  index_t slots() const { return threads_; }
 
   template <class Item>
-  void run(relpos::index_t count, Item&& item) const {
+  void run(index_t count, Item&& item) const {
     // One range per slot, each taking what is next: under a causal mask items differ in size.
-    std::atomic<relpos::index_t> next{0};
-    at::parallel_for(0, std::min(threads_, count), 1,
-                     [&](relpos::index_t first, relpos::index_t last) {
-                       for (relpos::index_t slot = first; slot < last; ++slot) {
-                         for (relpos::index_t i = next++; i < count; i = next++) item(i, slot);
-                       }
-                     });
+    std::atomic<index_t> next{0};
+    at::parallel_for(0, std::min(threads_, count), 1, [&](index_t first, index_t last) {
+      for (index_t slot = first; slot < last; ++slot) {
+        for (index_t i = next++; i < count; i = next++) item(i, slot);
+      }
+    });
   }
 
  private:
-  relpos::index_t threads_ = at::get_num_threads();
+  index_t threads_ = at::get_num_threads();
 };
 
 /// full, causal or blockwise_causal, known at run time only.
 struct chosen_mask {
   enum class kind { full, causal, blockwise_causal } is = kind::full;
-  relpos::index_t block = 0;
+  index_t block = 0;
 
-  static chosen_mask of(std::string_view name, std::optional<relpos::index_t> block) {
+  static chosen_mask of(std::string_view name, std::optional<index_t> block) {
     chosen_mask result;
     if (name == "causal") result.is = kind::causal;
     if (name == "blockwise_causal") result.is = kind::blockwise_causal;
@@ -68,28 +69,28 @@ struct chosen_mask {
     return result;
   }
 
-  relpos::key_range visible_keys(relpos::index_t q_pos) const {
+  key_range visible_keys(index_t q_pos) const {
     switch (is) {
       case kind::causal:
-        return relpos::causal{}.visible_keys(q_pos);
+        return causal{}.visible_keys(q_pos);
       case kind::blockwise_causal:
-        return relpos::blockwise_causal{block}.visible_keys(q_pos);
+        return blockwise_causal{block}.visible_keys(q_pos);
       default:
-        return relpos::full{}.visible_keys(q_pos);
+        return full{}.visible_keys(q_pos);
     }
   }
-  relpos::status check(const relpos::attention_shape& shape) const {
+  status check(const attention_shape& shape) const {
     if (is != kind::blockwise_causal) return {};
-    return relpos::blockwise_causal{block}.check(shape);
+    return blockwise_causal{block}.check(shape);
   }
 };
 
 /// The view of a tensor, whatever its strides.
 template <class Element>
-relpos::view<Element, 4> view_of(const char* name, const at::Tensor& tensor) {
+view<Element, 4> view_of(const char* name, const at::Tensor& tensor) {
   TORCH_CHECK_VALUE(tensor.dim() == 4, name, ": shape is ", tensor.sizes(),
                     ", must be [batch, heads, length, channels]");
-  relpos::view<Element, 4> result;
+  view<Element, 4> result;
   if constexpr (std::is_const_v<Element>) {
     result.data = static_cast<Element*>(tensor.const_data_ptr());
   } else {
@@ -101,8 +102,8 @@ relpos::view<Element, 4> view_of(const char* name, const at::Tensor& tensor) {
 }
 
 /// What a policy refers to: the caller keeps the tensor, which is contiguous and float32.
-relpos::named_data data_of(const at::Tensor& kept) {
-  relpos::named_data result{
+named_data data_of(const at::Tensor& kept) {
+  named_data result{
       std::span(kept.const_data_ptr<float>(), static_cast<std::size_t>(kept.numel()))};
   if (kept.dim() == 2) {
     result.rows = kept.size(0);
@@ -112,20 +113,17 @@ relpos::named_data data_of(const at::Tensor& kept) {
 }
 
 /// The table of a rotation, made on its first use and kept: it depends on no length.
-const relpos::rotary_table& kept_table(bool decays, relpos::index_t head_dim, double base,
-                                       relpos::pair_layout layout) {
+const rotary_table& kept_table(bool decays, index_t head_dim, double base, pair_layout layout) {
   // NaN would equal every key of the map.
   TORCH_CHECK_VALUE(std::isfinite(base), "base: is ", base, ", must be finite");
   static std::mutex one_at_a_time;
-  static std::map<std::tuple<bool, relpos::index_t, double, relpos::pair_layout>,
-                  relpos::rotary_table>
-      tables;
+  static std::map<std::tuple<bool, index_t, double, pair_layout>, rotary_table> tables;
   const std::lock_guard lock(one_at_a_time);
   const std::tuple key{decays, head_dim, base, layout};
   const auto found = tables.find(key);
   if (found != tables.end()) return found->second;
-  const auto frequencies = decays ? relpos::xpos_frequencies(head_dim, 0.4, 512.0, base)
-                                  : relpos::rope_frequencies(head_dim, base);
+  const auto frequencies =
+      decays ? xpos_frequencies(head_dim, 0.4, 512.0, base) : rope_frequencies(head_dim, base);
   return tables.try_emplace(key, frequencies, layout).first->second;
 }
 
@@ -138,20 +136,20 @@ at::Tensor attention_of(const at::Tensor& q, const at::Tensor& k, const at::Tens
   const at::Tensor out = at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options());
 
   const torch_executor runner;
-  const std::size_t bytes = relpos::scratch_bytes(runner, queries, keys, values, arguments...);
-  const at::Tensor memory = at::empty({static_cast<relpos::index_t>(bytes)}, at::kByte);
-  const relpos::status done =
-      relpos::attention(runner, relpos::scratch(memory.mutable_data_ptr(), bytes),
-                        view_of<Element>("out", out), queries, keys, values, arguments...);
+  const std::size_t bytes = scratch_bytes(runner, queries, keys, values, arguments...);
+  const at::Tensor memory = at::empty({static_cast<index_t>(bytes)}, at::kByte);
+  const status done = attention(runner, scratch(memory.mutable_data_ptr(), bytes),
+                                view_of<Element>("out", out), queries, keys, values, arguments...);
   TORCH_CHECK_VALUE(done, done.message);
   return out;
 }
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     std::string_view encoding, std::string_view mask,
-                     std::optional<relpos::index_t> block, const std::optional<at::Tensor>& slopes,
-                     const std::optional<at::Tensor>& table, relpos::index_t max_distance,
-                     double base, std::string_view pair_layout, std::optional<double> scale) {
+at::Tensor chosen_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            std::string_view encoding, std::string_view mask,
+                            std::optional<index_t> block, const std::optional<at::Tensor>& slopes,
+                            const std::optional<at::Tensor>& table, index_t max_distance,
+                            double base, std::string_view pair_layout,
+                            std::optional<double> scale) {
   const at::ScalarType type = q.scalar_type();
   TORCH_CHECK_VALUE(k.scalar_type() == type && v.scalar_type() == type,
                     "q, k, v: must have one dtype, are ", type, ", ", k.scalar_type(), ", ",
@@ -164,46 +162,45 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                     "table: must be given with the encoding 't5' and no other");
 
   const chosen_mask sees = chosen_mask::of(mask, block);
-  relpos::options choice;
+  options choice;
   if (scale) choice.scale = static_cast<float>(*scale);
   const auto attend = [&](const auto&... policies) {
     if (type == at::kFloat) return attention_of<float>(q, k, v, choice, sees, policies...);
     if (type == at::kBFloat16) {
-      return attention_of<relpos::bfloat16>(q, k, v, choice, sees, policies...);
+      return attention_of<bfloat16>(q, k, v, choice, sees, policies...);
     }
     TORCH_CHECK_VALUE(type == at::kHalf, "q: dtype is ", type,
                       ", must be float32, bfloat16 or float16");
-    return attention_of<relpos::half>(q, k, v, choice, sees, policies...);
+    return attention_of<half>(q, k, v, choice, sees, policies...);
   };
 
   if (encoding == "none") return attend();
   if (is_alibi) {
-    const std::vector<float> standard = relpos::alibi_slopes(q.size(1));
+    const std::vector<float> standard = alibi_slopes(q.size(1));
     const at::Tensor given = slopes ? slopes->to(at::kFloat).contiguous() : at::Tensor();
-    const relpos::named_data per_head = slopes ? data_of(given) : relpos::named_data(standard);
-    if (encoding == "alibi") return attend(relpos::alibi{per_head});
-    return attend(relpos::alibi_symmetric{per_head});
+    const named_data per_head = slopes ? data_of(given) : named_data(standard);
+    if (encoding == "alibi") return attend(alibi{per_head});
+    return attend(alibi_symmetric{per_head});
   }
   if (encoding == "t5") {
     const at::Tensor kept = table->to(at::kFloat).contiguous();
     TORCH_CHECK_VALUE(kept.dim() == 2, "table: shape is ", kept.sizes(),
                       ", must be [buckets, heads]");
     const bool is_encoder = sees.is == chosen_mask::kind::full;
-    return attend(relpos::t5_bias{data_of(kept),
-                                  is_encoder ? relpos::bidirectional : relpos::unidirectional,
-                                  {.num_buckets = kept.size(0), .max_distance = max_distance}});
+    return attend(t5_bias{data_of(kept),
+                          is_encoder ? bidirectional : unidirectional,
+                          {.num_buckets = kept.size(0), .max_distance = max_distance}});
   }
   TORCH_CHECK_VALUE(encoding == "rope" || encoding == "xpos", "encoding: is '", encoding,
                     "', must be 'none', 'alibi', 'alibi_symmetric', 't5', 'rope' or 'xpos'");
   const bool is_interleaved = pair_layout == "interleaved";
   TORCH_CHECK_VALUE(is_interleaved || pair_layout == "half_split", "pair_layout: is '", pair_layout,
                     "', must be 'half_split' or 'interleaved'");
-  const auto layout =
-      is_interleaved ? relpos::pair_layout::interleaved : relpos::pair_layout::half_split;
-  return attend(relpos::rotary{kept_table(encoding == "xpos", q.size(3), base, layout)});
+  const auto layout = is_interleaved ? pair_layout::interleaved : pair_layout::half_split;
+  return attend(rotary{kept_table(encoding == "xpos", q.size(3), base, layout)});
 }
 
-std::string instruction_set() { return relpos::native::name; }
+std::string instruction_set() { return native::name; }
 
 }  // namespace
 
@@ -215,7 +212,7 @@ TORCH_LIBRARY(relpos, library) {
   library.def("instruction_set() -> str", &instruction_set);
 }
 
-TORCH_LIBRARY_IMPL(relpos, CPU, library) { library.impl("attention", &attention); }
+TORCH_LIBRARY_IMPL(relpos, CPU, library) { library.impl("attention", &chosen_attention); }
 
 // Without it a backward pass would stop here without a word.
 TORCH_LIBRARY_IMPL(relpos, Autograd, library) {
