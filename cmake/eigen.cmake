@@ -1,8 +1,8 @@
 # Finds Eigen for relpos::relpos: the caller's own target Eigen3::Eigen, an installed copy, or else a download.
 # Sets relpos_eigen to what relpos::relpos links.
 #
-# A project that uses relpos::core alone has to configure without Eigen. So there is no error here where there is none,
-# but CMake's own where something links relpos::relpos: "contains: Eigen3::Eigen but the target was not found".
+# A project that uses views alone has to configure without Eigen. So there is no error where there is none: a program
+# that links relpos::relpos and includes relpos/relpos.hpp then lacks Eigen's headers.
 
 set(RELPOS_EIGEN AUTO CACHE STRING
   "Eigen for relpos::relpos: AUTO (installed, or else downloaded if it can be), ON (the same, or an error) or OFF")
@@ -10,7 +10,7 @@ set_property(CACHE RELPOS_EIGEN PROPERTY STRINGS AUTO ON OFF)
 
 # A generator expression, because the name of a target would have to be in an export set with relpos, where it is the
 # caller's own.
-set(relpos_eigen $<1:Eigen3::Eigen>)
+set(relpos_eigen $<$<TARGET_EXISTS:Eigen3::Eigen>:Eigen3::Eigen>)
 
 if(TARGET Eigen3::Eigen OR NOT RELPOS_EIGEN)
   return()
@@ -57,7 +57,7 @@ if(NOT relpos_eigen_reachable)
   if(relpos_eigen_required)
     message(FATAL_ERROR "relpos: ${text}: set Eigen3_DIR")
   endif()
-  message(STATUS "relpos: ${text}: only relpos::core can be linked")
+  message(STATUS "relpos: ${text}: only the headers that views need can be used")
   return()
 endif()
 
