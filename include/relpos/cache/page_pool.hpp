@@ -1,15 +1,18 @@
 #pragma once
-// Which pages of a paged cache are free, and how many sequences use each of the others.
+// Which pages of paged caches are free, and how many sequences use each of the others.
 //
 //   relpos::page_pool pool(pages);
-//   relpos::status done = pool.reserve(cache, sequence, cache.length(sequence) + new_rows);    // then append
+//   relpos::status done = pool.reserve(layers, sequence, length + new_rows);    // then append to every layer
 //
-// Host bookkeeping, for those who have none of their own: one pool per cache, not for several threads at once.
+// `layers` are the caches of all layers of a model (page_layers.hpp), in every call the same ones: they share one block
+// table, and whatever happens to a page happens in the memory of each. A model of one layer passes its cache.
+//
+// Host bookkeeping, for those who have none of their own; not for several threads at once.
 
 #include <cstdint>
 #include <vector>
 
-#include "relpos/cache/paged.hpp"
+#include "relpos/cache/page_layers.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -25,18 +28,18 @@ class page_pool {
   index_t uses(std::int32_t page) const { return uses_[static_cast<std::size_t>(page)]; }
 
   /// Gives a sequence the pages for `rows`, and its own in place of those to be written that another sequence shares:
-  /// then rows may be appended. Refused, and nothing changed, if too few are free.
-  template <class Stored>
-  status reserve(const paged_cache<Stored>& cache, index_t sequence, index_t rows) {
-    if (status valid = check(cache, sequence); !valid) return valid;
+  /// then rows may be appended to every layer. Refused, and nothing changed, if too few are free.
+  status reserve(const page_layers& layers, index_t sequence, index_t rows) {
+    if (status valid = check(layers, sequence); !valid) return valid;
     if (rows < 0 || rows > max_length) {
       return status::error(status_code::invalid_value, "rows: is %lld, must be 0 to 2^31 - 1",
                            static_cast<long long>(rows));
     }
-    const index_t page_rows = cache.memory.keys.shape[2];
-    const index_t length = cache.length(sequence);
+    const page_layer any = layers[0];
+    const index_t page_rows = any.shape()[2];
+    const index_t length = any.length(sequence);
     const index_t needed = ceil_div(rows, page_rows);
-    const auto& table = cache.placement.block_table;
+    const view<std::int32_t, 2>& table = any.block_table();
     if (needed > table.shape[1]) {
       return status::error(status_code::invalid_shape,
                            "cache.block_table: %lld rows need %lld pages, shape is %s",
@@ -58,9 +61,12 @@ class page_pool {
                            "page_pool: %lld pages are needed, %lld are free",
                            static_cast<long long>(wanted), static_cast<long long>(free_pages()));
     }
+    serve(layers);
     for (const index_t block : shared) {
       const std::int32_t own = take();
-      if (block * page_rows < length) copy_page(cache.memory, pages[at(block)], own);
+      if (block * page_rows < length) {
+        for (index_t i = 0; i < layers.count(); ++i) layers[i].copy_page(pages[at(block)], own);
+      }
       release(pages[at(block)]);
       pages[at(block)] = own;
     }
@@ -69,35 +75,41 @@ class page_pool {
     return {};
   }
 
-  /// Sequence `to`, which has no rows, begins as `from` is, and shares its pages.
-  template <class Stored>
-  status fork(const paged_cache<Stored>& cache, index_t from, index_t to) {
-    if (status valid = check(cache, from); !valid) return valid;
-    if (status valid = check(cache, to); !valid) return valid;
-    if (from == to || cache.length(to) != 0 || !pages_of(to).empty()) {
+  /// Sequence `to`, which has no rows, begins in every layer as `from` is, and shares its pages.
+  status fork(const page_layers& layers, index_t from, index_t to) {
+    if (status valid = check(layers, from); !valid) return valid;
+    if (status valid = check(layers, to); !valid) return valid;
+    const page_layer any = layers[0];
+    if (from == to || any.length(to) != 0 || !pages_of(to).empty()) {
       return status::error(status_code::invalid_value,
                            "to: sequence %lld has rows or pages, truncate it to 0 with the pool "
                            "before",
                            static_cast<long long>(to));
     }
-    const index_t blocks = ceil_div(cache.length(from), cache.memory.keys.shape[2]);
+    const index_t blocks = ceil_div(any.length(from), any.shape()[2]);
     for (index_t block = 0; block < blocks; ++block) {
       const std::int32_t page = pages_of(from)[at(block)];
       pages_of(to).push_back(page);
-      cache.placement.block_table(to, block) = page;
+      any.block_table()(to, block) = page;
       ++uses_[static_cast<std::size_t>(page)];
     }
-    cache.lengths[at(to)] = cache.length(from);
+    for (index_t i = 0; i < layers.count(); ++i) layers[i].length(to) = layers[i].length(from);
     return {};
   }
 
-  /// Forgets the rows of a sequence behind the first `length`, and returns the pages that it no longer needs.
-  template <class Stored>
-  status truncate(const paged_cache<Stored>& cache, index_t sequence, index_t length) {
-    if (status valid = check(cache, sequence); !valid) return valid;
-    if (status valid = relpos::truncate(cache, sequence, length); !valid) return valid;
+  /// Forgets the rows of a sequence behind the first `length` in every layer, and returns the pages that it no longer
+  /// needs.
+  status truncate(const page_layers& layers, index_t sequence, index_t length) {
+    if (status valid = check(layers, sequence); !valid) return valid;
+    if (length < 0 || length > layers[0].length(sequence)) {
+      return status::error(status_code::invalid_value,
+                           "length: is %lld, sequence %lld has %lld rows to keep",
+                           static_cast<long long>(length), static_cast<long long>(sequence),
+                           static_cast<long long>(layers[0].length(sequence)));
+    }
     std::vector<std::int32_t>& pages = pages_of(sequence);
-    const index_t needed = ceil_div(length, cache.memory.keys.shape[2]);
+    const index_t needed = ceil_div(length, layers[0].shape()[2]);
+    for (index_t i = 0; i < layers.count(); ++i) layers[i].length(sequence) = length;
     for (; count(pages) > needed; pages.pop_back()) release(pages.back());
     return {};
   }
@@ -108,20 +120,22 @@ class page_pool {
     return static_cast<index_t>(pages.size());
   }
 
-  /// Refuses a cache whose rows of the sequence lie in other pages than the pool gave it.
-  template <class Stored>
-  status check(const paged_cache<Stored>& cache, index_t sequence) {
-    if (status valid = cache.check_memory(); !valid) return valid;
-    if (cache.memory.keys.shape[0] != static_cast<index_t>(uses_.size())) {
-      return status::error(status_code::invalid_shape,
-                           "page_pool: has %zu pages, cache.keys are %s", uses_.size(),
-                           shape_text(cache.memory.keys.shape).text);
+  /// Refuses layers that are not what they say or do not belong together, and rows of the sequence that lie in other
+  /// pages than the pool gave it.
+  status check(const page_layers& layers, index_t sequence) {
+    if (layers.count() == 0) {
+      return status::error(status_code::invalid_value, "layers: there are none");
     }
-    if (status valid = cache.check_sequence(sequence); !valid) return valid;
-    const index_t blocks = ceil_div(cache.length(sequence), cache.memory.keys.shape[2]);
+    for (index_t i = 0; i < layers.count(); ++i) {
+      if (status valid = layers[i].check(sequence); !valid) return valid;
+      if (status valid = check_layer(layers, i, sequence); !valid) return valid;
+    }
+    if (status valid = check_served(layers); !valid) return valid;
+    const page_layer any = layers[0];
+    const index_t blocks = ceil_div(any.length(sequence), any.shape()[2]);
     const std::vector<std::int32_t>& pages = pages_of(sequence);
     for (index_t block = 0; block < blocks; ++block) {
-      const std::int32_t page = cache.placement.block_table(sequence, block);
+      const std::int32_t page = any.block_table()(sequence, block);
       if (block < count(pages) && pages[at(block)] == page) continue;
       return status::error(status_code::invalid_value,
                            "cache.block_table: is %lld at [%lld, %lld], a page that this pool did "
@@ -130,6 +144,86 @@ class page_pool {
                            static_cast<long long>(block));
     }
     return {};
+  }
+
+  /// Refuses a layer that differs from the first in what they share, or shares with another what each must have.
+  status check_layer(const page_layers& layers, index_t which, index_t sequence) const {
+    const page_layer first = layers[0];
+    const page_layer layer = layers[which];
+    const auto number = static_cast<long long>(which);
+    if (layer.shape()[0] != static_cast<index_t>(uses_.size())) {
+      return status::error(status_code::invalid_shape,
+                           "page_pool: has %zu pages, cache.keys of layer %lld are %s",
+                           uses_.size(), number, shape_text(layer.shape()).text);
+    }
+    if (layer.shape()[2] != first.shape()[2]) {
+      return status::error(status_code::invalid_shape,
+                           "cache.keys: pages of layer %lld have %lld rows, of layer 0 %lld: they "
+                           "are %s and %s",
+                           number, static_cast<long long>(layer.shape()[2]),
+                           static_cast<long long>(first.shape()[2]), shape_text(layer.shape()).text,
+                           shape_text(first.shape()).text);
+    }
+    const view<std::int32_t, 2>& table = layer.block_table();
+    if (table.data != first.block_table().data || table.shape != first.block_table().shape ||
+        table.strides != first.block_table().strides) {
+      return status::error(status_code::invalid_value,
+                           "cache.block_table: layer %lld has another than layer 0, one must serve "
+                           "all: they are %s and %s",
+                           number, shape_text(table.shape).text,
+                           shape_text(first.block_table().shape).text);
+    }
+    if (layer.length(sequence) != first.length(sequence)) {
+      return status::error(status_code::invalid_value,
+                           "cache.lengths: sequence %lld has %lld rows in layer %lld and %lld in "
+                           "layer 0",
+                           static_cast<long long>(sequence),
+                           static_cast<long long>(layer.length(sequence)), number,
+                           static_cast<long long>(first.length(sequence)));
+    }
+    for (index_t i = 0; i < which; ++i) {
+      const page_layer other = layers[i];
+      const std::size_t bytes = layer.lengths().size_bytes();
+      if (byte_range::of(layer.lengths().data(), bytes)
+              .overlaps(byte_range::of(other.lengths().data(), bytes))) {
+        return status::error(status_code::overlap,
+                             "cache.lengths: layers %lld and %lld share them, append counts the "
+                             "rows of each layer",
+                             static_cast<long long>(i), number);
+      }
+      if (layer.shape()[1] > 0 && layer.keys() == other.keys()) {
+        return status::error(status_code::overlap,
+                             "cache.keys: layers %lld and %lld have the same pages in memory",
+                             static_cast<long long>(i), number);
+      }
+    }
+    return {};
+  }
+
+  /// Refuses other layers than those whose pages are in use: rows of a layer that is left out would not be copied.
+  status check_served(const page_layers& layers) const {
+    if (free_.size() == uses_.size() || served_.empty()) return {};
+    if (static_cast<index_t>(served_.size()) != layers.count()) {
+      return status::error(status_code::invalid_value,
+                           "layers: are %lld, pages are in use by %zu: every call takes the caches "
+                           "of all layers",
+                           static_cast<long long>(layers.count()), served_.size());
+    }
+    for (index_t i = 0; i < layers.count(); ++i) {
+      if (served_[at(i)] == pages_in_memory{layers[i].keys(), layers[i].values()}) continue;
+      return status::error(status_code::invalid_value,
+                           "layers: layer %lld has its keys and values elsewhere than in the calls "
+                           "before, while pages are in use: every call takes the caches of all "
+                           "layers",
+                           static_cast<long long>(i));
+    }
+    return {};
+  }
+  void serve(const page_layers& layers) {
+    served_.clear();
+    for (index_t i = 0; i < layers.count(); ++i) {
+      served_.push_back({layers[i].keys(), layers[i].values()});
+    }
   }
 
   /// Pages that a sequence has, those reserved in advance among them.
@@ -148,33 +242,16 @@ class page_pool {
     if (--uses_[static_cast<std::size_t>(page)] == 0) free_.push_back(page);
   }
 
-  template <class Stored>
-  static void copy_page(const cache_memory<Stored>& memory, index_t from, index_t to) {
-    const auto copy = [&](const auto& rows) {
-      for (index_t head = 0; head < rows.shape[1]; ++head) {
-        for (index_t row = 0; row < rows.shape[2]; ++row) {
-          const auto* const source = rows.address(from, head, row, 0);
-          std::copy(source, source + rows.shape[3], rows.address(to, head, row, 0));
-        }
-      }
-    };
-    copy(memory.keys);
-    copy(memory.values);
-    const auto copy_scales = [&](const view<float, 3>& scales) {
-      if (scales.data == nullptr) return;
-      for (index_t head = 0; head < scales.shape[1]; ++head) {
-        for (index_t row = 0; row < scales.shape[2]; ++row) {
-          scales(to, head, row) = scales(from, head, row);
-        }
-      }
-    };
-    copy_scales(memory.key_scales);
-    copy_scales(memory.value_scales);
-  }
+  struct pages_in_memory {
+    const void* keys;
+    const void* values;
+    friend bool operator==(const pages_in_memory&, const pages_in_memory&) = default;
+  };
 
   std::vector<index_t> uses_;
   std::vector<std::vector<std::int32_t>> pages_;  // of each sequence
   std::vector<std::int32_t> free_;
+  std::vector<pages_in_memory> served_;  // of each layer, while pages are in use
 };
 
 }  // namespace relpos::inline RELPOS_ABI

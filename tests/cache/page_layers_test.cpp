@@ -1,0 +1,245 @@
+// One block table and one pool for the caches of many layers: what fork, copy-on-write and truncate do to one layer they
+// do to all, whatever each stores.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "cache/caches.hpp"
+#include "support/random_tensors.hpp"
+
+namespace {
+
+using relpos::index_t;
+using relpos::page_layer;
+using relpos::paged_cache;
+using support::cache_sizes;
+using support::slabs;
+
+constexpr index_t page_rows = 4;
+constexpr index_t blocks = 8;
+constexpr index_t sequences = 4;
+constexpr index_t pages = 24;
+constexpr index_t channels = 8;
+
+/// A layer's memory and its lengths.
+template <class Stored>
+struct own_layer {
+  slabs<Stored> memory{pages, page_rows, cache_sizes{.head_dim = channels, .value_dim = channels}};
+  std::vector<index_t> lengths = std::vector<index_t>(sequences, 0);
+
+  paged_cache<Stored> cache(const relpos::view<std::int32_t, 2>& table) {
+    return {memory.memory(), lengths, {table}};
+  }
+};
+
+/// Each row of a cache has one number in all of its channels, so that any storage holds it: 0 to 127.
+using rows_of_sequence = std::vector<int>;
+
+class model {
+ public:
+  explicit model(index_t layers)
+      : floats(static_cast<std::size_t>(layers)),
+        rows(static_cast<std::size_t>(layers), std::vector<rows_of_sequence>(sequences)) {}
+
+  relpos::view<std::int32_t, 2> table() { return {table_.data(), {sequences, blocks}}; }
+  std::vector<paged_cache<float>> caches() {
+    std::vector<paged_cache<float>> result;
+    for (auto& each : floats) result.push_back(each.cache(table()));
+    return result;
+  }
+
+  std::vector<own_layer<float>> floats;
+  std::vector<std::vector<rows_of_sequence>> rows;  // that each layer must have
+  relpos::page_pool pool{pages};
+
+ private:
+  std::vector<std::int32_t> table_ = std::vector<std::int32_t>(sequences * blocks, -1);
+};
+
+/// Appends `count` rows to one sequence of a layer, and to what it must have.
+template <class Stored>
+void append(const paged_cache<Stored>& cache, index_t sequence, index_t count,
+            std::vector<rows_of_sequence>& rows, support::random_numbers& random) {
+  support::tensor<float> k({1, 1, count, channels});
+  for (index_t row = 0; row < count; ++row) {
+    const auto number = static_cast<int>(random.between(1, 127));
+    rows[static_cast<std::size_t>(sequence)].push_back(number);
+    for (index_t c = 0; c < channels; ++c) k.view()(0, 0, row, c) = static_cast<float>(number);
+  }
+  std::vector<index_t> starts(sequences + 1, 0);
+  std::fill(starts.begin() + sequence + 1, starts.end(), count);
+  const relpos::status done = relpos::append(relpos::serial{}, cache, k.view(), k.view(),
+                                             relpos::options{.key_starts = starts});
+  ASSERT_TRUE(done) << done.message;
+}
+
+/// What the block table finds of a layer is what it must have.
+template <class Stored>
+void expect_rows(const paged_cache<Stored>& cache, const std::vector<rows_of_sequence>& rows) {
+  for (index_t sequence = 0; sequence < sequences; ++sequence) {
+    const rows_of_sequence& wanted = rows[static_cast<std::size_t>(sequence)];
+    ASSERT_EQ(cache.length(sequence), static_cast<index_t>(wanted.size()));
+    for (index_t row = 0; row < cache.length(sequence); ++row) {
+      const index_t page = cache.placement.block_table(sequence, row / page_rows);
+      const auto read = [&](const relpos::view<Stored, 4>& of,
+                            const relpos::view<float, 3>& scales) {
+        const float scale = scales.data == nullptr ? 1.0f : scales(page, 0, row % page_rows);
+        return scale * static_cast<float>(of(page, 0, row % page_rows, channels - 1));
+      };
+      const auto number = static_cast<float>(wanted[static_cast<std::size_t>(row)]);
+      const auto& memory = cache.memory;
+      ASSERT_NEAR(read(memory.keys, memory.key_scales), number, 1e-4f)
+          << "row " << row << " of sequence " << sequence;
+      ASSERT_NEAR(read(memory.values, memory.value_scales), number, 1e-4f);
+    }
+  }
+}
+
+// Forks of forks, rows behind them, truncations behind those, in any order.
+TEST(page_layers, are_what_each_would_be_alone) {
+  for (const index_t count : {1, 3, 40}) {
+    SCOPED_TRACE(std::to_string(count) + " layers");
+    model of(count);
+    support::random_numbers random(7);
+    int forks = 0;
+    for (int step = 0; step < 300; ++step) {
+      const auto layers = of.caches();
+      const index_t sequence = random.between(0, sequences - 1);
+      const index_t length = layers[0].length(sequence);
+      const index_t other = random.between(0, sequences - 1);
+      if (step % 3 == 0 && length > 0 && other != sequence) {
+        ASSERT_TRUE(of.pool.truncate(layers, other, 0));
+        const relpos::status done = of.pool.fork(layers, sequence, other);
+        ASSERT_TRUE(done) << done.message;
+        ++forks;
+        for (auto& rows : of.rows) {
+          rows[static_cast<std::size_t>(other)] = rows[static_cast<std::size_t>(sequence)];
+        }
+      } else if (step % 3 == 1) {
+        const index_t kept = random.between(0, length);
+        ASSERT_TRUE(of.pool.truncate(layers, sequence, kept));
+        for (auto& rows : of.rows) {
+          rows[static_cast<std::size_t>(sequence)].resize(static_cast<std::size_t>(kept));
+        }
+      } else {
+        const index_t added = random.between(1, 5);
+        const relpos::status done = of.pool.reserve(layers, sequence, length + added);
+        if (length + added > blocks * page_rows) {
+          ASSERT_FALSE(done);
+          continue;
+        }
+        if (!done) {  // no page is free
+          ASSERT_NE(std::string(done.message).find("pages are needed"), std::string::npos);
+          continue;
+        }
+        for (std::size_t i = 0; i < layers.size(); ++i) {
+          append(layers[i], sequence, added, of.rows[i], random);
+        }
+      }
+      for (std::size_t i = 0; i < layers.size(); ++i) expect_rows(layers[i], of.rows[i]);
+      if (HasFatalFailure()) return;
+    }
+    EXPECT_GT(forks, 20);
+  }
+}
+
+TEST(page_layers, store_as_they_like) {
+  model of(0);
+  own_layer<float> first;
+  own_layer<relpos::bfloat16> second;
+  own_layer<relpos::int8> third;
+  const std::vector<page_layer> layers{first.cache(of.table()), second.cache(of.table()),
+                                       third.cache(of.table())};
+  std::vector<std::vector<rows_of_sequence>> rows(3, std::vector<rows_of_sequence>(sequences));
+  support::random_numbers random(9);
+  const auto append_all = [&](index_t sequence, index_t count) {
+    ASSERT_TRUE(of.pool.reserve(layers, sequence,
+                                first.lengths[static_cast<std::size_t>(sequence)] + count));
+    append(first.cache(of.table()), sequence, count, rows[0], random);
+    append(second.cache(of.table()), sequence, count, rows[1], random);
+    append(third.cache(of.table()), sequence, count, rows[2], random);
+  };
+  append_all(0, 6);
+  ASSERT_TRUE(of.pool.fork(layers, 0, 1));
+  ASSERT_TRUE(of.pool.fork(layers, 1, 2));
+  for (auto& each : rows) each[1] = each[2] = each[0];
+  for (const index_t sequence : {0, 1, 2}) append_all(sequence, 3);
+  ASSERT_TRUE(of.pool.truncate(layers, 1, 5));
+  for (auto& each : rows) each[1].resize(5);
+  append_all(1, 2);
+  expect_rows(first.cache(of.table()), rows[0]);
+  expect_rows(second.cache(of.table()), rows[1]);
+  expect_rows(third.cache(of.table()), rows[2]);
+}
+
+/// Refused with these words, and nothing has changed.
+template <class Layers, class Call>
+void expect_refused(model& of, const Layers& layers, const std::string& words, const Call& call) {
+  const index_t free = of.pool.free_pages();
+  std::vector<std::vector<index_t>> lengths;
+  for (auto& each : of.floats) lengths.push_back(each.lengths);
+  const relpos::status done = call(of.pool, layers);
+  EXPECT_FALSE(done);
+  EXPECT_NE(std::string(done.message).find(words), std::string::npos) << done.message;
+  EXPECT_EQ(of.pool.free_pages(), free);
+  for (std::size_t i = 0; i < lengths.size(); ++i) EXPECT_EQ(of.floats[i].lengths, lengths[i]);
+}
+
+template <class Layers>
+void expect_all_refused(model& of, const Layers& layers, const std::string& words) {
+  expect_refused(of, layers, words,
+                 [](auto& pool, const auto& all) { return pool.reserve(all, 0, 9); });
+  expect_refused(of, layers, words,
+                 [](auto& pool, const auto& all) { return pool.fork(all, 0, 3); });
+  expect_refused(of, layers, words,
+                 [](auto& pool, const auto& all) { return pool.truncate(all, 0, 0); });
+}
+
+TEST(page_layers, that_do_not_belong_together_are_refused) {
+  model of(3);
+  support::random_numbers random(3);
+  auto layers = of.caches();
+  ASSERT_TRUE(of.pool.reserve(layers, 0, 6));
+  for (std::size_t i = 0; i < layers.size(); ++i) append(layers[i], 0, 6, of.rows[i], random);
+
+  expect_all_refused(of, std::vector<paged_cache<float>>(), "layers: there are none");
+  expect_all_refused(
+      of, layers[1],
+      "layers: are 1, pages are in use by 3: every call takes the caches of all layers");
+  auto swapped = layers;
+  std::swap(swapped[1].memory, swapped[2].memory);
+  expect_all_refused(of, swapped, "layers: layer 1 has its keys and values elsewhere");
+  auto twice = layers;
+  twice[2].memory = twice[0].memory;
+  expect_all_refused(of, twice, "cache.keys: layers 0 and 2 have the same pages in memory");
+  auto one_count = layers;
+  one_count[2].lengths = one_count[1].lengths;
+  expect_all_refused(of, one_count, "cache.lengths: layers 1 and 2 share them");
+  std::vector<std::int32_t> other_table(sequences * blocks, 0);
+  auto apart = layers;
+  apart[1].placement.block_table = {other_table.data(), {sequences, blocks}};
+  expect_all_refused(of, apart, "cache.block_table: layer 1 has another than layer 0");
+  slabs<float> long_pages(pages, 2 * page_rows, {.head_dim = channels, .value_dim = channels});
+  auto longer = layers;
+  longer[2].memory = long_pages.memory();
+  expect_all_refused(of, longer, "cache.keys: pages of layer 2 have 8 rows, of layer 0 4");
+  slabs<float> few_pages(pages - 1, page_rows, {.head_dim = channels, .value_dim = channels});
+  auto fewer = layers;
+  fewer[1].memory = few_pages.memory();
+  expect_all_refused(of, fewer, "page_pool: has 24 pages, cache.keys of layer 1 are [23, 1, 4, 8]");
+  of.floats[1].lengths[0] = 5;
+  expect_all_refused(of, layers,
+                     "cache.lengths: sequence 0 has 5 rows in layer 1 and 6 in layer 0");
+  of.floats[1].lengths[0] = 6;
+
+  // All is as it was; and other layers are served when no page is in use.
+  ASSERT_TRUE(of.pool.truncate(layers, 0, 3));
+  ASSERT_TRUE(of.pool.truncate(layers, 0, 0));
+  EXPECT_EQ(of.pool.free_pages(), pages);
+  EXPECT_TRUE(of.pool.reserve(layers[1], 0, 1));
+}
+
+}  // namespace
