@@ -5,7 +5,7 @@
 
 int main(int count, char** values) {
   using namespace relpos::bench;
-  return run_sections(
-      count, values,
-      {encodings, long_sequences, two_threads, serving_caches, serving_batches, against_peers});
+  return run_sections(count, values,
+                      {encodings, long_sequences, two_threads, serving_caches, serving_layers,
+                       serving_batches, against_peers});
 }

@@ -23,6 +23,8 @@ section long_sequences;
 section two_threads;
 /// One query against caches: kinds of storage, of cache, of heads, against the bandwidth of reading.
 section serving_caches;
+/// A step of decoding through 40 layers: checking caches and finding rows.
+section serving_layers;
 /// Prefill in chunks, and ragged batches on two threads.
 section serving_batches;
 /// What users would otherwise pick, as it is installed here.

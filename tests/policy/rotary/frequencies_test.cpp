@@ -110,17 +110,20 @@ TEST(yarn_frequencies, ramp_between_pairs_that_are_not_whole) {
     double factor, base, fast, slow;
   };
   // The first is gpt-oss, with the ramp from 8.0928 to 17.3980.
-  for (const auto& [d, train_length, factor, base, fast, slow] :
-       {model{64, 4096, 32.0, 150000.0, 32.0, 1.0},
-        {128, 2048, 4.0, 10000.0, 32.0, 1.0},
-        {96, 8192, 16.0, 500000.0, 20.0, 2.5},
-        {64, 4096, 1.0, 10000.0, 32.0, 1.0}}) {
-    const double low = turning_pair(fast, static_cast<double>(train_length), d, base);
-    const double high = turning_pair(slow, static_cast<double>(train_length), d, base);
+  for (const model& of : {model{64, 4096, 32.0, 150000.0, 32.0, 1.0},
+                          {128, 2048, 4.0, 10000.0, 32.0, 1.0},
+                          {96, 8192, 16.0, 500000.0, 20.0, 2.5},
+                          {64, 4096, 1.0, 10000.0, 32.0, 1.0}}) {
+    const index_t d = of.d;
+    const double factor = of.factor;
+    const double base = of.base;
+    const index_t last_pair = d / 2 - 1;
+    const double low = turning_pair(of.fast, static_cast<double>(of.train_length), d, base);
+    const double high = turning_pair(of.slow, static_cast<double>(of.train_length), d, base);
     ASSERT_GT(low, 0.0);
-    ASSERT_LT(high, static_cast<double>(d / 2 - 1));
-    const rotary_frequencies got = relpos::yarn_frequencies(d, factor, train_length, base, fast,
-                                                            slow, relpos::yarn_ramp::exact);
+    ASSERT_LT(high, static_cast<double>(last_pair));
+    const rotary_frequencies got = relpos::yarn_frequencies(
+        d, factor, of.train_length, base, of.fast, of.slow, relpos::yarn_ramp::exact);
     index_t between = 0;
     expect_radians(got, pairs(d, [&](index_t i) {
                      const auto pair = static_cast<double>(i);
@@ -132,10 +135,10 @@ TEST(yarn_frequencies, ramp_between_pairs_that_are_not_whole) {
                    }));
     EXPECT_GT(between, 5);
     EXPECT_NEAR(got.attention_factor, 1.0 + 0.1 * std::log(factor), 1e-15);
-    EXPECT_EQ(relpos::yarn_frequencies(d, factor, train_length, base, fast, slow,
+    EXPECT_EQ(relpos::yarn_frequencies(d, factor, of.train_length, base, of.fast, of.slow,
                                        relpos::yarn_ramp::whole_pairs)
                   .radians,
-              relpos::yarn_frequencies(d, factor, train_length, base, fast, slow).radians);
+              relpos::yarn_frequencies(d, factor, of.train_length, base, of.fast, of.slow).radians);
   }
   EXPECT_NEAR(turning_pair(32.0, 4096.0, 64, 150000.0), 8.0928, 1e-4);
   EXPECT_NEAR(turning_pair(1.0, 4096.0, 64, 150000.0), 17.3980, 1e-4);
