@@ -286,6 +286,44 @@ TEST(check_overlap, neighbours_do_not_overlap) {
   EXPECT_EQ(in_index_order(call.out), contiguous_result());
 }
 
+/// [batch, head, query, channels of q and of out]: no element is shared, and none of q changes.
+TEST(check_overlap, out_may_be_woven_between_the_rows_of_q) {
+  for (const auto kernel : {relpos::kernel_class::prefill, relpos::kernel_class::decode}) {
+    attention_call plain;
+    plain.choice.kernel = kernel;
+    ASSERT_TRUE(plain.run());
+    shared_block shared;
+    attention_call& call = shared.call;
+    call.choice.kernel = kernel;
+    const std::array<index_t, 4> strides{4 * 3 * 14, 3 * 14, 14, 1};
+    for (index_t at = 0; at < 2 * 4 * 3 * 8; ++at) {
+      shared.block[static_cast<std::size_t>(at / 8 * 14 + at % 8)] =
+          call.q_values[static_cast<std::size_t>(at)];
+    }
+    std::vector<float> expected = shared.block;
+    for (index_t at = 0; at < 2 * 4 * 3 * 6; ++at) {
+      expected[static_cast<std::size_t>(at / 6 * 14 + 8 + at % 6)] =
+          plain.out_values[static_cast<std::size_t>(at)];
+    }
+    call.q = view<const float, 4>(shared.block.data(), {2, 4, 3, 8}, strides);
+    call.out = view<float, 4>(shared.block.data() + 8, {2, 4, 3, 6}, strides);
+    const relpos::status done = call.run();
+    EXPECT_TRUE(done) << done.message;
+    EXPECT_EQ(shared.block, expected);
+  }
+}
+
+TEST(check_overlap, out_woven_one_channel_off_is_refused) {
+  const std::array<index_t, 4> strides{4 * 3 * 14, 3 * 14, 14, 1};
+  for (const index_t first : {7, 9}) {
+    shared_block shared;
+    attention_call& call = shared.call;
+    call.q = view<const float, 4>(shared.block.data(), {2, 4, 3, 8}, strides);
+    call.out = view<float, 4>(shared.block.data() + first, {2, 4, 3, 6}, strides);
+    EXPECT_TRUE(shared.refuses({"out: ", "[2, 4, 3, 6]", "overlaps q [2, 4, 3, 8]"}));
+  }
+}
+
 TEST(check_overlap, scratch_does_not_overlap_a_tensor) {
   shared_block shared;
   attention_call& call = shared.call;
@@ -321,8 +359,8 @@ TEST(check_overlap, scratch_does_not_overlap_the_data_of_a_policy) {
   const relpos::status done = relpos::attention(
       relpos::serial{}, relpos::scratch(memory.data(), memory.size() * sizeof(float)), call.out,
       call.q, call.k, call.v, alibi, call.choice);
-  EXPECT_TRUE(
-      call.explains(done, status_code::overlap, {"scratch: ", "overlaps the data of a policy"}));
+  EXPECT_TRUE(call.explains(done, status_code::overlap,
+                            {"scratch: ", "overlaps the range that the data of a policy spans"}));
   EXPECT_EQ(memory[3], 1.0f);
 }
 

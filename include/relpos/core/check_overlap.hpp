@@ -9,36 +9,52 @@
 #include "relpos/core/memory.hpp"
 #include "relpos/core/options.hpp"
 #include "relpos/core/scratch.hpp"
+#include "relpos/core/shared_bytes.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 /// The memory of one argument. Its shape becomes text only in a refusal: that takes longer than all checks.
 struct named_memory {
   const char* name;
-  byte_range bytes;
-  std::array<index_t, 4> shape{};
-  std::size_t rank;
+  byte_range bytes;  // from the first to the last
+  strided_bytes elements;
 
   template <class T, int Rank>
   named_memory(const char* argument, const view<T, Rank>& array)
-      : name(argument), bytes(byte_range::of(array)), rank(Rank) {
-    std::copy(array.shape.begin(), array.shape.end(), shape.begin());
-  }
+      : name(argument), bytes(byte_range::of(array)), elements(strided_bytes::of(array)) {}
   /// Bytes that are no tensor.
   named_memory(const char* argument, const byte_range& memory)
       : name(argument),
         bytes(memory),
-        shape{static_cast<index_t>(memory.last - memory.first)},
-        rank(1) {}
+        elements(strided_bytes::of_range(memory.first, memory.last)) {}
 
-  shape_text text() const { return shape_text(shape.data(), rank); }
+  bool is_empty() const { return bytes.first == bytes.last; }
+  shape_text text() const { return shape_text(elements.shape.data(), elements.rank); }
 };
 
-/// Ranges of bytes are compared: what is woven between the strides of another counts as overlapping.
+/// Refuses two whose ranges of bytes overlap, as those of keys and values in one buffer do, unless no element of one
+/// shares a byte with an element of the other.
+RELPOS_NOINLINE inline status check_elements_apart(const named_memory& written,
+                                                   const named_memory& other) {
+  switch (sharing_of(written.elements, other.elements)) {
+    case sharing::none:
+      return {};
+    case sharing::some:
+      return status::error(status_code::overlap, "%s: memory of %s %s overlaps %s %s", written.name,
+                           written.name, written.text().text, other.name, other.text().text);
+    default:
+      return status::error(status_code::overlap,
+                           "%s: memory of %s %s cannot be shown to be apart from %s %s: the ranges "
+                           "that they span overlap, and their strides do not tell",
+                           written.name, written.name, written.text().text, other.name,
+                           other.text().text);
+  }
+}
+
+/// Refuses memory to be written that shares a byte with another. One may be woven between the elements of the other.
 inline status check_apart(const named_memory& written, const named_memory& other) {
   if (!written.bytes.overlaps(other.bytes)) return {};
-  return status::error(status_code::overlap, "%s: memory of %s %s overlaps %s %s", written.name,
-                       written.name, written.text().text, other.name, other.text().text);
+  return check_elements_apart(written, other);
 }
 
 /// All that a call writes.
@@ -59,6 +75,7 @@ std::array<named_memory, 7> written_memory(const call_outputs<Out, Real>& to) {
 template <std::size_t Count>
 status check_all_apart(const std::array<named_memory, Count>& written) {
   for (std::size_t i = 0; i < Count; ++i) {
+    if (written[i].is_empty()) continue;
     for (std::size_t j = i + 1; j < Count; ++j) {
       if (status valid = check_apart(written[i], written[j]); !valid) return valid;
     }
@@ -66,7 +83,7 @@ status check_all_apart(const std::array<named_memory, Count>& written) {
   return {};
 }
 
-/// Refuses what is written over the data of a policy.
+/// Refuses what is written over the data of a policy, or between it: of the data no more than the range is known.
 template <class... Policies>
 status check_apart_from_policies(const named_memory& written,
                                  const std::tuple<Policies...>& policies) {
@@ -78,8 +95,11 @@ status check_apart_from_policies(const named_memory& written,
   };
   std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
   if (!is_read) return {};
-  return status::error(status_code::overlap, "%s: memory of %s %s overlaps the data of a policy",
-                       written.name, written.name, written.text().text);
+  return status::error(
+      status_code::overlap,
+      "%s: the range of memory that %s %s spans overlaps the range that the data of "
+      "a policy spans",
+      written.name, written.name, written.text().text);
 }
 
 /// Calls use(named_memory) for each tensor and list that a call reads.
@@ -114,6 +134,7 @@ status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
                      const options& choice, const std::tuple<Policies...>& policies) {
   const auto outputs = written_memory(to);
   for (const named_memory& written : outputs) {
+    if (written.is_empty()) continue;
     status valid = check_apart_from_inputs(written, q, store, choice, policies);
     if (!valid) return valid;
   }
@@ -135,6 +156,7 @@ status check_scratch_overlap(const byte_range& memory, const call_outputs<Out, R
                              const std::tuple<Policies...>& policies) {
   const named_memory lent("scratch", memory);
   for (const named_memory& written : written_memory(to)) {
+    if (written.is_empty()) continue;
     if (status valid = check_apart(lent, written); !valid) return valid;
   }
   return check_apart_from_inputs(lent, q, store, choice, policies);

@@ -1,0 +1,155 @@
+#pragma once
+// Whether two strided arrays share a byte. Their strides decide, and no element is enumerated:
+//
+//   element i of a and element j of b share a byte  <=>  -size_a < address_a(i) - address_b(j) < size_b
+//
+// The difference is a sum of strides, each taken 0 to n times. Those that step over less than the elements' size widen
+// the bounds, and what is left of arrays in use, one woven into the other, is decided in a few steps.
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <numeric>
+
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The bytes of a view: of each element, and not those between them.
+struct strided_bytes {
+  std::intptr_t address = 0;
+  index_t element_size = 1;
+  std::size_t rank = 0;
+  std::array<index_t, 4> shape{};
+  std::array<index_t, 4> strides{};  // in elements
+
+  template <class T, int Rank>
+  static strided_bytes of(const view<T, Rank>& array) {
+    strided_bytes result{reinterpret_cast<std::intptr_t>(array.data), sizeof(T), Rank};
+    std::copy(array.shape.begin(), array.shape.end(), result.shape.begin());
+    std::copy(array.strides.begin(), array.strides.end(), result.strides.begin());
+    return result;
+  }
+  /// [first, last), which hold no tensor.
+  static strided_bytes of_range(std::intptr_t first, std::intptr_t last) {
+    return {first, 1, 1, {last - first}, {1}};
+  }
+
+  bool is_empty() const {
+    return std::any_of(shape.begin(), shape.begin() + rank, [](index_t n) { return n < 1; });
+  }
+};
+
+enum class sharing {
+  none,
+  some,
+  unknown  // not decided within the number of steps
+};
+
+/// What the search for a shared byte may take: strides that nest, as those of tensors in use do, take some ten.
+inline constexpr int max_sharing_steps = 1024;
+
+/// Sums of strides, each taken 0 to `count` times, of which one within [lowest, highest] is sought.
+class stride_sums {
+ public:
+  /// Differences address_a(i) - address_b(j) at which a byte is shared.
+  stride_sums(const strided_bytes& a, const strided_bytes& b)
+      : lowest_(1 - a.element_size - (a.address - b.address)),
+        highest_(b.element_size - 1 - (a.address - b.address)) {
+    add(a, a.element_size);
+    add(b, -b.element_size);
+    std::sort(terms_.begin(), terms_.begin() + count_,
+              [](const term& x, const term& y) { return x.stride < y.stride; });
+    simplify();
+  }
+
+  sharing find(int steps) const { return find(count_, lowest_, highest_, steps); }
+
+ private:
+  struct term {
+    index_t stride = 0;   // > 0
+    index_t count = 0;    // > 0
+    index_t reach = 0;    // the largest sum of this stride and all smaller ones
+    index_t divisor = 0;  // of all these sums
+  };
+
+  void add(const strided_bytes& of, index_t unit) {
+    for (std::size_t axis = 0; axis < of.rank; ++axis) {
+      const index_t count = of.shape[axis] - 1;
+      const index_t stride = of.strides[axis] * unit;
+      if (count == 0 || stride == 0) continue;
+      if (stride < 0) {  // count - i in place of i
+        lowest_ -= count * stride;
+        highest_ -= count * stride;
+      }
+      terms_[count_++] = {stride < 0 ? -stride : stride, count};
+    }
+  }
+
+  /// Strides that leave no gap between the bounds widen them; a stride that continues the steps of a smaller one is
+  /// counted with it. Neither changes the answer.
+  void simplify() {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < count_; ++i) {
+      const term each = terms_[i];
+      if (each.stride <= highest_ - lowest_ + 1) {
+        lowest_ -= each.count * each.stride;
+        continue;
+      }
+      const auto continued =
+          std::find_if(terms_.begin(), terms_.begin() + kept, [&](const term& smaller) {
+            return each.stride % smaller.stride == 0 &&
+                   each.stride / smaller.stride <= smaller.count + 1;
+          });
+      if (continued == terms_.begin() + kept) {
+        terms_[kept++] = each;
+      } else {
+        continued->count += each.count * (each.stride / continued->stride);
+      }
+    }
+    count_ = kept;
+    index_t reach = 0;
+    index_t divisor = 0;
+    for (std::size_t i = 0; i < count_; ++i) {
+      reach += terms_[i].count * terms_[i].stride;
+      divisor = std::gcd(divisor, terms_[i].stride);
+      terms_[i].reach = reach;
+      terms_[i].divisor = divisor;
+    }
+  }
+
+  /// With the `used` smallest strides.
+  sharing find(std::size_t used, index_t lowest, index_t highest, int& steps) const {
+    const index_t reach = used == 0 ? 0 : terms_[used - 1].reach;
+    if (highest < 0 || lowest > reach) return sharing::none;
+    if (lowest <= 0 || highest >= reach) return sharing::some;  // the sum of none, or of all
+    const term& largest = terms_[used - 1];
+    if (highest / largest.divisor * largest.divisor < lowest) return sharing::none;
+    if (--steps < 0) return sharing::unknown;
+    // The largest stride is taken so often that the smaller ones can reach the rest.
+    const index_t left = std::max<index_t>(lowest - (reach - largest.count * largest.stride), 0);
+    const index_t first = ceil_div(left, largest.stride);
+    for (index_t taken = std::min(largest.count, highest / largest.stride); taken >= first;
+         --taken) {
+      const index_t sum = taken * largest.stride;
+      const sharing found = find(used - 1, lowest - sum, highest - sum, steps);
+      if (found != sharing::none) return found;
+    }
+    return sharing::none;
+  }
+
+  index_t lowest_;
+  index_t highest_;
+  std::array<term, 8> terms_{};
+  std::size_t count_ = 0;
+};
+
+/// Whether an element of a and one of b share a byte. Extents, strides and addresses are such that no computation of
+/// an address overflows (is_addressable).
+inline sharing sharing_of(const strided_bytes& a, const strided_bytes& b,
+                          int steps = max_sharing_steps) {
+  if (a.is_empty() || b.is_empty()) return sharing::none;
+  return stride_sums(a, b).find(steps);
+}
+
+}  // namespace relpos::inline RELPOS_ABI
