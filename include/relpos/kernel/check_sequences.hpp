@@ -29,14 +29,14 @@ status check_windows(const Problem& problem) {
       };
       std::apply([&](const auto&... each) { (ask(each), ...); },
                  bind_all(problem.policies, at, head));
-      if (start == everything || first >= position.key_offset + evicted.last) continue;
+      const index_t oldest = position.key_offset + evicted.last;
+      if (start == everything || first >= oldest) continue;
       return status::error(
           status_code::invalid_value,
           "cache: the query at position %lld of sequence %lld sees keys from %lld on, the ring has "
           "evicted those before %lld: a ring has sinks + window + rows appended at once - 1 rows",
           static_cast<long long>(position.query_offset), static_cast<long long>(at),
-          static_cast<long long>(first),
-          static_cast<long long>(position.key_offset + evicted.last));
+          static_cast<long long>(first), static_cast<long long>(oldest));
     }
   }
   return {};

@@ -89,8 +89,9 @@ struct t5_buckets {
         static_cast<double>(steps);
     // The logarithms are right to 1e-12 or so; only beside an integer can they choose wrongly. Nearest by truncation, which
     // no rounding mode changes.
-    const auto nearest = static_cast<index_t>(position + 0.5);
     auto step = static_cast<index_t>(position);
+    const bool rounds_up = position - static_cast<double>(step) >= 0.5;
+    const index_t nearest = step + (rounds_up ? 1 : 0);
     if (std::abs(position - static_cast<double>(nearest)) < 1e-6) {
       step = nearest;
       if (!reaches(n, exact, steps, step)) --step;
