@@ -43,7 +43,7 @@ std::size_t scratch_bytes_of(index_t slots, const view<Query, 4>& q, const Store
   if (!store.check(q, choice)) return 0;
   const attention_shape shape = shape_of_call(q, store, choice);
   if (!check_options(choice) || !check_sequence_offsets(choice, shape.batch)) return 0;
-  if (!check_policies(policies, shape)) return 0;
+  if (!check_policies(policies, shape) || !check_rotation(store, policies)) return 0;
   const auto problem = make_problem(view<float, 4>(), read_only<Query>(q), store, {}, choice,
                                     std::tuple_cat(policies, store.masks(choice)));
   return check_sequences(problem) ? call_scratch_bytes<Isa>(problem, slots) : 0;

@@ -38,10 +38,30 @@ status check_append_overlap(const kv_cache<Stored, Placement>& cache,
   return result;
 }
 
+/// Refuses values that the cache has no place for, or that are missing.
+template <class Stored, class Placement, class Key, class Value>
+status check_values(const kv_cache<Stored, Placement>& cache, const dense_keys<Key, Value>& rows,
+                    bool with_values) {
+  const cache_memory<Stored>& memory = cache.memory;
+  if (with_values && memory.is_latent()) {
+    return status::error(status_code::invalid_value,
+                         "v: is given, but the values of the cache are the first %lld channels of "
+                         "its keys: append k alone, v is %s, cache.keys are %s",
+                         static_cast<long long>(cache.value_dim()), shape_text(rows.v.shape).text,
+                         shape_text(memory.keys.shape).text);
+  }
+  if (with_values || memory.is_latent() || memory.values.size() == 0) return {};
+  return shapes_differ(
+      "v: must be given, cache.values %s are not the first channels of cache.keys %s",
+      memory.values.shape, memory.keys.shape);
+}
+
 /// Refuses rows that do not belong to the cache, or have no room in it.
 template <class Stored, class Placement, class Key, class Value>
-status check_append(const kv_cache<Stored, Placement>& cache, const dense_keys<Key, Value>& rows) {
+status check_append(const kv_cache<Stored, Placement>& cache, const dense_keys<Key, Value>& rows,
+                    bool with_values) {
   if (status valid = cache.check(); !valid) return valid;
+  if (status valid = check_values(cache, rows, with_values); !valid) return valid;
   if (status valid = check_key_values(rows.k, rows.v, rows.starts); !valid) return valid;
   const auto& keys = cache.memory.keys.shape;
   if (rows.batch() != cache.batch()) {
@@ -86,14 +106,12 @@ status check_append(const kv_cache<Stored, Placement>& cache, const dense_keys<K
   return result;
 }
 
-/// Writes the rows of k [batch, key head, new row, d] and v behind those of each sequence; one after another where
-/// options.key_starts bound them. A rotation among `arguments`, the same as in the calls of attention, turns the keys
-/// first: row r of a sequence stands at position r + options.key_offset. Nothing that was there before is moved.
-template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
-          class Value, class... Arguments>
-status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
-              const view<Key, 4>& k, const view<Value, 4>& v,
-              const Arguments&... arguments) noexcept {
+/// What `append` does with values of their own, or with the first channels of the keys in their place.
+template <class Isa, executor Executor, class Stored, class Placement, class Key, class Value,
+          class... Arguments>
+status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& cache,
+                   const view<Key, 4>& k, const view<Value, 4>& v, bool with_values,
+                   const Arguments&... arguments) noexcept {
   static_assert(storage<std::remove_const_t<Key>> && storage<std::remove_const_t<Value>>,
                 "relpos: k and v hold float, relpos::bfloat16 or relpos::half");
   static_assert(check_arguments<Arguments...>());
@@ -104,7 +122,7 @@ status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
   const dense_keys<std::remove_const_t<Key>, std::remove_const_t<Value>> rows{k, v,
                                                                               choice.key_starts};
   if (status valid = check_slots(runner); !valid) return valid;
-  if (status valid = check_append(cache, rows); !valid) return valid;
+  if (status valid = check_append(cache, rows, with_values); !valid) return valid;
   if (status valid = check_options(choice); !valid) return valid;
   if (status valid = check_sequence_offsets(choice, cache.batch()); !valid) return valid;
   if (status valid = check_append_overlap(cache, rows, choice, policies); !valid) return valid;
@@ -115,6 +133,7 @@ status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
     if constexpr (requires { policy.check(shape); }) result = policy.check(shape);
   });
   if (!result) return result;
+  if (status valid = check_rotation(cache, policies); !valid) return valid;
 
   runner.run(cache.batch() * cache.key_heads(), [&](index_t item, index_t) {
     const index_t sequence = item / cache.key_heads();
@@ -137,6 +156,7 @@ status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
         from = turned;
       });
       store_row(from, cache.memory.keys, cache.memory.key_scales, cell, head);
+      if (!with_values) continue;
       store_row(read_row(values, row, plain), cache.memory.values, cache.memory.value_scales, cell,
                 head);
     }
@@ -150,6 +170,25 @@ status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
     }
   });
   return {};
+}
+
+/// Writes the rows of k [batch, key head, new row, d] and v behind those of each sequence; one after another where
+/// options.key_starts bound them. A rotation among `arguments`, the same as in the calls of attention, turns the keys
+/// first: row r of a sequence stands at position r + options.key_offset. Nothing that was there before is moved.
+template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
+          class Value, class... Arguments>
+status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
+              const view<Key, 4>& k, const view<Value, 4>& v,
+              const Arguments&... arguments) noexcept {
+  return append_rows<Isa>(runner, cache, k, v, true, arguments...);
+}
+
+/// The same for a cache whose values are the first channels of its keys (cache/latent.hpp), or have no channels.
+template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
+          class... Arguments>
+status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
+              const view<Key, 4>& k, const Arguments&... arguments) noexcept {
+  return append_rows<Isa>(runner, cache, k, k.slice(3, 0, cache.value_dim()), false, arguments...);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

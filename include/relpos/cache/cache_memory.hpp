@@ -13,6 +13,17 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// Elements of the same indices are the same: strides of a single one mean nothing.
+template <class T, int Rank>
+bool begin_alike(const view<T, Rank>& a, const view<T, Rank>& b) {
+  if (a.data != b.data) return false;
+  for (std::size_t axis = 0; axis < Rank; ++axis) {
+    const index_t both = std::min(a.shape[axis], b.shape[axis]);
+    if (both > 1 && a.strides[axis] != b.strides[axis]) return false;
+  }
+  return true;
+}
+
 /// Rows in slabs: a slab is a sequence, or a page. Channels are contiguous, all else may have any strides. float,
 /// bfloat16 and half are stored as they are; int8 as round(x / scale) with scale = max |x| / 127 of each row, in
 /// `key_scales` and `value_scales`; rows below 2^-118 are zeros.
@@ -22,6 +33,9 @@ struct cache_memory {
   view<Stored, 4> values;       // [slab, key head, row, d_v]
   view<float, 3> key_scales{};  // [slab, key head, row], of int8 alone
   view<float, 3> value_scales{};
+
+  /// The values are the first channels of the keys (cache/latent.hpp), which are stored once and read as both.
+  bool is_latent() const { return values.size() > 0 && begin_alike(values, keys); }
 };
 
 /// Where a row is.
@@ -36,10 +50,17 @@ inline constexpr index_t max_cache_channels = 1024;
 /// Refuses memory that cannot be what it says.
 template <class Stored>
 status check_cache_memory(const cache_memory<Stored>& memory) {
-  if (status valid = check_output("cache.keys", memory.keys); !valid) return valid;
-  if (status valid = check_output("cache.values", memory.values); !valid) return valid;
   const auto& k = memory.keys.shape;
   const auto& v = memory.values.shape;
+  if (status valid = check_output("cache.keys", memory.keys); !valid) return valid;
+  if (status valid = check_view("cache.values", memory.values); !valid) return valid;
+  if (memory.is_latent() && v[3] > k[3]) {
+    return shapes_differ(
+        "cache.values: begin where cache.keys do and so cannot have more channels, values are %s, "
+        "keys are %s",
+        v, k);
+  }
+  if (status valid = check_output("cache.values", memory.values); !valid) return valid;
   if (k[0] != v[0] || k[1] != v[1] || k[2] != v[2]) {
     return shapes_differ(
         "cache.values: slabs, heads and rows must be those of cache.keys, values "
@@ -69,6 +90,12 @@ status check_cache_memory(const cache_memory<Stored>& memory) {
     if (memory.value_scales.shape != rows) {
       return shapes_differ("cache.value_scales: shape is %s, must be %s", memory.value_scales.shape,
                            rows);
+    }
+    if (memory.is_latent() && !begin_alike(memory.value_scales, memory.key_scales)) {
+      return shapes_differ(
+          "cache.value_scales: must be cache.key_scales where the values are the first channels of "
+          "the keys, values are %s, keys are %s",
+          v, k);
     }
   }
   return {};

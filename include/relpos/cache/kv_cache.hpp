@@ -14,6 +14,7 @@
 
 #include "relpos/cache/cache_memory.hpp"
 #include "relpos/core/check_overlap.hpp"
+#include "relpos/core/rotation.hpp"
 #include "relpos/core/sequences.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -76,11 +77,24 @@ struct kv_cache {
   template <class Use>
   void named_parts(const Use& use) const {
     use(named_memory("cache.keys", memory.keys));
-    use(named_memory("cache.values", memory.values));
     use(named_memory("cache.key_scales", memory.key_scales));
-    use(named_memory("cache.value_scales", memory.value_scales));
+    if (!memory.is_latent()) {
+      use(named_memory("cache.values", memory.values));
+      use(named_memory("cache.value_scales", memory.value_scales));
+    }
     use(named_memory("cache.lengths", byte_range::of(lengths.data(), lengths.size_bytes())));
     placement.named_parts(use);
+  }
+
+  /// Refuses a rotation that would turn the values with the keys.
+  status check_rotation(const rotation_rows& by) const {
+    if (!memory.is_latent()) return {};
+    return status::error(status_code::invalid_value,
+                         "rotation: would turn the first %lld channels of keys %s, whose first "
+                         "%lld are the values too: turn those behind them before, by "
+                         "relpos::rotate, and give none",
+                         static_cast<long long>(2 * by.pairs), shape_text(memory.keys.shape).text,
+                         static_cast<long long>(value_dim()));
   }
 
   /// Refuses a cache that is not what it says: shapes, lengths, places of rows.

@@ -82,7 +82,7 @@ class page_layer {
       }
     };
     copy(memory.keys);
-    copy(memory.values);
+    if (!memory.is_latent()) copy(memory.values);
     copy_scales(memory.key_scales);
     copy_scales(memory.value_scales);
   }

@@ -47,6 +47,19 @@ status check_policies(const std::tuple<Policies...>& policies, const attention_s
   return check_positions(policies, shape);
 }
 
+/// Refuses a rotation, checked before, that the keys of a store cannot have had.
+template <class Store, class... Policies>
+status check_rotation(const Store& store, const std::tuple<Policies...>& policies) {
+  status result;
+  [[maybe_unused]] const auto ask = [&]<class Policy>(const Policy& policy) {
+    if constexpr (is_rotation<Policy> && requires { store.check_rotation(rotation_rows()); }) {
+      result = store.check_rotation(policy.rotations());
+    }
+  };
+  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  return result;
+}
+
 /// Refuses a temperature that is not positive and finite, and numbers that are in range one by one but
 /// whose quotients, by which scores are multiplied, are not.
 template <class... Policies>
@@ -82,6 +95,7 @@ status check_call(const call_outputs<Out, Real>& to, const view<Query, 4>& q, co
   if (status valid = check_outputs(to, q, store.value_dim()); !valid) return valid;
   if (status valid = check_sequence_offsets(choice, shape.batch); !valid) return valid;
   if (status valid = check_policies(policies, shape); !valid) return valid;
+  if (status valid = check_rotation(store, policies); !valid) return valid;
   if (status valid = check_overlap(to, q, store, choice, policies); !valid) return valid;
   if (status valid = check_options(choice); !valid) return valid;
   return check_factors(choice, policies, shape);

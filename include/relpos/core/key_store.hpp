@@ -36,6 +36,7 @@ concept stored_rows =
 ///   forgets                            whether there may be any; then also hidden(sequence, row), the rows behind
 ///                                      the sinks that the store hides from a query at the position of `row`
 ///   check(q, options)                  refuses what its parts cannot be, alone or with these queries
+///   check_rotation(rows)               refuses a rotation of its keys; a store that takes all has none
 ///   named_parts(use)                   calls use(named_memory) for each part of its memory
 template <class Store>
 concept key_store = requires(const Store& store, const options& choice, index_t at) {

@@ -83,6 +83,13 @@ void append(const Device& device, const Cache& cache, const Key& k, const Value&
   throw_unless(append(executor_of(device), cache, view_of(k), view_of(v), arguments...));
 }
 
+/// The same for a cache whose values are the first channels of its keys (cache/latent.hpp).
+template <eigen_device Device, key_store Cache, eigen_expression Key, class... Arguments>
+void append(const Device& device, const Cache& cache, const Key& k, const Arguments&... arguments) {
+  static_assert(check_tensors<const Key>());
+  throw_unless(append(executor_of(device), cache, view_of(k), arguments...));
+}
+
 /// Returns [batch, heads, query, d_v] of q's scalar type, computed on the calling thread.
 template <eigen_expression Query, eigen_expression Key, eigen_expression Value, class... Arguments>
 auto attention(const Query& q, const Key& k, const Value& v, const Arguments&... arguments) {
