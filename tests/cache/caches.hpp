@@ -84,7 +84,7 @@ template <class Stored>
 class own_ring {
  public:
   using stored = Stored;
-  /// Of `of.rows` rows, `kept` of them sinks; `seen` rows are the window.
+  /// It has `of.rows` rows, `kept` of them sinks; `seen` keys are the window.
   explicit own_ring(const cache_sizes& of, index_t kept = 0, index_t seen = 0)
       : memory(of.batch, of.rows, of),
         lengths(static_cast<std::size_t>(of.batch), 0),

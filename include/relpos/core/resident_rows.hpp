@@ -16,7 +16,7 @@ class resident_rows {
   static constexpr index_t shortest_gap = 128;
 
   constexpr resident_rows() = default;
-  /// Of [0, length) without `evicted`.
+  /// Rows [0, length) without those that are `evicted`.
   constexpr resident_rows(index_t length, const key_range& evicted) : recent_{0, length} {
     const key_range gone = intersect(evicted, recent_);
     if (gone.last <= gone.first) return;

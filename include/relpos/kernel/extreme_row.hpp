@@ -1,8 +1,8 @@
 #pragma once
 // Rows whose every bias is near the lowest float, as where a matrix hides keys by a large number instead of infinity.
 // In units of the exponent such scores are beyond float32. A kernel that has seen nothing higher in a row leaves the row
-// to this function, which goes through it once more in float64. Scores q.k are lost in the rounding of such a bias, in
-// float32 as in float64: the row is the mean of the values whose bias is largest.
+// to this function, which goes through it once more in float64. Scores q.k are lost in the rounding of these biases,
+// in float32 as in float64: the row is the mean of the values whose bias is largest.
 
 #include <algorithm>
 #include <cmath>
