@@ -172,13 +172,20 @@ TEST(shared_bytes, what_is_not_decided_is_not_called_overlapping) {
   };
   EXPECT_EQ(decide(relpos::max_sharing_steps), sharing::unknown);
   EXPECT_EQ(decide(1 << 30), sharing::none);
-  EXPECT_FALSE(share_by_listing(strided_bytes::of(tangled), strided_bytes::of(byte)));
   const relpos::status refused =
       relpos::check_apart(relpos::named_memory("out", byte), relpos::named_memory("q", tangled));
   EXPECT_EQ(refused.code, relpos::status_code::overlap);
   EXPECT_STREQ(refused.message,
                "out: memory of out [1, 1] cannot be shown to be apart from q [40, 40, 40, 40]: the "
                "ranges that they span overlap, and their strides do not tell");
+}
+
+/// Sums that a common divisor rules out are steps too: there may be a billion of them.
+TEST(shared_bytes, long_arrays_of_strides_without_a_common_divisor) {
+  constexpr index_t many = index_t{1} << 29;
+  const strided_bytes a{0, 1, 1, {many}, {1000000007}};
+  const strided_bytes b{1, 1, 1, {many}, {1000000009}};
+  EXPECT_EQ(sharing_of(a, b), sharing::unknown);
 }
 
 }  // namespace

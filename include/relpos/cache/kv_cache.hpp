@@ -89,11 +89,12 @@ struct kv_cache {
   /// Refuses a rotation that would turn the values with the keys.
   status check_rotation(const rotation_rows& by) const {
     if (!memory.is_latent()) return {};
+    const index_t turned = 2 * by.pairs;
     return status::error(status_code::invalid_value,
                          "rotation: would turn the first %lld channels of keys %s, whose first "
                          "%lld are the values too: turn those behind them before, by "
                          "relpos::rotate, and give none",
-                         static_cast<long long>(2 * by.pairs), shape_text(memory.keys.shape).text,
+                         static_cast<long long>(turned), shape_text(memory.keys.shape).text,
                          static_cast<long long>(value_dim()));
   }
 

@@ -120,12 +120,12 @@ class stride_sums {
 
   /// With the `used` smallest strides.
   sharing find(std::size_t used, index_t lowest, index_t highest, int& steps) const {
+    if (--steps < 0) return sharing::unknown;
     const index_t reach = used == 0 ? 0 : terms_[used - 1].reach;
     if (highest < 0 || lowest > reach) return sharing::none;
     if (lowest <= 0 || highest >= reach) return sharing::some;  // the sum of none, or of all
     const term& largest = terms_[used - 1];
     if (highest / largest.divisor * largest.divisor < lowest) return sharing::none;
-    if (--steps < 0) return sharing::unknown;
     // The largest stride is taken so often that the smaller ones can reach the rest.
     const index_t left = std::max<index_t>(lowest - (reach - largest.count * largest.stride), 0);
     const index_t first = ceil_div(left, largest.stride);
