@@ -9,6 +9,7 @@
 #include "relpos/core/check_overlap.hpp"
 #include "relpos/core/check_positions.hpp"
 #include "relpos/core/check_shapes.hpp"
+#include "relpos/core/key_store.hpp"
 #include "relpos/core/options.hpp"
 #include "relpos/core/policy.hpp"
 #include "relpos/core/scale.hpp"
@@ -51,12 +52,12 @@ status check_policies(const std::tuple<Policies...>& policies, const attention_s
 template <class Store, class... Policies>
 status check_rotation(const Store& store, const std::tuple<Policies...>& policies) {
   status result;
-  [[maybe_unused]] const auto ask = [&]<class Policy>(const Policy& policy) {
-    if constexpr (is_rotation<Policy> && requires { store.check_rotation(rotation_rows()); }) {
-      result = store.check_rotation(policy.rotations());
-    }
-  };
-  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  if constexpr (judges_rotations<Store>) {
+    [[maybe_unused]] const auto ask = [&]<class Policy>(const Policy& policy) {
+      if constexpr (is_rotation<Policy>) result = store.check_rotation(policy.rotations());
+    };
+    std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  }
   return result;
 }
 

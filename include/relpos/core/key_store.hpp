@@ -6,6 +6,7 @@
 #include "relpos/core/index.hpp"
 #include "relpos/core/options.hpp"
 #include "relpos/core/position.hpp"
+#include "relpos/core/rotation.hpp"
 #include "relpos/core/row_source.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -52,5 +53,9 @@ concept key_store = requires(const Store& store, const options& choice, index_t 
   { store.forgotten(at) } -> std::same_as<key_range>;
   { Store::forgets } -> std::convertible_to<bool>;
 };
+
+/// Its keys cannot have had just any rotation.
+template <class Store>
+concept judges_rotations = requires(const Store& store) { store.check_rotation(rotation_rows()); };
 
 }  // namespace relpos::inline RELPOS_ABI
