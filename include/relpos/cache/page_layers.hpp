@@ -6,11 +6,11 @@
 //
 // A pool does the same to the pages of every layer, whatever they store.
 
+#include <algorithm>
 #include <array>
 #include <concepts>
 #include <ranges>
 #include <span>
-#include <type_traits>
 
 #include "relpos/cache/paged.hpp"
 
@@ -21,50 +21,89 @@ class page_layer {
  public:
   template <cache_storage Stored>
   page_layer(const paged_cache<Stored>& cache)
-      : keys_(cache.memory.keys.data),
-        values_(cache.memory.values.data),
-        key_shape_(cache.memory.keys.shape),
-        key_strides_(cache.memory.keys.strides),
-        value_shape_(cache.memory.values.shape),
-        value_strides_(cache.memory.values.strides),
+      : keys_(cache.memory.keys),
+        values_(cache.memory.values),
         key_scales_(cache.memory.key_scales),
         value_scales_(cache.memory.value_scales),
         lengths_(cache.lengths),
         block_table_(cache.placement.block_table),
-        check_(check_as<Stored>),
-        copy_(copy_as<Stored>) {}
+        as_stored_(&typed<Stored>) {}
 
-  const void* keys() const { return keys_; }
-  const void* values() const { return values_; }
-  /// [page, key head, row, d].
-  const std::array<index_t, 4>& shape() const { return key_shape_; }
+  /// Of the keys: [page, key head, row, d].
+  const std::array<index_t, 4>& shape() const { return keys_.shape; }
   std::span<index_t> lengths() const { return lengths_; }
   index_t& length(index_t sequence) const { return lengths_[static_cast<std::size_t>(sequence)]; }
   const view<std::int32_t, 2>& block_table() const { return block_table_; }
 
-  /// As kv_cache::check_memory, and of one sequence.
-  status check(index_t sequence) const { return check_(*this, sequence); }
+  bool has_table_of(const page_layer& other) const {
+    return is_same(block_table_, other.block_table_);
+  }
+  bool has_pages_of(const page_layer& other) const {
+    return is_same(keys_, other.keys_) && is_same(values_, other.values_) &&
+           is_same(key_scales_, other.key_scales_) && is_same(value_scales_, other.value_scales_);
+  }
+  bool has_lengths_of(const page_layer& other) const {
+    return lengths_.data() == other.lengths_.data() && lengths_.size() == other.lengths_.size();
+  }
+
+  /// As those of kv_cache.
+  status check_memory() const { return as_stored_->check_memory(*this); }
+  status check_sequence(index_t sequence) const {
+    return as_stored_->check_sequence(*this, sequence);
+  }
+  /// Keys, values and their scales.
+  std::array<named_memory, 4> parts() const { return as_stored_->parts(*this); }
   /// Copies the rows of a page, and their scales.
-  void copy_page(index_t from, index_t to) const { copy_(*this, from, to); }
+  void copy_page(index_t from, index_t to) const { as_stored_->copy_page(*this, from, to); }
 
  private:
+  /// A view of elements whose type is forgotten.
+  struct any_view {
+    void* data;
+    std::array<index_t, 4> shape;
+    std::array<index_t, 4> strides;
+
+    template <class T>
+    explicit any_view(const view<T, 4>& of) : data(of.data), shape(of.shape), strides(of.strides) {}
+    template <class T>
+    view<T, 4> as() const {
+      return {static_cast<T*>(data), shape, strides};
+    }
+  };
+
+  /// What depends on the storage type.
+  struct functions {
+    status (*check_memory)(const page_layer&);
+    status (*check_sequence)(const page_layer&, index_t);
+    std::array<named_memory, 4> (*parts)(const page_layer&);
+    void (*copy_page)(const page_layer&, index_t, index_t);
+  };
+
   template <class Stored>
-  paged_cache<Stored> as() const {
-    return {{view<Stored, 4>(static_cast<Stored*>(keys_), key_shape_, key_strides_),
-             view<Stored, 4>(static_cast<Stored*>(values_), value_shape_, value_strides_),
-             key_scales_, value_scales_},
-            lengths_,
-            {block_table_}};
+  static paged_cache<Stored> as(const page_layer& layer) {
+    return {{layer.keys_.as<Stored>(), layer.values_.as<Stored>(), layer.key_scales_,
+             layer.value_scales_},
+            layer.lengths_,
+            {layer.block_table_}};
   }
   template <class Stored>
-  static status check_as(const page_layer& layer, index_t sequence) {
-    const paged_cache<Stored> cache = layer.as<Stored>();
-    if (status valid = cache.check_memory(); !valid) return valid;
-    return cache.check_sequence(sequence);
+  static status check_memory_as(const page_layer& layer) {
+    return as<Stored>(layer).check_memory();
   }
   template <class Stored>
-  static void copy_as(const page_layer& layer, index_t from, index_t to) {
-    const cache_memory<Stored> memory = layer.as<Stored>().memory;
+  static status check_sequence_as(const page_layer& layer, index_t sequence) {
+    return as<Stored>(layer).check_sequence(sequence);
+  }
+  template <class Stored>
+  static std::array<named_memory, 4> parts_as(const page_layer& layer) {
+    const cache_memory<Stored> memory = as<Stored>(layer).memory;
+    return {named_memory("cache.keys", memory.keys), named_memory("cache.values", memory.values),
+            named_memory("cache.key_scales", memory.key_scales),
+            named_memory("cache.value_scales", memory.value_scales)};
+  }
+  template <class Stored>
+  static void copy_page_as(const page_layer& layer, index_t from, index_t to) {
+    const cache_memory<Stored> memory = as<Stored>(layer).memory;
     const auto copy = [&](const auto& rows) {
       for (index_t head = 0; head < rows.shape[1]; ++head) {
         for (index_t row = 0; row < rows.shape[2]; ++row) {
@@ -86,19 +125,27 @@ class page_layer {
     copy_scales(memory.key_scales);
     copy_scales(memory.value_scales);
   }
+  template <class Stored>
+  static constexpr functions typed{check_memory_as<Stored>, check_sequence_as<Stored>,
+                                   parts_as<Stored>, copy_page_as<Stored>};
 
-  void* keys_;
-  void* values_;
-  std::array<index_t, 4> key_shape_;
-  std::array<index_t, 4> key_strides_;
-  std::array<index_t, 4> value_shape_;
-  std::array<index_t, 4> value_strides_;
+  /// The same elements: strides of a single one mean nothing.
+  template <class View>
+  static bool is_same(const View& a, const View& b) {
+    if (a.data != b.data || a.shape != b.shape) return false;
+    for (std::size_t axis = 0; axis < a.shape.size(); ++axis) {
+      if (a.shape[axis] > 1 && a.strides[axis] != b.strides[axis]) return false;
+    }
+    return true;
+  }
+
+  any_view keys_;
+  any_view values_;
   view<float, 3> key_scales_;
   view<float, 3> value_scales_;
   std::span<index_t> lengths_;
   view<std::int32_t, 2> block_table_;
-  status (*check_)(const page_layer&, index_t);
-  void (*copy_)(const page_layer&, index_t, index_t);
+  const functions* as_stored_;
 };
 
 /// All layers of one call: a cache, or a contiguous range of caches or of page_layer. Refers to them.
@@ -109,7 +156,8 @@ class page_layers {
       : data_(&only), count_(1), at_(layer_at<paged_cache<Stored>>) {}
 
   template <std::ranges::contiguous_range Layers>
-    requires std::convertible_to<const std::ranges::range_value_t<Layers>&, page_layer>
+    requires std::ranges::sized_range<const Layers> &&
+                 std::convertible_to<const std::ranges::range_value_t<Layers>&, page_layer>
   page_layers(const Layers& layers)
       : data_(std::ranges::data(layers)),
         count_(static_cast<index_t>(std::ranges::size(layers))),

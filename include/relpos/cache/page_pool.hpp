@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "relpos/cache/check_page_layers.hpp"
 #include "relpos/cache/page_layers.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -127,10 +128,13 @@ class page_pool {
       return status::error(status_code::invalid_value, "layers: there are none");
     }
     for (index_t i = 0; i < layers.count(); ++i) {
-      if (status valid = layers[i].check(sequence); !valid) return valid;
-      if (status valid = check_layer(layers, i, sequence); !valid) return valid;
+      status valid = check_page_layer(layers, i, static_cast<index_t>(uses_.size()), sequence);
+      if (!valid) return valid;
     }
-    if (status valid = check_served(layers); !valid) return valid;
+    if (!are_served(layers)) {
+      if (status valid = check_page_layers_apart(layers); !valid) return valid;
+      if (status valid = check_served(layers); !valid) return valid;
+    }
     const page_layer any = layers[0];
     const index_t blocks = ceil_div(any.length(sequence), any.shape()[2]);
     const std::vector<std::int32_t>& pages = pages_of(sequence);
@@ -146,63 +150,19 @@ class page_pool {
     return {};
   }
 
-  /// Refuses a layer that differs from the first in what they share, or shares with another what each must have.
-  status check_layer(const page_layers& layers, index_t which, index_t sequence) const {
-    const page_layer first = layers[0];
-    const page_layer layer = layers[which];
-    const auto number = static_cast<long long>(which);
-    if (layer.shape()[0] != static_cast<index_t>(uses_.size())) {
-      return status::error(status_code::invalid_shape,
-                           "page_pool: has %zu pages, cache.keys of layer %lld are %s",
-                           uses_.size(), number, shape_text(layer.shape()).text);
+  /// They are those of the last `reserve`, which were found to be apart.
+  bool are_served(const page_layers& layers) const {
+    if (static_cast<index_t>(served_.size()) != layers.count()) return false;
+    for (index_t i = 0; i < layers.count(); ++i) {
+      const page_layer layer = layers[i];
+      if (!layer.has_pages_of(served_[at(i)]) || !layer.has_lengths_of(served_[at(i)]))
+        return false;
     }
-    if (layer.shape()[2] != first.shape()[2]) {
-      return status::error(status_code::invalid_shape,
-                           "cache.keys: pages of layer %lld have %lld rows, of layer 0 %lld: they "
-                           "are %s and %s",
-                           number, static_cast<long long>(layer.shape()[2]),
-                           static_cast<long long>(first.shape()[2]), shape_text(layer.shape()).text,
-                           shape_text(first.shape()).text);
-    }
-    const view<std::int32_t, 2>& table = layer.block_table();
-    if (table.data != first.block_table().data || table.shape != first.block_table().shape ||
-        table.strides != first.block_table().strides) {
-      return status::error(status_code::invalid_value,
-                           "cache.block_table: layer %lld has another than layer 0, one must serve "
-                           "all: they are %s and %s",
-                           number, shape_text(table.shape).text,
-                           shape_text(first.block_table().shape).text);
-    }
-    if (layer.length(sequence) != first.length(sequence)) {
-      return status::error(status_code::invalid_value,
-                           "cache.lengths: sequence %lld has %lld rows in layer %lld and %lld in "
-                           "layer 0",
-                           static_cast<long long>(sequence),
-                           static_cast<long long>(layer.length(sequence)), number,
-                           static_cast<long long>(first.length(sequence)));
-    }
-    for (index_t i = 0; i < which; ++i) {
-      const page_layer other = layers[i];
-      const std::size_t bytes = layer.lengths().size_bytes();
-      if (byte_range::of(layer.lengths().data(), bytes)
-              .overlaps(byte_range::of(other.lengths().data(), bytes))) {
-        return status::error(status_code::overlap,
-                             "cache.lengths: layers %lld and %lld share them, append counts the "
-                             "rows of each layer",
-                             static_cast<long long>(i), number);
-      }
-      if (layer.shape()[1] > 0 && layer.keys() == other.keys()) {
-        return status::error(status_code::overlap,
-                             "cache.keys: layers %lld and %lld have the same pages in memory",
-                             static_cast<long long>(i), number);
-      }
-    }
-    return {};
+    return true;
   }
-
   /// Refuses other layers than those whose pages are in use: rows of a layer that is left out would not be copied.
   status check_served(const page_layers& layers) const {
-    if (free_.size() == uses_.size() || served_.empty()) return {};
+    if (free_.size() == uses_.size()) return {};
     if (static_cast<index_t>(served_.size()) != layers.count()) {
       return status::error(status_code::invalid_value,
                            "layers: are %lld, pages are in use by %zu: every call takes the caches "
@@ -210,20 +170,21 @@ class page_pool {
                            static_cast<long long>(layers.count()), served_.size());
     }
     for (index_t i = 0; i < layers.count(); ++i) {
-      if (served_[at(i)] == pages_in_memory{layers[i].keys(), layers[i].values()}) continue;
+      const page_layer layer = layers[i];
+      const page_layer& before = served_[at(i)];
+      if (layer.has_pages_of(before)) continue;
       return status::error(status_code::invalid_value,
-                           "layers: layer %lld has its keys and values elsewhere than in the calls "
-                           "before, while pages are in use: every call takes the caches of all "
-                           "layers",
-                           static_cast<long long>(i));
+                           "layers: layer %lld is not one whose pages are in use (every call "
+                           "takes the caches of all layers), keys are %s, not %s",
+                           static_cast<long long>(i), shape_text(layer.shape()).text,
+                           shape_text(before.shape()).text);
     }
     return {};
   }
   void serve(const page_layers& layers) {
+    if (are_served(layers)) return;
     served_.clear();
-    for (index_t i = 0; i < layers.count(); ++i) {
-      served_.push_back({layers[i].keys(), layers[i].values()});
-    }
+    for (index_t i = 0; i < layers.count(); ++i) served_.push_back(layers[i]);
   }
 
   /// Pages that a sequence has, those reserved in advance among them.
@@ -242,16 +203,10 @@ class page_pool {
     if (--uses_[static_cast<std::size_t>(page)] == 0) free_.push_back(page);
   }
 
-  struct pages_in_memory {
-    const void* keys;
-    const void* values;
-    friend bool operator==(const pages_in_memory&, const pages_in_memory&) = default;
-  };
-
   std::vector<index_t> uses_;
   std::vector<std::vector<std::int32_t>> pages_;  // of each sequence
   std::vector<std::int32_t> free_;
-  std::vector<pages_in_memory> served_;  // of each layer, while pages are in use
+  std::vector<page_layer> served_;  // whose pages are in use
 };
 
 }  // namespace relpos::inline RELPOS_ABI
