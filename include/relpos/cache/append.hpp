@@ -101,7 +101,7 @@ status check_append(const kv_cache<Stored, Placement>& cache, const dense_keys<K
             static_cast<long long>(sinks), shape_text(rows.k.shape).text, shape_text(keys).text);
       }
     }
-    if (added > 0) result = cache.placement.check_room(at, length, keys);
+    if (added > 0) result = cache.placement.check_room(at, length, keys, cache.length(at));
   }
   return result;
 }

@@ -27,7 +27,8 @@ struct contiguous_placement {
     }
     return {};
   }
-  static status check_room(index_t sequence, index_t rows, const std::array<index_t, 4>& keys) {
+  static status check_room(index_t sequence, index_t rows, const std::array<index_t, 4>& keys,
+                           index_t = 0) {
     if (rows <= keys[2]) return {};
     return status::error(status_code::invalid_shape,
                          "cache: sequence %lld would have %lld rows, cache.keys has room for %lld: "

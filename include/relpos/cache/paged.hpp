@@ -41,8 +41,10 @@ struct paged_placement {
                          "cache.keys: pages of %lld rows in %s, must be 1 to 2^31 - 1",
                          static_cast<long long>(keys[2]), shape_text(keys).text);
   }
-  /// Refuses a table that lacks pages for so many rows, or has one that does not exist.
-  status check_room(index_t sequence, index_t rows, const std::array<index_t, 4>& keys) const {
+  /// Refuses a table that lacks pages for so many rows, or has one that does not exist. Pages of the first `checked` rows
+  /// were looked at before.
+  status check_room(index_t sequence, index_t rows, const std::array<index_t, 4>& keys,
+                    index_t checked = 0) const {
     const index_t blocks = ceil_div(rows, keys[2]);
     if (blocks > block_table.shape[1]) {
       return status::error(status_code::invalid_shape,
@@ -51,7 +53,7 @@ struct paged_placement {
                            static_cast<long long>(sequence), static_cast<long long>(blocks),
                            static_cast<long long>(rows), shape_text(block_table.shape).text);
     }
-    for (index_t block = 0; block < blocks; ++block) {
+    for (index_t block = ceil_div(checked, keys[2]); block < blocks; ++block) {
       const index_t page = block_table(sequence, block);
       if (0 <= page && page < keys[0]) continue;
       return status::error(status_code::invalid_value,

@@ -64,7 +64,9 @@ struct ring_placement {
     }
     return {};
   }
-  static status check_room(index_t, index_t, const std::array<index_t, 4>&) { return {}; }
+  static status check_room(index_t, index_t, const std::array<index_t, 4>&, index_t = 0) {
+    return {};
+  }
 
   template <class Use>
   void named_parts(const Use& use) const {
