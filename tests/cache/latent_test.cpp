@@ -79,7 +79,7 @@ TEST(latent, sequences) { expect_no_difference(own_contiguous<relpos::int8>(smal
 TEST(latent, rings) {
   cache_sizes short_ring = small_cache;
   short_ring.rows = 14;
-  expect_no_difference(own_ring<relpos::bfloat16>(short_ring, 2), 4, 2);
+  expect_no_difference(own_ring<relpos::bfloat16>(short_ring, 2, 8), 4, 2);
 }
 
 TEST(latent, pages) {

@@ -69,7 +69,7 @@ TEST(one_buffer, sequences) { expect_no_difference(own_contiguous<float>(small_c
 TEST(one_buffer, rings) {
   cache_sizes short_ring = small_cache;
   short_ring.rows = 14;
-  expect_no_difference(own_ring<float>(short_ring, 2), 3, 14);
+  expect_no_difference(own_ring<float>(short_ring, 2, 8), 3, 14);
 }
 
 TEST(one_buffer, pages) {

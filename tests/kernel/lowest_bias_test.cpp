@@ -151,8 +151,8 @@ TEST_P(lowest_bias, under_masks_and_sinks) {
 
 INSTANTIATE_TEST_SUITE_P(kernels, lowest_bias,
                          testing::Values(kernel_class::prefill, kernel_class::decode),
-                         [](const auto& info) {
-                           return info.param == kernel_class::prefill ? "prefill" : "decode";
+                         [](const auto& kind) {
+                           return kind.param == kernel_class::prefill ? "prefill" : "decode";
                          });
 
 }  // namespace

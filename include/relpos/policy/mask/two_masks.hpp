@@ -35,6 +35,15 @@ struct two_masks {
     }
     return result;
   }
+  template <class Call>
+  status check_sequences(const Call& call) const {
+    status result;
+    if constexpr (requires { a.check_sequences(call); }) result = a.check_sequences(call);
+    if constexpr (requires { b.check_sequences(call); }) {
+      if (result) result = b.check_sequences(call);
+    }
+    return result;
+  }
   bool reads(const byte_range& memory) const {
     bool result = false;
     if constexpr (requires { a.reads(memory); }) result = a.reads(memory);
