@@ -194,6 +194,14 @@ TEST(tree, sequences_of_unequal_length_have_a_first_each) {
   EXPECT_STREQ(attend(relpos::tree{parents, 12}, lse).message,
                "tree: first is 12 for all sequences, but the queries of sequence 1 begin at "
                "position 12 and those of sequence 0 at 5: give a list of firsts, one per sequence");
+  // The same inside of another mask.
+  support::tensor<float> out({1, 1, 6, 4});
+  std::vector<std::byte> memory(1 << 16);
+  const relpos::status inside = relpos::attention(
+      relpos::serial{}, memory, out.view(), zeros.view().slice(2, 0, 6), zeros.view(), zeros.view(),
+      relpos::both{relpos::tree{parents, 12}, relpos::band{1000, 0}},
+      relpos::options{.query_starts = query_starts, .key_starts = key_starts});
+  EXPECT_EQ(std::string(inside.message).substr(0, 17), "tree: first is 12");
   const std::vector<index_t> one{5};
   EXPECT_STREQ(attend(relpos::tree{parents, one}, lse).message, "tree: 1 firsts for 2 sequences");
   const std::vector<index_t> far{5, (index_t{1} << 60) + 1};

@@ -65,17 +65,20 @@ struct tree {
   template <class Call>
   status check_sequences(const Call& call) const {
     if (has_firsts()) return {};
-    const index_t queries = call.position_of(0).query_offset;
-    for (index_t at = 1; at < call.shape.batch; ++at) {
-      if (call.position_of(at).query_offset == queries) continue;
+    index_t with_queries = -1;  // the first such sequence
+    for (index_t at = 0; at < call.shape.batch; ++at) {
+      if (call.shape_of(at).query_length == 0) continue;
+      if (with_queries < 0) with_queries = at;
+      const index_t queries = call.position_of(with_queries).query_offset;
+      const index_t others = call.position_of(at).query_offset;
+      if (others == queries) continue;
       return status::error(
           status_code::invalid_value,
           "tree: first is %lld for all sequences, but the queries of sequence %lld "
-          "begin at position %lld and those of sequence 0 at %lld: give a list of "
+          "begin at position %lld and those of sequence %lld at %lld: give a list of "
           "firsts, one per sequence",
-          static_cast<long long>(first), static_cast<long long>(at),
-          static_cast<long long>(call.position_of(at).query_offset),
-          static_cast<long long>(queries));
+          static_cast<long long>(first), static_cast<long long>(at), static_cast<long long>(others),
+          static_cast<long long>(with_queries), static_cast<long long>(queries));
     }
     return {};
   }
