@@ -149,6 +149,50 @@ TEST_P(lowest_bias, under_masks_and_sinks) {
   }
 }
 
+// Rows that see nothing ask a user's function nothing more, and what is no number stays none.
+TEST_P(lowest_bias, beside_hidden_rows_and_what_is_no_number) {
+  index_t calls = 0;
+  const auto counting = [&](index_t, index_t) {
+    ++calls;
+    return -1.0;
+  };
+  const auto calls_of = [&](float number) {
+    for (float& each : matrix.values) each = number;
+    const index_t before = calls;
+    const auto got = attend(relpos::relative_bias{counting}, bias());
+    EXPECT_EQ(got.lse(0, 0, 0) == -infinity, number == -infinity);
+    return calls - before;
+  };
+  EXPECT_EQ(calls_of(-infinity), calls_of(0.0f));
+  for (float& each : matrix.values) each = lowest;
+  at(1, 50) = std::numeric_limits<float>::quiet_NaN();
+  const auto got = attend(relpos::relative_bias{counting}, bias());
+  EXPECT_TRUE(std::isnan(got.lse(0, 0, 1)));
+  expect_mean(got, 0, lowest);
+}
+
+TEST_P(lowest_bias, of_many_keys_and_at_any_temperature) {
+  constexpr index_t many = 200000;
+  const support::tensor<float> q({1, 1, 1, 1});
+  support::tensor<float> k({1, 1, many, 1});
+  support::tensor<float> v({1, 1, many, 1});
+  support::tensor<float> numbers({1, 1, 1, many});
+  for (index_t key = 0; key < many; ++key) v.view()(0, 0, key, 0) = key % 2 == 0 ? 1.0f : 1.1f;
+  const auto attend_many = [&](float number, float temperature) {
+    for (float& each : numbers.values) each = number;
+    support::tensor<float> out({1, 1, 1, 1});
+    std::vector<std::byte> memory(1 << 20);
+    const relpos::options choice{.kernel = GetParam()};
+    const relpos::additive_bias matrix_of_many{numbers.view()};
+    EXPECT_TRUE(relpos::attention(relpos::serial{}, memory, out.view(), q.view(), k.view(),
+                                  v.view(), matrix_of_many, relpos::temperature{temperature},
+                                  choice));
+    return out(0, 0, 0, 0);
+  };
+  EXPECT_NEAR(attend_many(lowest, 1.0f), 1.05f, 2e-6f);
+  EXPECT_NEAR(attend_many(-1e30f, 1e-10f), 1.05f, 2e-6f);
+}
+
 INSTANTIATE_TEST_SUITE_P(kernels, lowest_bias,
                          testing::Values(kernel_class::prefill, kernel_class::decode),
                          [](const auto& kind) {

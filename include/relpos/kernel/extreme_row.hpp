@@ -1,13 +1,14 @@
 #pragma once
 // Rows whose every bias is near the lowest float, as where a matrix hides keys by a large number instead of infinity.
-// In units of the exponent such scores are beyond float32. A kernel that has seen nothing higher in a row leaves the row
-// to this function, which goes through it once more in float64. Scores q.k are lost in the rounding of these biases,
+// In units of the exponent their scores are beyond float32. A kernel that has seen nothing higher in a row leaves it to
+// this function, which goes through the biases once more in float64. Scores q.k are lost in the rounding of these biases,
 // in float32 as in float64: the row is the mean of the values whose bias is largest.
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <tuple>
+#include <utility>
 
 #include "relpos/core/mask.hpp"
 #include "relpos/core/row_positions.hpp"
@@ -20,49 +21,85 @@ namespace relpos::inline RELPOS_ABI {
 /// A row whose largest exponent is below this is one of them, or sees no key.
 inline constexpr float extreme_exponent = -0x1p120f;
 
-/// The sum of all biases of one key, in float64; -inf where a bias or a mask that asks for elements hides it.
+/// The biases of one row of one head by definition, in float64.
 template <class Problem>
-double bias_of_key(const Problem& problem, index_t head, index_t row, index_t key) {
-  constexpr double hidden = -std::numeric_limits<double>::infinity();
-  const auto position = row_positions(problem.policies, problem.position, problem.sequence);
-  const index_t q_pos = row + problem.position.query_offset;
-  const index_t k_pos = key + problem.position.key_offset;
-  double sum = 0.0;
-  const auto add = [&]<class Policy>(const Policy& policy) {
-    const auto bound = bind(policy, problem.sequence, head);
-    using bound_type = std::decay_t<decltype(bound)>;
-    if constexpr (masks_elements<bound_type>) {
-      if (!bound.keep(q_pos, k_pos)) sum = hidden;
-    }
-    if (sum == hidden) return;
-    const index_t distance = position.key(key) - position.query(row);
-    if constexpr (computes_bias<bound_type>) {
-      sum += static_cast<double>(bound.bias(static_cast<double>(distance)));
-    } else if constexpr (tabulates_bias<Policy>) {
-      double gate = 1.0;
-      if constexpr (gates_rows<bound_type>) gate = static_cast<double>(bound.row_gate(row));
-      // A table holds float32: beyond it is infinity.
-      const auto tabulated = static_cast<double>(policy.tabulated_bias(head, distance));
-      const bool hides = tabulated < static_cast<double>(std::numeric_limits<float>::lowest());
-      sum = hides ? hidden : sum + gate * tabulated;
-    } else if constexpr (stores_bias<bound_type>) {
-      sum += static_cast<double>(bound.bias_element(row, key));
-    }
-  };
-  std::apply([&](const auto&... each) { (add(each), ...); }, problem.policies);
-  return sum;
-}
+class row_biases {
+ public:
+  row_biases(const Problem& problem, index_t head, index_t row)
+      : problem_(problem),
+        head_(head),
+        row_(row),
+        bound_(bind_all(problem.policies, problem.sequence, head)),
+        position_(row_positions(problem.policies, problem.position, problem.sequence)) {}
 
-/// Writes a row again if all its biases are near the lowest float. `buffer` holds 2 value_dim floats.
+  /// The sum of one key; -inf where a bias or a mask that asks for elements hides it.
+  double of(index_t key) const {
+    return sum(key, std::make_index_sequence<std::tuple_size_v<bound_type>>());
+  }
+
+ private:
+  using bound_type = decltype(bind_all(std::declval<Problem>().policies, index_t{}, index_t{}));
+  static constexpr double hidden = -std::numeric_limits<double>::infinity();
+
+  template <std::size_t... I>
+  double sum(index_t key, std::index_sequence<I...>) const {
+    const bool is_kept = (keeps(std::get<I>(bound_), key) && ... && true);
+    if (!is_kept) return hidden;
+    // What is stored first: a function is not asked about a key that a matrix hides.
+    double result = (stored_bias(std::get<I>(bound_), key) + ... + 0.0);
+    if (result == hidden) return hidden;
+    ((result += bias(std::get<I>(problem_.policies), std::get<I>(bound_), key)), ...);
+    return result;
+  }
+  template <class Bound>
+  bool keeps(const Bound& bound, index_t key) const {
+    if constexpr (masks_elements<Bound>) {
+      return bound.keep(row_ + problem_.position.query_offset, key + problem_.position.key_offset);
+    }
+    return true;
+  }
+  template <class Policy, class Bound>
+  double bias([[maybe_unused]] const Policy& policy, [[maybe_unused]] const Bound& bound,
+              [[maybe_unused]] index_t key) const {
+    if constexpr (computes_bias<Bound>) {
+      return static_cast<double>(
+          bound.bias(static_cast<double>(position_.key(key) - position_.query(row_))));
+    } else if constexpr (tabulates_bias<Policy>) {
+      // A table holds float32: beyond it is infinity.
+      const auto tabulated = static_cast<double>(
+          policy.tabulated_bias(head_, position_.key(key) - position_.query(row_)));
+      if (tabulated < static_cast<double>(std::numeric_limits<float>::lowest())) return hidden;
+      if constexpr (gates_rows<Bound>) return static_cast<double>(bound.row_gate(row_)) * tabulated;
+      return tabulated;
+    } else {
+      return 0.0;
+    }
+  }
+  template <class Bound>
+  double stored_bias([[maybe_unused]] const Bound& bound, [[maybe_unused]] index_t key) const {
+    if constexpr (stores_bias<Bound>) {
+      return static_cast<double>(bound.bias_element(row_, key));
+    } else {
+      return 0.0;
+    }
+  }
+
+  const Problem& problem_;
+  index_t head_;
+  index_t row_;
+  bound_type bound_;
+  row_positions_of<decltype(Problem::policies)> position_;
+};
+
+/// Writes a row again if all its biases are near the lowest float. `buffer` holds 3 value_dim floats.
 template <class Isa, class Problem>
 void attend_extreme_row(const Problem& problem, index_t head, index_t row, float* buffer) {
-  constexpr double extreme = -0x1p100;
   constexpr double hidden = -std::numeric_limits<double>::infinity();
   const auto bound = bind_all(problem.policies, problem.sequence, head);
   const index_t channels = problem.shape.value_dim;
-  const double sink = static_cast<double>(sink_logit(bound));
   const key_range seen = visible_key_rows(bound, row + problem.position.query_offset,
                                           problem.position.key_offset, problem.shape.key_length);
+  if (seen.last <= seen.first) return;
   const resident_rows resident = problem.resident_of(problem.sequence);
   const auto for_each_key = [&](const auto& use) {
     for (index_t piece = 0; piece < Problem::pieces; ++piece) {
@@ -71,28 +108,43 @@ void attend_extreme_row(const Problem& problem, index_t head, index_t row, float
     }
   };
 
+  const row_biases<Problem> biases(problem, head, row);
   double largest = hidden;
+  bool is_number = true;
   for_each_key([&](index_t key) {
-    if (largest <= extreme) largest = std::max(largest, bias_of_key(problem, head, row, key));
+    const double bias = biases.of(key);
+    is_number = is_number && !std::isnan(bias);
+    largest = std::max(largest, bias);
   });
-  if (largest == hidden || !(largest <= extreme) || sink > extreme) return;
-
   const auto position = row_positions(problem.policies, problem.position, problem.sequence);
   const double factor =
       static_cast<double>(
           logit_factor(bound, position.query(row), problem.count_shown(seen, row))) /
       static_cast<double>(softmax_temperature(problem.policies, problem.sequence, head));
+  // In the kernel's unit, and far enough below its threshold that no score q.k matters.
+  constexpr auto extreme = static_cast<double>(extreme_exponent) / 2;
+  const double top = largest * factor;
+  const auto sink = static_cast<double>(sink_logit(bound));
+  if (!is_number || largest == hidden || !(top <= extreme) || sink > extreme) return;
+
   const auto values =
       problem.store.template values<Isa>(problem.sequence, problem.shape.key_head(head));
-  double total = std::exp(sink - largest * factor);
+  double total = std::exp(sink - top);
+  // Compensated sums (Kahan, 1965): all values have the same weight, and there may be a million of them.
   float* const sum = buffer;
-  std::fill(sum, sum + channels, 0.0f);
+  float* const lost = buffer + channels;
+  std::fill(sum, sum + 2 * channels, 0.0f);
   for_each_key([&](index_t key) {
     // Biases of this size are equal or so far apart that the smaller has no weight.
-    if (bias_of_key(problem, head, row, key) != largest) return;
+    if (biases.of(key) != largest) return;
     total += 1.0;
-    const float* const value = read_row(values, key, buffer + channels);
-    for (index_t c = 0; c < channels; ++c) sum[c] += value[c];
+    const float* const value = read_row(values, key, buffer + 2 * channels);
+    for (index_t c = 0; c < channels; ++c) {
+      const float added = value[c] - lost[c];
+      const float next = sum[c] + added;
+      lost[c] = (next - sum[c]) - added;
+      sum[c] = next;
+    }
   });
   for (index_t c = 0; c < channels; ++c) {
     using out_type = typename decltype(problem.out)::value_type;
@@ -105,8 +157,7 @@ void attend_extreme_row(const Problem& problem, index_t head, index_t row, float
     if (where) (*where)(0, head, row) = static_cast<float>(number);
   };
   if (problem.lse.data != nullptr) {
-    problem.lse(0, head, row) =
-        static_cast<float>(std::max(largest * factor + std::log(total), lowest));
+    problem.lse(0, head, row) = static_cast<float>(std::max(top + std::log(total), lowest));
   }
   write(problem.statistics.max_probability, 1.0 / total);
   write(problem.statistics.entropy, std::log(total));
