@@ -155,7 +155,7 @@ TEST(mask_stage, trees) {
         }
         return false;
       },
-      relpos::tree{parents, 30});
+      relpos::tree{parents, 30}.bind(0, 0));
 }
 
 TEST(mask_stage, combined) {

@@ -15,14 +15,15 @@
 #include "relpos/core/row_source.hpp"
 #include "relpos/core/visible_rows.hpp"
 #include "relpos/kernel/problem.hpp"
+#include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 /// A row whose largest exponent is below this is one of them, or sees no key.
 inline constexpr float extreme_exponent = -0x1p120f;
 
-/// The biases of one row of one head by definition, in float64.
-template <class Problem>
+/// The biases of one row of one head by definition, summed in float64.
+template <class Isa, class Problem>
 class row_biases {
  public:
   row_biases(const Problem& problem, index_t head, index_t row)
@@ -62,8 +63,11 @@ class row_biases {
   double bias([[maybe_unused]] const Policy& policy, [[maybe_unused]] const Bound& bound,
               [[maybe_unused]] index_t key) const {
     if constexpr (computes_bias<Bound>) {
-      return static_cast<double>(
-          bound.bias(static_cast<double>(position_.key(key) - position_.query(row_))));
+      // A user's function may be written for packs alone.
+      const auto distance = static_cast<float>(position_.key(key) - position_.query(row_));
+      float computed[lanes<Isa>];
+      float_pack<Isa>(bound.bias(float_pack<Isa>(distance))).store(computed);
+      return static_cast<double>(computed[0]);
     } else if constexpr (tabulates_bias<Policy>) {
       // A table holds float32: beyond it is infinity.
       const auto tabulated = static_cast<double>(
@@ -108,7 +112,7 @@ void attend_extreme_row(const Problem& problem, index_t head, index_t row, float
     }
   };
 
-  const row_biases<Problem> biases(problem, head, row);
+  const row_biases<Isa, Problem> biases(problem, head, row);
   double largest = hidden;
   bool is_number = true;
   for_each_key([&](index_t key) {

@@ -87,15 +87,11 @@ struct t5_buckets {
         std::log(static_cast<double>(n) / static_cast<double>(exact)) /
         std::log(static_cast<double>(max_distance) / static_cast<double>(exact)) *
         static_cast<double>(steps);
-    // The logarithms are right to 1e-12 or so; only beside an integer can they choose wrongly. Nearest by truncation, which
-    // no rounding mode changes.
-    auto step = static_cast<index_t>(position);
-    const bool rounds_up = position - static_cast<double>(step) >= 0.5;
-    const index_t nearest = step + (rounds_up ? 1 : 0);
-    if (std::abs(position - static_cast<double>(nearest)) < 1e-6) {
-      step = nearest;
-      if (!reaches(n, exact, steps, step)) --step;
-    }
+    // The logarithms are right to 1e-12 or so; only beside an integer can they choose wrongly.
+    constexpr double beside = 1e-6;
+    auto step = static_cast<index_t>(position + beside);
+    const bool is_beside = position - static_cast<double>(step) < beside;
+    if (is_beside && !reaches(n, exact, steps, step)) --step;
     return exact + step;
   }
 
