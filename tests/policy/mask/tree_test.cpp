@@ -204,6 +204,8 @@ TEST(tree, sequences_of_unequal_length_have_a_first_each) {
   EXPECT_EQ(std::string(inside.message).substr(0, 17), "tree: first is 12");
   const std::vector<index_t> one{5};
   EXPECT_STREQ(attend(relpos::tree{parents, one}, lse).message, "tree: 1 firsts for 2 sequences");
+  const std::vector<index_t> none;
+  EXPECT_STREQ(attend(relpos::tree{parents, none}, lse).message, "tree: 0 firsts for 2 sequences");
   const std::vector<index_t> far{5, (index_t{1} << 60) + 1};
   EXPECT_EQ(attend(relpos::tree{parents, far}, lse).code, relpos::status_code::invalid_value);
 }

@@ -38,7 +38,7 @@ struct tree {
   constexpr tree(named_values<index_t> of_nodes, std::integral auto first_position)
       : parents(of_nodes), first(static_cast<index_t>(first_position)) {}
   constexpr tree(named_values<index_t> of_nodes, named_values<index_t> first_positions)
-      : parents(of_nodes), firsts(first_positions) {}
+      : parents(of_nodes), firsts(first_positions), is_listed_(true) {}
 
   struct of_sequence {
     named_values<index_t> parents;
@@ -59,12 +59,12 @@ struct tree {
     }
   };
   constexpr of_sequence bind(index_t sequence, index_t) const {
-    return {parents, has_firsts() ? firsts.data[sequence] : first};
+    return {parents, is_listed_ ? firsts.data[sequence] : first};
   }
 
   template <class Call>
   status check_sequences(const Call& call) const {
-    if (has_firsts()) return {};
+    if (is_listed_) return {};
     index_t with_queries = -1;  // the first such sequence
     for (index_t at = 0; at < call.shape.batch; ++at) {
       if (call.shape_of(at).query_length == 0) continue;
@@ -84,12 +84,12 @@ struct tree {
   }
 
   status check(const attention_shape& shape) const {
-    if (has_firsts() && firsts.size != shape.batch) {
+    if (is_listed_ && firsts.size != shape.batch) {
       return status::error(status_code::invalid_shape, "tree: %lld firsts for %lld sequences",
                            static_cast<long long>(firsts.size),
                            static_cast<long long>(shape.batch));
     }
-    if (has_firsts()) {
+    if (is_listed_) {
       const status valid = check_positions_of("tree", "firsts", firsts, -max_offset);
       if (!valid) return valid;
     }
@@ -111,7 +111,7 @@ struct tree {
   }
 
  private:
-  constexpr bool has_firsts() const { return firsts.data != nullptr; }
+  bool is_listed_ = false;  // the first of each sequence
 };
 
 /// Positions of a tree's nodes: `first` for those that follow the sequence, one more for each generation. None where
