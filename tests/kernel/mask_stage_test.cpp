@@ -18,6 +18,9 @@ using relpos::tile_class;
 constexpr index_t width = relpos::geometry<relpos::native>::group_rows;
 constexpr int vectors = relpos::native::tile_vectors;
 
+template <class... Bound>
+using stage_of = relpos::mask_stage<relpos::native, relpos::element_masks_of<std::tuple<Bound...>>>;
+
 using visibility = std::function<bool(index_t q_pos, index_t k_pos)>;
 
 group_rows random_group(support::random_numbers& random, index_t origin) {
@@ -51,8 +54,7 @@ void expect_classes(bool exact, const visibility& sees, const Bound&... bound) {
     for (int round = 0; round < 300; ++round) {
       const index_t key_length = random.between(1, 200);
       const group_rows rows = random_group(random, origin);
-      const relpos::mask_stage<relpos::native, Bound...> stage(std::tuple<Bound...>(bound...), rows,
-                                                               key_length);
+      const stage_of<Bound...> stage(std::tuple<Bound...>(bound...), rows, key_length);
       index_t first = random.between(0, key_length - 1);
       const index_t last = random.between(first + 1, std::min(first + 64, key_length));
       const tile_class got = stage.classify(first, last);
@@ -95,7 +97,7 @@ TEST(mask_stage, everything_is_full) {
   support::random_numbers random(47);
   for (int round = 0; round < 100; ++round) {
     const group_rows rows = random_group(random, 0);
-    const relpos::mask_stage<relpos::native, relpos::full> stage({}, rows, 100);
+    const stage_of<relpos::full> stage(std::tuple<relpos::full>(), rows, 100);
     EXPECT_EQ(stage.classify(random.between(0, 50), random.between(51, 100)), tile_class::full);
   }
 }
@@ -213,7 +215,7 @@ TEST(mask_stage, elements_that_do_not_classify_are_partial) {
   support::random_numbers random(53);
   for (int round = 0; round < 100; ++round) {
     const group_rows rows = random_group(random, 0);
-    const relpos::mask_stage<relpos::native, same_block> stage({}, rows, 100);
+    const stage_of<same_block> stage(std::tuple<same_block>(), rows, 100);
     const index_t key = random.between(0, 99);
     EXPECT_EQ(stage.classify(key, key + 1), tile_class::partial);
   }

@@ -30,7 +30,9 @@ void run_attention(const Executor& runner, const Problem& problem,
     const work_plan::place at = plan.merge_item(i);
     const Problem sequence = problem.of(at.sequence);
     const decoded_sequence& decoded = plan.decoded(at.sequence);
-    merge_decoded(sequence, decoded, scratch.states(), at.item);
+    const float sink = log2e * sink_logit(bind_all(problem.policies, at.sequence, at.item));
+    merge_decoded(sequence.shape, decoded, scratch.states(), at.item, sink, sequence.out,
+                  sequence.lse);
     if constexpr (Problem::has_bias) {
       float* const buffer = scratch.slot_of_decode(slot).value_buffer;
       for (index_t row = 0; row < sequence.shape.query_length; ++row) {

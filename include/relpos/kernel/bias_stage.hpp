@@ -162,18 +162,7 @@ class element_bias {
   group_rows rows_;
 };
 
-/// Of a policy that is no bias.
-struct no_bias {
-  struct key_bias {
-    template <int V, class Real>
-    RELPOS_INLINE Real apply(Real s) const {
-      return s;
-    }
-  };
-  RELPOS_INLINE key_bias key(index_t) const { return {}; }
-};
-
-/// The stage of one policy for one group.
+/// The stage of one policy that is a bias, for one group.
 template <class Isa, class Policy, class RowPositions>
 auto make_bias_stage(const Policy& policy, index_t batch, index_t head, float factor,
                      const bias_table& table, const group_rows& rows,
@@ -188,10 +177,8 @@ auto make_bias_stage(const Policy& policy, index_t batch, index_t head, float fa
                                             distances(position, rows));
   } else if constexpr (tabulates_bias<Policy>) {
     return table_bias<Isa, distances>(table, factor, distances(position, rows));
-  } else if constexpr (stores_bias<bound_type>) {
-    return element_bias<Isa, bound_type>(bind(policy, batch, head), factor, rows);
   } else {
-    return no_bias{};
+    return element_bias<Isa, bound_type>(bind(policy, batch, head), factor, rows);
   }
 }
 

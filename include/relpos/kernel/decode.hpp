@@ -231,8 +231,9 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
     if constexpr ((masks_elements<bound_policy<Policies>> || ... || false)) {
       for (index_t i = 0; i < rows.count; ++i) {
         const index_t q_pos = rows.row[i] + problem_.position.query_offset;
-        const bound_policies bound = bind_all(problem_.policies, problem_.sequence, rows.head[i]);
-        const tile_class kept = classify_row(bound, q_pos, problem_.position.key_offset, range);
+        const auto masks =
+            element_masks(bind_all(problem_.policies, problem_.sequence, rows.head[i]));
+        const tile_class kept = classify_row(masks, q_pos, problem_.position.key_offset, range);
         if (kept != tile_class::skip) return false;
       }
       return true;
@@ -293,8 +294,8 @@ class decode<Isa, attention_problem<Out, Query, Store, Policies...>> {
       scale_row<Isa>(logit_factor(bound, position.query(rows.row[i]), visible), keys, scores);
     }
     const index_t q_pos = rows.row[i] + problem_.position.query_offset;
-    const tile_class seen =
-        hide_row<Isa>(bound, q_pos, rows.visible[i], problem_.position.key_offset, keys, scores);
+    const tile_class seen = hide_row<Isa>(element_masks(bound), q_pos, rows.visible[i],
+                                          problem_.position.key_offset, keys, scores);
     any_partial = any_partial || seen != tile_class::full;
     if (seen == tile_class::skip) {
       std::fill(scores + keys.first, scores + keys.last, 0.0f);

@@ -7,8 +7,8 @@
 #include <limits>
 
 #include "relpos/core/math.hpp"
+#include "relpos/core/view.hpp"
 #include "relpos/kernel/chunk_state.hpp"
-#include "relpos/kernel/problem.hpp"
 #include "relpos/kernel/work_plan.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -24,19 +24,18 @@ inline float largest_exponent(const attention_shape& shape, const decoded_sequen
   return largest;
 }
 
-/// Writes out and lse of one head of `problem`, which is of one sequence.
-template <class Problem>
-void merge_decoded(const Problem& problem, const decoded_sequence& sequence,
-                   const chunk_states& states, index_t head) {
-  using out_type = typename decltype(problem.out)::value_type;
+/// Writes one head of out and of lse, which may be null. `shape`, out and lse are of one sequence; `sink` is an exponent.
+template <class Out>
+void merge_decoded(const attention_shape& shape, const decoded_sequence& sequence,
+                   const chunk_states& states, index_t head, float sink, const view<Out, 4>& out,
+                   const view<float, 3>& lse) {
   constexpr float nothing = -std::numeric_limits<float>::infinity();
   const index_t chunks = sequence.geometry.chunks;
-  const index_t channels = problem.shape.value_dim;
-  const float sink = log2e * sink_logit(bind_all(problem.policies, problem.sequence, head));
+  const index_t channels = shape.value_dim;
 
-  for (index_t row = 0; row < problem.shape.query_length; ++row) {
+  for (index_t row = 0; row < shape.query_length; ++row) {
     const auto state = [&](index_t chunk) {
-      return states.at(sequence.state_of(problem.shape, head, row, chunk));
+      return states.at(sequence.state_of(shape, head, row, chunk));
     };
     float top = sink;
     for (index_t chunk = 0; chunk < chunks; ++chunk) {
@@ -57,10 +56,10 @@ void merge_decoded(const Problem& problem, const decoded_sequence& sequence,
       }
     }
     for (index_t c = 0; c < channels; ++c) {
-      problem.out(0, head, row, c) = static_cast<out_type>(sum == nullptr ? 0.0f : sum[c] / total);
+      out(0, head, row, c) = static_cast<Out>(sum == nullptr ? 0.0f : sum[c] / total);
     }
-    if (problem.lse.data != nullptr) {
-      problem.lse(0, head, row) = total == 0.0f ? nothing : (top + std::log2(total)) * ln2;
+    if (lse.data != nullptr) {
+      lse(0, head, row) = total == 0.0f ? nothing : (top + std::log2(total)) * ln2;
     }
   }
 }

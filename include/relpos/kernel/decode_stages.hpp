@@ -7,7 +7,7 @@
 #include <limits>
 #include <tuple>
 
-#include "relpos/core/mask.hpp"
+#include "relpos/core/element_masks.hpp"
 #include "relpos/core/policy.hpp"
 #include "relpos/core/row_positions.hpp"
 #include "relpos/kernel/bias_stage.hpp"
@@ -74,27 +74,23 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
 }
 
 /// What masks that ask for elements say of one query and a range of key rows.
-template <class... Bound>
-tile_class classify_row(const std::tuple<Bound...>& bound, index_t q_pos, index_t key_offset,
+template <class... Masks>
+tile_class classify_row(const std::tuple<Masks...>& masks, index_t q_pos, index_t key_offset,
                         const key_range& rows) {
-  tile_class kept = tile_class::full;
-  const tile of{q_pos, q_pos + 1, rows.first + key_offset, rows.last + key_offset};
-  const auto ask = [&](const auto& mask) { kept = both_of(kept, classify_elements(mask, of)); };
-  std::apply([&](const auto&... each) { (ask(each), ...); }, bound);
-  return kept;
+  return classify_all(masks, {q_pos, q_pos + 1, rows.first + key_offset, rows.last + key_offset});
 }
 
-/// Hides the keys that the masks of one row hide, and those that are not there. Where that is all of them, scores are
-/// left as they are.
-template <class Isa, class... Bound>
-tile_class hide_row(const std::tuple<Bound...>& bound, index_t q_pos, const key_range& visible,
+/// Hides the keys that one row does not see, and those that are not there: `visible` is what range masks leave. Where
+/// that is all of them, scores are left as they are.
+template <class Isa, class... Masks>
+tile_class hide_row(const std::tuple<Masks...>& masks, index_t q_pos, const key_range& visible,
                     index_t key_offset, const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
   using integer = int_pack<Isa>;
   constexpr float hidden = -std::numeric_limits<float>::infinity();
   const index_t first = std::max(visible.first, keys.rows.first) - keys.first_row;
   const index_t last = std::min(visible.last, keys.rows.last) - keys.first_row;
-  tile_class kept = classify_row(bound, q_pos, key_offset, keys.rows);
+  tile_class kept = classify_row(masks, q_pos, key_offset, keys.rows);
   if (first >= last) kept = tile_class::skip;
   if (kept == tile_class::skip) return kept;
   const bool sees_range =
@@ -110,15 +106,7 @@ tile_class hide_row(const std::tuple<Bound...>& bound, index_t q_pos, const key_
   }
   if (kept == tile_class::partial) {
     for (index_t lane = first; lane < last; ++lane) {
-      const auto keeps = [&](const auto& mask) {
-        if constexpr (masks_elements<std::decay_t<decltype(mask)>>) {
-          return mask.keep(q_pos, keys.first_row + lane + key_offset);
-        }
-        return true;
-      };
-      if (!std::apply([&](const auto&... each) { return (keeps(each) && ... && true); }, bound)) {
-        scores[lane] = hidden;
-      }
+      if (!all_keep(masks, q_pos, keys.first_row + lane + key_offset)) scores[lane] = hidden;
     }
   }
   return sees_range ? kept : tile_class::partial;

@@ -2,13 +2,14 @@
 // The mask stage of one query group. Range masks are intersected into one range of key rows per query,
 // once per group; from the extremes of those ranges every tile and strip is classified with four
 // comparisons, and the partial ones are masked with two comparisons per vector. Masks that are no range
-// are asked tile by tile (classify) and element by element (keep).
+// are asked tile by tile (classify) and element by element (keep). They alone are part of its type: all calls whose
+// masks are ranges share one.
 
 #include <algorithm>
 #include <cstdint>
 #include <tuple>
 
-#include "relpos/core/mask.hpp"
+#include "relpos/core/element_masks.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/core/visible_rows.hpp"
 #include "relpos/kernel/geometry.hpp"
@@ -17,16 +18,16 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-template <class Isa, class... Bound>
+/// `ElementMasks` is what element_masks gives of the bound policies.
+template <class Isa, class ElementMasks>
 class mask_stage {
  public:
-  static constexpr bool any_mask = ((masks_range<Bound> || masks_elements<Bound>) || ... || false);
-  static constexpr bool any_element_mask = (masks_elements<Bound> || ... || false);
   static constexpr index_t width = geometry<Isa>::group_rows;
   using integer = int_pack<Isa>;
 
+  template <class... Bound>
   mask_stage(const std::tuple<Bound...>& bound, const group_rows& rows, index_t key_length)
-      : bound_(bound), rows_(rows) {
+      : elements_(element_masks(bound)), rows_(rows) {
     std::fill(first_, first_ + width, 0);
     std::fill(last_, last_ + width, 0);
     extremes_ = visible_rows::of_none(key_length);
@@ -58,13 +59,10 @@ class mask_stage {
   /// What the masks say about key rows [first, last) and all of the group's queries.
   tile_class classify(index_t first, index_t last) const {
     tile_class result = extremes_.classify(first, last);
-    if constexpr (any_element_mask) {
+    if constexpr (std::tuple_size_v<ElementMasks> > 0) {
       const tile block{rows_.q_pos, rows_.q_pos + rows_.count, first + rows_.key_offset,
                        last + rows_.key_offset};
-      const auto ask = [&](const auto& mask) {
-        result = both_of(result, classify_elements(mask, block));
-      };
-      std::apply([&](const auto&... each) { (ask(each), ...); }, bound_);
+      result = both_of(result, classify_all(elements_, block));
     }
     return result;
   }
@@ -83,10 +81,11 @@ class mask_stage {
       const integer last = integer::load(last_ + v * lanes<Isa>);
       result.lane[v] = (first <= key) & (key < last);
     });
-    if constexpr (any_element_mask) {
+    if constexpr (std::tuple_size_v<ElementMasks> > 0) {
       std::int32_t kept[width] = {};
       for (index_t lane = 0; lane < rows_.count; ++lane) {
-        kept[lane] = keeps(rows_.q_pos + lane, key_row + rows_.key_offset) ? -1 : 0;
+        const index_t k_pos = key_row + rows_.key_offset;
+        kept[lane] = all_keep(elements_, rows_.q_pos + lane, k_pos) ? -1 : 0;
       }
       unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
         result.lane[v] = result.lane[v] & integer::load(kept + v * lanes<Isa>);
@@ -96,15 +95,7 @@ class mask_stage {
   }
 
  private:
-  bool keeps(index_t q_pos, index_t k_pos) const {
-    const auto ask = [&](const auto& mask) {
-      if constexpr (masks_elements<std::decay_t<decltype(mask)>>) return mask.keep(q_pos, k_pos);
-      return true;
-    };
-    return std::apply([&](const auto&... each) { return (ask(each) && ... && true); }, bound_);
-  }
-
-  std::tuple<Bound...> bound_;
+  ElementMasks elements_;
   group_rows rows_;
   visible_rows extremes_;
   std::int32_t first_[width];

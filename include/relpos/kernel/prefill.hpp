@@ -54,7 +54,7 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
  private:
   using tiles = geometry<Isa>;
   using bound_policies = std::tuple<bound_policy<Policies>...>;
-  using mask_type = mask_stage<Isa, bound_policy<Policies>...>;
+  using mask_type = mask_stage<Isa, element_masks_of<bound_policies>>;
   static constexpr bool by_tile = scratch_type::by_tile;
 
   const attention_shape& shape() const { return problem_.shape; }
@@ -184,9 +184,17 @@ class prefill<Isa, attention_problem<Out, Query, Store, Policies...>> {
   auto bias_stages([[maybe_unused]] index_t head, [[maybe_unused]] float factor,
                    const group_rows& rows, const RowPositions& position,
                    [[maybe_unused]] index_t piece, std::index_sequence<I...>) const {
-    return std::tuple(make_bias_stage<Isa>(std::get<I>(problem_.policies), problem_.sequence, head,
-                                           factor, table_of<I>(problem_, scratch_, head, piece),
-                                           rows, position)...);
+    const auto stage = [&]<std::size_t At>(std::integral_constant<std::size_t, At>) {
+      const auto& policy = std::get<At>(problem_.policies);
+      if constexpr (is_bias<std::decay_t<decltype(policy)>>) {
+        return std::tuple(make_bias_stage<Isa>(policy, problem_.sequence, head, factor,
+                                               table_of<At>(problem_, scratch_, head, piece), rows,
+                                               position));
+      } else {
+        return std::tuple();
+      }
+    };
+    return std::tuple_cat(stage(std::integral_constant<std::size_t, I>())...);
   }
   /// With as many vectors as the group's rows fill: the last group of a sequence is often short.
   template <int Vectors = Isa::tile_vectors, class Biases>

@@ -15,6 +15,37 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// Scores of a tile, [key][lane], become weights relative to the new `maximum`, as in tile_attention, and say what they
+/// know of the rows; `rescale` is for what was summed before. The bits of the weights are the same.
+template <class Isa, int Vectors>
+RELPOS_NOINLINE void collect_statistics(const query_group<Isa>& group,
+                                        const needed_keys<Vectors>& keys, float* weights,
+                                        const float_pack<Isa> (&maximum)[Vectors],
+                                        float_pack<Isa> (&rescale)[Vectors]) {
+  using real = float_pack<Isa>;
+  for (int v = 0; v < Vectors; ++v) {
+    const index_t lane = v * lanes<Isa>;
+    const real before = real::load(group.maximum + lane);
+    const real weight_sum = real::load(group.sum + lane);
+    rescale[v] = exp2<Isa>(before - maximum[v]);
+    if (keys.count[v] == 0) continue;
+    statistics_lanes<Isa> statistics(group.statistics, lane, before, maximum[v], rescale[v],
+                                     weight_sum, real::load(weights + lane));
+    real sum(0.0f);
+    for (index_t k = 0; k < keys.count[v]; ++k) {
+      float* const at = weights + k * Vectors * lanes<Isa> + lane;
+      const real score = real::load(at);
+      const real weight = exp2<Isa>(score - maximum[v]);
+      weight.store(at);
+      sum = sum + weight;
+      statistics.add(score, maximum[v], weight);
+    }
+    maximum[v].store(group.maximum + lane);
+    fma(weight_sum, rescale[v], sum).store(group.sum + lane);
+    statistics.store();
+  }
+}
+
 /// The stages of one group, and where it keeps the weights of a tile.
 template <class Isa, int Vectors, class BiasStages, class MaskStage>
 struct tile_attention {
@@ -50,10 +81,8 @@ struct tile_attention {
       const index_t count = std::min<index_t>(rows, tile.count - first);
       tile.fetch_next(first, count, head_dim, value_dim);
       tile_class strip_is = tile_is;
-      if constexpr (MaskStage::any_mask) {
-        if (tile_is == tile_class::partial) {
-          strip_is = masks.classify(tile.first_row + first, tile.first_row + first + count);
-        }
+      if (tile_is == tile_class::partial) {
+        strip_is = masks.classify(tile.first_row + first, tile.first_row + first + count);
         if (strip_is == tile_class::skip) continue;
       }
       const bool partial = strip_is == tile_class::partial;
@@ -68,7 +97,7 @@ struct tile_attention {
 
     real rescale[Vectors];
     if (collects) {
-      collect(live.needed, maximum, rescale);
+      collect_statistics<Isa, Vectors>(group, live.needed, weights, maximum, rescale);
     } else {
       exponentiate(live.needed, maximum, rescale);
     }
@@ -88,10 +117,7 @@ struct tile_attention {
   RELPOS_INLINE void score_strip(const key_tile<Isa>& tile, index_t first, bool partial,
                                  live_keys& live, real (&maximum)[Vectors]) const {
     float* const to = weights + live.count * width;
-    int blind = 0;
-    if constexpr (MaskStage::any_mask) {
-      if (partial) blind = masks.template blind_vectors<Vectors>(tile.first_row + first);
-    }
+    const int blind = partial ? masks.template blind_vectors<Vectors>(tile.first_row + first) : 0;
     if (softcap == 0.0f && !partial) {
       auto scores =
           score_product<Isa, Rows, Vectors>(tile.keys + first, group.queries, width, head_dim);
@@ -106,7 +132,11 @@ struct tile_attention {
         if (blind == skipped) store_products<Rows, skipped>(tile.keys + first, to);
       });
       for (index_t r = 0; r < Rows; ++r) {
-        finish_scores(tile.first_row + first + r, partial, blind, to + r * width, maximum);
+        if (partial) {
+          finish_scores<true>(tile.first_row + first + r, blind, to + r * width, maximum);
+        } else {
+          finish_scores<false>(tile.first_row + first + r, 0, to + r * width, maximum);
+        }
       }
     }
     for (int r = 0; r < Rows; ++r) live.values[live.count + r] = tile.values[first + r];
@@ -130,18 +160,17 @@ struct tile_attention {
   }
 
   /// The stages behind the product for the scores of one key, in memory; those of the first `blind` vectors are
-  /// not there.
-  RELPOS_INLINE void finish_scores(index_t key_row, bool partial, int blind, float* scores,
+  /// not there. `Partial`: some queries do not see it.
+  template <bool Partial>
+  RELPOS_INLINE void finish_scores(index_t key_row, int blind, float* scores,
                                    real (&maximum)[Vectors]) const {
     real score[Vectors];
     unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
-      score[v] = v < blind ? real(0.0f) : real::load(scores + v * lanes<Isa>);
+      score[v] = Partial && v < blind ? real(0.0f) : real::load(scores + v * lanes<Isa>);
       if (softcap != 0.0f) score[v] = real(softcap) * tanh<Isa>(score[v]);
     });
     add_biases(key_row, score);
-    if constexpr (MaskStage::any_mask) {
-      if (partial) hide(key_row, score);
-    }
+    if constexpr (Partial) hide(key_row, score);
     raise(maximum, score);
     store(score, scores);
   }
@@ -197,32 +226,6 @@ struct tile_attention {
       const index_t at = v * lanes<Isa>;
       fma(real::load(group.sum + at), rescale[v], sum[v]).store(group.sum + at);
     });
-  }
-
-  /// The same, and what the weights and scores say of the rows. The bits of the weights are the same.
-  RELPOS_NOINLINE void collect(const needed_keys<Vectors>& keys, const real (&maximum)[Vectors],
-                               real (&rescale)[Vectors]) const {
-    for (int v = 0; v < Vectors; ++v) {
-      const index_t lane = v * lanes<Isa>;
-      const real before = real::load(group.maximum + lane);
-      const real weight_sum = real::load(group.sum + lane);
-      rescale[v] = exp2<Isa>(before - maximum[v]);
-      if (keys.count[v] == 0) continue;
-      statistics_lanes<Isa> statistics(group.statistics, lane, before, maximum[v], rescale[v],
-                                       weight_sum, real::load(weights + lane));
-      real sum(0.0f);
-      for (index_t k = 0; k < keys.count[v]; ++k) {
-        float* const at = weights + k * width + lane;
-        const real score = real::load(at);
-        const real weight = exp2<Isa>(score - maximum[v]);
-        weight.store(at);
-        sum = sum + weight;
-        statistics.add(score, maximum[v], weight);
-      }
-      maximum[v].store(group.maximum + lane);
-      fma(weight_sum, rescale[v], sum).store(group.sum + lane);
-      statistics.store();
-    }
   }
 };
 

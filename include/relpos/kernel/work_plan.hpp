@@ -39,7 +39,7 @@ class work_plan {
   template <class Isa, class Problem>
   void fill(const Problem& problem, index_t slots) const {
     *chunks_of_item_ = divide(problem, slots);
-    const auto cost = [&](index_t at) {
+    const auto cost_of = [&](index_t at) {
       const attention_shape shape = problem.shape_of(at);
       if (!is_decoded(problem.choice, shape)) {
         return std::min(shape.query_length, geometry<Isa>::block_rows) *
@@ -51,11 +51,9 @@ class work_plan {
     };
     std::iota(order_, order_ + sequences_, index_t{0});
     if (!problem.is_uniform()) {
-      std::sort(order_, order_ + sequences_, [&](index_t a, index_t b) {
-        const index_t of_a = cost(a);
-        const index_t of_b = cost(b);
-        return of_a != of_b ? of_a > of_b : a < b;
-      });
+      index_t* const costs = attend_first_;  // until the order is known
+      for (index_t at = 0; at < sequences_; ++at) costs[at] = cost_of(at);
+      sort_by_cost(costs);
     }
     attend_first_[0] = 0;
     merge_first_[0] = 0;
@@ -88,6 +86,13 @@ class work_plan {
   place merge_item(index_t item) const { return find(merge_first_, item); }
 
  private:
+  /// From the sequence of the highest cost to that of the lowest; of equal ones the first goes first.
+  void sort_by_cost(const index_t* costs) const {
+    std::sort(order_, order_ + sequences_, [&](index_t a, index_t b) {
+      return costs[a] != costs[b] ? costs[a] > costs[b] : a < b;
+    });
+  }
+
   /// Returns the chunks of an item. Long runs of keys keep the memory busy; short ones occupy all threads.
   template <class Problem>
   index_t divide(const Problem& problem, index_t slots) const {
