@@ -6,10 +6,42 @@
 #include "relpos/kernel/decode.hpp"
 #include "relpos/kernel/decode_merge.hpp"
 #include "relpos/kernel/extreme_row.hpp"
+#include "relpos/kernel/policy_head.hpp"
 #include "relpos/kernel/prefill.hpp"
 #include "relpos/kernel/preparation.hpp"
 
 namespace relpos::inline RELPOS_ABI {
+
+/// One item of a sequence for the kernel of few queries.
+template <class Isa, class Problem>
+void attend_few(const Problem& sequence, const call_scratch<Isa, Problem>& scratch, index_t item,
+                index_t slot) {
+  const decoded_sequence& decoded = scratch.plan().decoded(sequence.sequence);
+  const decode_item of = decode_item::of(scratch.plan(), decoded.geometry, item);
+  const decode_slot<Isa> memory = scratch.slot_of_decode(slot);
+  const policy_head<Isa, Problem> head(sequence, scratch, of.key_head, memory);
+  using key_type = typename std::decay_t<decltype(head.keys())>::stored;
+  using value_type = typename std::decay_t<decltype(head.values())>::stored;
+  decode<Isa, key_type, value_type>(head, decoded, scratch.states(), memory)
+      .attend(of, any_rows<key_type>(head.keys()), any_rows<value_type>(head.values()));
+}
+
+/// The same for that of many.
+template <class Isa, class Problem>
+void attend_many(const Problem& sequence, const call_scratch<Isa, Problem>& scratch, index_t item,
+                 index_t slot) {
+  using head_type = policy_head<Isa, Problem>;
+  const prefill_slot<Isa> memory = scratch.slot_of_prefill(slot);
+  const index_t blocks = ceil_div(sequence.shape.query_length, geometry<Isa>::block_rows);
+  const index_t key_head = sequence.shape.key_head(item / blocks);
+  const head_type head(sequence, scratch, key_head, memory);
+  std::array<const float*, 2> norms{};
+  for (index_t piece = 0; piece < Problem::pieces; ++piece) {
+    norms[static_cast<std::size_t>(piece)] = scratch.key_norms(sequence.sequence, key_head, piece);
+  }
+  prefill<Isa, typename head_type::biases_type, typename head_type::masks_type>(head, memory, norms)
+      .attend(item);
+}
 
 template <class Isa, executor Executor, class Problem>
 void run_attention(const Executor& runner, const Problem& problem,
@@ -21,9 +53,9 @@ void run_attention(const Executor& runner, const Problem& problem,
     const work_plan::place at = plan.attend_item(i);
     const Problem sequence = problem.of(at.sequence);
     if (is_decoded(problem.choice, sequence.shape)) {
-      decode<Isa, Problem>(sequence, scratch).attend(at.item, slot);
+      attend_few<Isa>(sequence, scratch, at.item, slot);
     } else {
-      prefill<Isa, Problem>(sequence, scratch).attend(at.item, slot);
+      attend_many<Isa>(sequence, scratch, at.item, slot);
     }
   });
   runner.run(plan.merge_count(), [&](index_t i, [[maybe_unused]] index_t slot) {

@@ -55,7 +55,7 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>> {
       ++i;
     };
     std::apply([&](const auto&... each) { (take_table(each), ...); }, problem.policies);
-    if constexpr (can_bound_scores<Policies...>) {
+    if constexpr (problem_type::can_bound) {
       key_norms_ = memory.take<float>(shape_.batch * shape_.key_heads * tiles_of_head());
     }
     if constexpr (by_tile) {

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 
-#include "relpos/core/visible_rows.hpp"
 #include "relpos/kernel/decode_geometry.hpp"
-#include "relpos/kernel/problem.hpp"
+#include "relpos/kernel/lowered_head.hpp"
 #include "relpos/kernel/query_group.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -21,23 +20,20 @@ struct decode_query_rows {
   float maximum[most_rows];
   index_t key_origin = not_turned;  // that they are turned to
 
-  /// The rows of one block that share a key head; `problem` is of one sequence.
-  template <class Problem>
-  static decode_query_rows of(const Problem& problem, const decode_geometry& geometry,
-                              index_t key_head, index_t block) {
-    const attention_shape& shape = problem.shape;
+  /// The rows of one block that share a key head.
+  template <class Isa>
+  static decode_query_rows of(const lowered_head<Isa>& head, const decode_geometry& geometry,
+                              index_t block) {
+    const attention_shape& shape = head.shape;
     decode_query_rows result;
     const index_t all = geometry.group * shape.query_length;
     result.count = std::min(all - block * most_rows, most_rows);
     result.seen = {shape.key_length, 0};
     for (index_t i = 0; i < result.count; ++i) {
       const index_t at = block * most_rows + i;
-      result.head[i] = key_head * geometry.group + at / shape.query_length;
+      result.head[i] = head.key_head * geometry.group + at / shape.query_length;
       result.row[i] = at % shape.query_length;
-      const auto bound = bind_all(problem.policies, problem.sequence, result.head[i]);
-      const key_range visible =
-          visible_key_rows(bound, result.row[i] + problem.position.query_offset,
-                           problem.position.key_offset, shape.key_length);
+      const key_range visible = head.visible_keys(result.head[i], result.row[i]);
       result.visible[i] = visible;
       if (visible.first == visible.last) continue;
       result.seen = {std::min(result.seen.first, visible.first),

@@ -4,43 +4,21 @@
 
 #include <algorithm>
 
-#include "relpos/core/key_store.hpp"
-#include "relpos/core/position.hpp"
+#include "relpos/kernel/any_rows.hpp"
 #include "relpos/kernel/decode_geometry.hpp"
 #include "relpos/kernel/decode_products.hpp"
 #include "relpos/kernel/decode_slot.hpp"
+#include "relpos/kernel/key_lanes.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Key rows of a tile: lane i is row first_row + i. Lanes [first, last) are computed, whole vectors; rows
-/// [rows.first, rows.last) exist and are seen by some query.
-struct key_lanes {
-  index_t first_row = 0;
-  index_t first = 0;
-  index_t last = 0;
-  key_range rows;
-
-  /// `range` of the tile that begins at `tile`.
-  template <class Isa>
-  static key_lanes of(index_t tile, const key_range& range) {
-    if (range.last <= range.first) return {tile, 0, 0, {tile, tile}};
-    return {tile, (range.first - tile) / lanes<Isa> * lanes<Isa>,
-            ceil_div(range.last - tile, lanes<Isa>) * lanes<Isa>, range};
-  }
-
-  constexpr index_t nearest_row(index_t lane) const {
-    return std::clamp(first_row + lane, rows.first, rows.last - 1);
-  }
-};
-
-template <class Isa, stored_rows Rows>
+template <class Isa, class Stored>
 class decode_rows {
  public:
-  using stored = typename Rows::stored;
-  static constexpr bool is_scaled = Rows::is_scaled;
+  using stored = Stored;
 
   /// `memory` holds known_tiles times tile_keys pointers.
-  decode_rows(const Rows& source, index_t channels, void* memory)
+  decode_rows(const any_rows<Stored>& source, index_t channels, void* memory)
       : source_(source),
         channels_(channels),
         width_(decode_slot<Isa>::padded(channels)),
@@ -50,6 +28,8 @@ class decode_rows {
   index_t width() const { return width_; }
   /// Rows are read where they lie.
   bool are_in_place() const { return in_place_; }
+  /// What is computed of them is to be multiplied by their scales; copies have theirs in them.
+  bool are_scaled() const { return in_place_ && source_.are_scaled(); }
 
   /// Finds the rows of the i-th tile that is worked on; those of the last known_tiles are kept. Where a tile has no rows
   /// those before it are found again.
@@ -79,12 +59,11 @@ class decode_rows {
     return row_ + i % decode_geometry::known_tiles * decode_geometry::tile_keys;
   }
 
-  /// Calls use(rows, width, scaled) for the lanes of the i-th tile: rows of `width` channels, and whether they are to be
-  /// multiplied by their scales. `buffer` holds copies.
+  /// Calls use(rows, width) for the lanes of the i-th tile: rows of `width` channels. `buffer` holds copies.
   template <class Use>
   void read(index_t i, const key_lanes& lanes, float* buffer, const Use& use) const {
     if (in_place_) {
-      use(const_cast<const stored* const*>(rows(i)), width_, std::bool_constant<is_scaled>());
+      use(const_cast<const stored* const*>(rows(i)), width_);
       return;
     }
     const float* copied[decode_geometry::tile_keys];
@@ -93,7 +72,7 @@ class decode_rows {
       copied[lane] = buffer + (row - lanes.first_row) * width_;
       if (row == lanes.first_row + lane) copy_row(row, buffer + lane * width_);
     }
-    use(static_cast<const float* const*>(copied), width_, std::false_type());
+    use(static_cast<const float* const*>(copied), width_);
   }
 
   /// Times the scale of each row; lanes without a row, which are hidden, are left.
@@ -117,26 +96,20 @@ class decode_rows {
  private:
   template <class Use>
   void with_scales(const key_lanes& lanes, const Use& use) const {
-    if constexpr (is_scaled) {
-      if (!in_place_) return;  // scales are in the copies
-      float scales[decode_geometry::tile_keys];
-      const index_t first = lanes.rows.first - lanes.first_row;
-      const index_t last = lanes.rows.last - lanes.first_row;
-      source_.find_scales(lanes.rows.first, last - first, scales + first);
-      for (index_t lane = first; lane < last; ++lane) use(lane, scales[lane]);
-    }
+    if (!are_scaled()) return;
+    float scales[decode_geometry::tile_keys];
+    const index_t first = lanes.rows.first - lanes.first_row;
+    const index_t last = lanes.rows.last - lanes.first_row;
+    source_.find_scales(lanes.rows.first, last - first, scales + first);
+    for (index_t lane = first; lane < last; ++lane) use(lane, scales[lane]);
   }
 
   void copy_row(index_t row, float* to) const {
-    if (const float* const from = source_.in_place(row)) {
-      std::copy(from, from + channels_, to);
-    } else {
-      source_.load(row, to);
-    }
+    source_.copy(row, channels_, to);
     std::fill(to + channels_, to + width_, 0.0f);
   }
 
-  const Rows& source_;
+  any_rows<Stored> source_;
   index_t channels_;
   index_t width_;
   bool in_place_;

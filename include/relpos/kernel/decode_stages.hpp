@@ -12,9 +12,7 @@
 #include "relpos/core/row_positions.hpp"
 #include "relpos/kernel/bias_stage.hpp"
 #include "relpos/kernel/bias_table.hpp"
-#include "relpos/kernel/decode_rows.hpp"
-#include "relpos/kernel/mask_stage.hpp"
-#include "relpos/kernel/row_factor_stage.hpp"
+#include "relpos/kernel/key_lanes.hpp"
 #include "relpos/simd/pack.hpp"
 #include "relpos/simd/tanh.hpp"
 

@@ -14,13 +14,11 @@
 #include "relpos/core/row_positions.hpp"
 #include "relpos/core/row_source.hpp"
 #include "relpos/core/visible_rows.hpp"
+#include "relpos/kernel/lowered_head.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
-
-/// A row whose largest exponent is below this is one of them, or sees no key.
-inline constexpr float extreme_exponent = -0x1p120f;
 
 /// The biases of one row of one head by definition, summed in float64.
 template <class Isa, class Problem>

@@ -70,9 +70,9 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   index_t items_per_head() const { return ceil_div(scratch_.tiles_of_head(), tiles_per_item); }
   index_t key_items() const {
     bool any = turns_keys;
-    if constexpr (can_bound_scores<Policies...>) {
+    if constexpr (problem_type::can_bound) {
       for (index_t at = 0; at < problem_.different_sequences() && !any; ++at) {
-        any = uses_bound(problem_.choice, problem_.shape_of(at));
+        any = uses_bound(problem_.shape_of(at));
       }
     }
     return any && shape().key_length > 0 ? shape().batch * shape().key_heads * items_per_head() : 0;
@@ -135,7 +135,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
     const attention_shape of = problem_.shape_of(sequence);
     if (of.key_length == 0) return;
     const key_tiles<Isa> tiling{problem_.position_of(sequence).key_offset, of.key_length};
-    const bool bounds = uses_bound(problem_.choice, of);
+    const bool bounds = uses_bound(of);
     if (!turns_keys && !bounds) return;
     const prefill_slot<Isa> memory = scratch_.slot_of_prefill(slot);
     const auto stored = problem_.store.template keys<Isa>(sequence, key_head);
@@ -187,8 +187,8 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
     return largest_norm(rows, range.first, range.last, shape().head_dim, memory.row_buffer);
   }
 
-  static bool uses_bound(const options& choice, const attention_shape& sequence) {
-    return uses_score_bound<Isa, Policies...>(choice, sequence);
+  bool uses_bound(const attention_shape& sequence) const {
+    return problem_.bounds_scores(geometry<Isa>::group_rows, sequence);
   }
 
   const problem_type& problem_;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <tuple>
 
+#include "relpos/core/bias_bound.hpp"
 #include "relpos/core/options.hpp"
 #include "relpos/core/policy.hpp"
 #include "relpos/core/position.hpp"
@@ -22,6 +23,7 @@ template <class Out, class Query, class Store, class... Policies>
 struct attention_problem {
   static constexpr bool has_row_factor = (scales_rows<bound_policy<Policies>> || ... || false);
   static constexpr bool has_bias = (is_bias<Policies> || ... || false);
+  static constexpr bool can_bound = can_bound_scores<Policies...>;
   static constexpr bool counts_positions = !any_given_positions<Policies...>;
   /// Pieces that the rows of a sequence may be in. Given positions have no order that would tell them apart.
   static constexpr index_t pieces = Store::forgets && counts_positions ? 2 : 1;
@@ -42,6 +44,14 @@ struct attention_problem {
   positions position{};
 
   float softcap() const { return choice.softcap; }
+
+  /// Whether tiles of a sequence may be left out because of what their scores can be at most (kernel/score_bound.hpp).
+  /// That takes the norms of keys, one pass over K; they pay when many queries share them. The moments of logits are of
+  /// all keys, also of those whose weight is zero.
+  bool bounds_scores(index_t group_rows, const attention_shape& of) const {
+    return can_bound && of.query_length >= 2 * group_rows && !choice.statistics.of_logits() &&
+           choice.kernel != kernel_class::decode;
+  }
 
   attention_shape shape_of(index_t at) const {
     attention_shape of = shape;

@@ -8,13 +8,12 @@
 #include <limits>
 #include <type_traits>
 
-#include "relpos/core/row_source.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/kernel/geometry.hpp"
 #include "relpos/kernel/group_statistics.hpp"
-#include "relpos/kernel/problem.hpp"
+#include "relpos/kernel/lowered_head.hpp"
 #include "relpos/kernel/rotation.hpp"
 #include "relpos/simd/transpose.hpp"
 
@@ -56,15 +55,13 @@ struct query_group {
     return group;
   }
 
-  /// Packs `count` query rows from `first` on, times `factor`, and empties the softmax. `buffer` holds as many rows
-  /// as a vector has lanes.
-  template <row_source Source>
-  void start(const Source& source, index_t first, index_t count, float factor, index_t channels,
-             index_t value_dim, float* buffer) {
+  /// Packs `count` query rows, times `factor`, and empties the softmax.
+  void start(const float* const* row, index_t count, float factor, index_t channels,
+             index_t value_dim) {
     width = ceil_div(count, lanes<Isa>) * lanes<Isa>;
     rows = count;
     for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
-      pack_vector(source, first + lane, count - lane, factor, channels, buffer, packed + lane);
+      pack_vector(row + lane, count - lane, factor, channels, packed + lane);
     }
     key_origin = not_turned;
     measured = false;
@@ -124,32 +121,26 @@ struct query_group {
 
   /// Writes out = outputs / total, and lse = ln 2 (top + log2 total), where the total includes the sink, an
   /// exponent, and is relative to the top of all. An empty row without a sink gives 0 and -inf.
-  template <class Problem>
-  void finish(const Problem& problem, index_t head, index_t first, float sink) const {
+  void finish(const lowered_head<Isa>& call, index_t head, index_t first, float sink) const {
     for (index_t vector = 0; vector < rows; vector += lanes<Isa>) {
       const index_t count = std::min<index_t>(rows - vector, lanes<Isa>);
       float factors[lanes<Isa>] = {};
       for (index_t i = 0; i < count; ++i) {
-        factors[i] = finish_row(problem, head, first + vector + i, vector + i, sink);
+        factors[i] = finish_row(call, head, first + vector + i, vector + i, sink);
       }
-      write_vector(problem.out, head, first + vector, count, vector, factors);
+      write_vector(call.out, call.shape.value_dim, head, first + vector, count, vector, factors);
     }
   }
 
  private:
-  /// The first `count` of the rows from `first` on become the lanes of one vector.
-  template <row_source Source>
-  void pack_vector(const Source& source, index_t first, index_t count, float factor,
-                   index_t channels, float* buffer, float* to) const {
+  /// `count` rows or more become the lanes of one vector.
+  void pack_vector(const float* const* from, index_t count, float factor, index_t channels,
+                   float* to) const {
     using real = float_pack<Isa>;
     constexpr int n = lanes<Isa>;
-    static_assert(n <= geometry<Isa>::tile_keys, "the buffer is that of a tile's keys");
     const float* row[n];
-    const float* last = nullptr;
-    for (index_t i = 0; i < n; ++i) {
-      if (i < count) last = read_row(source, first + i, buffer + i * channels);
-      row[i] = last;  // lanes without a query repeat the last
-    }
+    // Lanes without a query repeat the last.
+    for (index_t i = 0; i < n; ++i) row[i] = from[std::min(i, count - 1)];
     index_t c = 0;
     for (; c + n <= channels; c += n) {
       real block[n];
@@ -163,33 +154,27 @@ struct query_group {
   }
 
   /// Writes the lse and the statistics of a row, and returns what its outputs are to be multiplied by.
-  template <class Problem>
-  float finish_row(const Problem& problem, index_t head, index_t row, index_t lane,
+  float finish_row(const lowered_head<Isa>& call, index_t head, index_t row, index_t lane,
                    float sink) const {
     const float top = max(maximum[lane], sink);
     const float kept = sink > maximum[lane] ? std::exp2(maximum[lane] - sink) : 1.0f;
     const float total = sum[lane] * kept + std::exp2(sink - top);
     const float factor = total == 0.0f ? 0.0f : kept / total;
-    if (problem.lse.data != nullptr) {
-      problem.lse(0, head, row) =
+    if (call.lse.data != nullptr) {
+      call.lse(0, head, row) =
           total == 0.0f ? -std::numeric_limits<float>::infinity() : (top + std::log2(total)) * ln2;
     }
-    if (problem.statistics.any()) {
-      write_statistics(problem.statistics, head, row, lane, factor);
-    }
+    if (call.statistics.any()) write_statistics(call.statistics, head, row, lane, factor);
     return factor;
   }
 
   /// The outputs of `count` lanes from `vector` on, as rows of `out` from `row` on.
-  template <class Out>
-  void write_vector(const view<Out, 4>& out, index_t head, index_t row, index_t count,
-                    index_t vector, const float (&factors)[lanes<Isa>]) const {
+  void write_vector(const output_rows& out, index_t channels, index_t head, index_t row,
+                    index_t count, index_t vector, const float (&factors)[lanes<Isa>]) const {
     using real = float_pack<Isa>;
     constexpr int n = lanes<Isa>;
-    const index_t channels = out.shape[3];
-    const index_t stride = out.strides[3];
-    Out* to[n] = {};
-    for (index_t i = 0; i < count; ++i) to[i] = out.address(0, head, row + i, 0);
+    float* to[n] = {};
+    for (index_t i = 0; i < count; ++i) to[i] = out.in_place(head, row + i);
     index_t c = 0;
     for (; c + n <= channels; c += n) {
       real block[n];
@@ -197,23 +182,20 @@ struct query_group {
         block[i] = real::load(outputs + (c + i) * width + vector) * real::load(factors);
       });
       transpose<Isa>(block);
-      if constexpr (std::is_same_v<Out, float>) {
-        if (stride == 1) {
-          unroll<n>([&](auto i) RELPOS_LAMBDA {
-            if (i < count) block[i].store(to[i] + c);
-          });
-          continue;
-        }
+      if (to[0] != nullptr) {
+        unroll<n>([&](auto i) RELPOS_LAMBDA {
+          if (i < count) block[i].store(to[i] + c);
+        });
+        continue;
       }
       float values[n][n];
       unroll<n>([&](auto i) RELPOS_LAMBDA { block[i].store(values[i]); });
-      for (index_t i = 0; i < count; ++i) {
-        for (index_t j = 0; j < n; ++j) to[i][(c + j) * stride] = static_cast<Out>(values[i][j]);
-      }
+      for (index_t i = 0; i < count; ++i) out.write(head, row + i, c, n, values[i]);
     }
     for (; c < channels; ++c) {
       for (index_t i = 0; i < count; ++i) {
-        to[i][c * stride] = static_cast<Out>(outputs[c * width + vector + i] * factors[i]);
+        const float value = outputs[c * width + vector + i] * factors[i];
+        out.write(head, row + i, c, 1, &value);
       }
     }
   }

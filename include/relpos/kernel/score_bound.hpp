@@ -19,14 +19,6 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Whether the bound is used for a sequence. Norms cost one pass over K; they pay when many queries share them. The
-/// moments of logits are of all keys, also of those whose weight is zero.
-template <class Isa, class... Policies>
-bool uses_score_bound(const options& choice, const attention_shape& sequence) {
-  return can_bound_scores<Policies...> && sequence.query_length >= 2 * geometry<Isa>::group_rows &&
-         !choice.statistics.of_logits() && choice.kernel != kernel_class::decode;
-}
-
 /// The largest Euclidean norm of rows [first, last); NaN or infinite if one of them is.
 template <row_source Rows>
 float largest_norm(const Rows& rows, index_t first, index_t last, index_t channels,

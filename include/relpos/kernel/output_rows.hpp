@@ -1,0 +1,48 @@
+#pragma once
+
+#include <array>
+#include <type_traits>
+
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The outputs of one sequence, [1, head, row, channel], whatever type they are stored as.
+class output_rows {
+ public:
+  output_rows() = default;
+  template <class Out>
+  explicit output_rows(const view<Out, 4>& of)
+      : data_(of.data),
+        strides_(of.strides),
+        is_float_(std::is_same_v<Out, float>),
+        convert_(&convert<Out>) {}
+
+  /// Where a row of contiguous floats begins; null where it is anything else.
+  float* in_place(index_t head, index_t row) const {
+    if (!is_float_ || strides_[3] != 1) return nullptr;
+    return static_cast<float*>(data_) + offset(head, row, 0);
+  }
+
+  /// Writes `count` channels of a row from `first` on.
+  void write(index_t head, index_t row, index_t first, index_t count, const float* from) const {
+    convert_(from, count, data_, offset(head, row, first), strides_[3]);
+  }
+
+ private:
+  index_t offset(index_t head, index_t row, index_t channel) const {
+    return head * strides_[1] + row * strides_[2] + channel * strides_[3];
+  }
+  template <class Out>
+  static void convert(const float* from, index_t count, void* data, index_t at, index_t stride) {
+    Out* const to = static_cast<Out*>(data) + at;
+    for (index_t i = 0; i < count; ++i) to[i * stride] = static_cast<Out>(from[i]);
+  }
+
+  void* data_ = nullptr;
+  std::array<index_t, 4> strides_{};
+  bool is_float_ = true;
+  void (*convert_)(const float*, index_t, void*, index_t, index_t) = nullptr;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,218 @@
+#pragma once
+// One head of a call as its policies, its store and its output say it: the answers that lowered_head asks for.
+
+#include <algorithm>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "relpos/core/element_masks.hpp"
+#include "relpos/core/row_positions.hpp"
+#include "relpos/core/visible_rows.hpp"
+#include "relpos/kernel/bias_stage.hpp"
+#include "relpos/kernel/call_scratch.hpp"
+#include "relpos/kernel/decode_stages.hpp"
+#include "relpos/kernel/extreme_row.hpp"
+#include "relpos/kernel/lowered_head.hpp"
+#include "relpos/kernel/prepared.hpp"
+#include "relpos/kernel/problem.hpp"
+#include "relpos/kernel/row_factor_stage.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The stages that a group of queries has of the policies: those of the biases, in argument order, and row factors last.
+template <class Isa, class Problem, std::size_t... I>
+auto stages_of(const Problem& problem, const call_scratch<Isa, Problem>& scratch, index_t head,
+               float factor, const group_rows& rows, index_t piece, std::index_sequence<I...>) {
+  const auto position = row_positions(problem.policies, problem.position, problem.sequence);
+  [[maybe_unused]] const auto stage = [&]<std::size_t At>(std::integral_constant<std::size_t, At>) {
+    const auto& policy = std::get<At>(problem.policies);
+    if constexpr (is_bias<std::decay_t<decltype(policy)>>) {
+      return std::tuple(make_bias_stage<Isa>(policy, problem.sequence, head, factor,
+                                             table_of<At>(problem, scratch, head, piece), rows,
+                                             position));
+    } else {
+      return std::tuple();
+    }
+  };
+  auto biases = std::tuple_cat(stage(std::integral_constant<std::size_t, I>())...);
+  if constexpr (Problem::has_row_factor) {
+    const auto bound = bind_all(problem.policies, problem.sequence, head);
+    const row_factor_stage<Isa> factors(bound, rows, position, [&](index_t lane) {
+      const key_range visible =
+          visible_key_rows(bound, rows.q_pos + lane, rows.key_offset, problem.shape.key_length);
+      return problem.count_shown(visible, rows.first_row + lane);
+    });
+    return std::tuple_cat(std::move(biases), std::tuple(factors));
+  } else {
+    return biases;
+  }
+}
+
+template <class Isa, class Problem>
+using stages_of_call = decltype(stages_of<Isa>(
+    std::declval<const Problem&>(), std::declval<const call_scratch<Isa, Problem>&>(), index_t{},
+    0.0f, group_rows{}, index_t{},
+    std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>()));
+
+template <class Isa, class Problem>
+using element_masks_of_call =
+    element_masks_of<decltype(bind_all(std::declval<Problem>().policies, index_t{}, index_t{}))>;
+
+template <class Isa, class Problem>
+using staged_head_of_call =
+    staged_head<Isa, stages_of_call<Isa, Problem>, element_masks_of_call<Isa, Problem>>;
+
+template <class Isa, class Problem>
+class policy_head final : public staged_head_of_call<Isa, Problem> {
+ public:
+  using biases_type = stages_of_call<Isa, Problem>;
+  using masks_type = element_masks_of_call<Isa, Problem>;
+  using scratch_type = call_scratch<Isa, Problem>;
+
+  /// `problem` is of one sequence. `slot` has room for a row that is turned.
+  template <class Slot>
+  policy_head(const Problem& problem, const scratch_type& scratch, index_t head, const Slot& slot)
+      : staged_head_of_call<Isa, Problem>(facts_of(problem, head)),
+        problem_(problem),
+        scratch_(scratch),
+        keys_(keys_of<Isa>(problem, scratch, head)),
+        values_(problem.store.template values<Isa>(problem.sequence, head)),
+        memory_{slot.stored_row, slot.turns_of_row} {}
+
+  const auto& keys() const { return keys_; }
+  const auto& values() const { return values_; }
+
+  float temperature(index_t head) const override {
+    return softmax_temperature(problem_.policies, problem_.sequence, head);
+  }
+  float sink(index_t head) const override { return sink_logit(bound(head)) * log2e; }
+
+  void find_queries(index_t head, index_t first, index_t count, float* buffer,
+                    const float** rows) const override {
+    with_query_rows<Isa>(problem_, head, memory_, [&](const auto& source) {
+      for (index_t i = 0; i < count; ++i) {
+        rows[i] = read_row(source, first + i, buffer + i * problem_.shape.head_dim);
+      }
+    });
+  }
+
+  rotation_gains gains([[maybe_unused]] index_t piece) const override {
+    if constexpr (scratch_type::by_tile) {
+      return scratch_.gains(problem_, scratch_.sets().of(problem_.sequence, piece));
+    } else {
+      return {};
+    }
+  }
+
+  void find_tile(const key_range& range, const key_range& next, key_tile<Isa>& tile,
+                 float* key_buffer, float* value_buffer) const override {
+    tile.find(keys_, values_, range, next, key_buffer, problem_.shape.head_dim, value_buffer,
+              problem_.shape.value_dim);
+  }
+
+  bias_bound largest_bias([[maybe_unused]] index_t head, [[maybe_unused]] const group_rows& rows,
+                          [[maybe_unused]] const key_range& keys,
+                          [[maybe_unused]] float factor) const override {
+    if constexpr (Problem::can_bound) {
+      const distance_range distances = distances_between(
+          positions_of_rows(), rows.first_row, rows.first_row + rows.count, keys.first, keys.last);
+      return relpos::largest_bias(bound(head), distances, factor);
+    } else {
+      return {};
+    }
+  }
+
+  void attend_extreme_row([[maybe_unused]] index_t head, [[maybe_unused]] index_t row,
+                          [[maybe_unused]] float* buffer) const override {
+    if constexpr (Problem::has_bias) {
+      relpos::attend_extreme_row<Isa>(problem_, head, row, buffer);
+    }
+  }
+
+  key_range visible_keys(index_t head, index_t row) const override {
+    return visible_key_rows(bound(head), query_position(row), problem_.position.key_offset,
+                            problem_.shape.key_length);
+  }
+
+  tile_class classify_elements_of(index_t head, index_t row, const key_range& keys) const override {
+    return classify_row(element_masks(bound(head)), query_position(row),
+                        problem_.position.key_offset, keys);
+  }
+
+  tile_class finish_scores(index_t head, index_t row, const key_range& visible, float factor,
+                           const key_lanes& keys, float* scores) const override {
+    add_biases(head, row, factor, keys, scores,
+               std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
+    if constexpr (Problem::has_row_factor) {
+      scale_row<Isa>(logit_factor(bound(head), positions_of_rows().query(row),
+                                  problem_.count_shown(visible, row)),
+                     keys, scores);
+    }
+    return hide_row<Isa>(element_masks(bound(head)), query_position(row), visible,
+                         problem_.position.key_offset, keys, scores);
+  }
+
+  mask_stage<Isa, masks_type> masks(index_t head, const group_rows& rows) const override {
+    return {bound(head), rows, problem_.shape.key_length};
+  }
+  biases_type biases(index_t head, float factor, const group_rows& rows,
+                     index_t piece) const override {
+    return stages_of<Isa>(
+        problem_, scratch_, head, factor, rows, piece,
+        std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
+  }
+
+ private:
+  static head_facts facts_of(const Problem& problem, index_t head) {
+    return {.sequence = problem.sequence,
+            .key_head = head,
+            .shape = problem.shape,
+            .position = problem.position,
+            .resident = problem.resident_of(problem.sequence),
+            .pieces = Problem::pieces,
+            .scale = problem.scale,
+            .softcap = problem.softcap(),
+            .tolerance = problem.choice.tolerance,
+            .out = output_rows(problem.out),
+            .lse = problem.lse,
+            .statistics = problem.statistics,
+            .has_bias = Problem::has_bias,
+            .masks_elements = std::tuple_size_v<masks_type> > 0,
+            .turns_by_tile = scratch_type::by_tile,
+            .bounds_scores = problem.bounds_scores(geometry<Isa>::group_rows, problem.shape)};
+  }
+
+  /// Of a row that is turned before it is read.
+  struct row_memory {
+    float* stored_row;
+    float* turns_of_row;
+  };
+
+  auto bound(index_t head) const { return bind_all(problem_.policies, problem_.sequence, head); }
+  auto positions_of_rows() const {
+    return row_positions(problem_.policies, problem_.position, problem_.sequence);
+  }
+  index_t query_position(index_t row) const { return row + problem_.position.query_offset; }
+
+  template <std::size_t... I>
+  void add_biases([[maybe_unused]] index_t head, [[maybe_unused]] index_t row,
+                  [[maybe_unused]] float factor, [[maybe_unused]] const key_lanes& keys,
+                  [[maybe_unused]] float* scores, std::index_sequence<I...>) const {
+    [[maybe_unused]] const auto at = positions_of_rows();
+    [[maybe_unused]] const index_t piece =
+        this->resident.piece_of(keys.first_row + decode_geometry::tile_keys);
+    (add_row_bias<Isa>(std::get<I>(problem_.policies), table_of<I>(problem_, scratch_, head, piece),
+                       problem_.sequence, head, row, at, factor, keys, scores),
+     ...);
+  }
+
+  const Problem& problem_;
+  const scratch_type& scratch_;
+  decltype(keys_of<Isa>(std::declval<const Problem&>(), std::declval<const scratch_type&>(),
+                        index_t{})) keys_;
+  decltype(std::declval<const Problem&>().store.template values<Isa>(index_t{}, index_t{})) values_;
+  row_memory memory_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI
