@@ -107,6 +107,11 @@
   RELPOS_ABI_NAME(RELPOS_ABI_SET, RELPOS_ABI_VECTORS, RELPOS_ABI_FMA, RELPOS_ABI_BITS, \
                   RELPOS_ABI_PERMUTE)
 
+// 1 where the program links relpos::kernels, compiled for these flags: the library defines one name for each set of flags.
+#define RELPOS_KERNELS_PASTE(abi) RELPOS_KERNELS_##abi
+#define RELPOS_KERNELS_OF(abi) RELPOS_KERNELS_PASTE(abi)
+#define RELPOS_LINKS_KERNELS RELPOS_KERNELS_OF(RELPOS_ABI)
+
 // The kernels are built from functions of a few instructions, whose operands must stay in registers: a
 // call between them would cost more than their work.
 #define RELPOS_INLINE inline __attribute__((always_inline))

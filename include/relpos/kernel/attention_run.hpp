@@ -3,6 +3,7 @@
 // whose end is the barrier between them.
 
 #include "relpos/core/executor.hpp"
+#include "relpos/kernel/common_kernels.hpp"
 #include "relpos/kernel/decode.hpp"
 #include "relpos/kernel/decode_merge.hpp"
 #include "relpos/kernel/extreme_row.hpp"

@@ -52,20 +52,7 @@ class decode {
       : head_(head), sequence_(sequence), states_(states), memory_(memory) {}
 
   void attend(const decode_item& item, const any_rows<Key>& keys,
-              const any_rows<Value>& values) const {
-    query_rows rows = query_rows::of(head_, geometry(), item.block);
-    for (index_t chunk = item.first; chunk < item.last; ++chunk) {
-      for (index_t i = 0; i < rows.count; ++i) *state_of(rows, i, chunk).sum = 0.0f;
-    }
-    const index_t begin = geometry().row_of(item.first);
-    const key_range seen = intersect(rows.seen, {begin, geometry().row_of(item.last)});
-    if (seen.last <= seen.first) return;
-    pack(rows);
-    empty(rows);
-    key_rows of_keys(keys, shape().head_dim, memory_.key_rows);
-    value_rows of_values(values, shape().value_dim, memory_.value_rows);
-    attend_tiles(rows, seen, begin, of_keys, of_values);
-  }
+              const any_rows<Value>& values) const;
 
  private:
   using real = float_pack<Isa>;
@@ -315,5 +302,23 @@ class decode {
   const chunk_states& states_;
   const decode_slot<Isa>& memory_;
 };
+
+// Outside of the class, and so not inline: relpos::kernels has it compiled.
+template <class Isa, class Key, class Value>
+void decode<Isa, Key, Value>::attend(const decode_item& item, const any_rows<Key>& keys,
+                                     const any_rows<Value>& values) const {
+  query_rows rows = query_rows::of(head_, geometry(), item.block);
+  for (index_t chunk = item.first; chunk < item.last; ++chunk) {
+    for (index_t i = 0; i < rows.count; ++i) *state_of(rows, i, chunk).sum = 0.0f;
+  }
+  const index_t begin = geometry().row_of(item.first);
+  const key_range seen = intersect(rows.seen, {begin, geometry().row_of(item.last)});
+  if (seen.last <= seen.first) return;
+  pack(rows);
+  empty(rows);
+  key_rows of_keys(keys, shape().head_dim, memory_.key_rows);
+  value_rows of_values(values, shape().value_dim, memory_.value_rows);
+  attend_tiles(rows, seen, begin, of_keys, of_values);
+}
 
 }  // namespace relpos::inline RELPOS_ABI

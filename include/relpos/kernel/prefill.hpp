@@ -37,12 +37,7 @@ class prefill {
 
   // Within a head from the last block, the longest where a mask is causal, to the first; heads one after
   // another, so that the items of a head find its keys in cache.
-  void attend(index_t item) {
-    const index_t blocks = ceil_div(shape().query_length, tiles::block_rows);
-    const index_t block = blocks - 1 - item % blocks;
-    attend_block(item / blocks, block * tiles::block_rows,
-                 std::make_index_sequence<static_cast<std::size_t>(tiles::groups)>());
-  }
+  void attend(index_t item);
 
  private:
   using tiles = geometry<Isa>;
@@ -157,5 +152,14 @@ class prefill {
   prefill_slot<Isa> memory_;
   std::array<const float*, 2> key_norms_;
 };
+
+// Outside of the class, and so not inline: relpos::kernels has it compiled.
+template <class Isa, class Biases, class ElementMasks>
+void prefill<Isa, Biases, ElementMasks>::attend(index_t item) {
+  const index_t blocks = ceil_div(shape().query_length, tiles::block_rows);
+  const index_t block = blocks - 1 - item % blocks;
+  attend_block(item / blocks, block * tiles::block_rows,
+               std::make_index_sequence<static_cast<std::size_t>(tiles::groups)>());
+}
 
 }  // namespace relpos::inline RELPOS_ABI

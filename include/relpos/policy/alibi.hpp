@@ -11,6 +11,7 @@
 #include <cmath>
 
 #include "relpos/core/check_per_head.hpp"
+#include "relpos/core/line_bias.hpp"
 #include "relpos/core/math.hpp"
 #include "relpos/core/named_data.hpp"
 #include "relpos/core/policy.hpp"
@@ -41,20 +42,7 @@ struct alibi {
   constexpr alibi(named_data per_head, double factor = 1.0)
       : slopes(per_head), multiplier(static_cast<float>(factor)) {}
 
-  struct head_bias {
-    float slope;
-
-    template <class Real>
-    RELPOS_INLINE constexpr Real bias(Real distance) const {
-      return slope * distance;
-    }
-    constexpr head_bias scaled(float factor) const { return {slope * factor}; }
-    constexpr float upper_bound(index_t first, index_t last) const {
-      return slope * static_cast<float>(slope < 0.0f ? first : last);
-    }
-  };
-
-  constexpr head_bias bind(index_t head) const { return {slopes.data[head] * multiplier}; }
+  constexpr line_bias bind(index_t head) const { return {slopes.data[head] * multiplier}; }
   status check(const attention_shape& shape) const {
     return check_slopes("alibi", "slopes", slopes, shape);
   }

@@ -1,0 +1,22 @@
+#pragma once
+
+#include "relpos/core/index.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// A bias in proportion to distance, k_pos - q_pos: what a policy that is one binds to, so that all of them share their
+/// kernels.
+struct line_bias {
+  float slope;
+
+  template <class Real>
+  RELPOS_INLINE constexpr Real bias(Real distance) const {
+    return slope * distance;
+  }
+  constexpr line_bias scaled(float factor) const { return {slope * factor}; }
+  constexpr float upper_bound(index_t first, index_t last) const {
+    return slope * static_cast<float>(slope < 0.0f ? first : last);
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

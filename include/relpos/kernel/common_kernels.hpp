@@ -1,0 +1,42 @@
+#pragma once
+// The kernels that most calls share. A program that links relpos::kernels finds them compiled, for the instruction sets
+// that the library was built for; all others are compiled where they are called.
+
+#include <tuple>
+
+#include "relpos/core/line_bias.hpp"
+#include "relpos/core/storage.hpp"
+#include "relpos/kernel/bias_stage.hpp"
+#include "relpos/kernel/decode.hpp"
+#include "relpos/kernel/group_distances.hpp"
+#include "relpos/kernel/prefill.hpp"
+#include "relpos/kernel/row_factor_stage.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+// Stages of biases, positions counted.
+template <class Isa>
+using counted_distances = group_distances<Isa, counted_positions>;
+template <class Isa>
+using line_stage = computed_bias<Isa, line_bias, counted_distances<Isa>>;
+template <class Isa>
+using table_stage = table_bias<Isa, counted_distances<Isa>>;
+
+// `declared` is `extern` or nothing.
+#define RELPOS_COMMON_KERNELS(declared, isa)                                             \
+  declared template class prefill<isa, std::tuple<>, std::tuple<>>;                      \
+  declared template class prefill<isa, std::tuple<line_stage<isa>>, std::tuple<>>;       \
+  declared template class prefill<isa, std::tuple<table_stage<isa>>, std::tuple<>>;      \
+  declared template class prefill<isa, std::tuple<row_factor_stage<isa>>, std::tuple<>>; \
+  declared template class decode<isa, float, float>;                                     \
+  declared template class decode<isa, float, bfloat16>;                                  \
+  declared template class decode<isa, float, half>;                                      \
+  declared template class decode<isa, bfloat16, bfloat16>;                               \
+  declared template class decode<isa, half, half>;                                       \
+  declared template class decode<isa, int8, int8>;
+
+#if RELPOS_LINKS_KERNELS
+RELPOS_COMMON_KERNELS(extern, native)
+#endif
+
+}  // namespace relpos::inline RELPOS_ABI
