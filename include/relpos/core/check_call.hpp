@@ -63,25 +63,33 @@ status check_rotation(const Store& store, const std::tuple<Policies...>& policie
 
 /// Refuses a temperature that is not positive and finite, and numbers that are in range one by one but
 /// whose quotients, by which scores are multiplied, are not.
+RELPOS_NOINLINE inline status check_factors_of_head(float scale, float softcap, float temperature,
+                                                    index_t head) {
+  if (!(temperature > 0.0f) || !std::isfinite(temperature)) {
+    return status::error(status_code::invalid_value,
+                         "temperature: is %g for head %lld, must be positive and finite",
+                         static_cast<double>(temperature), static_cast<long long>(head));
+  }
+  if (!score_factors(scale, softcap, temperature).are_finite()) {
+    return status::error(status_code::invalid_value,
+                         "options.scale %g, options.softcap %g and temperature %g: their "
+                         "quotients are beyond float32",
+                         static_cast<double>(scale), static_cast<double>(softcap),
+                         static_cast<double>(temperature));
+  }
+  return {};
+}
+
+/// The same for all heads.
 template <class... Policies>
 status check_factors(const options& choice, const std::tuple<Policies...>& policies,
                      const attention_shape& shape) {
   const float scale = score_scale(choice, policies, shape.head_dim);
   for (index_t batch = 0; batch < shape.batch; ++batch) {
     for (index_t head = 0; head < shape.query_heads; ++head) {
-      const float temperature = softmax_temperature(policies, batch, head);
-      if (!(temperature > 0.0f) || !std::isfinite(temperature)) {
-        return status::error(status_code::invalid_value,
-                             "temperature: is %g for head %lld, must be positive and finite",
-                             static_cast<double>(temperature), static_cast<long long>(head));
-      }
-      if (!score_factors(scale, choice.softcap, temperature).are_finite()) {
-        return status::error(status_code::invalid_value,
-                             "options.scale %g, options.softcap %g and temperature %g: their "
-                             "quotients are beyond float32",
-                             static_cast<double>(scale), static_cast<double>(choice.softcap),
-                             static_cast<double>(temperature));
-      }
+      const status valid = check_factors_of_head(scale, choice.softcap,
+                                                 softmax_temperature(policies, batch, head), head);
+      if (!valid) return valid;
     }
     if constexpr (!(binds_batch<Policies> || ... || false)) break;
   }

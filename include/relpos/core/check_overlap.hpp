@@ -83,6 +83,14 @@ status check_all_apart(const std::array<named_memory, Count>& written) {
   return {};
 }
 
+RELPOS_NOINLINE inline status refuse_over_policy(const named_memory& written) {
+  return status::error(
+      status_code::overlap,
+      "%s: the range of memory that %s %s spans overlaps the range that the data of "
+      "a policy spans",
+      written.name, written.name, written.text().text);
+}
+
 /// Refuses what is written over the data of a policy, or between it: of the data no more than the range is known.
 template <class... Policies>
 status check_apart_from_policies(const named_memory& written,
@@ -94,12 +102,7 @@ status check_apart_from_policies(const named_memory& written,
     }
   };
   std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
-  if (!is_read) return {};
-  return status::error(
-      status_code::overlap,
-      "%s: the range of memory that %s %s spans overlaps the range that the data of "
-      "a policy spans",
-      written.name, written.name, written.text().text);
+  return is_read ? refuse_over_policy(written) : status();
 }
 
 /// Calls use(named_memory) for each tensor and list that a call reads.
@@ -116,15 +119,23 @@ void for_each_read(const view<Query, 4>& q, const Store& store, const options& c
   use_list("options.key_offsets", choice.key_offsets);
 }
 
-/// Refuses what is written over something that a call reads, policy data included.
-template <class Query, class Store, class... Policies>
-status check_apart_from_inputs(const named_memory& written, const view<Query, 4>& q,
-                               const Store& store, const options& choice,
-                               const std::tuple<Policies...>& policies) {
+/// Refuses what is written over a tensor or list that a call reads.
+template <class Query, class Store>
+RELPOS_NOINLINE status check_apart_from_reads(const named_memory& written, const view<Query, 4>& q,
+                                              const Store& store, const options& choice) {
   status result;
   for_each_read(q, store, choice, [&](const named_memory& read) {
     if (result) result = check_apart(written, read);
   });
+  return result;
+}
+
+/// The same, policy data included.
+template <class Query, class Store, class... Policies>
+status check_apart_from_inputs(const named_memory& written, const view<Query, 4>& q,
+                               const Store& store, const options& choice,
+                               const std::tuple<Policies...>& policies) {
+  const status result = check_apart_from_reads(written, q, store, choice);
   return result ? check_apart_from_policies(written, policies) : result;
 }
 

@@ -13,6 +13,7 @@ namespace relpos::inline RELPOS_ABI {
 /// where less is evicted, one piece covers the gap and the store's mask hides it.
 class resident_rows {
  public:
+  static constexpr index_t pieces = 2;  // at most
   static constexpr index_t shortest_gap = 128;
 
   constexpr resident_rows() = default;

@@ -1,14 +1,8 @@
 #pragma once
-// Which sequences are for the kernel of few queries, which is bound by reading keys and values, and what those see.
-
-#include <algorithm>
-#include <tuple>
-#include <type_traits>
+// Which sequences are for the kernel of few queries, which is bound by reading keys and values.
 
 #include "relpos/core/options.hpp"
 #include "relpos/core/shape.hpp"
-#include "relpos/core/visible_rows.hpp"
-#include "relpos/kernel/problem.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -22,27 +16,6 @@ inline bool is_decoded(const options& choice, const attention_shape& sequence) {
   const index_t rows_of_key_head =
       sequence.query_length * (sequence.query_heads / sequence.key_heads);
   return sequence.query_length == 1 || rows_of_key_head <= few_queries;
-}
-
-/// The hull of the rows of a sequence that range masks leave to any of its queries.
-template <class... Policies>
-key_range seen_rows(const std::tuple<Policies...>& policies, index_t sequence,
-                    const attention_shape& shape, const positions& position) {
-  // Masks that do not bind are the same for all heads.
-  constexpr bool by_head =
-      ((masks_range<bound_policy<Policies>> && !std::is_same_v<bound_policy<Policies>, Policies>) ||
-       ... || false);
-  key_range seen{shape.key_length, 0};
-  for (index_t head = 0; head < (by_head ? shape.query_heads : 1); ++head) {
-    const auto bound = bind_all(policies, sequence, head);
-    for (index_t row = 0; row < shape.query_length; ++row) {
-      const key_range keys = visible_key_rows(bound, row + position.query_offset,
-                                              position.key_offset, shape.key_length);
-      if (keys.first == keys.last) continue;
-      seen = {std::min(seen.first, keys.first), std::max(seen.last, keys.last)};
-    }
-  }
-  return seen;
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -6,26 +6,26 @@
 #include <array>
 
 #include "relpos/core/position.hpp"
-#include "relpos/core/row_positions.hpp"
+#include "relpos/core/resident_rows.hpp"
+#include "relpos/kernel/call_sequences.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-template <class Problem>
 class table_sets {
  public:
-  static constexpr index_t pieces = Problem::pieces;
+  static constexpr index_t pieces = resident_rows::pieces;
 
-  explicit table_sets(const Problem& problem) {
+  table_sets(const call_sequences& call, bool counts_positions) {
     for (index_t piece = 0; piece < pieces; ++piece) {
       sets_of_piece& sets = pieces_[static_cast<std::size_t>(piece)];
-      const index_t rows = problem.longest_piece(piece);
+      const index_t rows = call.longest_piece(piece);
       if (piece > 0 && rows == 0) continue;
       sets.count = 1;
-      sets.distances = std::max<index_t>(problem.shape.query_length + rows - 1, 1);
-      if constexpr (Problem::counts_positions) {
-        sets.shared = problem.distances(piece);
+      sets.distances = std::max<index_t>(call.shape.query_length + rows - 1, 1);
+      if (counts_positions) {
+        sets.shared = call.distances(piece);
         if (sets.shared.size() > 2 * sets.distances) {
-          sets.count = problem.shape.batch;
+          sets.count = call.shape.batch;
         } else {
           sets.distances = std::max<index_t>(sets.shared.size(), 1);
         }
@@ -54,8 +54,8 @@ class table_sets {
     return {piece, is_shared ? 0 : sequence, is_shared};
   }
   /// The distances between all queries and keys of a set.
-  distance_range distances(const Problem& problem, const place& set) const {
-    return set.is_shared ? at(set.piece).shared : problem.distances_of(set.number, set.piece);
+  distance_range distances(const call_sequences& call, const place& set) const {
+    return set.is_shared ? at(set.piece).shared : call.distances_of(set.number, set.piece);
   }
 
  private:

@@ -7,10 +7,10 @@
 
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/shape.hpp"
+#include "relpos/kernel/call_sequences.hpp"
 #include "relpos/kernel/decode_geometry.hpp"
 #include "relpos/kernel/few_queries.hpp"
 #include "relpos/kernel/geometry.hpp"
-#include "relpos/kernel/problem.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -36,21 +36,21 @@ class work_plan {
         chunks_of_item_(memory.take<index_t>(1)) {}
 
   /// By one thread, before the counts are asked for.
-  template <class Isa, class Problem>
-  void fill(const Problem& problem, index_t slots) const {
-    *chunks_of_item_ = divide(problem, slots);
+  template <class Isa>
+  void fill(const call_sequences& call, index_t slots) const {
+    *chunks_of_item_ = divide(call, slots);
     const auto cost_of = [&](index_t at) {
-      const attention_shape shape = problem.shape_of(at);
-      if (!is_decoded(problem.choice, shape)) {
+      const attention_shape shape = call.shape_of(at);
+      if (!is_decoded(call.choice, shape)) {
         return std::min(shape.query_length, geometry<Isa>::block_rows) *
-               problem.resident_of(at).count();
+               call.resident_of(at).count();
       }
       // To read a key takes about as long as to compute with it for as many rows.
       const index_t chunks = std::min(decoded_[at].geometry.chunks, *chunks_of_item_);
       return decode_geometry::rows * chunks * decode_geometry::chunk_keys;
     };
     std::iota(order_, order_ + sequences_, index_t{0});
-    if (!problem.is_uniform()) {
+    if (!call.is_uniform()) {
       index_t* const costs = attend_first_;  // until the order is known
       for (index_t at = 0; at < sequences_; ++at) costs[at] = cost_of(at);
       sort_by_cost(costs);
@@ -58,10 +58,10 @@ class work_plan {
     attend_first_[0] = 0;
     merge_first_[0] = 0;
     for (index_t i = 0; i < sequences_; ++i) {
-      const attention_shape shape = problem.shape_of(order_[i]);
+      const attention_shape shape = call.shape_of(order_[i]);
       index_t attend = shape.query_heads * ceil_div(shape.query_length, geometry<Isa>::block_rows);
       index_t merge = 0;
-      if (is_decoded(problem.choice, shape)) {
+      if (is_decoded(call.choice, shape)) {
         const decode_geometry& of = decoded_[order_[i]].geometry;
         attend = shape.key_heads * of.items_of_block(*chunks_of_item_) * of.row_blocks;
         merge = shape.query_heads;
@@ -94,17 +94,15 @@ class work_plan {
   }
 
   /// Returns the chunks of an item. Long runs of keys keep the memory busy; short ones occupy all threads.
-  template <class Problem>
-  index_t divide(const Problem& problem, index_t slots) const {
+  index_t divide(const call_sequences& call, index_t slots) const {
     index_t chunks = 0;
     index_t states = 0;
-    for (index_t at = 0; at < problem.shape.batch; ++at) {
-      const attention_shape shape = problem.shape_of(at);
+    for (index_t at = 0; at < call.shape.batch; ++at) {
+      const attention_shape shape = call.shape_of(at);
       decoded_[at] = {};
-      if (!is_decoded(problem.choice, shape)) continue;
-      const positions position = problem.position_of(at);
-      const key_range seen = seen_rows(problem.policies, at, shape, position);
-      const decode_geometry of(shape, position.key_offset, seen, problem.store.forgotten(at));
+      if (!is_decoded(call.choice, shape)) continue;
+      const positions position = call.position_of(at);
+      const decode_geometry of(shape, position.key_offset, call.seen_rows(at), call.evicted(at));
       decoded_[at] = {of, states};
       chunks += shape.key_heads * of.chunks * of.row_blocks;
       states += shape.query_heads * shape.query_length * of.chunks;

@@ -1,0 +1,45 @@
+#pragma once
+// The policies of one head, and the rows that any query of a sequence sees.
+
+#include <algorithm>
+#include <tuple>
+#include <type_traits>
+
+#include "relpos/core/policy.hpp"
+#include "relpos/core/shape.hpp"
+#include "relpos/core/visible_rows.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The policies of one head.
+template <class... Policies>
+auto bind_all(const std::tuple<Policies...>& policies, index_t batch, index_t head) {
+  return std::apply(
+      [&](const auto&... each) {
+        return std::tuple<bound_policy<Policies>...>(bind(each, batch, head)...);
+      },
+      policies);
+}
+
+/// The hull of the rows of a sequence that range masks leave to any of its queries.
+template <class... Policies>
+key_range seen_rows(const std::tuple<Policies...>& policies, index_t sequence,
+                    const attention_shape& shape, const positions& position) {
+  // Masks that do not bind are the same for all heads.
+  constexpr bool by_head =
+      ((masks_range<bound_policy<Policies>> && !std::is_same_v<bound_policy<Policies>, Policies>) ||
+       ... || false);
+  key_range seen{shape.key_length, 0};
+  for (index_t head = 0; head < (by_head ? shape.query_heads : 1); ++head) {
+    const auto bound = bind_all(policies, sequence, head);
+    for (index_t row = 0; row < shape.query_length; ++row) {
+      const key_range keys = visible_key_rows(bound, row + position.query_offset,
+                                              position.key_offset, shape.key_length);
+      if (keys.first == keys.last) continue;
+      seen = {std::min(seen.first, keys.first), std::max(seen.last, keys.last)};
+    }
+  }
+  return seen;
+}
+
+}  // namespace relpos::inline RELPOS_ABI
