@@ -10,6 +10,7 @@
 #include "cache/stored_rows.hpp"
 #include "relpos/policies.hpp"
 #include "support/reference.hpp"
+#include "support/sixteen_lanes.hpp"
 
 namespace {
 
@@ -82,7 +83,7 @@ TEST(cache_one_row, of_bfloat16) { expect_lengths<relpos::native, relpos::bfloat
 TEST(cache_one_row, of_half) { expect_lengths<relpos::native, relpos::half>(); }
 TEST(cache_one_row, of_int8) { expect_lengths<relpos::native, relpos::int8>(); }
 TEST(cache_one_row, of_sixteen_lanes_on_any_machine) {
-  expect_lengths<relpos::generic<16>, relpos::int8>();
+  expect_lengths<support::sixteen_lanes, relpos::int8>();
 }
 
 }  // namespace

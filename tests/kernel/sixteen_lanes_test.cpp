@@ -6,6 +6,7 @@
 #include "support/attend.hpp"
 #include "support/odd_shapes.hpp"
 #include "support/reference.hpp"
+#include "support/sixteen_lanes.hpp"
 
 namespace {
 
@@ -18,8 +19,8 @@ TEST(sixteen_lanes, odd_shapes) {
       const std::vector<float> own(slopes.begin(), slopes.begin() + each.query_heads);
       const relpos::options choice{.softcap = 5.0f};
       const relpos::alibi bias{own};
-      expect_reference(attend<relpos::generic<16>>(in, choice, bias, relpos::causal{}), in, choice,
-                       bias, relpos::causal{});
+      expect_reference(attend<support::sixteen_lanes>(in, choice, bias, relpos::causal{}), in,
+                       choice, bias, relpos::causal{});
     }
   }
 }

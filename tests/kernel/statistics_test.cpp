@@ -9,6 +9,7 @@
 #include "support/attend.hpp"
 #include "support/executors.hpp"
 #include "support/odd_shapes.hpp"
+#include "support/sixteen_lanes.hpp"
 #include "support/statistics.hpp"
 
 namespace {
@@ -75,7 +76,7 @@ TEST(statistics, of_odd_shapes) {
 TEST(statistics, on_generic_vectors) {
   const inputs<float> in = support::random_inputs(long_shape, 6);
   const meaning means{.visible = is_causal};
-  expect_statistics(collect<relpos::generic<16>>(in, {}, relpos::causal{}),
+  expect_statistics(collect<support::sixteen_lanes>(in, {}, relpos::causal{}),
                     naive_attention<double>(in, means).statistics,
                     naive_attention<float>(in, means).statistics);
 }

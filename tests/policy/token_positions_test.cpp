@@ -10,6 +10,7 @@
 #include "relpos/policies.hpp"
 #include "support/attend.hpp"
 #include "support/naive.hpp"
+#include "support/sixteen_lanes.hpp"
 #include "support/statistics.hpp"
 #include "support/t5_thresholds.hpp"
 
@@ -249,8 +250,8 @@ TEST(token_positions, of_sixteen_bits_and_generic_vectors) {
                       at.policy()),
                in, at.placing(means));
   expect_means(
-      support::attend<relpos::generic<16>>(random_call(), {}, relpos::rotary{half_split},
-                                           relpos::alibi{slopes}, relpos::causal{}, at.policy()),
+      support::attend<support::sixteen_lanes>(random_call(), {}, relpos::rotary{half_split},
+                                              relpos::alibi{slopes}, relpos::causal{}, at.policy()),
       random_call(), at.placing(means));
 }
 

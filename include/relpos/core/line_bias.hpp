@@ -1,6 +1,7 @@
 #pragma once
 
 #include "relpos/core/index.hpp"
+#include "relpos/core/math.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -12,6 +13,11 @@ struct line_bias {
   template <class Real>
   RELPOS_INLINE constexpr Real bias(Real distance) const {
     return slope * distance;
+  }
+  /// A score and its bias, rounded once. Left to compilers, some copies of a loop would round once and others twice.
+  template <class Real>
+  RELPOS_INLINE constexpr Real add_to(Real score, Real distance) const {
+    return fma(distance, Real(slope), score);
   }
   constexpr line_bias scaled(float factor) const { return {slope * factor}; }
   constexpr float upper_bound(index_t first, index_t last) const {

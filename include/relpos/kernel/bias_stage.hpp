@@ -41,11 +41,14 @@ class computed_bias {
 
     template <int V>
     RELPOS_INLINE real apply(real s) const {
-      const real bias = stage.bound_.bias(distances.template lane<V>());
-      if constexpr (folds) {
-        return s + bias;
+      const real distance = distances.template lane<V>();
+      if constexpr (requires { stage.bound_.add_to(s, distance); }) {
+        static_assert(folds);
+        return stage.bound_.add_to(s, distance);
+      } else if constexpr (folds) {
+        return s + stage.bound_.bias(distance);
       } else {
-        return fma(bias, real(stage.factor_), s);
+        return fma(stage.bound_.bias(distance), real(stage.factor_), s);
       }
     }
   };

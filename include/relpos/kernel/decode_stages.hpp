@@ -29,38 +29,38 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
   [[maybe_unused]] const auto distance_to = [&](index_t lane) {
     return position.key(keys.nearest_row(lane)) - position.query(query_row);
   };
-  const auto add = [&](const auto& bias_of_lanes) {
+  const auto add = [&](float gate, const auto& bias_of_lanes) {
     for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
-      (real::load(scores + lane) + bias_of_lanes(lane)).store(scores + lane);
+      fma(bias_of_lanes(lane), real(gate), real::load(scores + lane)).store(scores + lane);
     }
   };
   if constexpr (computes_bias<bound_type>) {
     const auto bound = bind(policy, sequence, head);
-    add([&](index_t lane) RELPOS_LAMBDA {
+    add(factor, [&](index_t lane) RELPOS_LAMBDA -> real {
       if constexpr (RowPositions::are_counted) {
         const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
-        return bound.bias(real(static_cast<float>(first)) + real::iota()) * real(factor);
+        return bound.bias(real(static_cast<float>(first)) + real::iota());
       } else {
         float distances[lanes<Isa>];
         for (int i = 0; i < lanes<Isa>; ++i) {
           distances[i] = static_cast<float>(distance_to(lane + i));
         }
-        return bound.bias(real::load(distances)) * real(factor);
+        return bound.bias(real::load(distances));
       }
     });
   } else if constexpr (tabulates_bias<Policy>) {
     float gate = factor;
     if constexpr (gates_rows<bound_type>) gate *= bind(policy, sequence, head).row_gate(query_row);
-    add([&](index_t lane) RELPOS_LAMBDA {
+    add(gate, [&](index_t lane) RELPOS_LAMBDA {
       if constexpr (RowPositions::are_counted) {
         // The table goes by q_pos - k_pos, which falls from lane to lane.
         const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
         const float* const from = table.at(-(first + lanes<Isa> - 1), lanes<Isa>);
-        return reversed(real::load(from)) * real(gate);
+        return reversed(real::load(from));
       } else {
         float values[lanes<Isa>];
         for (int i = 0; i < lanes<Isa>; ++i) values[i] = table.of(-distance_to(lane + i));
-        return real::load(values) * real(gate);
+        return real::load(values);
       }
     });
   } else if constexpr (stores_bias<bound_type>) {

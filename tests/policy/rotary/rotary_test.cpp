@@ -15,6 +15,7 @@
 #include "support/naive.hpp"
 #include "support/odd_shapes.hpp"
 #include "support/reference.hpp"
+#include "support/sixteen_lanes.hpp"
 
 namespace {
 
@@ -247,8 +248,9 @@ TEST(rotary, generic_vectors_of_sixteen_lanes) {
                                                   14);
   for (const pair_layout layout : layouts) {
     const rotary_table xpos(relpos::xpos_frequencies(68), layout);
-    expect_reference(support::attend<relpos::generic<16>>(in, {}, rotary{xpos}, relpos::causal{}),
-                     in, {}, rotary{xpos}, relpos::causal{});
+    expect_reference(
+        support::attend<support::sixteen_lanes>(in, {}, rotary{xpos}, relpos::causal{}), in, {},
+        rotary{xpos}, relpos::causal{});
   }
 }
 
