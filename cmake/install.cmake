@@ -12,12 +12,21 @@ include(GNUInstallDirs)
 
 set(relpos_package_dir ${CMAKE_INSTALL_DATADIR}/cmake/relpos)
 
-install(TARGETS relpos_core relpos relpos_cuda EXPORT relpos COMPONENT relpos
+set(relpos_compiled "")
+if(TARGET relpos_kernels)
+  set(relpos_compiled relpos_kernels)
+endif()
+install(TARGETS relpos_core relpos relpos_cuda ${relpos_compiled} EXPORT relpos COMPONENT relpos
   FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT relpos)
 install(EXPORT relpos NAMESPACE relpos:: FILE relposTargets.cmake DESTINATION ${relpos_package_dir} COMPONENT relpos)
 
+# But for compiled kernels the package is the same on every machine.
+set(relpos_any_machine ARCH_INDEPENDENT)
+if(relpos_compiled)
+  set(relpos_any_machine "")
+endif()
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/relposConfigVersion.cmake
-  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+  COMPATIBILITY SameMinorVersion ${relpos_any_machine})
 foreach(file IN ITEMS relposConfig.cmake same_version.cmake)
   configure_file(${PROJECT_SOURCE_DIR}/cmake/${file} ${PROJECT_BINARY_DIR}/${file} COPYONLY)
 endforeach()

@@ -111,6 +111,11 @@
 #define RELPOS_KERNELS_PASTE(abi) RELPOS_KERNELS_##abi
 #define RELPOS_KERNELS_OF(abi) RELPOS_KERNELS_PASTE(abi)
 #define RELPOS_LINKS_KERNELS RELPOS_KERNELS_OF(RELPOS_ABI)
+#if RELPOS_LINKS_KERNELS
+#define RELPOS_WITH_LINKED_KERNELS(...) __VA_ARGS__
+#else
+#define RELPOS_WITH_LINKED_KERNELS(...)
+#endif
 
 // The kernels are built from functions of a few instructions, whose operands must stay in registers: a
 // call between them would cost more than their work.

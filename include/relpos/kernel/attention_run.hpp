@@ -32,7 +32,7 @@ template <class Isa, class Problem>
 void attend_many(const Problem& sequence, const call_scratch<Isa, Problem>& scratch, index_t item,
                  index_t slot) {
   using head_type = policy_head<Isa, Problem>;
-  const prefill_slot<Isa> memory = scratch.slot_of_prefill(slot);
+  prefill_slot<Isa> memory = scratch.slot_of_prefill(slot);
   const index_t blocks = ceil_div(sequence.shape.query_length, geometry<Isa>::block_rows);
   const index_t key_head = sequence.shape.key_head(item / blocks);
   const head_type head(sequence, scratch, key_head, memory);

@@ -35,8 +35,6 @@ using table_stage = table_bias<Isa, counted_distances<Isa>>;
   declared template class decode<isa, half, half>;                                       \
   declared template class decode<isa, int8, int8>;
 
-#if RELPOS_LINKS_KERNELS
-RELPOS_COMMON_KERNELS(extern, native)
-#endif
+RELPOS_WITH_LINKED_KERNELS(RELPOS_COMMON_KERNELS(extern, native))
 
 }  // namespace relpos::inline RELPOS_ABI

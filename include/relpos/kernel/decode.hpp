@@ -19,8 +19,8 @@
 #include "relpos/kernel/decode_products.hpp"
 #include "relpos/kernel/decode_query_rows.hpp"
 #include "relpos/kernel/decode_rows.hpp"
-#include "relpos/kernel/decode_stages.hpp"
 #include "relpos/kernel/lowered_head.hpp"
+#include "relpos/kernel/query_group.hpp"
 #include "relpos/kernel/rotation.hpp"
 #include "relpos/kernel/work_plan.hpp"
 #include "relpos/simd/exp2.hpp"
@@ -67,14 +67,17 @@ class decode {
 
   void pack(const query_rows& rows) const {
     const index_t width = memory_.padded(shape().head_dim);
-    for (index_t i = 0; i < rows.count; ++i) {
-      const score_factors factors = head_.factors_of(rows.head[i]);
-      float* const to = memory_.packed + i * width;
-      const float* from = nullptr;
-      head_.find_queries(rows.head[i], rows.row[i], 1, memory_.key_buffer, &from);
-      for (index_t c = 0; c < shape().head_dim; ++c) to[c] = from[c] * factors.query;
-      std::fill(to + shape().head_dim, to + width, 0.0f);
-    }
+    rows.for_each_head([&](index_t first, index_t count) {
+      const index_t head = rows.head[first];
+      const float factor = head_.factors_of(head).query;
+      const float* from[most_rows];
+      head_.find_queries(head, rows.row[first], count, memory_.key_buffer, from);
+      for (index_t i = 0; i < count; ++i) {
+        float* const to = memory_.packed + (first + i) * width;
+        for (index_t c = 0; c < shape().head_dim; ++c) to[c] = from[i][c] * factor;
+        std::fill(to + shape().head_dim, to + width, 0.0f);
+      }
+    });
   }
 
   /// Begins a chunk.
@@ -123,9 +126,12 @@ class decode {
     score(rows, keys, 0, now, values.ahead(0, now), scores);
     for (index_t i = 0;; ++i) {
       float rescale[most_rows];
+      tile_class seen_of[most_rows];
+      head_.finish_scores(rows, now, scores, seen_of);
       bool any_partial = false;
       for (index_t r = 0; r < rows.count; ++r) {
-        rescale[r] = weigh(rows, r, now, scores + r * tile_keys, any_partial);
+        any_partial = any_partial || seen_of[r] != tile_class::full;
+        rescale[r] = weigh(rows, r, now, seen_of[r], scores + r * tile_keys);
         values.scale_weights(now, scores + r * tile_keys);
       }
       const bool is_last = next.first == next.last;
@@ -232,14 +238,8 @@ class decode {
   }
 
   /// Scores of one row become weights; returns by what the sums before are to be rescaled.
-  float weigh(query_rows& rows, index_t i, const key_lanes& keys, float* scores,
-              bool& any_partial) const {
-    const index_t head = rows.head[i];
-    const score_factors factors = head_.factors_of(head);
-    if (factors.softcap != 0.0f) cap_row<Isa>(factors.softcap, keys, scores);
-    const tile_class seen =
-        head_.finish_scores(head, rows.row[i], rows.visible[i], factors.bias, keys, scores);
-    any_partial = any_partial || seen != tile_class::full;
+  float weigh(query_rows& rows, index_t i, const key_lanes& keys, tile_class seen,
+              float* scores) const {
     if (seen == tile_class::skip) {
       std::fill(scores + keys.first, scores + keys.last, 0.0f);
       return 1.0f;

@@ -61,11 +61,11 @@ struct decode_geometry {
   index_t items_of_block(index_t chunks_of_item) const { return ceil_div(chunks, chunks_of_item); }
 
   /// As many chunks as there may be, wherever rows begin.
-  static constexpr index_t chunk_capacity(const resident_rows& rows) {
+  static constexpr index_t chunk_capacity(const resident_rows& of) {
     const auto of_piece = [&](index_t piece) {
-      return resident_rows::size(rows.piece(piece)) / chunk_keys + 2;
+      return resident_rows::size(of.piece(piece)) / chunk_keys + 2;
     };
-    return of_piece(0) + (rows.piece(1).last > 0 ? of_piece(1) : 0);
+    return of_piece(0) + (of.piece(1).last > 0 ? of_piece(1) : 0);
   }
 
  private:

@@ -3,8 +3,7 @@
 #include <algorithm>
 
 #include "relpos/kernel/decode_geometry.hpp"
-#include "relpos/kernel/lowered_head.hpp"
-#include "relpos/kernel/query_group.hpp"
+#include "relpos/kernel/rotation_gains.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -20,10 +19,9 @@ struct decode_query_rows {
   float maximum[most_rows];
   index_t key_origin = not_turned;  // that they are turned to
 
-  /// The rows of one block that share a key head.
-  template <class Isa>
-  static decode_query_rows of(const lowered_head<Isa>& head, const decode_geometry& geometry,
-                              index_t block) {
+  /// The rows of one block that share a key head, a lowered_head.
+  template <class Head>
+  static decode_query_rows of(const Head& head, const decode_geometry& geometry, index_t block) {
     const attention_shape& shape = head.shape;
     decode_query_rows result;
     const index_t all = geometry.group * shape.query_length;
@@ -33,13 +31,28 @@ struct decode_query_rows {
       const index_t at = block * most_rows + i;
       result.head[i] = head.key_head * geometry.group + at / shape.query_length;
       result.row[i] = at % shape.query_length;
-      const key_range visible = head.visible_keys(result.head[i], result.row[i]);
-      result.visible[i] = visible;
+    }
+    result.for_each_head([&](index_t i, index_t rows_of_head) {
+      head.find_visible(result.head[i], result.row[i], rows_of_head, result.visible + i);
+    });
+    for (index_t i = 0; i < result.count; ++i) {
+      const key_range& visible = result.visible[i];
       if (visible.first == visible.last) continue;
       result.seen = {std::min(result.seen.first, visible.first),
                      std::max(result.seen.last, visible.last)};
     }
     return result;
+  }
+
+  /// Calls use(i, count) for the rows of each head: `count` from the i-th on.
+  template <class Use>
+  void for_each_head(const Use& use) const {
+    for (index_t i = 0; i < count;) {
+      index_t last = i + 1;
+      while (last < count && head[last] == head[i]) ++last;
+      use(i, last - i);
+      i = last;
+    }
   }
 };
 

@@ -15,6 +15,7 @@
 #include "relpos/core/shape.hpp"
 #include "relpos/core/tile.hpp"
 #include "relpos/core/view.hpp"
+#include "relpos/kernel/decode_query_rows.hpp"
 #include "relpos/kernel/group_rows.hpp"
 #include "relpos/kernel/key_lanes.hpp"
 #include "relpos/kernel/key_tile.hpp"
@@ -41,7 +42,7 @@ struct head_facts {
   float tolerance;
   output_rows out;
   view<float, 3> lse;  // null where not asked for
-  row_statistics statistics;
+  const row_statistics& statistics;
   bool has_bias;
   bool masks_elements;  // of tiles that range masks show
   bool turns_by_tile;   // queries, to the origin of a tile's keys
@@ -75,15 +76,15 @@ struct lowered_head : head_facts {
 
   // For few.
 
-  /// What range masks leave to a query row.
-  virtual key_range visible_keys(index_t head, index_t row) const = 0;
+  /// What range masks leave to each of `count` query rows from `first` on.
+  virtual void find_visible(index_t head, index_t first, index_t count, key_range* to) const = 0;
   /// What masks of elements say of one row and a range of keys.
   virtual tile_class classify_elements_of(index_t head, index_t row,
                                           const key_range& keys) const = 0;
-  /// Adds the biases to the products of one row with the keys of a tile, multiplies by the factor of the row, and hides
-  /// what masks hide; `visible` is what range masks leave.
-  virtual tile_class finish_scores(index_t head, index_t row, const key_range& visible,
-                                   float factor, const key_lanes& keys, float* scores) const = 0;
+  /// Does what follows the products of rows with the keys of a tile, scores [row][tile_keys]: softcap, biases, the factors
+  /// of the rows, and hides what masks hide. `seen` says of each row what they leave of the tile.
+  virtual void finish_scores(const decode_query_rows& rows, const key_lanes& keys, float* scores,
+                             tile_class* seen) const = 0;
 
   score_factors factors_of(index_t head) const { return {scale, softcap, temperature(head)}; }
 

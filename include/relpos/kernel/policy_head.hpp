@@ -130,9 +130,12 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
     }
   }
 
-  key_range visible_keys(index_t head, index_t row) const override {
-    return visible_key_rows(bound(head), query_position(row), problem_.position.key_offset,
-                            problem_.shape.key_length);
+  void find_visible(index_t head, index_t first, index_t count, key_range* to) const override {
+    const auto bound_to_head = bound(head);
+    for (index_t i = 0; i < count; ++i) {
+      to[i] = visible_key_rows(bound_to_head, query_position(first + i),
+                               problem_.position.key_offset, problem_.shape.key_length);
+    }
   }
 
   tile_class classify_elements_of(index_t head, index_t row, const key_range& keys) const override {
@@ -140,17 +143,24 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
                         problem_.position.key_offset, keys);
   }
 
-  tile_class finish_scores(index_t head, index_t row, const key_range& visible, float factor,
-                           const key_lanes& keys, float* scores) const override {
-    add_biases(head, row, factor, keys, scores,
-               std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
-    if constexpr (Problem::has_row_factor) {
-      scale_row<Isa>(logit_factor(bound(head), positions_of_rows().query(row),
-                                  problem_.count_shown(visible, row)),
-                     keys, scores);
+  void finish_scores(const decode_query_rows& rows, const key_lanes& keys, float* scores,
+                     tile_class* seen) const override {
+    const auto places = positions_of_rows();
+    for (index_t i = 0; i < rows.count; ++i, scores += decode_geometry::tile_keys) {
+      const index_t head = rows.head[i];
+      const index_t row = rows.row[i];
+      const auto bound_to_head = bound(head);
+      const score_factors factors(problem_.scale, problem_.softcap(), temperature(head));
+      if (factors.softcap != 0.0f) cap_row<Isa>(factors.softcap, keys, scores);
+      add_biases(head, row, places, factors.bias, keys, scores,
+                 std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
+      if constexpr (Problem::has_row_factor) {
+        const index_t visible = problem_.count_shown(rows.visible[i], row);
+        scale_row<Isa>(logit_factor(bound_to_head, places.query(row), visible), keys, scores);
+      }
+      seen[i] = hide_row<Isa>(element_masks(bound_to_head), query_position(row), rows.visible[i],
+                              problem_.position.key_offset, keys, scores);
     }
-    return hide_row<Isa>(element_masks(bound(head)), query_position(row), visible,
-                         problem_.position.key_offset, keys, scores);
   }
 
   mask_stage<Isa, masks_type> masks(index_t head, const group_rows& rows) const override {
@@ -195,11 +205,11 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   }
   index_t query_position(index_t row) const { return row + problem_.position.query_offset; }
 
-  template <std::size_t... I>
+  template <class RowPositions, std::size_t... I>
   void add_biases([[maybe_unused]] index_t head, [[maybe_unused]] index_t row,
-                  [[maybe_unused]] float factor, [[maybe_unused]] const key_lanes& keys,
-                  [[maybe_unused]] float* scores, std::index_sequence<I...>) const {
-    [[maybe_unused]] const auto at = positions_of_rows();
+                  [[maybe_unused]] const RowPositions& at, [[maybe_unused]] float factor,
+                  [[maybe_unused]] const key_lanes& keys, [[maybe_unused]] float* scores,
+                  std::index_sequence<I...>) const {
     [[maybe_unused]] const index_t piece =
         this->resident.piece_of(keys.first_row + decode_geometry::tile_keys);
     (add_row_bias<Isa>(std::get<I>(problem_.policies), table_of<I>(problem_, scratch_, head, piece),

@@ -31,7 +31,7 @@ class prefill {
   using head_type = staged_head<Isa, Biases, ElementMasks>;
 
   /// `key_norms(piece)` are the largest of its tiles, where scores are bounded.
-  prefill(const head_type& call, const prefill_slot<Isa>& memory,
+  prefill(const head_type& call, prefill_slot<Isa>& memory,
           const std::array<const float*, 2>& key_norms)
       : call_(call), memory_(memory), key_norms_(key_norms) {}
 
@@ -149,7 +149,7 @@ class prefill {
   }
 
   const head_type& call_;
-  prefill_slot<Isa> memory_;
+  prefill_slot<Isa>& memory_;
   std::array<const float*, 2> key_norms_;
 };
 

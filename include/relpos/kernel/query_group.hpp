@@ -23,9 +23,6 @@ namespace relpos::inline RELPOS_ABI {
 /// that has seen no key.
 inline constexpr float no_maximum = std::numeric_limits<float>::lowest();
 
-/// No origin of keys.
-inline constexpr index_t not_turned = std::numeric_limits<index_t>::min();
-
 /// Pointers into a slot's scratch. `width` floats per row: the lanes that the group uses.
 template <class Isa>
 struct query_group {

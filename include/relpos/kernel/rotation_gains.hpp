@@ -42,6 +42,9 @@ constexpr void with_rotation(const std::tuple<Policies...>& policies, const Use&
   std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
 }
 
+/// No origin of keys.
+inline constexpr index_t not_turned = std::numeric_limits<index_t>::min();
+
 /// The turns between origins that are so many apart, for all pairs.
 struct rotation_gains {
   float* data = nullptr;  // [count][2][pairs]
