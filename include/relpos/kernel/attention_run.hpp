@@ -37,7 +37,7 @@ void attend_many(const Problem& sequence, const call_scratch<Isa, Problem>& scra
   const index_t key_head = sequence.shape.key_head(item / blocks);
   const head_type head(sequence, scratch, key_head, memory);
   std::array<const float*, 2> norms{};
-  for (index_t piece = 0; piece < Problem::pieces; ++piece) {
+  for (index_t piece = 0; head.bounds_scores && piece < Problem::pieces; ++piece) {
     norms[static_cast<std::size_t>(piece)] = scratch.key_norms(sequence.sequence, key_head, piece);
   }
   prefill<Isa, typename head_type::biases_type, typename head_type::masks_type>(head, memory, norms)

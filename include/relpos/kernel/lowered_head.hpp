@@ -2,10 +2,9 @@
 // What the kernels know of a call: one key head of one sequence, in numbers and in the answers to a few questions.
 //
 // Policies, stores and outputs have types of their own, and a kernel for each combination of them would be compiled again
-// and again. So a call is lowered to this once per work item (policy_head.hpp). What is asked is asked once for a group of
-// queries, a tile of keys, or one row of a tile, never for a key: there the call through a pointer costs nothing. Of the
-// types of a call two things reach a tile loop, because they must be inlined there: the biases that are computed or looked
-// up, and the masks that ask for elements.
+// and again. So a call is lowered to this once per work item (policy_head.hpp). What is asked is asked for a group of
+// queries or a tile of keys, never for a key: there a call through a pointer costs nothing. Of the types of a call two
+// things reach a tile loop, because they must be inlined there: the biases, and the masks that ask for elements.
 
 #include "relpos/core/bias_bound.hpp"
 #include "relpos/core/position.hpp"
@@ -31,7 +30,6 @@ inline constexpr float extreme_exponent = -0x1p120f;
 
 /// The numbers.
 struct head_facts {
-  index_t sequence;
   index_t key_head;
   attention_shape shape;  // of the sequence
   positions position;

@@ -175,8 +175,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
 
  private:
   static head_facts facts_of(const Problem& problem, index_t head) {
-    return {.sequence = problem.sequence,
-            .key_head = head,
+    return {.key_head = head,
             .shape = problem.shape,
             .position = problem.position,
             .resident = problem.resident_of(problem.sequence),
