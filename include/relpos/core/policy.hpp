@@ -56,6 +56,7 @@
 //     static constexpr float default_scale     instead of 1/sqrt(head_dim)
 
 #include <concepts>
+#include <tuple>
 #include <type_traits>
 
 #include "relpos/core/memory.hpp"
@@ -85,6 +86,16 @@ constexpr auto bind(const Policy& policy, index_t batch, index_t head) {
 
 template <class Policy>
 using bound_policy = decltype(bind(std::declval<const Policy&>(), index_t{}, index_t{}));
+
+/// The policies of one head.
+template <class... Policies>
+auto bind_all(const std::tuple<Policies...>& policies, index_t batch, index_t head) {
+  return std::apply(
+      [&](const auto&... each) {
+        return std::tuple<bound_policy<Policies>...>(bind(each, batch, head)...);
+      },
+      policies);
+}
 
 // Stages, each asked of a bound policy (rotation and tabulated_bias of the policy itself).
 

@@ -1,5 +1,5 @@
 #pragma once
-// The policies of one head, and the rows that any query of a sequence sees.
+// The rows that any query of a sequence sees.
 
 #include <algorithm>
 #include <tuple>
@@ -10,16 +10,6 @@
 #include "relpos/core/visible_rows.hpp"
 
 namespace relpos::inline RELPOS_ABI {
-
-/// The policies of one head.
-template <class... Policies>
-auto bind_all(const std::tuple<Policies...>& policies, index_t batch, index_t head) {
-  return std::apply(
-      [&](const auto&... each) {
-        return std::tuple<bound_policy<Policies>...>(bind(each, batch, head)...);
-      },
-      policies);
-}
 
 /// The hull of the rows of a sequence that range masks leave to any of its queries.
 template <class... Policies>

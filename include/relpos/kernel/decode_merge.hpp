@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "relpos/core/math.hpp"
+#include "relpos/core/scale.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/kernel/chunk_state.hpp"
 #include "relpos/kernel/work_plan.hpp"
