@@ -9,7 +9,7 @@ struct without_bound {
   alibi policy;
 
   struct head_bias {
-    alibi::head_bias head;
+    line_bias head;
     template <class Real>
     Real bias(Real distance) const {
       return head.bias(distance);
