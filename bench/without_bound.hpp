@@ -9,10 +9,14 @@ struct without_bound {
   alibi policy;
 
   struct head_bias {
-    line_bias head;
+    linear_bias head;
     template <class Real>
     Real bias(Real distance) const {
       return head.bias(distance);
+    }
+    template <class Real>
+    Real add_to(Real score, Real distance) const {
+      return head.add_to(score, distance);
     }
     head_bias scaled(float factor) const { return {head.scaled(factor)}; }
   };

@@ -2,6 +2,9 @@
 
 #include "relpos/kernel/common_kernels.hpp"
 
+static_assert(RELPOS_LINKS_KERNELS,
+              "relpos: these flags are of another instruction set than the library promises");
+
 namespace relpos::inline RELPOS_ABI {
 
 RELPOS_COMMON_KERNELS(, native)

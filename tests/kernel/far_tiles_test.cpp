@@ -25,6 +25,12 @@ struct without_bound {
     Real bias(Real distance) const {
       return bound.bias(distance);
     }
+    template <class Real>
+    Real add_to(Real score, Real distance) const
+      requires requires(const Bound& of) { of.add_to(score, distance); }
+    {
+      return bound.add_to(score, distance);
+    }
     head_bias scaled(float factor) const { return {bound.scaled(factor)}; }
   };
   auto bind(index_t head) const {

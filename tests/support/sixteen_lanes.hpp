@@ -14,10 +14,11 @@ using sixteen_lanes =
 }  // namespace support
 
 // Compilers take long for plain arrays: sixteen_lanes.cpp has them once.
-#define RELPOS_SIXTEEN_LANES(declared)                                                             \
-  declared template class prefill<generic<16>, std::tuple<>, std::tuple<>>;                        \
-  declared template class prefill<generic<16>, std::tuple<line_stage<generic<16>>>, std::tuple<>>; \
-  declared template class decode<generic<16>, float, float>;                                       \
+#define RELPOS_SIXTEEN_LANES(declared)                                                \
+  declared template class prefill<generic<16>, std::tuple<>, std::tuple<>>;           \
+  declared template class prefill<generic<16>, std::tuple<linear_stage<generic<16>>>, \
+                                  std::tuple<>>;                                      \
+  declared template class decode<generic<16>, float, float>;                          \
   declared template class decode<generic<16>, int8, int8>;
 
 #if !RELPOS_HAS_AVX512

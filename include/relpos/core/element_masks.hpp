@@ -3,7 +3,7 @@
 // know a call's masks as ranges in numbers and as these.
 
 #include <tuple>
-#include <type_traits>
+#include <utility>
 
 #include "relpos/core/mask.hpp"
 

@@ -4,7 +4,7 @@
 //   s = (softcap(scale R q.R k) + bias) factor / temperature,
 //   p = e^s / (e^sink + sum of e^s over the visible keys),
 //
-// by having the stage's member; a member that is absent is no code. All members are const.
+// by having the stage's member; a member that is absent costs no score anything. All members are const.
 //
 //   rotation R of queries and keys
 //     rotation_rows rotations()                tables of what channel pairs are multiplied by
@@ -44,6 +44,7 @@
 //                                              (those of a rotation, and tabulated_bias, in the
 //                                              policy itself)
 //     Policy scaled(float factor)              the same bias times a factor, folded in once
+//     Real add_to(Real score, Real distance)   beside `scaled`: score + bias, rounded as the policy says
 //     float upper_bound(index_t first, index_t last)
 //                                              no bias over these distances is larger; lets tiles
 //                                              be skipped whose every weight is exactly zero

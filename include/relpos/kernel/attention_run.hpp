@@ -2,6 +2,8 @@
 // The phases of one call: prepare what all share, attend, merge what decode has split. Each is a run of the executor,
 // whose end is the barrier between them.
 
+#include <type_traits>
+
 #include "relpos/core/executor.hpp"
 #include "relpos/kernel/common_kernels.hpp"
 #include "relpos/kernel/decode.hpp"
@@ -34,13 +36,8 @@ void attend_many(const Problem& sequence, const call_scratch<Isa, Problem>& scra
   using head_type = policy_head<Isa, Problem>;
   prefill_slot<Isa> memory = scratch.slot_of_prefill(slot);
   const index_t blocks = ceil_div(sequence.shape.query_length, geometry<Isa>::block_rows);
-  const index_t key_head = sequence.shape.key_head(item / blocks);
-  const head_type head(sequence, scratch, key_head, memory);
-  std::array<const float*, 2> norms{};
-  for (index_t piece = 0; head.bounds_scores && piece < Problem::pieces; ++piece) {
-    norms[static_cast<std::size_t>(piece)] = scratch.key_norms(sequence.sequence, key_head, piece);
-  }
-  prefill<Isa, typename head_type::biases_type, typename head_type::masks_type>(head, memory, norms)
+  const head_type head(sequence, scratch, sequence.shape.key_head(item / blocks), memory);
+  prefill<Isa, typename head_type::biases_type, typename head_type::masks_type>(head, memory)
       .attend(item);
 }
 

@@ -4,7 +4,7 @@
 
 #include <tuple>
 
-#include "relpos/core/line_bias.hpp"
+#include "relpos/core/linear_bias.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/kernel/bias_stage.hpp"
 #include "relpos/kernel/decode.hpp"
@@ -18,14 +18,14 @@ namespace relpos::inline RELPOS_ABI {
 template <class Isa>
 using counted_distances = group_distances<Isa, counted_positions>;
 template <class Isa>
-using line_stage = computed_bias<Isa, line_bias, counted_distances<Isa>>;
+using linear_stage = computed_bias<Isa, linear_bias, counted_distances<Isa>>;
 template <class Isa>
 using table_stage = table_bias<Isa, counted_distances<Isa>>;
 
 // `declared` is `extern` or nothing.
 #define RELPOS_COMMON_KERNELS(declared, isa)                                             \
   declared template class prefill<isa, std::tuple<>, std::tuple<>>;                      \
-  declared template class prefill<isa, std::tuple<line_stage<isa>>, std::tuple<>>;       \
+  declared template class prefill<isa, std::tuple<linear_stage<isa>>, std::tuple<>>;     \
   declared template class prefill<isa, std::tuple<table_stage<isa>>, std::tuple<>>;      \
   declared template class prefill<isa, std::tuple<row_factor_stage<isa>>, std::tuple<>>; \
   declared template class decode<isa, float, float>;                                     \

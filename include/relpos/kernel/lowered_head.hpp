@@ -28,7 +28,7 @@ namespace relpos::inline RELPOS_ABI {
 /// (extreme_row.hpp).
 inline constexpr float extreme_exponent = -0x1p120f;
 
-/// The numbers.
+/// What a kernel reads of a head.
 struct head_facts {
   index_t key_head;
   attention_shape shape;  // of the sequence
@@ -47,11 +47,9 @@ struct head_facts {
   bool bounds_scores;   // tiles may be left out because of `largest_bias`
 };
 
-/// The numbers and the questions.
+/// What it asks, too. Query heads are those of the call.
 template <class Isa>
 struct lowered_head : head_facts {
-  // Query heads are those of the call.
-
   virtual float temperature(index_t head) const = 0;
   /// An exponent, base 2; -inf without a sink.
   virtual float sink(index_t head) const = 0;
@@ -61,18 +59,20 @@ struct lowered_head : head_facts {
   /// The turns of queries to keys of a piece, where `turns_by_tile`.
   virtual rotation_gains gains(index_t piece) const = 0;
 
-  // For many queries.
+  // Questions of the kernel of many queries.
 
   /// Rows `range` of keys and values, and where in place those that are probably next.
   virtual void find_tile(const key_range& range, const key_range& next, key_tile<Isa>& tile,
                          float* key_buffer, float* value_buffer) const = 0;
+  /// The largest norm of each tile of keys of a piece, where `bounds_scores`.
+  virtual const float* key_norms(index_t piece) const = 0;
   /// Of a group and rows [first, last) of the keys, in units of the exponent.
   virtual bias_bound largest_bias(index_t head, const group_rows& rows, const key_range& keys,
                                   float factor) const = 0;
   /// Writes a row again if all its biases are near the lowest float.
   virtual void attend_extreme_row(index_t head, index_t row, float* buffer) const = 0;
 
-  // For few.
+  // Questions of the kernel of few queries.
 
   /// What range masks leave to each of `count` query rows from `first` on.
   virtual void find_visible(index_t head, index_t first, index_t count, key_range* to) const = 0;

@@ -2,7 +2,7 @@
 // The mask stage of one query group. Range masks are intersected into one range of key rows per query,
 // once per group; from the extremes of those ranges every tile and strip is classified with four
 // comparisons, and the partial ones are masked with two comparisons per vector. Masks that are no range
-// are asked tile by tile (classify) and element by element (keep). They alone are part of its type: all calls whose
+// are asked tile by tile (classify) and element by element (keep). Only these are part of its type: all calls whose
 // masks are ranges share one.
 
 #include <algorithm>
@@ -52,9 +52,6 @@ class mask_stage {
     while (blind < Vectors - 1 && vector_last_[blind] <= first) ++blind;
     return blind;
   }
-
-  /// Keys that range masks leave visible to one query.
-  key_range visible_rows_of(index_t lane) const { return {first_[lane], last_[lane]}; }
 
   /// What the masks say about key rows [first, last) and all of the group's queries.
   tile_class classify(index_t first, index_t last) const {

@@ -10,7 +10,6 @@ namespace relpos::inline RELPOS_ABI {
 /// The outputs of one sequence, [1, head, row, channel], whatever type they are stored as.
 class output_rows {
  public:
-  output_rows() = default;
   template <class Out>
   explicit output_rows(const view<Out, 4>& of)
       : data_(of.data),
@@ -39,10 +38,10 @@ class output_rows {
     for (index_t i = 0; i < count; ++i) to[i * stride] = static_cast<Out>(from[i]);
   }
 
-  void* data_ = nullptr;
-  std::array<index_t, 4> strides_{};
-  bool is_float_ = true;
-  void (*convert_)(const float*, index_t, void*, index_t, index_t) = nullptr;
+  void* data_;
+  std::array<index_t, 4> strides_;
+  bool is_float_;
+  void (*convert_)(const float*, index_t, void*, index_t, index_t);
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,7 +1,6 @@
 #pragma once
 // One head of a call as its policies, its store and its output say it: the answers that lowered_head asks for.
 
-#include <algorithm>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -109,6 +108,10 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
                  float* key_buffer, float* value_buffer) const override {
     tile.find(keys_, values_, range, next, key_buffer, problem_.shape.head_dim, value_buffer,
               problem_.shape.value_dim);
+  }
+
+  const float* key_norms(index_t piece) const override {
+    return scratch_.key_norms(problem_.sequence, this->key_head, piece);
   }
 
   bias_bound largest_bias([[maybe_unused]] index_t head, [[maybe_unused]] const group_rows& rows,

@@ -30,10 +30,7 @@ class prefill {
  public:
   using head_type = staged_head<Isa, Biases, ElementMasks>;
 
-  /// `key_norms(piece)` are the largest of its tiles, where scores are bounded.
-  prefill(const head_type& call, prefill_slot<Isa>& memory,
-          const std::array<const float*, 2>& key_norms)
-      : call_(call), memory_(memory), key_norms_(key_norms) {}
+  prefill(const head_type& head, prefill_slot<Isa>& memory) : head_(head), memory_(memory) {}
 
   // Within a head from the last block, the longest where a mask is causal, to the first; heads one after
   // another, so that the items of a head find its keys in cache.
@@ -43,32 +40,32 @@ class prefill {
   using tiles = geometry<Isa>;
   using mask_type = mask_stage<Isa, ElementMasks>;
 
-  const attention_shape& shape() const { return call_.shape; }
+  const attention_shape& shape() const { return head_.shape; }
 
   group_rows rows_of_group(index_t block_row, std::size_t group) const {
     const index_t first = block_row + static_cast<index_t>(group) * tiles::group_rows;
     const index_t count = std::clamp<index_t>(shape().query_length - first, 0, tiles::group_rows);
-    return {first, count, first + call_.position.query_offset, call_.position.key_offset};
+    return {first, count, first + head_.position.query_offset, head_.position.key_offset};
   }
 
   template <std::size_t... G>
   void attend_block(index_t head, index_t block_row, std::index_sequence<G...>) {
-    const score_factors factors = call_.factors_of(head);
+    const score_factors factors = head_.factors_of(head);
     const std::array rows{rows_of_group(block_row, G)...};
-    const std::array masks{call_.masks(head, rows[G])...};
+    const std::array masks{head_.masks(head, rows[G])...};
     for (std::size_t g = 0; g < rows.size(); ++g) start_group(g, head, rows[g], factors.query);
 
-    const key_tiles<Isa> tiling{call_.position.key_offset, shape().key_length};
+    const key_tiles<Isa> tiling{head_.position.key_offset, shape().key_length};
     const key_range some_see{std::min({masks[G].extremes().some_first...}),
                              std::max({masks[G].extremes().some_last...})};
     key_tile<Isa> tile;
-    for (index_t piece = 0; piece < call_.pieces; ++piece) {
-      const key_range resident = call_.resident.piece(piece);
+    for (index_t piece = 0; piece < head_.pieces; ++piece) {
+      const key_range resident = head_.resident.piece(piece);
       const key_range keys_of_piece = intersect(resident, some_see);
       if (keys_of_piece.last <= keys_of_piece.first) continue;
-      const std::array biases{call_.biases(head, factors.bias, rows[G], piece)...};
-      const rotation_gains gains = call_.turns_by_tile ? call_.gains(piece) : rotation_gains();
-      const float* const norms = key_norms_[static_cast<std::size_t>(piece)];
+      const std::array biases{head_.biases(head, factors.bias, rows[G], piece)...};
+      const rotation_gains gains = head_.turns_by_tile ? head_.gains(piece) : rotation_gains();
+      const float* const norms = head_.bounds_scores ? head_.key_norms(piece) : nullptr;
       const index_t first_tile = tiling.of(keys_of_piece.first);
       for (index_t t = tiling.of(keys_of_piece.last - 1); t >= first_tile; --t) {
         const key_range range = tiling.rows(t);
@@ -78,14 +75,14 @@ class prefill {
           query_group<Isa>& group = memory_.groups[g];
           const tile_class tile_is = masks[g].classify(range.first, range.last);
           if (tile_is == tile_class::skip) continue;
-          if (call_.turns_by_tile) {
+          if (head_.turns_by_tile) {
             group.turn(gains, rows[g].q_pos, rotation_rows::origin(t * tiling.size),
                        shape().head_dim);
           }
-          if (call_.bounds_scores) {
+          if (head_.bounds_scores) {
             group.measure_norms(shape().head_dim);
             const float norm = norms[t - tiling.of(resident.first)];
-            const bias_bound bias = call_.largest_bias(head, rows[g], range, factors.bias);
+            const bias_bound bias = head_.largest_bias(head, rows[g], range, factors.bias);
             if (tile_vanishes(group, shape().head_dim, norm, bias, factors.softcap,
                               negligible_weight())) {
               continue;
@@ -93,7 +90,7 @@ class prefill {
           }
           if (!found) {
             const key_range next = t > first_tile ? tiling.rows(t - 1) : key_range{0, 0};
-            call_.find_tile(range, next, tile, memory_.key_buffer, memory_.value_buffer);
+            head_.find_tile(range, next, tile, memory_.key_buffer, memory_.value_buffer);
             found = true;
           } else {
             tile.next_count = 0;  // another group has seen to it
@@ -102,14 +99,14 @@ class prefill {
         }
       }
     }
-    const float sink = call_.sink(head);
+    const float sink = head_.sink(head);
     for (std::size_t g = 0; g < rows.size(); ++g) {
       const query_group<Isa>& group = memory_.groups[g];
-      group.finish(call_, head, rows[g].first_row, sink);
-      if (!call_.has_bias) continue;
+      group.finish(head_, head, rows[g].first_row, sink);
+      if (!head_.has_bias) continue;
       for (index_t lane = 0; lane < rows[g].count; ++lane) {
         if (group.maximum[lane] >= extreme_exponent) continue;
-        call_.attend_extreme_row(head, rows[g].first_row + lane, memory_.value_buffer);
+        head_.attend_extreme_row(head, rows[g].first_row + lane, memory_.value_buffer);
       }
     }
   }
@@ -117,13 +114,13 @@ class prefill {
   /// The largest weight, relative to the row's sum so far, of a key that may be left out: with all keys at it, the
   /// tolerance is reached.
   float negligible_weight() const {
-    return call_.tolerance / static_cast<float>(call_.resident.count());
+    return head_.tolerance / static_cast<float>(head_.resident.count());
   }
 
   void start_group(std::size_t g, index_t head, const group_rows& rows, float factor) {
     static_assert(tiles::group_rows <= tiles::tile_keys, "the buffer is that of a tile's keys");
     const float* from[tiles::group_rows];
-    call_.find_queries(head, rows.first_row, rows.count, memory_.key_buffer, from);
+    head_.find_queries(head, rows.first_row, rows.count, memory_.key_buffer, from);
     memory_.groups[g].start(from, rows.count, factor, shape().head_dim, shape().value_dim);
   }
 
@@ -144,13 +141,12 @@ class prefill {
                                                     shape().value_dim,
                                                     softcap,
                                                     memory_.weights,
-                                                    call_.statistics.any()}
+                                                    head_.statistics.any()}
         .run(tile, tile_is);
   }
 
-  const head_type& call_;
+  const head_type& head_;
   prefill_slot<Isa>& memory_;
-  std::array<const float*, 2> key_norms_;
 };
 
 // Outside of the class, and so not inline: relpos::kernels has it compiled.

@@ -6,11 +6,11 @@
 #include <utility>
 
 #include "relpos/core/row_positions.hpp"
+#include "relpos/core/visible_rows.hpp"
 #include "relpos/kernel/bias_table.hpp"
 #include "relpos/kernel/call_scratch.hpp"
 #include "relpos/kernel/given_rotation.hpp"
 #include "relpos/kernel/key_tiles.hpp"
-#include "relpos/kernel/mask_stage.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/kernel/rotation.hpp"
 #include "relpos/kernel/score_bound.hpp"

@@ -2,7 +2,6 @@
 // One attention call, checked and resolved: what prepare and attend read. A problem has sequences, and each of them is
 // a problem of one.
 
-#include <algorithm>
 #include <optional>
 #include <tuple>
 

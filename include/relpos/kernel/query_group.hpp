@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <type_traits>
+#include <optional>
 
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/unroll.hpp"
@@ -118,14 +118,14 @@ struct query_group {
 
   /// Writes out = outputs / total, and lse = ln 2 (top + log2 total), where the total includes the sink, an
   /// exponent, and is relative to the top of all. An empty row without a sink gives 0 and -inf.
-  void finish(const lowered_head<Isa>& call, index_t head, index_t first, float sink) const {
+  void finish(const lowered_head<Isa>& of, index_t head, index_t first, float sink) const {
     for (index_t vector = 0; vector < rows; vector += lanes<Isa>) {
       const index_t count = std::min<index_t>(rows - vector, lanes<Isa>);
       float factors[lanes<Isa>] = {};
       for (index_t i = 0; i < count; ++i) {
-        factors[i] = finish_row(call, head, first + vector + i, vector + i, sink);
+        factors[i] = finish_row(of, head, first + vector + i, vector + i, sink);
       }
-      write_vector(call.out, call.shape.value_dim, head, first + vector, count, vector, factors);
+      write_vector(of.out, of.shape.value_dim, head, first + vector, count, vector, factors);
     }
   }
 
@@ -151,17 +151,17 @@ struct query_group {
   }
 
   /// Writes the lse and the statistics of a row, and returns what its outputs are to be multiplied by.
-  float finish_row(const lowered_head<Isa>& call, index_t head, index_t row, index_t lane,
+  float finish_row(const lowered_head<Isa>& of, index_t head, index_t row, index_t lane,
                    float sink) const {
     const float top = max(maximum[lane], sink);
     const float kept = sink > maximum[lane] ? std::exp2(maximum[lane] - sink) : 1.0f;
     const float total = sum[lane] * kept + std::exp2(sink - top);
     const float factor = total == 0.0f ? 0.0f : kept / total;
-    if (call.lse.data != nullptr) {
-      call.lse(0, head, row) =
+    if (of.lse.data != nullptr) {
+      of.lse(0, head, row) =
           total == 0.0f ? -std::numeric_limits<float>::infinity() : (top + std::log2(total)) * ln2;
     }
-    if (call.statistics.any()) write_statistics(call.statistics, head, row, lane, factor);
+    if (of.statistics.any()) write_statistics(of.statistics, head, row, lane, factor);
     return factor;
   }
 

@@ -11,7 +11,7 @@
 #include <cmath>
 
 #include "relpos/core/check_per_head.hpp"
-#include "relpos/core/line_bias.hpp"
+#include "relpos/core/linear_bias.hpp"
 #include "relpos/core/math.hpp"
 #include "relpos/core/named_data.hpp"
 #include "relpos/core/policy.hpp"
@@ -42,7 +42,7 @@ struct alibi {
   constexpr alibi(named_data per_head, double factor = 1.0)
       : slopes(per_head), multiplier(static_cast<float>(factor)) {}
 
-  constexpr line_bias bind(index_t head) const { return {slopes.data[head] * multiplier}; }
+  constexpr linear_bias bind(index_t head) const { return {slopes.data[head] * multiplier}; }
   status check(const attention_shape& shape) const {
     return check_slopes("alibi", "slopes", slopes, shape);
   }

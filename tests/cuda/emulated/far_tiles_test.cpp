@@ -19,7 +19,7 @@ struct unbounded {
   relpos::alibi line;
 
   struct of_head {
-    relpos::line_bias line;
+    relpos::linear_bias line;
     template <class Real>
     constexpr Real bias(Real distance) const {
       return line.bias(distance);
