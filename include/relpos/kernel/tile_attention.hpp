@@ -131,10 +131,12 @@ struct tile_attention {
       unroll<Vectors>([&](auto skipped) RELPOS_LAMBDA {
         if (blind == skipped) store_products<Rows, skipped>(tile.keys + first, to);
       });
-      for (index_t r = 0; r < Rows; ++r) {
-        if (partial) {
+      if (partial) {
+        for (index_t r = 0; r < Rows; ++r) {
           finish_scores<true>(tile.first_row + first + r, blind, to + r * width, maximum);
-        } else {
+        }
+      } else {
+        for (index_t r = 0; r < Rows; ++r) {
           finish_scores<false>(tile.first_row + first + r, 0, to + r * width, maximum);
         }
       }
