@@ -22,7 +22,8 @@ using linear_stage = computed_bias<Isa, linear_bias, counted_distances<Isa>>;
 template <class Isa>
 using table_stage = table_bias<Isa, counted_distances<Isa>>;
 
-// `declared` is `extern` or nothing.
+// `declared` is `extern` or nothing; in parentheses it would be neither.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define RELPOS_COMMON_KERNELS(declared, isa)                                             \
   declared template class prefill<isa, std::tuple<>, std::tuple<>>;                      \
   declared template class prefill<isa, std::tuple<linear_stage<isa>>, std::tuple<>>;     \
@@ -34,6 +35,7 @@ using table_stage = table_bias<Isa, counted_distances<Isa>>;
   declared template class decode<isa, bfloat16, bfloat16>;                               \
   declared template class decode<isa, half, half>;                                       \
   declared template class decode<isa, int8, int8>;
+// NOLINTEND(bugprone-macro-parentheses)
 
 RELPOS_WITH_LINKED_KERNELS(RELPOS_COMMON_KERNELS(extern, native))
 
