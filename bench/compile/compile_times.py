@@ -34,7 +34,7 @@ inline double wave(relpos::index_t head, relpos::index_t distance) {
 }
 """
 CALL = """tensor call_%d(const tensor& q, const tensor& k, const tensor& v, const Eigen::VectorXf& slopes,
-              const Eigen::VectorXf& sinks, const Eigen::MatrixXf& table,
+              const Eigen::VectorXf& sinks, const Eigen::VectorXf& table,
               const relpos::rotary_table& rope) {
   static_cast<void>(slopes), static_cast<void>(sinks), static_cast<void>(table), static_cast<void>(rope);
   return relpos::attention(q, k, v, %s);
@@ -95,7 +95,8 @@ def main():
     def beyond_tensors(name, seconds, memory, size):
         rows.append((name, seconds - tensors, memory, size))
 
-    for suffix, flags in (("", ()), (", kernels linked", (compiler.kernels_flag(),))):
+    linked = (compiler.kernels_flag(),)
+    for suffix, flags in (("", ()), (", kernels linked", linked)):
         one = compiler.cost("one", call_source(CALLS[:1]), flags)
         beyond_tensors("one call, beyond it" + suffix, *one)
         all_calls = compiler.cost("all", call_source(CALLS), flags)
@@ -103,7 +104,7 @@ def main():
         rows.append((f"each of {further} further signatures" + suffix, (all_calls[0] - one[0]) / further, None,
                      (all_calls[2] - one[2]) // further))
     rows.append(("relpos::kernels, for one set of flags",
-                 *compiler.cost("kernels", (ROOT / "src" / "kernels.cpp").read_text())))
+                 *compiler.cost("kernels", (ROOT / "src" / "kernels.cpp").read_text(), linked)))
 
     version = subprocess.run([chosen.compiler, "--version"], check=True, capture_output=True, text=True).stdout
     print(f"{version.splitlines()[0]}, -O2 -march=native")

@@ -29,16 +29,18 @@ void attend_few(const Problem& sequence, const call_scratch<Isa, Problem>& scrat
       .attend(of, any_rows<key_type>(head.keys()), any_rows<value_type>(head.values()));
 }
 
-/// The same for that of many.
+/// The same for that of many. Within a head from the last block, the longest where a mask is causal, to the first; heads
+/// one after another, so that the items of a head find its keys in cache.
 template <class Isa, class Problem>
 void attend_many(const Problem& sequence, const call_scratch<Isa, Problem>& scratch, index_t item,
                  index_t slot) {
   using head_type = policy_head<Isa, Problem>;
   prefill_slot<Isa> memory = scratch.slot_of_prefill(slot);
   const index_t blocks = ceil_div(sequence.shape.query_length, geometry<Isa>::block_rows);
-  const head_type head(sequence, scratch, sequence.shape.key_head(item / blocks), memory);
+  const index_t query_head = item / blocks;
+  const head_type head(sequence, scratch, sequence.shape.key_head(query_head), memory);
   prefill<Isa, typename head_type::biases_type, typename head_type::masks_type>(head, memory)
-      .attend(item);
+      .attend(query_head, blocks - 1 - item % blocks);
 }
 
 template <class Isa, executor Executor, class Problem>

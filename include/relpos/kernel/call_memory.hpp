@@ -85,6 +85,9 @@ class call_memory {
     return decode_slot<Isa>(memory, shape_, needs_.rotation, needs_.turns_by_tile);
   }
 
+ protected:
+  const attention_shape& shape() const { return shape_; }
+
  private:
   static constexpr std::size_t at(index_t piece) { return static_cast<std::size_t>(piece); }
   scratch slot(index_t i) const {

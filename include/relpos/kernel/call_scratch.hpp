@@ -31,13 +31,12 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>>
                          {.counted_positions = problem_type::counts_positions,
                           .key_norms = problem_type::can_bound,
                           .rotation = rotates,
-                          .turns_by_tile = by_tile}),
-        shape_(problem.shape) {
+                          .turns_by_tile = by_tile}) {
     std::size_t i = 0;
     const auto take_table = [&]<class Policy>(const Policy& policy) {
       if constexpr (tabulates_bias<Policy>) {
         for (index_t piece = 0; piece < pieces; ++piece) {
-          const index_t tables = this->sets().count_of(piece) * shape_.query_heads;
+          const index_t tables = this->sets().count_of(piece) * this->shape().query_heads;
           const index_t entries = bias_table_capacity(policy, this->sets().distances_of(piece),
                                                       geometry<Isa>::group_rows);
           biases_[i][at(piece)] = {entries, memory.take<float>(tables * entries),
@@ -58,17 +57,17 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>>
       });
     }
     if constexpr (turns_keys) {
-      turned_keys_ =
-          memory.take<float>(problem.store.all_rows() * shape_.key_heads * shape_.head_dim);
+      turned_keys_ = memory.take<float>(problem.store.all_rows() * this->shape().key_heads *
+                                        this->shape().head_dim);
     }
   }
 
   float* table_values(std::size_t policy, const set_place& set, index_t head) const {
     const bias_memory& of = biases_[policy][at(set.piece)];
-    return of.values + (set.number * shape_.query_heads + head) * of.capacity;
+    return of.values + (set.number * this->shape().query_heads + head) * of.capacity;
   }
   bias_table& table(std::size_t policy, const set_place& set, index_t head) const {
-    return biases_[policy][at(set.piece)].tables[set.number * shape_.query_heads + head];
+    return biases_[policy][at(set.piece)].tables[set.number * this->shape().query_heads + head];
   }
   rotation_gains gains(const problem_type& problem, const set_place& set) const
     requires by_tile
@@ -81,8 +80,8 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>>
   /// [key_length][head_dim] of one head.
   float* turned_keys(const Store& store, index_t sequence, index_t key_head) const {
     const index_t rows =
-        store.rows_before(sequence) * shape_.key_heads + store.length(sequence) * key_head;
-    return turned_keys_ + rows * shape_.head_dim;
+        store.rows_before(sequence) * this->shape().key_heads + store.length(sequence) * key_head;
+    return turned_keys_ + rows * this->shape().head_dim;
   }
 
  private:
@@ -101,7 +100,6 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>>
 
   static constexpr std::size_t at(index_t piece) { return static_cast<std::size_t>(piece); }
 
-  attention_shape shape_;
   std::array<by_piece<bias_memory>, sizeof...(Policies)> biases_{};  // of a tabulated policy
   by_piece<gains_memory> gains_{};
   index_t gains_pairs_ = 0;

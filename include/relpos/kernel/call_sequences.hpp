@@ -13,7 +13,7 @@ namespace relpos::inline RELPOS_ABI {
 /// The lengths and positions of the sequences of a call, whatever holds their keys and hides them.
 class call_sequences {
  public:
-  attention_shape shape;  // lengths are those of the longest
+  attention_shape shape;  // with the largest lengths of all sequences
   options choice;
 
   attention_shape shape_of(index_t at) const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "relpos/kernel/decode_geometry.hpp"
+#include "relpos/kernel/lowered_head.hpp"
 #include "relpos/kernel/rotation_gains.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -19,9 +20,10 @@ struct decode_query_rows {
   float maximum[most_rows];
   index_t key_origin = not_turned;  // that they are turned to
 
-  /// The rows of one block that share a key head, a lowered_head.
-  template <class Head>
-  static decode_query_rows of(const Head& head, const decode_geometry& geometry, index_t block) {
+  /// The rows of one block that share a key head.
+  template <class Isa>
+  static decode_query_rows of(const lowered_head<Isa>& head, const decode_geometry& geometry,
+                              index_t block) {
     const attention_shape& shape = head.shape;
     decode_query_rows result;
     const index_t all = geometry.group * shape.query_length;

@@ -14,7 +14,6 @@
 #include "relpos/core/shape.hpp"
 #include "relpos/core/tile.hpp"
 #include "relpos/core/view.hpp"
-#include "relpos/kernel/decode_query_rows.hpp"
 #include "relpos/kernel/group_rows.hpp"
 #include "relpos/kernel/key_lanes.hpp"
 #include "relpos/kernel/key_tile.hpp"
@@ -23,6 +22,8 @@
 #include "relpos/kernel/rotation_gains.hpp"
 
 namespace relpos::inline RELPOS_ABI {
+
+struct decode_query_rows;
 
 /// A row whose largest exponent is below this sees no key, or has biases that float32 cannot tell apart
 /// (extreme_row.hpp).
@@ -47,7 +48,7 @@ struct head_facts {
   bool bounds_scores;   // tiles may be left out because of `largest_bias`
 };
 
-/// What it asks, too. Query heads are those of the call.
+/// Facts and questions of one key head. The heads that a question names are query heads.
 template <class Isa>
 struct lowered_head : head_facts {
   virtual float temperature(index_t head) const = 0;
@@ -66,7 +67,7 @@ struct lowered_head : head_facts {
                          float* key_buffer, float* value_buffer) const = 0;
   /// The largest norm of each tile of keys of a piece, where `bounds_scores`.
   virtual const float* key_norms(index_t piece) const = 0;
-  /// Of a group and rows [first, last) of the keys, in units of the exponent.
+  /// The largest bias between a group's queries and these rows of keys, in units of the exponent.
   virtual bias_bound largest_bias(index_t head, const group_rows& rows, const key_range& keys,
                                   float factor) const = 0;
   /// Writes a row again if all its biases are near the lowest float.

@@ -10,6 +10,7 @@
 #include "relpos/core/visible_rows.hpp"
 #include "relpos/kernel/bias_stage.hpp"
 #include "relpos/kernel/call_scratch.hpp"
+#include "relpos/kernel/decode_query_rows.hpp"
 #include "relpos/kernel/decode_stages.hpp"
 #include "relpos/kernel/extreme_row.hpp"
 #include "relpos/kernel/lowered_head.hpp"
@@ -19,7 +20,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The stages that a group of queries has of the policies: those of the biases, in argument order, and row factors last.
+/// The stages of a group of queries: biases in argument order, then the factors of its rows.
 template <class Isa, class Problem, std::size_t... I>
 auto stages_of(const Problem& problem, const call_scratch<Isa, Problem>& scratch, index_t head,
                float factor, const group_rows& rows, index_t piece, std::index_sequence<I...>) {
@@ -195,7 +196,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
             .bounds_scores = problem.bounds_scores(geometry<Isa>::group_rows, problem.shape)};
   }
 
-  /// Of a row that is turned before it is read.
+  /// Memory for a row that a rotation turns before it is read.
   struct row_memory {
     float* stored_row;
     float* turns_of_row;

@@ -32,9 +32,8 @@ class prefill {
 
   prefill(const head_type& head, prefill_slot<Isa>& memory) : head_(head), memory_(memory) {}
 
-  // Within a head from the last block, the longest where a mask is causal, to the first; heads one after
-  // another, so that the items of a head find its keys in cache.
-  void attend(index_t item);
+  /// One block of query rows of one query head.
+  void attend(index_t head, index_t block);
 
  private:
   using tiles = geometry<Isa>;
@@ -151,10 +150,8 @@ class prefill {
 
 // Outside of the class, and so not inline: relpos::kernels has it compiled.
 template <class Isa, class Biases, class ElementMasks>
-void prefill<Isa, Biases, ElementMasks>::attend(index_t item) {
-  const index_t blocks = ceil_div(shape().query_length, tiles::block_rows);
-  const index_t block = blocks - 1 - item % blocks;
-  attend_block(item / blocks, block * tiles::block_rows,
+void prefill<Isa, Biases, ElementMasks>::attend(index_t head, index_t block) {
+  attend_block(head, block * tiles::block_rows,
                std::make_index_sequence<static_cast<std::size_t>(tiles::groups)>());
 }
 

@@ -86,7 +86,7 @@ class work_plan {
   place merge_item(index_t item) const { return find(merge_first_, item); }
 
  private:
-  /// From the sequence of the highest cost to that of the lowest; of equal ones the first goes first.
+  /// Orders sequences by falling cost, and equal ones as they come.
   void sort_by_cost(const index_t* costs) const {
     std::sort(order_, order_ + sequences_, [&](index_t a, index_t b) {
       return costs[a] != costs[b] ? costs[a] > costs[b] : a < b;
