@@ -118,13 +118,29 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
   const token_position query_at = place(means.query_position, query_offset);
   const token_position key_at = place(means.key_position, means.key_offset);
 
+  // A row of q or k, turned. Positions are from the first query on: so the scales of XPOS stay small.
+  const auto turned = [&](const auto& of, index_t b, index_t h, index_t row,
+                          const token_position& at, double side) {
+    std::vector<Real> result(static_cast<std::size_t>(of.shape[3]));
+    for (index_t c = 0; c < of.shape[3]; ++c) {
+      result[static_cast<std::size_t>(c)] = real(of(b, h, row, c));
+    }
+    if (means.rotation) {
+      const auto from_first = [&](index_t axis) { return at(b, row, axis) - query_at(b, 0, axis); };
+      turn_naively(result, *means.rotation, from_first, side);
+    }
+    return result;
+  };
+
   naive_result<Real> result;
   std::vector<Real> scores(static_cast<std::size_t>(keys));
-  std::vector<Real> query(static_cast<std::size_t>(head_dim));
-  std::vector<Real> key_row(static_cast<std::size_t>(head_dim));
   for (index_t b = 0; b < batch; ++b) {
     for (index_t h = 0; h < heads; ++h) {
       const index_t kh = h / queries_per_key_head;
+      std::vector<std::vector<Real>> turned_keys;
+      for (index_t key = 0; key < keys; ++key) {
+        turned_keys.push_back(turned(in.k, b, kh, key, key_at, -1.0));
+      }
       for (index_t row = 0; row < queries; ++row) {
         const index_t q_pos = row + query_offset;
         const Real nothing = -std::numeric_limits<Real>::infinity();
@@ -137,22 +153,11 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
           sees[at] = !means.visible || means.visible(h, q_pos, key + means.key_offset);
           visible += sees[at] ? 1 : 0;
         }
+        const std::vector<Real> query = turned(in.q, b, h, row, query_at, 1.0);
         for (index_t key = 0; key < keys; ++key) {
           const auto at = static_cast<std::size_t>(key);
           if (!sees[at]) continue;
-          for (index_t c = 0; c < head_dim; ++c) {
-            query[static_cast<std::size_t>(c)] = real(in.q(b, h, row, c));
-            key_row[static_cast<std::size_t>(c)] = real(in.k(b, kh, key, c));
-          }
-          if (means.rotation) {  // positions from the first query on: the scales of XPOS stay small
-            const auto from_first = [&](const token_position& given, index_t of_row) {
-              return [&, of_row](index_t axis) {
-                return given(b, of_row, axis) - query_at(b, 0, axis);
-              };
-            };
-            turn_naively(query, *means.rotation, from_first(query_at, row), 1.0);
-            turn_naively(key_row, *means.rotation, from_first(key_at, key), -1.0);
-          }
+          const std::vector<Real>& key_row = turned_keys[at];
           Real s = 0;
           for (std::size_t c = 0; c < query.size(); ++c) s += query[c] * key_row[c];
           s *= scale;
