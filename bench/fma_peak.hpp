@@ -3,7 +3,6 @@
 // set of this build, measured beside what is compared with it.
 
 #include "relpos/core/index.hpp"
-#include "relpos/core/unroll.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::bench {
@@ -18,13 +17,16 @@ struct fma_peak {
   static RELPOS_NOINLINE float run() {
     using real = float_pack<Isa>;
     real sum[accumulators];
-    unroll<accumulators>([&](auto i) RELPOS_LAMBDA { sum[i] = real(static_cast<float>(i)); });
+    RELPOS_UNROLL
+    for (int i = 0; i < accumulators; ++i) sum[i] = real(static_cast<float>(i));
     const real factor(0.999f);
     const real term(0.001f);
     for (index_t round = 0; round < rounds; ++round) {
-      unroll<accumulators>([&](auto i) RELPOS_LAMBDA { sum[i] = fma(sum[i], factor, term); });
+      RELPOS_UNROLL
+      for (int i = 0; i < accumulators; ++i) sum[i] = fma(sum[i], factor, term);
     }
-    unroll<accumulators - 1>([&](auto i) RELPOS_LAMBDA { sum[0] = sum[0] + sum[i + 1]; });
+    RELPOS_UNROLL
+    for (int i = 0; i < accumulators - 1; ++i) sum[0] = sum[0] + sum[i + 1];
     float lane[lanes<Isa>];
     sum[0].store(lane);
     return lane[0];

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 
-#include "relpos/core/unroll.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::bench {
@@ -17,15 +16,18 @@ RELPOS_NOINLINE float read_all(const void* data, std::size_t bytes, std::size_t 
   constexpr std::size_t step = parts * sizeof(float) * lanes<Isa>;
   const auto* const from = static_cast<const char*>(data);
   real sum[parts];
-  unroll<parts>([&](auto i) { sum[i] = real(0.0f); });
+  RELPOS_UNROLL
+  for (int i = 0; i < parts; ++i) sum[i] = real(0.0f);
   for (std::size_t at = 0; at + step <= bytes; at += step) {
     const auto* const floats = reinterpret_cast<const float*>(from + at);
-    unroll<parts>([&](auto i) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int i = 0; i < parts; ++i) {
       if (ahead != 0) __builtin_prefetch(floats + i * lanes<Isa> + ahead / sizeof(float));
       sum[i] = sum[i] + real::load(floats + i * lanes<Isa>);
-    });
+    }
   }
-  unroll<parts - 1>([&](auto i) { sum[0] = sum[0] + sum[i + 1]; });
+  RELPOS_UNROLL
+  for (int i = 0; i < parts - 1; ++i) sum[0] = sum[0] + sum[i + 1];
   float values[lanes<Isa>];
   sum[0].store(values);
   return values[0];

@@ -30,11 +30,13 @@ RELPOS_NOINLINE void score_tile(const float* const* keys, const float* queries, 
   constexpr index_t width = tiles::group_rows;
   for (index_t key = 0; key < tiles::tile_keys; key += rows) {
     auto strip = score_product<isa, rows, vectors>(keys + key, queries, width, channels);
-    unroll<rows>([&](auto r) RELPOS_LAMBDA {
-      unroll<vectors>([&](auto v) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int r = 0; r < rows; ++r) {
+      RELPOS_UNROLL
+      for (int v = 0; v < vectors; ++v) {
         strip.at[r][v].store(scores + (key + r) * width + v * lanes<isa>);
-      });
-    });
+      }
+    }
   }
 }
 

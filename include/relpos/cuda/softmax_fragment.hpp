@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "relpos/core/math.hpp"
-#include "relpos/core/unroll.hpp"
 #include "relpos/cuda/score_fragment.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -34,24 +33,28 @@ struct softmax_fragment {
   /// Scores of one tile become weights; what was summed before is to be multiplied by `rescale`.
   template <int Tiles, class Machine>
   RELPOS_DEVICE void add(Machine& machine, score_fragment<Tiles>& scores, float (&rescale)[2]) {
-    unroll<2>([&](auto r) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int r = 0; r < 2; ++r) {
       float largest = maximum[r];
-      unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
+      RELPOS_UNROLL
+      for (int tile = 0; tile < Tiles; ++tile) {
         largest = relpos::max(scores.at[tile][2 * r], largest);
         largest = relpos::max(scores.at[tile][2 * r + 1], largest);
-      });
+      }
       largest = row_maximum(machine, largest);
       rescale[r] = machine.exp2(maximum[r] - largest);
       maximum[r] = largest;
       sum[r] *= rescale[r];
-      unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
-        unroll<2>([&](auto i) RELPOS_LAMBDA {
+      RELPOS_UNROLL
+      for (int tile = 0; tile < Tiles; ++tile) {
+        RELPOS_UNROLL
+        for (int i = 0; i < 2; ++i) {
           float& weight = scores.at[tile][2 * r + i];
           weight = machine.exp2(weight - largest);
           sum[r] += weight;
-        });
-      });
-    });
+        }
+      }
+    }
   }
 };
 

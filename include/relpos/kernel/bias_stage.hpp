@@ -1,6 +1,6 @@
 #pragma once
 // The bias stage of one query group: what is added to the scores of one key, for all of the group's
-// queries. Three kinds of policy, one interface: `key(row)` prepares a key, `apply<V>(s)` adds to vector V.
+// queries. Three kinds of policy, one interface: `key(row)` prepares a key, `apply(v, s)` adds to vector v.
 //
 // Scores are in units of the exponent, and so is what is added: `factor` is log2(e) / temperature.
 
@@ -39,9 +39,8 @@ class computed_bias {
     const computed_bias& stage;
     typename Distances::to_key distances;
 
-    template <int V>
-    RELPOS_INLINE real apply(real s) const {
-      const real distance = distances.template lane<V>();
+    RELPOS_INLINE real apply(int v, real s) const {
+      const real distance = distances.lane(v);
       if constexpr (requires { stage.bound_.add_to(s, distance); }) {
         static_assert(folds);
         return stage.bound_.add_to(s, distance);
@@ -82,9 +81,8 @@ class table_bias {
     const float* lane_values;
     float factor;
 
-    template <int V>
-    RELPOS_INLINE real apply(real s) const {
-      return fma(real::load(lane_values + V * lanes<Isa>), factor, s);
+    RELPOS_INLINE real apply(int v, real s) const {
+      return fma(real::load(lane_values + v * lanes<Isa>), factor, s);
     }
   };
 
@@ -116,9 +114,8 @@ class gated_table_bias {
     const float* lane_values;
     const float* gates;
 
-    template <int V>
-    RELPOS_INLINE real apply(real s) const {
-      constexpr index_t at = V * lanes<Isa>;
+    RELPOS_INLINE real apply(int v, real s) const {
+      const index_t at = v * lanes<Isa>;
       return fma(real::load(lane_values + at), real::load(gates + at), s);
     }
   };
@@ -144,9 +141,8 @@ class element_bias {
     using real = float_pack<Isa>;
     float lane_values[geometry<Isa>::group_rows];
 
-    template <int V>
-    RELPOS_INLINE real apply(real s) const {
-      return s + real::load(lane_values + V * lanes<Isa>);
+    RELPOS_INLINE real apply(int v, real s) const {
+      return s + real::load(lane_values + v * lanes<Isa>);
     }
   };
 

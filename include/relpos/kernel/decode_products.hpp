@@ -20,7 +20,7 @@ RELPOS_INLINE float_pack<Isa> sum_lanes(float_pack<Isa> (&parts)[lanes<Isa>]) {
   static_assert(lanes<Isa> >= 4);
   constexpr int steps = __builtin_ctz(static_cast<unsigned>(lanes<Isa>));
   unroll<steps>([&](auto step) RELPOS_LAMBDA {
-    unroll<(lanes<Isa> >> (step + 1))>([&](auto i) RELPOS_LAMBDA {
+    unroll<(lanes<Isa> >> (step + 1))>([&](int i) RELPOS_LAMBDA {
       const real a = parts[2 * i];
       const real b = parts[2 * i + 1];
       // After two steps each four holds the sums of its own lanes, of four parts.
@@ -53,7 +53,8 @@ struct rows_ahead {
       fetch_line(static_cast<const char*>(rows[i]) + 64 * line);
     };
     if constexpr (Lines > 0) {
-      unroll<Lines>([&](auto line) RELPOS_LAMBDA { fetch(first_line + line); });
+      RELPOS_UNROLL
+      for (int line = 0; line < Lines; ++line) fetch(first_line + line);
     } else {
       for (index_t line = first_line; line < last_line; ++line) fetch(line);
     }
@@ -85,23 +86,27 @@ RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const floa
   if constexpr (Vectors > 0) width = Vectors * lanes<Isa>;
   const Stored* row[count];
   real sum[lanes<Isa>];
-  unroll<count>([&](auto k) RELPOS_LAMBDA {
+  RELPOS_UNROLL
+  for (int k = 0; k < count; ++k) {
     row[k] = keys[k];
-    unroll<Queries>([&](auto q) RELPOS_LAMBDA { sum[q * count + k] = real(0.0f); });
-  });
+    RELPOS_UNROLL
+    for (int q = 0; q < Queries; ++q) sum[q * count + k] = real(0.0f);
+  }
   const auto add = [&](index_t c) RELPOS_LAMBDA {
     real query[Queries];
-    unroll<Queries>([&](auto q) RELPOS_LAMBDA { query[q] = real::load(queries + q * width + c); });
-    unroll<count>([&](auto k) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int q = 0; q < Queries; ++q) query[q] = real::load(queries + q * width + c);
+    RELPOS_UNROLL
+    for (int k = 0; k < count; ++k) {
       const real key = real::load(row[k] + c);
       if constexpr (Queries > 1) RELPOS_FORGET_MEMORY();  // else it is loaded again for every query
-      unroll<Queries>([&](auto q) RELPOS_LAMBDA {
-        sum[q * count + k] = fma(key, query[q], sum[q * count + k]);
-      });
-    });
+      RELPOS_UNROLL
+      for (int q = 0; q < Queries; ++q) sum[q * count + k] = fma(key, query[q], sum[q * count + k]);
+    }
   };
   if constexpr (Vectors > 0) {
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA { add(v * lanes<Isa>); });
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) add(v * lanes<Isa>);
   } else {
     for (index_t c = 0; c < width; c += lanes<Isa>) add(c);
   }
@@ -116,17 +121,19 @@ RELPOS_NOINLINE void score_rows(const Stored* const* keys, index_t first, index_
                                 float* scores) {
   constexpr int count = lanes<Isa> / Queries;
   for (index_t k = first; k < last; k += count) {
-    unroll<count>([&](auto i) RELPOS_LAMBDA { ahead.template fetch<Ahead>(k + i); });
+    RELPOS_UNROLL
+    for (int i = 0; i < count; ++i) ahead.template fetch<Ahead>(k + i);
     const float_pack<Isa> block = dot_products<Isa, Queries, Vectors>(keys + k, queries, width);
     if constexpr (Queries == 1) {
       block.store(scores + k);
     } else {
       float values[lanes<Isa>];
       block.store(values);
-      unroll<Queries>([&](auto q) RELPOS_LAMBDA {
+      RELPOS_UNROLL
+      for (int q = 0; q < Queries; ++q) {
         __builtin_memcpy(scores + q * decode_geometry::tile_keys + k, values + q * count,
                          count * sizeof(float));
-      });
+      }
     }
   }
 }
@@ -181,30 +188,36 @@ RELPOS_NOINLINE void add_values(const Stored* const* values, index_t first, inde
   using real = float_pack<Isa>;
   constexpr index_t tile = decode_geometry::tile_keys;
   real sum[Rows][Vectors];
-  unroll<Rows>([&](auto r) RELPOS_LAMBDA {
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+  RELPOS_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
       sum[r][v] = real(rescale[r]) * real::load(outputs + r * width + channel + v * lanes<Isa>);
-    });
-  });
+    }
+  }
   for (index_t k = first; k < last; ++k) {
     ahead.template fetch<Ahead>(k);
     const Stored* const row = values[k] + channel;
     real value[Vectors];
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA { value[v] = real::load(row + v * lanes<Isa>); });
-    unroll<Rows>([&](auto r) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) value[v] = real::load(row + v * lanes<Isa>);
+    RELPOS_UNROLL
+    for (int r = 0; r < Rows; ++r) {
       const float weight = weights[r * tile + k];
       if constexpr (Guarded) {
-        if (weight == 0.0f) return;
+        if (weight == 0.0f) continue;
       }
-      unroll<Vectors>([&](auto v)
-                          RELPOS_LAMBDA { sum[r][v] = fma(value[v], real(weight), sum[r][v]); });
-    });
+      RELPOS_UNROLL
+      for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(value[v], real(weight), sum[r][v]);
+    }
   }
-  unroll<Rows>([&](auto r) RELPOS_LAMBDA {
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+  RELPOS_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
       sum[r][v].store(outputs + r * width + channel + v * lanes<Isa>);
-    });
-  });
+    }
+  }
 }
 
 /// The same for all rows and channels, some values at a time. The guarded product is rare and may be slow.
@@ -265,9 +278,10 @@ struct row_stream {
 template <int Lines, bool OneRun, class Stored>
 RELPOS_INLINE void fetch_stored_row(const Stored* row) {
   constexpr int step = OneRun && Lines > 2 ? 2 : 1;
-  unroll<Lines / step>([&](auto i) RELPOS_LAMBDA {
+  RELPOS_UNROLL
+  for (int i = 0; i < Lines / step; ++i) {
     fetch_line(reinterpret_cast<const char*>(row) + 64 * step * i);
-  });
+  }
 }
 
 /// Both for one query: the values of one tile are added while the keys of the next are scored, lanes [0, tile_keys) of
@@ -286,10 +300,11 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
   constexpr index_t distance = OneRun ? std::clamp<index_t>(enough, lanes<Isa>, tile) : tile;
   real sum[Vectors];
   real part[Vectors];
-  unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+  RELPOS_UNROLL
+  for (int v = 0; v < Vectors; ++v) {
     sum[v] = real(rescale) * real::load(output + v * lanes<Isa>);
     part[v] = real::load(query + v * lanes<Isa>);
-  });
+  }
   for (index_t k = 0; k < tile; k += lanes<Isa>) {
     const auto later = [&](const row_stream<Stored>& of) RELPOS_LAMBDA {
       return k + distance < tile ? of.rows + k + distance : of.next + k + distance - tile;
@@ -297,21 +312,24 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
     const Stored* const* const later_keys = later(keys);
     const Stored* const* const later_values = later(values);
     real score[lanes<Isa>];
-    unroll<lanes<Isa>>([&](auto i) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int i = 0; i < lanes<Isa>; ++i) {
       fetch_stored_row<lines, OneRun>(later_keys[i]);
       fetch_stored_row<lines, OneRun>(later_values[i]);
       const Stored* const value = values.rows[k + i];
       const Stored* const key = keys.rows[k + i];
       const real weight(weights[k + i]);
       score[i] = real(0.0f);
-      unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+      RELPOS_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
         score[i] = fma(real::load(key + v * lanes<Isa>), part[v], score[i]);
         sum[v] = fma(real::load(value + v * lanes<Isa>), weight, sum[v]);
-      });
-    });
+      }
+    }
     sum_lanes<Isa>(score).store(scores + k);
   }
-  unroll<Vectors>([&](auto v) RELPOS_LAMBDA { sum[v].store(output + v * lanes<Isa>); });
+  RELPOS_UNROLL
+  for (int v = 0; v < Vectors; ++v) sum[v].store(output + v * lanes<Isa>);
 }
 
 /// Whether all values of keys [first, last) are finite; 8-bit ones always are.

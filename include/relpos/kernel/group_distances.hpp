@@ -25,9 +25,8 @@ class group_distances<Isa, counted_positions> {
   struct to_key {
     float first;  // from the group's first query
 
-    template <int V>
-    RELPOS_INLINE real lane() const {
-      return real(first) - (real::iota() + real(float(V * lanes<Isa>)));
+    RELPOS_INLINE real lane(int v) const {
+      return real(first) - (real::iota() + real(float(v * lanes<Isa>)));
     }
   };
   RELPOS_INLINE to_key key(index_t row) const { return {static_cast<float>(row + to_key_zero_)}; }
@@ -60,10 +59,7 @@ class group_distances<Isa, given_positions<Policy>> {
   struct to_key {
     const float* distances;
 
-    template <int V>
-    RELPOS_INLINE real lane() const {
-      return real::load(distances + V * lanes<Isa>);
-    }
+    RELPOS_INLINE real lane(int v) const { return real::load(distances + v * lanes<Isa>); }
   };
   to_key key(index_t row) const {
     // Converted one by one: a neighbour that is far away must not cost a near one its accuracy.

@@ -10,7 +10,6 @@
 #include <tuple>
 
 #include "relpos/core/element_masks.hpp"
-#include "relpos/core/unroll.hpp"
 #include "relpos/core/visible_rows.hpp"
 #include "relpos/kernel/geometry.hpp"
 #include "relpos/kernel/group_rows.hpp"
@@ -73,20 +72,22 @@ class mask_stage {
   RELPOS_INLINE seeing_lanes<Vectors> visible(index_t key_row) const {
     seeing_lanes<Vectors> result;
     const integer key(static_cast<std::int32_t>(key_row));
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
       const integer first = integer::load(first_ + v * lanes<Isa>);
       const integer last = integer::load(last_ + v * lanes<Isa>);
       result.lane[v] = (first <= key) & (key < last);
-    });
+    }
     if constexpr (std::tuple_size_v<ElementMasks> > 0) {
       std::int32_t kept[width] = {};
       for (index_t lane = 0; lane < rows_.count; ++lane) {
         const index_t k_pos = key_row + rows_.key_offset;
         kept[lane] = all_keep(elements_, rows_.q_pos + lane, k_pos) ? -1 : 0;
       }
-      unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+      RELPOS_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
         result.lane[v] = result.lane[v] & integer::load(kept + v * lanes<Isa>);
-      });
+      }
     }
     return result;
   }

@@ -41,19 +41,22 @@ RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const float* const
   using real = float_pack<Isa>;
   register_tile<Isa, Rows, Vectors> sum;
   const float* row[Rows];
-  unroll<Rows>([&](auto r) RELPOS_LAMBDA {
+  RELPOS_UNROLL
+  for (int r = 0; r < Rows; ++r) {
     row[r] = keys[r];
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA { sum.at[r][v] = real(0.0f); });
-  });
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) sum.at[r][v] = real(0.0f);
+  }
   for (index_t c = 0; c < channels; ++c) {
     real query[Vectors];
-    unroll<Vectors>(
-        [&](auto v) RELPOS_LAMBDA { query[v] = real::load(queries + c * width + v * lanes<Isa>); });
-    unroll<Rows>([&](auto r) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) query[v] = real::load(queries + c * width + v * lanes<Isa>);
+    RELPOS_UNROLL
+    for (int r = 0; r < Rows; ++r) {
       const real key(row[r][c]);
-      unroll<Vectors>([&](auto v)
-                          RELPOS_LAMBDA { sum.at[r][v] = fma(key, query[v], sum.at[r][v]); });
-    });
+      RELPOS_UNROLL
+      for (int v = 0; v < Vectors; ++v) sum.at[r][v] = fma(key, query[v], sum.at[r][v]);
+    }
   }
   return sum;
 }
@@ -78,37 +81,45 @@ RELPOS_NOINLINE void value_product(const float* const* values, const float* weig
   constexpr index_t width = Vectors * lanes<Isa>;
   constexpr float start = 0x1p-20f;
   register_tile<Isa, Rows, Vectors> sum;
-  unroll<Rows>([&](auto r) RELPOS_LAMBDA {
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+  RELPOS_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
       const real output = real::load(outputs + (channel + r) * width + v * lanes<Isa>);
       sum.at[r][v] = rescale[v] * real(start) * output;
-    });
-  });
+    }
+  }
   keys.for_each([&](index_t k, auto skipped) RELPOS_LAMBDA {
     constexpr int used = Vectors - skipped;
     const float* const row = values[k] + channel;
     real weight[used];
-    unroll<used>([&](auto v) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int v = 0; v < used; ++v) {
       weight[v] = real::load(weights + k * width + (v + skipped) * lanes<Isa>);
-    });
-    unroll<Rows>([&](auto r) RELPOS_LAMBDA {
+    }
+    RELPOS_UNROLL
+    for (int r = 0; r < Rows; ++r) {
       const real value(row[r]);
-      unroll<used>([&](auto v) RELPOS_LAMBDA {
+      RELPOS_UNROLL
+      for (int v = 0; v < used; ++v) {
         real& total = sum.at[r][v + skipped];
         const real next = fma(value, weight[v], total);
         total = Guarded ? select(weight[v] == real(0.0f), total, next) : next;
-      });
-    });
+      }
+    }
   });
   RELPOS_FORGET_MEMORY();
   real rest[Vectors];
-  unroll<Vectors>([&](auto v) RELPOS_LAMBDA { rest[v] = rescale[v] * real(1.0f - start); });
-  unroll<Rows>([&](auto r) RELPOS_LAMBDA {
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+  RELPOS_UNROLL
+  for (int v = 0; v < Vectors; ++v) rest[v] = rescale[v] * real(1.0f - start);
+  RELPOS_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
       float* const at = outputs + (channel + r) * width + v * lanes<Isa>;
       fma(rest[v], real::load(at), sum.at[r][v]).store(at);
-    });
-  });
+    }
+  }
 }
 
 /// The same for all channels. The guarded product is rare and may be slow: one channel at a time is less
@@ -134,17 +145,17 @@ RELPOS_NOINLINE bool all_finite(const float* const* rows, index_t count, index_t
   // x * 0 is 0 for a finite x only, and a sum keeps what is not a number. Four sums: one would wait for each.
   constexpr int parts = 4;
   real zeros[parts];
-  unroll<parts>([&](auto part) RELPOS_LAMBDA { zeros[part] = real(0.0f); });
+  RELPOS_UNROLL
+  for (int part = 0; part < parts; ++part) zeros[part] = real(0.0f);
   float rest = 0.0f;
   for (index_t k = 0; k < count; k += parts) {
     const float* row[parts];
-    unroll<parts>([&](auto i)
-                      RELPOS_LAMBDA { row[i] = rows[std::min<index_t>(k + i, count - 1)]; });
+    RELPOS_UNROLL
+    for (int i = 0; i < parts; ++i) row[i] = rows[std::min<index_t>(k + i, count - 1)];
     index_t c = 0;
     for (; c + lanes<Isa> <= channels; c += lanes<Isa>) {
-      unroll<parts>([&](auto i) RELPOS_LAMBDA {
-        zeros[i] = fma(real::load(row[i] + c), real(0.0f), zeros[i]);
-      });
+      RELPOS_UNROLL
+      for (int i = 0; i < parts; ++i) zeros[i] = fma(real::load(row[i] + c), real(0.0f), zeros[i]);
     }
     for (; c < channels; ++c) {
       for (const float* const each : row) rest += each[c] * 0.0f;

@@ -9,7 +9,6 @@
 #include <optional>
 
 #include "relpos/core/scratch.hpp"
-#include "relpos/core/unroll.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/kernel/geometry.hpp"
 #include "relpos/kernel/group_statistics.hpp"
@@ -141,9 +140,11 @@ struct query_group {
     index_t c = 0;
     for (; c + n <= channels; c += n) {
       real block[n];
-      unroll<n>([&](auto i) RELPOS_LAMBDA { block[i] = real::load(row[i] + c) * real(factor); });
+      RELPOS_UNROLL
+      for (int i = 0; i < n; ++i) block[i] = real::load(row[i] + c) * real(factor);
       transpose<Isa>(block);
-      unroll<n>([&](auto i) RELPOS_LAMBDA { block[i].store(to + (c + i) * width); });
+      RELPOS_UNROLL
+      for (int i = 0; i < n; ++i) block[i].store(to + (c + i) * width);
     }
     for (; c < channels; ++c) {
       for (int i = 0; i < n; ++i) to[c * width + i] = row[i][c] * factor;
@@ -175,18 +176,21 @@ struct query_group {
     index_t c = 0;
     for (; c + n <= channels; c += n) {
       real block[n];
-      unroll<n>([&](auto i) RELPOS_LAMBDA {
+      RELPOS_UNROLL
+      for (int i = 0; i < n; ++i) {
         block[i] = real::load(outputs + (c + i) * width + vector) * real::load(factors);
-      });
+      }
       transpose<Isa>(block);
       if (to[0] != nullptr) {
-        unroll<n>([&](auto i) RELPOS_LAMBDA {
+        RELPOS_UNROLL
+        for (int i = 0; i < n; ++i) {
           if (i < count) block[i].store(to[i] + c);
-        });
+        }
         continue;
       }
       float values[n][n];
-      unroll<n>([&](auto i) RELPOS_LAMBDA { block[i].store(values[i]); });
+      RELPOS_UNROLL
+      for (int i = 0; i < n; ++i) block[i].store(values[i]);
       for (index_t i = 0; i < count; ++i) out.write(head, row + i, c, n, values[i]);
     }
     for (; c < channels; ++c) {

@@ -28,11 +28,10 @@ class row_factor_stage {
     using real = float_pack<Isa>;
     const float* factors;
 
-    template <int V>
-    RELPOS_INLINE real apply(real s) const {
+    RELPOS_INLINE real apply(int v, real s) const {
       // A key that a bias hides stays hidden where the factor is 0 or negative.
       const real hidden(-std::numeric_limits<float>::infinity());
-      return select(s == hidden, hidden, s * real::load(factors + V * lanes<Isa>));
+      return select(s == hidden, hidden, s * real::load(factors + v * lanes<Isa>));
     }
   };
   RELPOS_INLINE key_factor key(index_t) const { return {factors_}; }

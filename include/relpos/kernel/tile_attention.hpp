@@ -72,8 +72,8 @@ struct tile_attention {
 
   RELPOS_NOINLINE void run(const key_tile<Isa>& tile, tile_class tile_is) const {
     real maximum[Vectors];
-    unroll<Vectors>([&](auto v)
-                        RELPOS_LAMBDA { maximum[v] = real::load(group.maximum + v * lanes<Isa>); });
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) maximum[v] = real::load(group.maximum + v * lanes<Isa>);
 
     live_keys live;
     constexpr int rows = Isa::tile_rows;
@@ -121,11 +121,12 @@ struct tile_attention {
     if (softcap == 0.0f && !partial) {
       auto scores =
           score_product<Isa, Rows, Vectors>(tile.keys + first, group.queries, width, head_dim);
-      unroll<Rows>([&](auto r) RELPOS_LAMBDA {
+      RELPOS_UNROLL
+      for (int r = 0; r < Rows; ++r) {
         add_biases(tile.first_row + first + r, scores.at[r]);
         raise(maximum, scores.at[r]);
         store(scores.at[r], to + r * width);
-      });
+      }
     } else {
       live.any_partial |= partial;
       unroll<Vectors>([&](auto skipped) RELPOS_LAMBDA {
@@ -143,9 +144,10 @@ struct tile_attention {
     }
     for (int r = 0; r < Rows; ++r) live.values[live.count + r] = tile.values[first + r];
     live.count += Rows;
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
       if (v >= blind) live.needed.count[v] = live.count;
-    });
+    }
   }
 
   /// The products of the vectors behind the first `Skipped`.
@@ -154,11 +156,13 @@ struct tile_attention {
     constexpr index_t first = Skipped * lanes<Isa>;
     const auto scores =
         score_product<Isa, Rows, Vectors - Skipped>(keys, group.queries + first, width, head_dim);
-    unroll<Rows>([&](auto r) RELPOS_LAMBDA {
-      unroll<Vectors - Skipped>([&](auto v) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      RELPOS_UNROLL
+      for (int v = 0; v < Vectors - Skipped; ++v) {
         scores.at[r][v].store(to + r * width + first + v * lanes<Isa>);
-      });
-    });
+      }
+    }
   }
 
   /// The stages behind the product for the scores of one key, in memory; those of the first `blind` vectors are
@@ -167,10 +171,11 @@ struct tile_attention {
   RELPOS_INLINE void finish_scores(index_t key_row, int blind, float* scores,
                                    real (&maximum)[Vectors]) const {
     real score[Vectors];
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
       score[v] = Partial && v < blind ? real(0.0f) : real::load(scores + v * lanes<Isa>);
       if (softcap != 0.0f) score[v] = real(softcap) * tanh<Isa>(score[v]);
-    });
+    }
     add_biases(key_row, score);
     if constexpr (Partial) hide(key_row, score);
     raise(maximum, score);
@@ -178,10 +183,12 @@ struct tile_attention {
   }
 
   static RELPOS_INLINE void raise(real (&maximum)[Vectors], const real (&score)[Vectors]) {
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA { maximum[v] = max(score[v], maximum[v]); });
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) maximum[v] = max(score[v], maximum[v]);
   }
   static RELPOS_INLINE void store(const real (&score)[Vectors], float* to) {
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA { score[v].store(to + v * lanes<Isa>); });
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) score[v].store(to + v * lanes<Isa>);
   }
 
   RELPOS_INLINE void add_biases(index_t key_row, real (&score)[Vectors]) const {
@@ -190,8 +197,8 @@ struct tile_attention {
           (
               [&]() RELPOS_LAMBDA {
                 const auto bias = stage.key(key_row);
-                unroll<Vectors>([&](auto v)
-                                    RELPOS_LAMBDA { score[v] = bias.template apply<v>(score[v]); });
+                RELPOS_UNROLL
+                for (int v = 0; v < Vectors; ++v) score[v] = bias.apply(v, score[v]);
               }(),
               ...);
         },
@@ -200,34 +207,37 @@ struct tile_attention {
 
   RELPOS_INLINE void hide(index_t key_row, real (&score)[Vectors]) const {
     const auto visible = masks.template visible<Vectors>(key_row);
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
       score[v] = select(visible.lane[v], score[v], real(-std::numeric_limits<float>::infinity()));
-    });
+    }
   }
 
   /// Scores become weights relative to the new maximum; what was summed before is to be rescaled.
   RELPOS_INLINE void exponentiate(const needed_keys<Vectors>& keys, const real (&maximum)[Vectors],
                                   real (&rescale)[Vectors]) const {
     real sum[Vectors];
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
       const index_t at = v * lanes<Isa>;
       rescale[v] = exp2<Isa>(real::load(group.maximum + at) - maximum[v]);
       maximum[v].store(group.maximum + at);
       sum[v] = real(0.0f);
-    });
+    }
     keys.for_each([&](index_t k, auto skipped) RELPOS_LAMBDA {
-      unroll<Vectors - skipped>([&](auto used) RELPOS_LAMBDA {
-        constexpr int v = used + skipped;
+      RELPOS_UNROLL
+      for (int v = skipped; v < Vectors; ++v) {
         float* const at = weights + k * width + v * lanes<Isa>;
         const real weight = exp2<Isa>(real::load(at) - maximum[v]);
         weight.store(at);
         sum[v] = sum[v] + weight;
-      });
+      }
     });
-    unroll<Vectors>([&](auto v) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
       const index_t at = v * lanes<Isa>;
       fma(real::load(group.sum + at), rescale[v], sum[v]).store(group.sum + at);
-    });
+    }
   }
 };
 

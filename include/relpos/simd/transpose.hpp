@@ -1,7 +1,6 @@
 #pragma once
 // A square of floats, a row per pack, transposed in registers.
 
-#include "relpos/core/unroll.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -12,14 +11,17 @@ template <class Isa>
 RELPOS_INLINE void transpose(float_pack<Isa> (&rows)[lanes<Isa>]) {
   constexpr int n = lanes<Isa>;
   constexpr int steps = __builtin_ctz(static_cast<unsigned>(n));
-  unroll<steps>([&](auto) RELPOS_LAMBDA {
+  RELPOS_UNROLL
+  for (int step = 0; step < steps; ++step) {
     float_pack<Isa> next[n];
-    unroll<n / 2>([&](auto i) RELPOS_LAMBDA {
+    RELPOS_UNROLL
+    for (int i = 0; i < n / 2; ++i) {
       next[i] = float_pack<Isa>::evens(rows[2 * i], rows[2 * i + 1]);
       next[i + n / 2] = float_pack<Isa>::odds(rows[2 * i], rows[2 * i + 1]);
-    });
-    unroll<n>([&](auto i) RELPOS_LAMBDA { rows[i] = next[i]; });
-  });
+    }
+    RELPOS_UNROLL
+    for (int i = 0; i < n; ++i) rows[i] = next[i];
+  }
 }
 
 }  // namespace relpos::inline RELPOS_ABI
