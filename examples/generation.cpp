@@ -117,8 +117,9 @@ bool generate(const char* encoding, const Policies&... policies) {
     const double begin = seconds();
     check(append(serial{}, cache, of_k, of_v, policies..., options{.key_starts = starts}));
     const options ragged{.query_starts = starts};
-    memory.resize(scratch_bytes(serial{}, of_q, cache, policies..., ragged));
-    check(attention(serial{}, memory, of_out, of_q, cache, policies..., ragged));
+    const auto call = prepare(serial{}, of_out, of_q, cache, policies..., ragged);
+    memory.resize(call.scratch_bytes());
+    check(call.run(serial{}, memory));
     const double took = seconds() - begin;
     for (std::size_t i = 0; i < fresh.size(); ++i) {
       copy(of_out.slice(2, starts[i], fresh[i]),
@@ -148,10 +149,10 @@ bool generate(const char* encoding, const Policies&... policies) {
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     sequence& of = sequences[i];
     const index_t all = prompts[i] + generated;
-    memory.resize(
-        scratch_bytes(serial{}, of.q.of(0, all), of.k.of(0, all), of.v.of(0, all), policies...));
-    check(attention(serial{}, memory, of.expected.of(0, all), of.q.of(0, all), of.k.of(0, all),
-                    of.v.of(0, all), policies...));
+    const auto call = prepare(serial{}, of.expected.of(0, all), of.q.of(0, all), of.k.of(0, all),
+                              of.v.of(0, all), policies...);
+    memory.resize(call.scratch_bytes());
+    check(call.run(serial{}, memory));
     for (index_t head = 0; head < heads; ++head) {
       for (index_t row = 0; row < all; ++row) {
         for (index_t c = 0; c < head_dim; ++c) {

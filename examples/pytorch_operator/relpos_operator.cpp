@@ -136,10 +136,11 @@ at::Tensor attention_of(const at::Tensor& q, const at::Tensor& k, const at::Tens
   const at::Tensor out = at::empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.options());
 
   const torch_executor runner;
-  const std::size_t bytes = scratch_bytes(runner, queries, keys, values, arguments...);
+  const auto call =
+      prepare(runner, view_of<Element>("out", out), queries, keys, values, arguments...);
+  const std::size_t bytes = call.scratch_bytes();
   const at::Tensor memory = at::empty({static_cast<index_t>(bytes)}, at::kByte);
-  const status done = attention(runner, scratch(memory.mutable_data_ptr(), bytes),
-                                view_of<Element>("out", out), queries, keys, values, arguments...);
+  const status done = call.run(runner, scratch(memory.mutable_data_ptr(), bytes));
   TORCH_CHECK_VALUE(done, done.message);
   return out;
 }

@@ -1,7 +1,12 @@
 #pragma once
 // Attention with positional encoding, mask and temperature fused into one loop, over views.
 //
-//   std::vector<std::byte> memory(relpos::scratch_bytes(relpos::serial{}, q, k, v, policies...));
+//   const auto call = relpos::prepare(relpos::serial{}, out, q, k, v, policies...);
+//   std::vector<std::byte> memory(call.scratch_bytes());
+//   relpos::status done = call.run(relpos::serial{}, memory);
+//
+// or, with scratch that is large enough (scratch_bytes),
+//
 //   relpos::status done = relpos::attention(relpos::serial{}, memory, out, q, k, v, policies...);
 //
 // Nothing here throws or allocates: the caller lends the scratch and reads the status. The same functions
@@ -22,10 +27,10 @@
 #include "relpos/core/executor.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/storage.hpp"
-#include "relpos/kernel/attention_run.hpp"
 #include "relpos/kernel/check_sequences.hpp"
 #include "relpos/kernel/dense_keys.hpp"
 #include "relpos/kernel/merge.hpp"
+#include "relpos/kernel/prepared_call.hpp"
 #include "relpos/kernel/reference.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -72,41 +77,53 @@ std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const
                                options_of(arguments...), policies_of(arguments...));
 }
 
-/// What `attention` and `partial` do, on outputs that are not yet checked.
+/// The call of all that follow; `valid` is what has been found of it.
 template <class Isa, executor Executor, class Out, class Query, key_store Store, class... Arguments>
-status attend(const Executor& runner, scratch memory, const call_outputs<Out>& to,
-              const view<Query, 4>& q, const Store& store, const options& choice,
-              const Arguments&... arguments) noexcept {
+auto prepare_call(const Executor& runner, const status& valid, const call_outputs<Out>& to,
+                  const view<Query, 4>& q, const Store& store, const options& choice,
+                  const Arguments&... arguments) noexcept {
   static_assert(storage<Out> && storage<std::remove_const_t<Query>>,
                 "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
                 "const");
-  static_assert(check_arguments<Arguments...>());
   static_assert(
       !Store::holds_turned_keys ||
           !((is_rotation<Arguments> || ... || false) && any_given_positions<Arguments...>),
       "relpos: the keys of a cache are turned to counted positions: token_positions and a "
       "rotation are of tensors");
-  const auto policies = std::tuple_cat(policies_of(arguments...), store.masks(choice));
-  if (status valid = store.check(q, choice); !valid) return valid;
-  const attention_shape shape = shape_of_call(q, store, choice);
-  if (status valid = check_call(to, q, store, choice, shape, policies); !valid) return valid;
-  if (status valid = check_slots(runner); !valid) return valid;
-  const auto slots = static_cast<index_t>(runner.slots());
+  auto policies = std::tuple_cat(policies_of(arguments...), store.masks(choice));
+  return prepared_call<Isa, Out, Query, Store, decltype(policies)>(runner, valid, to, q, store,
+                                                                   choice, policies);
+}
 
-  options resolved = choice;
-  resolved.statistics = to.statistics;  // those of partial are in its state
-  const auto problem = make_problem(to.out, read_only<Query>(q), store, to.lse, resolved, policies);
-  if (status valid = check_sequences(problem); !valid) return valid;
-  using problem_type = std::remove_const_t<decltype(problem)>;
-  const std::size_t needed = call_scratch_bytes<Isa>(problem, slots);
-  if (status valid = check_scratch(memory, needed); !valid) return valid;
-  const byte_range lent = byte_range::of(memory.data, needed);
-  if (status valid = check_scratch_overlap(lent, to, q, store, choice, policies); !valid) {
-    return valid;
-  }
-  scratch_divider divider(memory);
-  run_attention<Isa>(runner, problem, call_scratch<Isa, problem_type>(divider, problem, slots));
-  return {};
+/// Checks and measures a call of `attention`, which may then be run any number of times:
+///
+///   const auto call = relpos::prepare(runner, out, q, k, v, relpos::alibi{slopes}, relpos::causal{});
+///   std::vector<std::byte> memory(call.scratch_bytes());
+///   relpos::status done = call.run(runner, memory);
+///
+/// It never fails itself: `valid` says whether the call is refused, and so does `run`. What it keeps and refers to:
+/// kernel/prepared_call.hpp.
+template <class Isa = native, executor Executor, class Out, class Query, class Key, class Value,
+          class... Arguments>
+auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 4>& q,
+             const view<Key, 4>& k, const view<Value, 4>& v,
+             const Arguments&... arguments) noexcept {
+  static_assert(check_arguments<Arguments...>());
+  const options choice = options_of(arguments...);
+  return prepare_call<Isa>(runner, status(), call_outputs<Out>{out, choice.lse, choice.statistics},
+                           q, dense_keys_of<Key, Value>{k, v, choice.key_starts}, choice,
+                           arguments...);
+}
+
+/// The same over a cache.
+template <class Isa = native, executor Executor, class Out, class Query, key_store Store,
+          class... Arguments>
+auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 4>& q,
+             const Store& cache, const Arguments&... arguments) noexcept {
+  static_assert(check_arguments<Arguments...>());
+  const options choice = options_of(arguments...);
+  return prepare_call<Isa>(runner, status(), call_outputs<Out>{out, choice.lse, choice.statistics},
+                           q, cache, choice, arguments...);
 }
 
 /// out [batch, heads, query, d_v] = attention of q [batch, heads, query, d] over
@@ -119,10 +136,7 @@ template <class Isa = native, executor Executor, class Out, class Query, class K
 status attention(const Executor& runner, scratch memory, const view<Out, 4>& out,
                  const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                  const Arguments&... arguments) noexcept {
-  static_assert(check_arguments<Arguments...>());
-  const options choice = options_of(arguments...);
-  return attend<Isa>(runner, memory, call_outputs<Out>{out, choice.lse, choice.statistics}, q,
-                     dense_keys_of<Key, Value>{k, v, choice.key_starts}, choice, arguments...);
+  return prepare<Isa>(runner, out, q, k, v, arguments...).run(runner, memory);
 }
 
 /// The same over the rows of a cache (cache/kv_cache.hpp), whose keys were turned when they were appended, by the
@@ -132,30 +146,11 @@ template <class Isa = native, executor Executor, class Out, class Query, key_sto
 status attention(const Executor& runner, scratch memory, const view<Out, 4>& out,
                  const view<Query, 4>& q, const Store& cache,
                  const Arguments&... arguments) noexcept {
-  static_assert(check_arguments<Arguments...>());
-  const options choice = options_of(arguments...);
-  return attend<Isa>(runner, memory, call_outputs<Out>{out, choice.lse, choice.statistics}, q,
-                     cache, choice, arguments...);
+  return prepare<Isa>(runner, out, q, cache, arguments...).run(runner, memory);
 }
 
-/// Attention over a slice of the keys, to be merged with that over the others (`merge`).
-///
-/// `options.query_offset` must be given, and `options.key_offset` is the position of the slice's first
-/// key: positions are those of the whole sequence.
-template <class Isa = native, executor Executor, class Query, class Key, class Value,
-          class... Arguments>
-status partial(const Executor& runner, scratch memory, const partial_state& state,
-               const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
-               const Arguments&... arguments) noexcept {
-  static_assert(
-      !(has_sink<bound_policy<Arguments>> || ... || false),
-      "relpos: a sink logit joins the denominator once, not with every slice of the keys: "
-      "merge a state of out = 0 and lse = the sink logit");
-  static_assert(
-      !(scales_by_count<bound_policy<Arguments>> || ... || false),
-      "relpos: this length law needs the number of keys that a query sees, which a slice of "
-      "the keys does not tell");
-  const options choice = options_of(arguments...);
+/// Refuses options that `partial` cannot have.
+inline status check_partial(const options& choice) {
   if (!choice.query_offset && choice.query_offsets.empty()) {
     return status::error(
         status_code::invalid_value,
@@ -171,9 +166,41 @@ status partial(const Executor& runner, scratch memory, const partial_state& stat
                          "options.statistics: must be absent for partial, which writes "
                          "state.statistics");
   }
+  return {};
+}
+
+/// The same of a call of `partial`.
+template <class Isa = native, executor Executor, class Query, class Key, class Value,
+          class... Arguments>
+auto prepare(const Executor& runner, const partial_state& state, const view<Query, 4>& q,
+             const view<Key, 4>& k, const view<Value, 4>& v,
+             const Arguments&... arguments) noexcept {
+  static_assert(check_arguments<Arguments...>());
+  static_assert(
+      !(has_sink<bound_policy<Arguments>> || ... || false),
+      "relpos: a sink logit joins the denominator once, not with every slice of the keys: "
+      "merge a state of out = 0 and lse = the sink logit");
+  static_assert(
+      !(scales_by_count<bound_policy<Arguments>> || ... || false),
+      "relpos: this length law needs the number of keys that a query sees, which a slice of "
+      "the keys does not tell");
+  const options choice = options_of(arguments...);
   const call_outputs<float> to{state.out, state.lse, state.statistics, "state.out", "state.lse"};
-  return attend<Isa>(runner, memory, to, q, dense_keys_of<Key, Value>{k, v, choice.key_starts},
-                     choice, arguments...);
+  return prepare_call<Isa>(runner, check_partial(choice), to, q,
+                           dense_keys_of<Key, Value>{k, v, choice.key_starts}, choice,
+                           arguments...);
+}
+
+/// Attention over a slice of the keys, to be merged with that over the others (`merge`).
+///
+/// `options.query_offset` must be given, and `options.key_offset` is the position of the slice's first
+/// key: positions are those of the whole sequence.
+template <class Isa = native, executor Executor, class Query, class Key, class Value,
+          class... Arguments>
+status partial(const Executor& runner, scratch memory, const partial_state& state,
+               const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
+               const Arguments&... arguments) noexcept {
+  return prepare<Isa>(runner, state, q, k, v, arguments...).run(runner, memory);
 }
 
 /// The same by definition, one score at a time in the arithmetic type `Real` (double: the oracle of the

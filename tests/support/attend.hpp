@@ -31,6 +31,9 @@ class watched_memory {
 
   void* data() { return memory_.data() + first_; }
   std::size_t bytes() const { return bytes_; }
+  void copy_to(void* to) {
+    if (bytes_ > 0) std::memcpy(to, data(), bytes_);
+  }
 
   bool margins_are_untouched() const {
     for (std::size_t i = 0; i < memory_.size(); ++i) {
@@ -48,6 +51,23 @@ class watched_memory {
   std::vector<unsigned char> memory_;
 };
 
+/// The outputs and the scratch of one call.
+struct watched_call {
+  watched_memory out;
+  watched_memory lse;
+  watched_memory memory;
+
+  relpos::scratch scratch() { return {memory.data(), memory.bytes()}; }
+
+  /// Expects that the call was done, and wrote nothing else.
+  void expect(const relpos::status& done) const {
+    EXPECT_TRUE(done) << done.message;
+    EXPECT_TRUE(out.margins_are_untouched()) << "written outside of out";
+    EXPECT_TRUE(lse.margins_are_untouched()) << "written outside of lse";
+    EXPECT_TRUE(memory.margins_are_untouched()) << "written outside of the scratch";
+  }
+};
+
 /// `keys_and_policies` begin with k and v, or with a cache, of `value_dim` channels.
 template <class Isa = relpos::native, class Out = float, class Executor, class Query,
           class... Arguments>
@@ -56,22 +76,15 @@ attended<Out> attend_watched(const Executor& runner, relpos::view<const Query, 4
                              const Arguments&... keys_and_policies) {
   attended<Out> result{tensor<Out>({q.shape[0], q.shape[1], q.shape[2], value_dim}),
                        tensor<float, 3>({q.shape[0], q.shape[1], q.shape[2]})};
-  watched_memory out(result.out.values.size() * sizeof(Out));
-  watched_memory lse(result.lse.values.size() * sizeof(float));
-  watched_memory memory(relpos::scratch_bytes<Isa>(runner, q, keys_and_policies..., choice), 20);
-
-  choice.lse = relpos::view<float, 3>(static_cast<float*>(lse.data()), result.lse.shape);
-  const relpos::status done =
-      relpos::attention<Isa>(runner, relpos::scratch(memory.data(), memory.bytes()),
-                             relpos::view<Out, 4>(static_cast<Out*>(out.data()), result.out.shape),
-                             q, keys_and_policies..., choice);
-  EXPECT_TRUE(done) << done.message;
-  EXPECT_TRUE(out.margins_are_untouched()) << "written outside of out";
-  EXPECT_TRUE(lse.margins_are_untouched()) << "written outside of lse";
-  EXPECT_TRUE(memory.margins_are_untouched()) << "written outside of the scratch";
-
-  if (out.bytes() > 0) std::memcpy(result.out.values.data(), out.data(), out.bytes());
-  if (lse.bytes() > 0) std::memcpy(result.lse.values.data(), lse.data(), lse.bytes());
+  watched_call call{
+      watched_memory(result.out.values.size() * sizeof(Out)),
+      watched_memory(result.lse.values.size() * sizeof(float)),
+      watched_memory(relpos::scratch_bytes<Isa>(runner, q, keys_and_policies..., choice), 20)};
+  choice.lse = relpos::view<float, 3>(static_cast<float*>(call.lse.data()), result.lse.shape);
+  const relpos::view<Out, 4> out(static_cast<Out*>(call.out.data()), result.out.shape);
+  call.expect(relpos::attention<Isa>(runner, call.scratch(), out, q, keys_and_policies..., choice));
+  call.out.copy_to(result.out.values.data());
+  call.lse.copy_to(result.lse.values.data());
   return result;
 }
 

@@ -14,10 +14,10 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// Refuses parts of a cache that share memory with each other, or with something that is read.
-template <class Stored, class Placement, class Key, class Value, class... Policies>
+template <class Stored, class Placement, class Key, class Value>
 status check_append_overlap(const kv_cache<Stored, Placement>& cache,
                             const dense_keys<Key, Value>& rows, const options& choice,
-                            const std::tuple<Policies...>& policies) {
+                            const policy_data& policies) {
   status result;
   const auto check = [&](const named_memory& part, const named_memory& other) {
     if (result) result = check_apart(part, other);
@@ -106,21 +106,13 @@ status check_append(const kv_cache<Stored, Placement>& cache, const dense_keys<K
   return result;
 }
 
-/// What `append` does with values of their own, or with the first channels of the keys in their place.
+/// What `append` does with values of their own, or with the first channels of the keys in their place. Of the policies
+/// of a call a rotation turns the rows, if there is one.
 template <class Isa, executor Executor, class Stored, class Placement, class Key, class Value,
-          class... Arguments>
+          class... Rotation>
 status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& cache,
-                   const view<Key, 4>& k, const view<Value, 4>& v, bool with_values,
-                   const Arguments&... arguments) noexcept {
-  static_assert(storage<std::remove_const_t<Key>> && storage<std::remove_const_t<Value>>,
-                "relpos: k and v hold float, relpos::bfloat16 or relpos::half");
-  static_assert(check_arguments<Arguments...>());
-  static_assert(!any_given_positions<Arguments...>,
-                "relpos: the rows of a cache are counted: token_positions are of tensors");
-  const options choice = options_of(arguments...);
-  const auto policies = policies_of(arguments...);
-  const dense_keys<std::remove_const_t<Key>, std::remove_const_t<Value>> rows{k, v,
-                                                                              choice.key_starts};
+                   const dense_keys<Key, Value>& rows, bool with_values, const options& choice,
+                   const policy_data& policies, const std::tuple<Rotation...>& rotation) {
   if (status valid = check_slots(runner); !valid) return valid;
   if (status valid = check_append(cache, rows, with_values); !valid) return valid;
   if (status valid = check_options(choice); !valid) return valid;
@@ -129,11 +121,11 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
   const attention_shape shape{cache.batch(),  cache.key_heads(), cache.key_heads(), rows.longest(),
                               rows.longest(), rows.head_dim(),   rows.value_dim()};
   status result;
-  with_rotation(policies, [&](const auto& policy) {
+  with_rotation(rotation, [&](const auto& policy) {
     if constexpr (requires { policy.check(shape); }) result = policy.check(shape);
   });
   if (!result) return result;
-  if (status valid = check_rotation(cache, policies); !valid) return valid;
+  if (status valid = check_rotation(cache, rotation); !valid) return valid;
 
   runner.run(cache.batch() * cache.key_heads(), [&](index_t item, index_t) {
     const index_t sequence = item / cache.key_heads();
@@ -149,7 +141,7 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
     for (index_t row = 0; row < rows.length(sequence); ++row) {
       const cache_cell cell = cache.placement.cell(sequence, first + row, slab_rows);
       const float* from = read_row(keys, row, plain);
-      with_rotation(policies, [&](const auto& policy) {
+      with_rotation(rotation, [&](const auto& policy) {
         const rotation_rows by = policy.rotations();
         turn_row<Isa>(from, by.row_of(by.keys, first + row + offset), by.pairs, by.layout,
                       rows.head_dim(), turned);
@@ -172,6 +164,25 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
   return {};
 }
 
+/// The same of the arguments of a call.
+template <class Isa, executor Executor, class Stored, class Placement, class Key, class Value,
+          class... Arguments>
+status append_with(const Executor& runner, const kv_cache<Stored, Placement>& cache,
+                   const view<Key, 4>& k, const view<Value, 4>& v, bool with_values,
+                   const Arguments&... arguments) {
+  static_assert(storage<std::remove_const_t<Key>> && storage<std::remove_const_t<Value>>,
+                "relpos: k and v hold float, relpos::bfloat16 or relpos::half");
+  static_assert(check_arguments<Arguments...>());
+  static_assert(!any_given_positions<Arguments...>,
+                "relpos: the rows of a cache are counted: token_positions are of tensors");
+  const options choice = options_of(arguments...);
+  const auto policies = policies_of(arguments...);
+  const dense_keys<std::remove_const_t<Key>, std::remove_const_t<Value>> rows{k, v,
+                                                                              choice.key_starts};
+  return append_rows<Isa>(runner, cache, rows, with_values, choice, policy_data(policies),
+                          rotations_of(policies));
+}
+
 /// Writes the rows of k [batch, key head, new row, d] and v behind those of each sequence; one after another where
 /// options.key_starts bound them. A rotation among `arguments`, the same as in the calls of attention, turns the keys
 /// first: row r of a sequence stands at position r + options.key_offset. Nothing that was there before is moved.
@@ -180,7 +191,7 @@ template <class Isa = native, executor Executor, class Stored, class Placement, 
 status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
               const view<Key, 4>& k, const view<Value, 4>& v,
               const Arguments&... arguments) noexcept {
-  return append_rows<Isa>(runner, cache, k, v, true, arguments...);
+  return append_with<Isa>(runner, cache, k, v, true, arguments...);
 }
 
 /// The same for a cache whose values are the first channels of its keys (cache/latent.hpp), or have no channels.
@@ -188,7 +199,7 @@ template <class Isa = native, executor Executor, class Stored, class Placement, 
           class... Arguments>
 status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
               const view<Key, 4>& k, const Arguments&... arguments) noexcept {
-  return append_rows<Isa>(runner, cache, k, k.slice(3, 0, cache.value_dim()), false, arguments...);
+  return append_with<Isa>(runner, cache, k, k.slice(3, 0, cache.value_dim()), false, arguments...);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <concepts>
 
+#include "relpos/cache/placement.hpp"
 #include "relpos/cache/quantised_row.hpp"
 #include "relpos/core/check_shapes.hpp"
 #include "relpos/core/key_store.hpp"
@@ -36,12 +37,6 @@ struct cache_memory {
 
   /// The values are the first channels of the keys (cache/latent.hpp), which are stored once and read as both.
   bool is_latent() const { return values.size() > 0 && begin_alike(values, keys); }
-};
-
-/// Where a row is.
-struct cache_cell {
-  index_t slab = 0;
-  index_t row = 0;
 };
 
 /// What a row of a cache has at most, so that it can be turned without scratch.
@@ -77,7 +72,7 @@ status check_cache_memory(const cache_memory<Stored>& memory) {
         "of values %s",
         memory.keys.strides, memory.values.strides);
   }
-  if constexpr (std::same_as<Stored, int8>) {
+  if constexpr (storage_traits<Stored>::is_scaled) {
     const std::array<index_t, 3> rows{k[0], k[1], k[2]};
     if (status valid = check_output("cache.key_scales", memory.key_scales); !valid) return valid;
     if (status valid = check_output("cache.value_scales", memory.value_scales); !valid) {
@@ -107,7 +102,7 @@ void store_row(const float* from, const view<Stored, 4>& rows, const view<float,
                const cache_cell& at, index_t head) {
   const index_t channels = rows.shape[3];
   Stored* const to = rows.address(at.slab, head, at.row, 0);
-  if constexpr (std::same_as<Stored, int8>) {
+  if constexpr (storage_traits<Stored>::is_scaled) {
     scales(at.slab, head, at.row) = quantise_row(from, channels, to);
   } else {
     for (index_t c = 0; c < channels; ++c) to[c] = static_cast<Stored>(from[c]);
@@ -115,11 +110,11 @@ void store_row(const float* from, const view<Stored, 4>& rows, const view<float,
 }
 
 /// The rows of one head of one sequence, as a source.
-template <class Isa, cache_storage Stored, class Placement>
+template <class Isa, cache_storage Stored, cache_placement Placement>
 class cache_rows {
  public:
   using stored = Stored;
-  static constexpr bool is_scaled = std::same_as<Stored, int8>;
+  static constexpr bool is_scaled = storage_traits<Stored>::is_scaled;
 
   cache_rows(const view<Stored, 4>& rows, const view<float, 3>& scales, const Placement& placement,
              index_t sequence, index_t head)

@@ -21,8 +21,11 @@ namespace relpos::inline RELPOS_ABI {
 
 /// `lengths` has the rows of each sequence; append and truncate write it. Row r of a sequence is at position
 /// r + options.key_offset.
-template <cache_storage Stored, class Placement>
+template <cache_storage Stored, cache_placement Placement>
 struct kv_cache {
+  static_assert(!Placement::forgets || forgetting_placement<Placement>,
+                "relpos: a placement that evicts rows has all of forgetting_placement "
+                "(cache/placement.hpp)");
   static constexpr bool holds_turned_keys = true;
   static constexpr bool forgets = Placement::forgets;
 

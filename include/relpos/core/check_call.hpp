@@ -105,7 +105,9 @@ status check_call(const call_outputs<Out, Real>& to, const view<Query, 4>& q, co
   if (status valid = check_sequence_offsets(choice, shape.batch); !valid) return valid;
   if (status valid = check_policies(policies, shape); !valid) return valid;
   if (status valid = check_rotation(store, policies); !valid) return valid;
-  if (status valid = check_overlap(to, q, store, choice, policies); !valid) return valid;
+  if (status valid = check_overlap(to, q, store, choice, policy_data(policies)); !valid) {
+    return valid;
+  }
   if (status valid = check_options(choice); !valid) return valid;
   return check_factors(choice, policies, shape);
 }

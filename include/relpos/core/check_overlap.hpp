@@ -91,18 +91,34 @@ RELPOS_NOINLINE inline status refuse_over_policy(const named_memory& written) {
       written.name, written.name, written.text().text);
 }
 
-/// Refuses what is written over the data of a policy, or between it: of the data no more than the range is known.
-template <class... Policies>
-status check_apart_from_policies(const named_memory& written,
-                                 const std::tuple<Policies...>& policies) {
-  bool is_read = false;
-  [[maybe_unused]] const auto ask = [&](const auto& policy) {
-    if constexpr (requires { policy.reads(written.bytes); }) {
-      is_read = is_read || policy.reads(written.bytes);
-    }
-  };
-  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
-  return is_read ? refuse_over_policy(written) : status();
+/// The data of the policies of a call, whatever they are. Refers to them.
+class policy_data {
+ public:
+  template <class... Policies>
+  explicit policy_data(const std::tuple<Policies...>& policies)
+      : policies_(&policies), reads_(&reads<Policies...>) {}
+
+  /// Whether any of it lies in the bytes: of the data of a policy no more than the range is known.
+  bool is_in(const byte_range& bytes) const { return reads_(policies_, bytes); }
+
+ private:
+  template <class... Policies>
+  static bool reads(const void* policies, const byte_range& bytes) {
+    [[maybe_unused]] const auto ask = [&](const auto& policy) {
+      if constexpr (requires { policy.reads(bytes); }) return policy.reads(bytes);
+      return false;
+    };
+    return std::apply([&](const auto&... each) { return (ask(each) || ... || false); },
+                      *static_cast<const std::tuple<Policies...>*>(policies));
+  }
+
+  const void* policies_;
+  bool (*reads_)(const void*, const byte_range&);
+};
+
+/// Refuses what is written over the data of a policy, or between it.
+inline status check_apart_from_policies(const named_memory& written, const policy_data& policies) {
+  return policies.is_in(written.bytes) ? refuse_over_policy(written) : status();
 }
 
 /// Calls use(named_memory) for each tensor and list that a call reads.
@@ -131,18 +147,18 @@ RELPOS_NOINLINE status check_apart_from_reads(const named_memory& written, const
 }
 
 /// The same, policy data included.
-template <class Query, class Store, class... Policies>
+template <class Query, class Store>
 status check_apart_from_inputs(const named_memory& written, const view<Query, 4>& q,
                                const Store& store, const options& choice,
-                               const std::tuple<Policies...>& policies) {
+                               const policy_data& policies) {
   const status result = check_apart_from_reads(written, q, store, choice);
   return result ? check_apart_from_policies(written, policies) : result;
 }
 
 /// Refuses outputs that overlap what is read, policy data included, or each other.
-template <class Out, class Real, class Query, class Store, class... Policies>
+template <class Out, class Real, class Query, class Store>
 status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q, const Store& store,
-                     const options& choice, const std::tuple<Policies...>& policies) {
+                     const options& choice, const policy_data& policies) {
   const auto outputs = written_memory(to);
   for (const named_memory& written : outputs) {
     if (written.is_empty()) continue;
@@ -161,10 +177,10 @@ inline status check_scratch(const scratch& memory, std::size_t needed) {
 }
 
 /// Refuses scratch that overlaps a tensor of the call, or the data of a policy.
-template <class Out, class Real, class Query, class Store, class... Policies>
+template <class Out, class Real, class Query, class Store>
 status check_scratch_overlap(const byte_range& memory, const call_outputs<Out, Real>& to,
                              const view<Query, 4>& q, const Store& store, const options& choice,
-                             const std::tuple<Policies...>& policies) {
+                             const policy_data& policies) {
   const named_memory lent("scratch", memory);
   for (const named_memory& written : written_memory(to)) {
     if (written.is_empty()) continue;

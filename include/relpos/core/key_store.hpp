@@ -8,6 +8,8 @@
 #include "relpos/core/position.hpp"
 #include "relpos/core/rotation.hpp"
 #include "relpos/core/row_source.hpp"
+#include "relpos/core/status.hpp"
+#include "relpos/core/view.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -25,6 +27,16 @@ concept stored_rows =
       { Rows::is_scaled } -> std::convertible_to<bool>;
     };
 
+/// What concepts give to a function that calls what it is given.
+struct takes_any {
+  template <class T>
+  constexpr void operator()(const T&) const {}
+};
+/// And to one that is a template over instruction sets.
+struct any_isa {
+  static constexpr int vector_bytes = 16;
+};
+
 /// What every store has:
 ///
 ///   batch(), key_heads(), head_dim(), value_dim()
@@ -40,19 +52,26 @@ concept stored_rows =
 ///   check_rotation(rows)               refuses a rotation of its keys; a store that takes all has none
 ///   named_parts(use)                   calls use(named_memory) for each part of its memory
 template <class Store>
-concept key_store = requires(const Store& store, const options& choice, index_t at) {
-  { store.batch() } -> std::same_as<index_t>;
-  { store.key_heads() } -> std::same_as<index_t>;
-  { store.head_dim() } -> std::same_as<index_t>;
-  { store.value_dim() } -> std::same_as<index_t>;
-  { store.length(at) } -> std::same_as<index_t>;
-  { store.longest() } -> std::same_as<index_t>;
-  { Store::holds_turned_keys } -> std::convertible_to<bool>;
-  { store.lengths_are_equal() } -> std::same_as<bool>;
-  store.masks(choice);
-  { store.forgotten(at) } -> std::same_as<key_range>;
-  { Store::forgets } -> std::convertible_to<bool>;
-};
+concept key_store =
+    requires(const Store& store, const options& choice, index_t at, const view<const float, 4>& q) {
+      { store.batch() } -> std::same_as<index_t>;
+      { store.key_heads() } -> std::same_as<index_t>;
+      { store.head_dim() } -> std::same_as<index_t>;
+      { store.value_dim() } -> std::same_as<index_t>;
+      { store.length(at) } -> std::same_as<index_t>;
+      { store.longest() } -> std::same_as<index_t>;
+      { Store::holds_turned_keys } -> std::convertible_to<bool>;
+      { store.lengths_are_equal() } -> std::same_as<bool>;
+      store.masks(choice);
+      { store.forgotten(at) } -> std::same_as<key_range>;
+      { Store::forgets } -> std::convertible_to<bool>;
+      { store.check(q, choice) } -> std::same_as<status>;
+      store.named_parts(takes_any());
+      { store.template keys<any_isa>(at, at) } -> stored_rows;
+      { store.template values<any_isa>(at, at) } -> stored_rows;
+    } && (!Store::forgets || requires(const Store& store, index_t at) {
+      { store.hidden(at, at) } -> std::same_as<key_range>;
+    });
 
 /// Its keys cannot have had just any rotation.
 template <class Store>

@@ -74,7 +74,8 @@ status attention(const on_stream& on, const device_scratch& memory, const view<O
   const device_scratch_bytes needed = forward_scratch_bytes(problem);
   const auto check = [&](const scratch& lent, std::size_t bytes) {
     if (status valid = check_scratch(lent, bytes); !valid) return valid;
-    return check_scratch_overlap(byte_range::of(lent.data, bytes), to, q, store, choice, policies);
+    return check_scratch_overlap(byte_range::of(lent.data, bytes), to, q, store, choice,
+                                 policy_data(policies));
   };
   if (status valid = check(memory.device, needed.device); !valid) return valid;
   if (status valid = check(memory.host, needed.host); !valid) return valid;

@@ -17,9 +17,9 @@ namespace relpos::inline RELPOS_ABI {
 
 /// One item of a sequence for the kernel of few queries.
 template <class Isa, class Problem>
-void attend_few(const Problem& sequence, const call_scratch<Isa, Problem>& scratch, index_t item,
-                index_t slot) {
-  const decoded_sequence& decoded = scratch.plan().decoded(sequence.sequence);
+void attend_few(const problem_sequence<Problem>& sequence,
+                const call_scratch<Isa, Problem>& scratch, index_t item, index_t slot) {
+  const decoded_sequence& decoded = scratch.plan().decoded(sequence.at);
   const decode_item of = decode_item::of(scratch.plan(), decoded.geometry, item);
   const decode_slot<Isa> memory = scratch.slot_of_decode(slot);
   const policy_head<Isa, Problem> head(sequence, scratch, of.key_head, memory);
@@ -32,8 +32,8 @@ void attend_few(const Problem& sequence, const call_scratch<Isa, Problem>& scrat
 /// The same for that of many. Within a head from the last block, the longest where a mask is causal, to the first; heads
 /// one after another, so that the items of a head find its keys in cache.
 template <class Isa, class Problem>
-void attend_many(const Problem& sequence, const call_scratch<Isa, Problem>& scratch, index_t item,
-                 index_t slot) {
+void attend_many(const problem_sequence<Problem>& sequence,
+                 const call_scratch<Isa, Problem>& scratch, index_t item, index_t slot) {
   using head_type = policy_head<Isa, Problem>;
   prefill_slot<Isa> memory = scratch.slot_of_prefill(slot);
   const index_t blocks = ceil_div(sequence.shape.query_length, geometry<Isa>::block_rows);
@@ -51,7 +51,7 @@ void run_attention(const Executor& runner, const Problem& problem,
   runner.run(prepare.count(), [&](index_t i, index_t slot) { prepare.run(i, slot); });
   runner.run(plan.attend_count(), [&](index_t i, index_t slot) {
     const work_plan::place at = plan.attend_item(i);
-    const Problem sequence = problem.of(at.sequence);
+    const problem_sequence<Problem> sequence = problem.of(at.sequence);
     if (is_decoded(problem.choice, sequence.shape)) {
       attend_few<Isa>(sequence, scratch, at.item, slot);
     } else {
@@ -60,10 +60,10 @@ void run_attention(const Executor& runner, const Problem& problem,
   });
   runner.run(plan.merge_count(), [&](index_t i, [[maybe_unused]] index_t slot) {
     const work_plan::place at = plan.merge_item(i);
-    const Problem sequence = problem.of(at.sequence);
+    const problem_sequence<Problem> sequence = problem.of(at.sequence);
     const decoded_sequence& decoded = plan.decoded(at.sequence);
     const float sink = log2e * sink_logit(bind_all(problem.policies, at.sequence, at.item));
-    merge_decoded(sequence.shape, decoded, scratch.states(), at.item, sink, sequence.out,
+    merge_decoded(sequence.shape, decoded, scratch.states(), at.item, sink, sequence.out(),
                   sequence.lse);
     if constexpr (Problem::has_bias) {
       float* const buffer = scratch.slot_of_decode(slot).value_buffer;

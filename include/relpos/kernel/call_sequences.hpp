@@ -5,16 +5,41 @@
 #include "relpos/core/options.hpp"
 #include "relpos/core/position.hpp"
 #include "relpos/core/resident_rows.hpp"
+#include "relpos/core/row_statistics.hpp"
 #include "relpos/core/sequences.hpp"
 #include "relpos/core/shape.hpp"
+#include "relpos/core/view.hpp"
 
 namespace relpos::inline RELPOS_ABI {
+
+/// One sequence of a call.
+struct call_sequence {
+  index_t at;             // in the batch
+  attention_shape shape;  // of a batch of one
+  positions position;
+  view<float, 3> lse;  // [1, head, query row], null where not asked for
+  row_statistics statistics;
+};
 
 /// The lengths and positions of the sequences of a call, whatever holds their keys and hides them.
 class call_sequences {
  public:
   attention_shape shape;  // with the largest lengths of all sequences
   options choice;
+  view<float, 3> lse;  // null where not asked for
+  row_statistics statistics;
+
+  RELPOS_NOINLINE call_sequence sequence(index_t at) const {
+    call_sequence one{at, shape_of(at), position_of(at),
+                      sequence_rows(lse, at, choice.query_starts), statistics};
+    if (!statistics.any()) return one;
+    for (auto* const each :
+         {&one.statistics.max_probability, &one.statistics.entropy, &one.statistics.logit_count,
+          &one.statistics.logit_mean, &one.statistics.logit_variance}) {
+      if (*each) *each = sequence_rows(**each, at, choice.query_starts);
+    }
+    return one;
+  }
 
   attention_shape shape_of(index_t at) const {
     attention_shape of = shape;
@@ -79,7 +104,8 @@ class call_sequences {
   virtual key_range seen_rows(index_t at) const = 0;
 
  protected:
-  call_sequences(const attention_shape& of, const options& choices) : shape(of), choice(choices) {}
+  call_sequences(const attention_shape& of, const options& choices, const view<float, 3>& sums)
+      : shape(of), choice(choices), lse(sums), statistics(choices.statistics) {}
   call_sequences(const call_sequences&) = default;
   call_sequences& operator=(const call_sequences&) = default;
   ~call_sequences() = default;

@@ -160,7 +160,8 @@ class decode {
   }
 
   // With fewer registers the two products are in each other's way.
-  static constexpr bool adds_and_scores_together = lanes<Isa> == 16 && std::is_same_v<Key, Value>;
+  static constexpr bool adds_and_scores_together =
+      has_many_registers<Isa> && std::is_same_v<Key, Value>;
 
   static bool can_add_and_score(const query_rows& rows, const key_lanes& now, const key_lanes& next,
                                 const key_rows& keys, const value_rows& values) {

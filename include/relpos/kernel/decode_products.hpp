@@ -5,12 +5,17 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "relpos/core/storage.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/kernel/decode_geometry.hpp"
 #include "relpos/kernel/fetch_row.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
+
+/// Enough for the rows of 4 or 8 vectors that models have to stay in registers.
+template <class Isa>
+inline constexpr bool has_many_registers = Isa::registers >= 32;
 
 /// Lane i is the sum of the lanes of parts[i]. Neighbours are added first, whatever the part: a sum has the same bits
 /// beside any others.
@@ -164,7 +169,7 @@ void score_all_rows(const Stored* const* keys, index_t first, index_t last, cons
     };
     constexpr auto four = std::integral_constant<int, 4>();
     constexpr auto any = std::integral_constant<int, 0>();
-    if constexpr (lanes<Isa> == 16) {
+    if constexpr (has_many_registers<Isa>) {
       if (width == 4 * lanes<Isa>) score(four, four);
       if (width == 8 * lanes<Isa>) score(four, std::integral_constant<int, 8>());
     }
@@ -226,8 +231,7 @@ void add_all_values(const Stored* const* values, index_t first, index_t last, co
                     const float* rescale, index_t rows, index_t width, const rows_ahead& ahead,
                     float* outputs) {
   constexpr index_t tile = decode_geometry::tile_keys;
-  constexpr bool many_registers = Isa::tile_rows * Isa::tile_vectors >= 24;
-  constexpr int most = Guarded ? 1 : many_registers ? 4 : 2;
+  constexpr int most = Guarded ? 1 : has_many_registers<Isa> ? 4 : 2;
   const index_t channel_passes = width / (most * lanes<Isa>)+width / lanes<Isa> % most;
   const index_t passes = (Guarded ? rows : rows / 4 + rows % 4) * channel_passes;
   const float one[4] = {1.0f, 1.0f, 1.0f, 1.0f};
@@ -332,12 +336,12 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
   for (int v = 0; v < Vectors; ++v) sum[v].store(output + v * lanes<Isa>);
 }
 
-/// Whether all values of keys [first, last) are finite; 8-bit ones always are.
+/// Whether all values of keys [first, last) are finite.
 template <class Isa, class Stored>
 RELPOS_NOINLINE bool all_stored_finite(const Stored* const* values, index_t first, index_t last,
                                        index_t width) {
   using real = float_pack<Isa>;
-  if constexpr (std::is_integral_v<Stored>) return true;
+  if constexpr (storage_traits<Stored>::is_always_finite) return true;
   // x * 0 is 0 for a finite x only, and a sum keeps what is not a number.
   real zeros(0.0f);
   for (index_t k = first; k < last; ++k) {

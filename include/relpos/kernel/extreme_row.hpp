@@ -24,12 +24,12 @@ namespace relpos::inline RELPOS_ABI {
 template <class Isa, class Problem>
 class row_biases {
  public:
-  row_biases(const Problem& problem, index_t head, index_t row)
-      : problem_(problem),
+  row_biases(const problem_sequence<Problem>& sequence, index_t head, index_t row)
+      : sequence_(sequence),
         head_(head),
         row_(row),
-        bound_(bind_all(problem.policies, problem.sequence, head)),
-        position_(row_positions(problem.policies, problem.position, problem.sequence)) {}
+        bound_(bind_all(sequence.call.policies, sequence.at, head)),
+        position_(row_positions(sequence.call.policies, sequence.position, sequence.at)) {}
 
   /// The sum of one key; -inf where a bias or a mask that asks for elements hides it.
   double of(index_t key) const {
@@ -47,13 +47,14 @@ class row_biases {
     // What is stored first: a function is not asked about a key that a matrix hides.
     double result = (stored_bias(std::get<I>(bound_), key) + ... + 0.0);
     if (result == hidden) return hidden;
-    ((result += bias(std::get<I>(problem_.policies), std::get<I>(bound_), key)), ...);
+    ((result += bias(std::get<I>(sequence_.call.policies), std::get<I>(bound_), key)), ...);
     return result;
   }
   template <class Bound>
   bool keeps(const Bound& bound, index_t key) const {
     if constexpr (masks_elements<Bound>) {
-      return bound.keep(row_ + problem_.position.query_offset, key + problem_.position.key_offset);
+      return bound.keep(row_ + sequence_.position.query_offset,
+                        key + sequence_.position.key_offset);
     }
     return true;
   }
@@ -86,7 +87,7 @@ class row_biases {
     }
   }
 
-  const Problem& problem_;
+  const problem_sequence<Problem>& sequence_;
   index_t head_;
   index_t row_;
   bound_type bound_;
@@ -95,14 +96,15 @@ class row_biases {
 
 /// Writes a row again if all its biases are near the lowest float. `buffer` holds 3 value_dim floats.
 template <class Isa, class Problem>
-void attend_extreme_row(const Problem& problem, index_t head, index_t row, float* buffer) {
+void attend_extreme_row(const problem_sequence<Problem>& sequence, index_t head, index_t row,
+                        float* buffer) {
   constexpr double hidden = -std::numeric_limits<double>::infinity();
-  const auto bound = bind_all(problem.policies, problem.sequence, head);
-  const index_t channels = problem.shape.value_dim;
-  const key_range seen = visible_key_rows(bound, row + problem.position.query_offset,
-                                          problem.position.key_offset, problem.shape.key_length);
+  const auto bound = bind_all(sequence.call.policies, sequence.at, head);
+  const index_t channels = sequence.shape.value_dim;
+  const key_range seen = visible_key_rows(bound, row + sequence.position.query_offset,
+                                          sequence.position.key_offset, sequence.shape.key_length);
   if (seen.last <= seen.first) return;
-  const resident_rows resident = problem.resident_of(problem.sequence);
+  const resident_rows resident = sequence.call.resident_of(sequence.at);
   const auto for_each_key = [&](const auto& use) {
     for (index_t piece = 0; piece < Problem::pieces; ++piece) {
       const key_range keys = intersect(resident.piece(piece), seen);
@@ -110,7 +112,7 @@ void attend_extreme_row(const Problem& problem, index_t head, index_t row, float
     }
   };
 
-  const row_biases<Isa, Problem> biases(problem, head, row);
+  const row_biases<Isa, Problem> biases(sequence, head, row);
   double largest = hidden;
   bool is_number = true;
   for_each_key([&](index_t key) {
@@ -118,11 +120,11 @@ void attend_extreme_row(const Problem& problem, index_t head, index_t row, float
     is_number = is_number && !std::isnan(bias);
     largest = std::max(largest, bias);
   });
-  const auto position = row_positions(problem.policies, problem.position, problem.sequence);
+  const auto position = row_positions(sequence.call.policies, sequence.position, sequence.at);
   const double factor =
       static_cast<double>(
-          logit_factor(bound, position.query(row), problem.count_shown(seen, row))) /
-      static_cast<double>(softmax_temperature(problem.policies, problem.sequence, head));
+          logit_factor(bound, position.query(row), sequence.count_shown(seen, row))) /
+      static_cast<double>(softmax_temperature(sequence.call.policies, sequence.at, head));
   // In the kernel's unit, and far enough below its threshold that no score q.k matters.
   constexpr auto extreme = static_cast<double>(extreme_exponent) / 2;
   const double top = largest * factor;
@@ -130,7 +132,7 @@ void attend_extreme_row(const Problem& problem, index_t head, index_t row, float
   if (!is_number || largest == hidden || !(top <= extreme) || sink > extreme) return;
 
   const auto values =
-      problem.store.template values<Isa>(problem.sequence, problem.shape.key_head(head));
+      sequence.call.store.template values<Isa>(sequence.at, sequence.shape.key_head(head));
   double total = std::exp(sink - top);
   // Compensated sums (Kahan, 1965): all values have the same weight, and there may be a million of them.
   float* const sum = buffer;
@@ -149,8 +151,8 @@ void attend_extreme_row(const Problem& problem, index_t head, index_t row, float
     }
   });
   for (index_t c = 0; c < channels; ++c) {
-    using out_type = typename decltype(problem.out)::value_type;
-    problem.out(0, head, row, c) =
+    using out_type = typename decltype(sequence.out())::value_type;
+    sequence.out()(0, head, row, c) =
         static_cast<out_type>(static_cast<float>(static_cast<double>(sum[c]) / total));
   }
   // What float32 does not hold is the lowest float: -inf would say that no key is seen.
@@ -158,11 +160,11 @@ void attend_extreme_row(const Problem& problem, index_t head, index_t row, float
   const auto write = [&](const std::optional<view<float, 3>>& where, double number) {
     if (where) (*where)(0, head, row) = static_cast<float>(number);
   };
-  if (problem.lse.data != nullptr) {
-    problem.lse(0, head, row) = static_cast<float>(std::max(top + std::log(total), lowest));
+  if (sequence.lse.data != nullptr) {
+    sequence.lse(0, head, row) = static_cast<float>(std::max(top + std::log(total), lowest));
   }
-  write(problem.statistics.max_probability, 1.0 / total);
-  write(problem.statistics.entropy, std::log(total));
+  write(sequence.statistics.max_probability, 1.0 / total);
+  write(sequence.statistics.entropy, std::log(total));
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -9,12 +9,12 @@
 #include "relpos/core/row_positions.hpp"
 #include "relpos/core/visible_rows.hpp"
 #include "relpos/kernel/bias_stage.hpp"
+#include "relpos/kernel/call_rows.hpp"
 #include "relpos/kernel/call_scratch.hpp"
 #include "relpos/kernel/decode_query_rows.hpp"
 #include "relpos/kernel/decode_stages.hpp"
 #include "relpos/kernel/extreme_row.hpp"
 #include "relpos/kernel/lowered_head.hpp"
-#include "relpos/kernel/prepared.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/kernel/row_factor_stage.hpp"
 
@@ -22,14 +22,15 @@ namespace relpos::inline RELPOS_ABI {
 
 /// The stages of a group of queries: biases in argument order, then the factors of its rows.
 template <class Isa, class Problem, std::size_t... I>
-auto stages_of(const Problem& problem, const call_scratch<Isa, Problem>& scratch, index_t head,
-               float factor, const group_rows& rows, index_t piece, std::index_sequence<I...>) {
-  const auto position = row_positions(problem.policies, problem.position, problem.sequence);
+auto stages_of(const problem_sequence<Problem>& sequence, const call_scratch<Isa, Problem>& scratch,
+               index_t head, float factor, const group_rows& rows, index_t piece,
+               std::index_sequence<I...>) {
+  const auto position = row_positions(sequence.call.policies, sequence.position, sequence.at);
   [[maybe_unused]] const auto stage = [&]<std::size_t At>(std::integral_constant<std::size_t, At>) {
-    const auto& policy = std::get<At>(problem.policies);
+    const auto& policy = std::get<At>(sequence.call.policies);
     if constexpr (is_bias<std::decay_t<decltype(policy)>>) {
-      return std::tuple(make_bias_stage<Isa>(policy, problem.sequence, head, factor,
-                                             table_of<At>(problem, scratch, head, piece), rows,
+      return std::tuple(make_bias_stage<Isa>(policy, sequence.at, head, factor,
+                                             table_of<At>(sequence, scratch, head, piece), rows,
                                              position));
     } else {
       return std::tuple();
@@ -37,11 +38,11 @@ auto stages_of(const Problem& problem, const call_scratch<Isa, Problem>& scratch
   };
   auto biases = std::tuple_cat(stage(std::integral_constant<std::size_t, I>())...);
   if constexpr (Problem::has_row_factor) {
-    const auto bound = bind_all(problem.policies, problem.sequence, head);
+    const auto bound = bind_all(sequence.call.policies, sequence.at, head);
     const row_factor_stage<Isa> factors(bound, rows, position, [&](index_t lane) {
       const key_range visible =
-          visible_key_rows(bound, rows.q_pos + lane, rows.key_offset, problem.shape.key_length);
-      return problem.count_shown(visible, rows.first_row + lane);
+          visible_key_rows(bound, rows.q_pos + lane, rows.key_offset, sequence.shape.key_length);
+      return sequence.count_shown(visible, rows.first_row + lane);
     });
     return std::tuple_cat(std::move(biases), std::tuple(factors));
   } else {
@@ -51,8 +52,8 @@ auto stages_of(const Problem& problem, const call_scratch<Isa, Problem>& scratch
 
 template <class Isa, class Problem>
 using stages_of_call = decltype(stages_of<Isa>(
-    std::declval<const Problem&>(), std::declval<const call_scratch<Isa, Problem>&>(), index_t{},
-    0.0f, group_rows{}, index_t{},
+    std::declval<const problem_sequence<Problem>&>(),
+    std::declval<const call_scratch<Isa, Problem>&>(), index_t{}, 0.0f, group_rows{}, index_t{},
     std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>()));
 
 template <class Isa, class Problem>
@@ -70,36 +71,37 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   using masks_type = element_masks_of_call<Isa, Problem>;
   using scratch_type = call_scratch<Isa, Problem>;
 
-  /// `problem` is of one sequence. `slot` has room for a row that is turned.
+  /// `slot` has room for a row that is turned.
   template <class Slot>
-  policy_head(const Problem& problem, const scratch_type& scratch, index_t head, const Slot& slot)
-      : staged_head_of_call<Isa, Problem>(facts_of(problem, head)),
-        problem_(problem),
+  policy_head(const problem_sequence<Problem>& sequence, const scratch_type& scratch, index_t head,
+              const Slot& slot)
+      : staged_head_of_call<Isa, Problem>(facts_of(sequence, head)),
+        sequence_(sequence),
         scratch_(scratch),
-        keys_(keys_of<Isa>(problem, scratch, head)),
-        values_(problem.store.template values<Isa>(problem.sequence, head)),
+        keys_(keys_of<Isa>(sequence, scratch, head)),
+        values_(sequence.call.store.template values<Isa>(sequence.at, head)),
         memory_{slot.stored_row, slot.turns_of_row} {}
 
   const auto& keys() const { return keys_; }
   const auto& values() const { return values_; }
 
   float temperature(index_t head) const override {
-    return softmax_temperature(problem_.policies, problem_.sequence, head);
+    return softmax_temperature(sequence_.call.policies, sequence_.at, head);
   }
   float sink(index_t head) const override { return sink_logit(bound(head)) * log2e; }
 
   void find_queries(index_t head, index_t first, index_t count, float* buffer,
                     const float** rows) const override {
-    with_query_rows<Isa>(problem_, head, memory_, [&](const auto& source) {
+    with_query_rows<Isa>(sequence_, head, memory_, [&](const auto& source) {
       for (index_t i = 0; i < count; ++i) {
-        rows[i] = read_row(source, first + i, buffer + i * problem_.shape.head_dim);
+        rows[i] = read_row(source, first + i, buffer + i * sequence_.shape.head_dim);
       }
     });
   }
 
   rotation_gains gains([[maybe_unused]] index_t piece) const override {
     if constexpr (scratch_type::by_tile) {
-      return scratch_.gains(problem_, scratch_.sets().of(problem_.sequence, piece));
+      return scratch_.gains(sequence_.call, scratch_.sets().of(sequence_.at, piece));
     } else {
       return {};
     }
@@ -107,12 +109,12 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
 
   void find_tile(const key_range& range, const key_range& next, key_tile<Isa>& tile,
                  float* key_buffer, float* value_buffer) const override {
-    tile.find(keys_, values_, range, next, key_buffer, problem_.shape.head_dim, value_buffer,
-              problem_.shape.value_dim);
+    tile.find(keys_, values_, range, next, key_buffer, sequence_.shape.head_dim, value_buffer,
+              sequence_.shape.value_dim);
   }
 
   const float* key_norms(index_t piece) const override {
-    return scratch_.key_norms(problem_.sequence, this->key_head, piece);
+    return scratch_.key_norms(sequence_.at, this->key_head, piece);
   }
 
   bias_bound largest_bias([[maybe_unused]] index_t head, [[maybe_unused]] const group_rows& rows,
@@ -130,7 +132,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   void attend_extreme_row([[maybe_unused]] index_t head, [[maybe_unused]] index_t row,
                           [[maybe_unused]] float* buffer) const override {
     if constexpr (Problem::has_bias) {
-      relpos::attend_extreme_row<Isa>(problem_, head, row, buffer);
+      relpos::attend_extreme_row<Isa>(sequence_, head, row, buffer);
     }
   }
 
@@ -138,13 +140,13 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
     const auto bound_to_head = bound(head);
     for (index_t i = 0; i < count; ++i) {
       to[i] = visible_key_rows(bound_to_head, query_position(first + i),
-                               problem_.position.key_offset, problem_.shape.key_length);
+                               sequence_.position.key_offset, sequence_.shape.key_length);
     }
   }
 
   tile_class classify_elements_of(index_t head, index_t row, const key_range& keys) const override {
     return classify_row(element_masks(bound(head)), query_position(row),
-                        problem_.position.key_offset, keys);
+                        sequence_.position.key_offset, keys);
   }
 
   void finish_scores(const decode_query_rows& rows, const key_lanes& keys, float* scores,
@@ -154,46 +156,48 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
       const index_t head = rows.head[i];
       const index_t row = rows.row[i];
       const auto bound_to_head = bound(head);
-      const score_factors factors(problem_.scale, problem_.softcap(), temperature(head));
+      const score_factors factors(sequence_.call.scale, sequence_.call.softcap(),
+                                  temperature(head));
       if (factors.softcap != 0.0f) cap_row<Isa>(factors.softcap, keys, scores);
       add_biases(head, row, places, factors.bias, keys, scores,
                  std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
       if constexpr (Problem::has_row_factor) {
-        const index_t visible = problem_.count_shown(rows.visible[i], row);
+        const index_t visible = sequence_.count_shown(rows.visible[i], row);
         scale_row<Isa>(logit_factor(bound_to_head, places.query(row), visible), keys, scores);
       }
       seen[i] = hide_row<Isa>(element_masks(bound_to_head), query_position(row), rows.visible[i],
-                              problem_.position.key_offset, keys, scores);
+                              sequence_.position.key_offset, keys, scores);
     }
   }
 
   mask_stage<Isa, masks_type> masks(index_t head, const group_rows& rows) const override {
-    return {bound(head), rows, problem_.shape.key_length};
+    return {bound(head), rows, sequence_.shape.key_length};
   }
   biases_type biases(index_t head, float factor, const group_rows& rows,
                      index_t piece) const override {
     return stages_of<Isa>(
-        problem_, scratch_, head, factor, rows, piece,
+        sequence_, scratch_, head, factor, rows, piece,
         std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
   }
 
  private:
-  static head_facts facts_of(const Problem& problem, index_t head) {
-    return {.key_head = head,
-            .shape = problem.shape,
-            .position = problem.position,
-            .resident = problem.resident_of(problem.sequence),
-            .pieces = Problem::pieces,
-            .scale = problem.scale,
-            .softcap = problem.softcap(),
-            .tolerance = problem.choice.tolerance,
-            .out = output_rows(problem.out),
-            .lse = problem.lse,
-            .statistics = problem.statistics,
-            .has_bias = Problem::has_bias,
-            .masks_elements = std::tuple_size_v<masks_type> > 0,
-            .turns_by_tile = scratch_type::by_tile,
-            .bounds_scores = problem.bounds_scores(geometry<Isa>::group_rows, problem.shape)};
+  static head_facts facts_of(const problem_sequence<Problem>& sequence, index_t head) {
+    return {
+        .key_head = head,
+        .shape = sequence.shape,
+        .position = sequence.position,
+        .resident = sequence.call.resident_of(sequence.at),
+        .pieces = Problem::pieces,
+        .scale = sequence.call.scale,
+        .softcap = sequence.call.softcap(),
+        .tolerance = sequence.call.choice.tolerance,
+        .out = output_rows(sequence.out()),
+        .lse = sequence.lse,
+        .statistics = sequence.statistics,
+        .has_bias = Problem::has_bias,
+        .masks_elements = std::tuple_size_v<masks_type> > 0,
+        .turns_by_tile = scratch_type::by_tile,
+        .bounds_scores = sequence.call.bounds_scores(geometry<Isa>::group_rows, sequence.shape)};
   }
 
   /// Memory for a row that a rotation turns before it is read.
@@ -202,11 +206,11 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
     float* turns_of_row;
   };
 
-  auto bound(index_t head) const { return bind_all(problem_.policies, problem_.sequence, head); }
+  auto bound(index_t head) const { return bind_all(sequence_.call.policies, sequence_.at, head); }
   auto positions_of_rows() const {
-    return row_positions(problem_.policies, problem_.position, problem_.sequence);
+    return row_positions(sequence_.call.policies, sequence_.position, sequence_.at);
   }
-  index_t query_position(index_t row) const { return row + problem_.position.query_offset; }
+  index_t query_position(index_t row) const { return row + sequence_.position.query_offset; }
 
   template <class RowPositions, std::size_t... I>
   void add_biases([[maybe_unused]] index_t head, [[maybe_unused]] index_t row,
@@ -215,15 +219,16 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
                   std::index_sequence<I...>) const {
     [[maybe_unused]] const index_t piece =
         this->resident.piece_of(keys.first_row + decode_geometry::tile_keys);
-    (add_row_bias<Isa>(std::get<I>(problem_.policies), table_of<I>(problem_, scratch_, head, piece),
-                       problem_.sequence, head, row, at, factor, keys, scores),
+    (add_row_bias<Isa>(std::get<I>(sequence_.call.policies),
+                       table_of<I>(sequence_, scratch_, head, piece), sequence_.at, head, row, at,
+                       factor, keys, scores),
      ...);
   }
 
-  const Problem& problem_;
+  const problem_sequence<Problem>& sequence_;
   const scratch_type& scratch_;
-  decltype(keys_of<Isa>(std::declval<const Problem&>(), std::declval<const scratch_type&>(),
-                        index_t{})) keys_;
+  decltype(keys_of<Isa>(std::declval<const problem_sequence<Problem>&>(),
+                        std::declval<const scratch_type&>(), index_t{})) keys_;
   decltype(std::declval<const Problem&>().store.template values<Isa>(index_t{}, index_t{})) values_;
   row_memory memory_;
 };

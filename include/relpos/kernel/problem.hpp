@@ -1,6 +1,5 @@
 #pragma once
-// One attention call, checked and resolved: what prepare and attend read. A problem has sequences, and each of them is
-// a problem of one.
+// One attention call, checked and resolved: what prepare and attend read.
 
 #include <optional>
 #include <tuple>
@@ -15,6 +14,27 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// One sequence of a problem. Policies and the store of the call are asked for `at`.
+template <class Problem>
+struct problem_sequence : call_sequence {
+  const Problem& call;
+
+  /// [1, head, query row, channel].
+  auto out() const { return sequence_rows(call.out, at, call.choice.query_starts); }
+  auto q() const { return sequence_rows(call.q, at, call.choice.query_starts); }
+
+  /// How many of these rows the store shows to a query row.
+  index_t count_shown(const key_range& rows, index_t query_row) const {
+    if constexpr (Problem::store_type::forgets) {
+      const index_t seen_from = query_row + position.query_offset - position.key_offset;
+      const key_range hidden = intersect(rows, call.store.hidden(at, seen_from));
+      return rows.last - rows.first - resident_rows::size(hidden);
+    } else {
+      return rows.last - rows.first;
+    }
+  }
+};
+
 template <class Out, class Query, class Store, class... Policies>
 struct attention_problem final : call_sequences {
   static constexpr bool has_row_factor = (scales_rows<bound_policy<Policies>> || ... || false);
@@ -28,24 +48,16 @@ struct attention_problem final : call_sequences {
   view<Out, 4> out;
   view<const Query, 4> q;
   Store store;
-  view<float, 3> lse;  // null where not asked for
-  row_statistics statistics;
   float scale = 1.0f;
   std::tuple<Policies...> policies;
-
-  // Of one sequence.
-  index_t sequence = 0;
-  positions position{};
 
   attention_problem(const view<Out, 4>& outputs, const view<const Query, 4>& queries,
                     const Store& keys, const view<float, 3>& sums, const attention_shape& sizes,
                     const options& choices, const std::tuple<Policies...>& given)
-      : call_sequences(sizes, choices),
+      : call_sequences(sizes, choices, sums),
         out(outputs),
         q(queries),
         store(keys),
-        lse(sums),
-        statistics(choices.statistics),
         scale(score_scale(choices, given, sizes.head_dim)),
         policies(given) {}
 
@@ -59,34 +71,7 @@ struct attention_problem final : call_sequences {
            choice.kernel != kernel_class::decode;
   }
 
-  /// How many of these rows of the sequence the store shows to a query row.
-  index_t count_shown(const key_range& rows, index_t query_row) const {
-    if constexpr (Store::forgets) {
-      const index_t seen_from = query_row + position.query_offset - position.key_offset;
-      const key_range hidden = intersect(rows, store.hidden(sequence, seen_from));
-      return rows.last - rows.first - resident_rows::size(hidden);
-    } else {
-      return rows.last - rows.first;
-    }
-  }
-
-  /// Its q, out, lse and statistics have a batch of one; policies and the store are asked for `sequence`.
-  attention_problem of(index_t at) const {
-    attention_problem one = *this;
-    const index_list& starts = choice.query_starts;
-    one.out = sequence_rows(out, at, starts);
-    one.q = sequence_rows(q, at, starts);
-    one.lse = sequence_rows(lse, at, starts);
-    for (auto* const each :
-         {&one.statistics.max_probability, &one.statistics.entropy, &one.statistics.logit_count,
-          &one.statistics.logit_mean, &one.statistics.logit_variance}) {
-      if (*each) *each = sequence_rows(**each, at, starts);
-    }
-    one.shape = shape_of(at);
-    one.sequence = at;
-    one.position = position_of(at);
-    return one;
-  }
+  problem_sequence<attention_problem> of(index_t at) const { return {sequence(at), *this}; }
 
   key_range evicted(index_t at) const override { return store.forgotten(at); }
   key_range seen_rows(index_t at) const override {

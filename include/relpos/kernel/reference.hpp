@@ -21,17 +21,17 @@ namespace relpos::inline RELPOS_ABI {
 template <class Real, class Problem>
 class reference_row {
  public:
-  reference_row(const Problem& problem, index_t head, index_t row)
-      : problem_(problem),
-        k_(problem.store.keys_of(problem.sequence)),
-        v_(problem.store.values_of(problem.sequence)),
+  reference_row(const problem_sequence<Problem>& sequence, index_t head, index_t row)
+      : sequence_(sequence),
+        k_(sequence.call.store.keys_of(sequence.at)),
+        v_(sequence.call.store.values_of(sequence.at)),
         head_(head),
         row_(row),
-        position_(row_positions(problem.policies, problem.position, problem.sequence)) {
-    const auto bound = bind_all(problem.policies, problem.sequence, head);
+        position_(row_positions(sequence.call.policies, sequence.position, sequence.at)) {
+    const auto bound = bind_all(sequence.call.policies, sequence.at, head);
     index_t visible = 0;
     if constexpr (Problem::has_row_factor) {
-      for (index_t key = 0; key < problem.shape.key_length; ++key) visible += sees(key) ? 1 : 0;
+      for (index_t key = 0; key < sequence.shape.key_length; ++key) visible += sees(key) ? 1 : 0;
     }
     factor_ = static_cast<Real>(logit_factor(bound, position_.query(row), visible));
     sink_ = static_cast<Real>(sink_logit(bound));
@@ -40,16 +40,15 @@ class reference_row {
   Real sink() const { return sink_; }
 
   bool sees(index_t key) const {
-    const counted_positions row_of{problem_.position};  // masks go by rows
+    const counted_positions row_of{sequence_.position};  // masks go by rows
     return all_policies([&](const auto& policy) {
-      return relpos::sees(bind(policy, problem_.sequence, head_), row_of.query(row_),
-                          row_of.key(key));
+      return relpos::sees(bind(policy, sequence_.at, head_), row_of.query(row_), row_of.key(key));
     });
   }
 
   Real score(index_t key) const {
-    Real s = product(key) * static_cast<Real>(problem_.scale);
-    const auto softcap = static_cast<Real>(problem_.softcap());
+    Real s = product(key) * static_cast<Real>(sequence_.call.scale);
+    const auto softcap = static_cast<Real>(sequence_.call.softcap());
     if (softcap > 0) s = softcap * std::tanh(s / softcap);
     all_policies([&](const auto& policy) {
       s += bias(policy, distance(key, 0), key);
@@ -57,11 +56,11 @@ class reference_row {
     });
     if (s == -std::numeric_limits<Real>::infinity()) return s;  // hidden, whatever the factor
     return s * factor_ /
-           static_cast<Real>(softmax_temperature(problem_.policies, problem_.sequence, head_));
+           static_cast<Real>(softmax_temperature(sequence_.call.policies, sequence_.at, head_));
   }
 
   Real value(index_t key, index_t channel) const {
-    return real(v_(0, problem_.shape.key_head(head_), key, channel));
+    return real(v_(0, sequence_.shape.key_head(head_), key, channel));
   }
 
  private:
@@ -70,9 +69,9 @@ class reference_row {
     return static_cast<Real>(static_cast<float>(x));
   }
 
-  Real query(index_t channel) const { return real(problem_.q(0, head_, row_, channel)); }
+  Real query(index_t channel) const { return real(sequence_.q()(0, head_, row_, channel)); }
   Real key_value(index_t key, index_t channel) const {
-    return real(k_(0, problem_.shape.key_head(head_), key, channel));
+    return real(k_(0, sequence_.shape.key_head(head_), key, channel));
   }
 
   index_t distance(index_t key, index_t axis) const {
@@ -83,7 +82,7 @@ class reference_row {
   Real product(index_t key) const {
     Real sum = 0;
     index_t plain = 0;  // channels from here on are not turned
-    with_rotation(problem_.policies, [&](const auto& policy) {
+    with_rotation(sequence_.call.policies, [&](const auto& policy) {
       const rotation_rows rotations = policy.rotations();
       const bool interleaved = rotations.layout == pair_layout::interleaved;
       // The factor of both tables at an origin, where nothing is turned yet.
@@ -99,13 +98,13 @@ class reference_row {
       }
       plain = 2 * rotations.pairs;
     });
-    for (index_t c = plain; c < problem_.shape.head_dim; ++c) sum += query(c) * key_value(key, c);
+    for (index_t c = plain; c < sequence_.shape.head_dim; ++c) sum += query(c) * key_value(key, c);
     return sum;
   }
 
   template <class Policy>
   Real bias(const Policy& policy, index_t distance, index_t key) const {
-    const auto bound = bind(policy, problem_.sequence, head_);
+    const auto bound = bind(policy, sequence_.at, head_);
     using bound_type = std::decay_t<decltype(bound)>;
     if constexpr (computes_bias<bound_type>) {
       return bound.bias(static_cast<Real>(distance));
@@ -125,10 +124,10 @@ class reference_row {
   template <class Ask>
   bool all_policies(Ask&& ask) const {
     return std::apply([&](const auto&... each) { return (ask(each) && ... && true); },
-                      problem_.policies);
+                      sequence_.call.policies);
   }
 
-  const Problem& problem_;
+  const problem_sequence<Problem>& sequence_;
   decltype(std::declval<Problem>().store.k) k_;  // of the sequence
   decltype(std::declval<Problem>().store.v) v_;
   index_t head_;
@@ -140,14 +139,15 @@ class reference_row {
 
 /// The statistics of one row, rounded to float; `sum` is of exponentials relative to `origin`.
 template <class Real, class Problem>
-void reference_statistics(const Problem& problem, const reference_row<Real, Problem>& row,
-                          index_t head, index_t query, Real origin, Real sum) {
+void reference_statistics(const problem_sequence<Problem>& sequence,
+                          const reference_row<Real, Problem>& row, index_t head, index_t query,
+                          Real origin, Real sum) {
   Real largest = 0;
   Real entropy = 0;
   Real count = 0;
   Real mean = 0;
   Real squares = 0;  // of differences from the mean: Welford's recurrence
-  for (index_t key = 0; key < problem.shape.key_length; ++key) {
+  for (index_t key = 0; key < sequence.shape.key_length; ++key) {
     if (!row.sees(key)) continue;
     const Real score = row.score(key);
     if (score == -std::numeric_limits<Real>::infinity()) continue;
@@ -162,21 +162,21 @@ void reference_statistics(const Problem& problem, const reference_row<Real, Prob
   const auto write = [&](const std::optional<view<float, 3>>& where, Real value) {
     if (where) (*where)(0, head, query) = static_cast<float>(value);
   };
-  write(problem.statistics.max_probability, largest);
-  write(problem.statistics.entropy, entropy);
-  write(problem.statistics.logit_count, count);
-  write(problem.statistics.logit_mean, mean);
-  write(problem.statistics.logit_variance, count > 0 ? squares / count : Real(0));
+  write(sequence.statistics.max_probability, largest);
+  write(sequence.statistics.entropy, entropy);
+  write(sequence.statistics.logit_count, count);
+  write(sequence.statistics.logit_mean, mean);
+  write(sequence.statistics.logit_variance, count > 0 ? squares / count : Real(0));
 }
 
-/// One row of out and lse, of the only sequence of `problem`. A row that sees no key, or only scores of -inf, gives 0 and -inf.
+/// One row of out and lse. A row that sees no key, or only scores of -inf, gives 0 and -inf.
 template <class Real, class Problem>
-void reference_attention_row(const Problem& problem, index_t head, index_t query,
+void reference_attention_row(const problem_sequence<Problem>& sequence, index_t head, index_t query,
                              const view<Real, 3>& lse) {
-  const reference_row<Real, Problem> row(problem, head, query);
-  const view<Real, 4>& out = problem.out;
-  const index_t keys = problem.shape.key_length;
-  const index_t channels = problem.shape.value_dim;
+  const reference_row<Real, Problem> row(sequence, head, query);
+  const view<Real, 4>& out = sequence.out();
+  const index_t keys = sequence.shape.key_length;
+  const index_t channels = sequence.shape.value_dim;
   const Real nothing = -std::numeric_limits<Real>::infinity();
 
   Real largest = row.sink();
@@ -198,8 +198,8 @@ void reference_attention_row(const Problem& problem, index_t head, index_t query
     for (index_t c = 0; c < channels; ++c) out(0, head, query, c) /= sum;
   }
   if (lse.data != nullptr) lse(0, head, query) = sum == 0 ? nothing : origin + std::log(sum);
-  if (problem.statistics.any()) {
-    reference_statistics<Real>(problem, row, head, query, origin, sum);
+  if (sequence.statistics.any()) {
+    reference_statistics<Real>(sequence, row, head, query, origin, sum);
   }
 }
 

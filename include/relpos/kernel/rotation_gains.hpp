@@ -42,6 +42,19 @@ constexpr void with_rotation(const std::tuple<Policies...>& policies, const Use&
   std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
 }
 
+/// A tuple of the rotating policy, or of none.
+template <class... Policies>
+constexpr auto rotations_of(const std::tuple<Policies...>& policies) {
+  [[maybe_unused]] const auto keep = []<class Policy>(const Policy& policy) {
+    if constexpr (is_rotation<Policy>) {
+      return std::tuple<Policy>(policy);
+    } else {
+      return std::tuple<>();
+    }
+  };
+  return std::apply([&](const auto&... each) { return std::tuple_cat(keep(each)...); }, policies);
+}
+
 /// No origin of keys.
 inline constexpr index_t not_turned = std::numeric_limits<index_t>::min();
 

@@ -2,19 +2,24 @@
 // Instruction sets are types. `native` is the best one that the translation unit's flags allow; a
 // kernel takes it as a template argument, so that tests can build any of them anywhere.
 //
-// Each set says its vector width and the register tile of the two matrix products: `tile_rows`
-// broadcast values times `tile_vectors` vectors of queries, all accumulators in registers.
+// Each set says
+//
+//   vector_bytes             the width of a vector
+//   registers                how many of them a loop may hold
+//   tile_rows, tile_vectors  the register tile of the two products of many queries: that many broadcast values times
+//                            that many vectors of queries, all accumulators in registers
 
 #include "relpos/config.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 /// Plain arrays of N lanes: what a pack means, for testing the code of wide vectors on a machine that lacks
-/// them.
+/// them. `registers` is that of the set whose lanes they are, so that its code is what is tested.
 template <int N>
 struct generic {
   static constexpr const char* name = "generic";
   static constexpr int vector_bytes = 4 * N;
+  static constexpr int registers = N == 16 ? 32 : 16;
   static constexpr int tile_rows = 4;
   static constexpr int tile_vectors = 2;
 };
@@ -23,22 +28,25 @@ struct generic {
 struct vector128 {
   static constexpr const char* name = "128-bit vectors";
   static constexpr int vector_bytes = 16;
+  static constexpr int registers = 16;  // of SSE2; NEON has 32
   static constexpr int tile_rows = 4;
   static constexpr int tile_vectors = 3;
 };
 
-/// 16 registers: 12 accumulators, 3 queries and 1 broadcast fill them.
+/// 12 accumulators, 3 queries and 1 broadcast fill the registers.
 struct avx2 {
   static constexpr const char* name = "AVX2";
   static constexpr int vector_bytes = 32;
+  static constexpr int registers = 16;
   static constexpr int tile_rows = 4;
   static constexpr int tile_vectors = 3;
 };
 
-/// 32 registers: 24 accumulators hide the latency of 2 x 4 multiply-adds three times over.
+/// 24 accumulators hide the latency of 2 x 4 multiply-adds three times over.
 struct avx512 {
   static constexpr const char* name = "AVX-512";
   static constexpr int vector_bytes = 64;
+  static constexpr int registers = 32;
   static constexpr int tile_rows = 8;
   static constexpr int tile_vectors = 3;
 };

@@ -1,0 +1,91 @@
+#pragma once
+// A call that has been checked and measured, and may be run any number of times (attention.hpp: prepare).
+
+#include <optional>
+#include <tuple>
+#include <type_traits>
+
+#include "relpos/core/check_call.hpp"
+#include "relpos/core/executor.hpp"
+#include "relpos/core/scratch.hpp"
+#include "relpos/kernel/attention_run.hpp"
+#include "relpos/kernel/check_sequences.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Isa, class Out, class Query, class Store, class Policies>
+class prepared_call;
+
+/// Keeps the views and policies of its call, and refers to what they refer to: numbers in tensors may change between two
+/// runs. What was checked may not: shapes and strides, sequences and their lengths, block tables, the data of policies.
+/// A cache that has grown is another call.
+template <class Isa, class Out, class Query, class Store, class... Policies>
+class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
+ public:
+  /// `valid` is what has been found of the call before.
+  template <executor Executor>
+  prepared_call(const Executor& runner, const status& valid, const call_outputs<Out>& to,
+                const view<Query, 4>& q, const Store& store, const options& choice,
+                const std::tuple<Policies...>& policies)
+      : valid_(valid), to_(to), slots_(static_cast<index_t>(runner.slots())) {
+    if (valid_) valid_ = store.check(q, choice);
+    if (!valid_) return;
+    const attention_shape shape = shape_of_call(q, store, choice);
+    valid_ = check_call(to, q, store, choice, shape, policies);
+    if (valid_) valid_ = check_slots(runner);
+    if (!valid_) return;
+    options resolved = choice;
+    resolved.statistics = to.statistics;  // those of partial are in its state
+    problem_.emplace(to.out, view<const std::remove_const_t<Query>, 4>(q), store, to.lse_or_none(),
+                     shape, resolved, policies);
+    valid_ = check_sequences(*problem_);
+    if (!valid_) problem_.reset();
+  }
+
+  /// What `attention` would return of the call as it is; `run` returns it too, and does nothing, if it is a failure.
+  const status& valid() const { return valid_; }
+
+  /// What `run` needs; 0 if the call is not valid.
+  std::size_t scratch_bytes() const {
+    return problem_ ? call_scratch_bytes<Isa>(*problem_, slots_) : 0;
+  }
+
+  /// Computes. The executor has no more slots than the one that the call was prepared for.
+  template <executor Executor>
+  status run(const Executor& runner, scratch memory) const noexcept {
+    if (!problem_) return valid_;
+    if (status fits = check_slots_of(runner); !fits) return fits;
+    scratch_divider divider(memory);
+    const call_scratch<Isa, problem_type> divided(divider, *problem_, slots_);
+    const std::size_t needed = divider.bytes_taken();
+    if (status fits = check_scratch(memory, needed); !fits) return fits;
+    if (status apart = check_scratch_overlap(byte_range::of(memory.data, needed), to_, problem_->q,
+                                             problem_->store, problem_->choice,
+                                             policy_data(problem_->policies));
+        !apart) {
+      return apart;
+    }
+    run_attention<Isa>(runner, *problem_, divided);
+    return {};
+  }
+
+ private:
+  using problem_type = attention_problem<Out, std::remove_const_t<Query>, Store, Policies...>;
+
+  template <executor Executor>
+  status check_slots_of(const Executor& runner) const {
+    const auto slots = static_cast<index_t>(runner.slots());
+    if (1 <= slots && slots <= slots_) return {};
+    return status::error(
+        status_code::invalid_value,
+        "executor: slots() is %lld, must be 1 to %lld, as when the call was prepared",
+        static_cast<long long>(slots), static_cast<long long>(slots_));
+  }
+
+  status valid_;
+  call_outputs<Out> to_;
+  index_t slots_;
+  std::optional<problem_type> problem_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI
