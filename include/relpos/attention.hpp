@@ -136,7 +136,7 @@ template <class Isa = native, executor Executor, class Out, class Query, class K
 status attention(const Executor& runner, scratch memory, const view<Out, 4>& out,
                  const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                  const Arguments&... arguments) noexcept {
-  return prepare<Isa>(runner, out, q, k, v, arguments...).run(runner, memory);
+  return relpos::prepare<Isa>(runner, out, q, k, v, arguments...).run(runner, memory);
 }
 
 /// The same over the rows of a cache (cache/kv_cache.hpp), whose keys were turned when they were appended, by the
@@ -146,7 +146,7 @@ template <class Isa = native, executor Executor, class Out, class Query, key_sto
 status attention(const Executor& runner, scratch memory, const view<Out, 4>& out,
                  const view<Query, 4>& q, const Store& cache,
                  const Arguments&... arguments) noexcept {
-  return prepare<Isa>(runner, out, q, cache, arguments...).run(runner, memory);
+  return relpos::prepare<Isa>(runner, out, q, cache, arguments...).run(runner, memory);
 }
 
 /// Refuses options that `partial` cannot have.
@@ -200,7 +200,7 @@ template <class Isa = native, executor Executor, class Query, class Key, class V
 status partial(const Executor& runner, scratch memory, const partial_state& state,
                const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                const Arguments&... arguments) noexcept {
-  return prepare<Isa>(runner, state, q, k, v, arguments...).run(runner, memory);
+  return relpos::prepare<Isa>(runner, state, q, k, v, arguments...).run(runner, memory);
 }
 
 /// The same by definition, one score at a time in the arithmetic type `Real` (double: the oracle of the

@@ -125,11 +125,7 @@
 /// What was loaded before is loaded again after, if it is needed: where registers are scarce that is cheaper than the
 /// stack, on which compilers would keep it.
 #define RELPOS_FORGET_MEMORY() asm volatile("" ::: "memory")
-/// Before a loop of a number of turns that the type knows: each is code of its own, and the accumulators that it indexes
-/// are registers. Where the body needs the index as a constant: core/unroll.hpp.
-#if RELPOS_COMPILES_CUDA
-#define RELPOS_UNROLL _Pragma("unroll")
-#else
+/// Before a loop of the CPU with a number of turns that the type knows: each is code of its own, and the accumulators that
+/// it indexes are registers. Where the body needs the index as a constant, and for GPUs: core/unroll.hpp.
 #define RELPOS_UNROLL _Pragma("GCC unroll 64")
-#endif
 #define RELPOS_MAY_ALIAS __attribute__((may_alias))

@@ -31,7 +31,7 @@ struct interleaved {
     return status::error(status_code::invalid_shape, "cache.lengths: %zu", lengths.size());
   }
   status check_room(index_t sequence, index_t rows, const std::array<index_t, 4>& keys,
-                    index_t = 0) const {
+                    index_t) const {
     if (rows == 0 || cell(sequence, rows - 1, keys[2]).row < keys[2]) return {};
     return status::error(status_code::invalid_shape, "cache: no room for %lld rows",
                          static_cast<long long>(rows));

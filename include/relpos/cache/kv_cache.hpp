@@ -126,7 +126,7 @@ struct kv_cache {
                            "sequence: is %lld, the cache has %lld of them",
                            static_cast<long long>(sequence), static_cast<long long>(batch()));
     }
-    return placement.check_room(sequence, length(sequence), memory.keys.shape);
+    return placement.check_room(sequence, length(sequence), memory.keys.shape, 0);
   }
 
   /// The same, and queries that do not belong to it.

@@ -98,6 +98,9 @@ class policy_data {
   explicit policy_data(const std::tuple<Policies...>& policies)
       : policies_(&policies), reads_(&reads<Policies...>) {}
 
+  template <class... Policies>
+  explicit policy_data(const std::tuple<Policies...>&&) = delete;
+
   /// Whether any of it lies in the bytes: of the data of a policy no more than the range is known.
   bool is_in(const byte_range& bytes) const { return reads_(policies_, bytes); }
 

@@ -25,7 +25,9 @@ concept stored_rows =
       { rows.are_contiguous() } -> std::same_as<bool>;
       rows.find(row, row, to);
       { Rows::is_scaled } -> std::convertible_to<bool>;
-    };
+    } && (!Rows::is_scaled || requires(const Rows& rows, index_t row, float* to) {
+      rows.find_scales(row, row, to);
+    });
 
 /// What concepts give to a function that calls what it is given.
 struct takes_any {
@@ -43,7 +45,8 @@ struct any_isa {
 ///   length(sequence), longest()        rows; row r is at position r + key offset
 ///   lengths_are_equal()
 ///   keys<Isa>(sequence, head), values<Isa>(sequence, head)      stored_rows
-///   holds_turned_keys                  keys were rotated when they were stored
+///   holds_turned_keys                  keys were rotated when they were stored; where they were not, all_rows() and
+///                                      rows_before(sequence) count them, for memory of turned keys
 ///   masks(options)                     a tuple of policies that hide rows which are no longer there
 ///   forgotten(sequence)                the range of these rows
 ///   forgets                            whether there may be any; then also hidden(sequence, row), the rows behind
@@ -71,6 +74,9 @@ concept key_store =
       { store.template values<any_isa>(at, at) } -> stored_rows;
     } && (!Store::forgets || requires(const Store& store, index_t at) {
       { store.hidden(at, at) } -> std::same_as<key_range>;
+    }) && (Store::holds_turned_keys || requires(const Store& store, index_t at) {
+      { store.all_rows() } -> std::same_as<index_t>;
+      { store.rows_before(at) } -> std::same_as<index_t>;
     });
 
 /// Its keys cannot have had just any rotation.

@@ -2,6 +2,7 @@
 // Rotation on a GPU, as on the CPU (kernel/rotation.hpp): keys are turned by their rest beyond an origin; queries by their
 // own rest and by the turn between origins, once for each 512 keys. Each is rounded once.
 
+#include "relpos/core/unroll.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/cuda/convert.hpp"
 #include "relpos/cuda/forward_call.hpp"
@@ -76,15 +77,13 @@ RELPOS_DEVICE void turn_shared_keys(Machine& machine, const shared_rows<T, Rows,
   for (int pair = lane; pair < pairs; pair += warp_lanes) {
     for (int row = 0; row < Rows; row += together) {
       device_turn by[together];
-      RELPOS_UNROLL
-      for (int i = 0; i < together; ++i) {
+      unroll<together>([&](auto i) RELPOS_LAMBDA {
         by[i] = device_turn::at(rows.row_of(rows.keys, first + row + i), pair, pairs);
-      }
-      RELPOS_UNROLL
-      for (int i = 0; i < together; ++i) {
+      });
+      unroll<together>([&](auto i) RELPOS_LAMBDA {
         T* const key = keys.at(row + i, 0);
         turn_pair(machine, rows, pair, by[i], key, key);
-      }
+      });
     }
   }
 }

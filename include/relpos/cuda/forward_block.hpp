@@ -89,11 +89,8 @@ class forward_block {
   /// Calls use(m, r) for each row of the lane: of sixteen rows `m`, row `r`.
   template <class Use>
   static RELPOS_DEVICE void for_each_row(const Use& use) {
-    RELPOS_UNROLL
-    for (int m = 0; m < row_tiles; ++m) {
-      RELPOS_UNROLL
-      for (int r = 0; r < 2; ++r) use(m, r);
-    }
+    unroll<row_tiles>([&](auto m)
+                          RELPOS_LAMBDA { unroll<2>([&](auto r) RELPOS_LAMBDA { use(m, r); }); });
   }
 
   /// Which keys rows see: of the lane, the warp and the block.
@@ -235,8 +232,7 @@ class forward_block {
     int stage = 0;
     begin_rows(call_.k, tile, key_buffer(stage));
     row_factors factors[row_tiles];
-    RELPOS_UNROLL
-    for (int m = 0; m < row_tiles; ++m) factors[m] = stages_of(m).factors();
+    unroll<row_tiles>([&](auto m) RELPOS_LAMBDA { factors[m] = stages_of(m).factors(); });
     if (is_bounded()) {
       machine_.template wait<0>();
       machine_.sync();
@@ -262,11 +258,10 @@ class forward_block {
       float rescale[row_tiles][2];
       if (is != tile_class::skip) {
         score(key_buffer(stage), scores);
-        RELPOS_UNROLL
-        for (int m = 0; m < row_tiles; ++m) {
+        unroll<row_tiles>([&](auto m) RELPOS_LAMBDA {
           stages_of(m).apply(machine_, first_row_of(tile), is, factors[m], scores[m]);
           weigh(softmax_[m], scores[m], rescale[m], memory_.statistics[machine_.thread()][m]);
-        }
+        });
       }
       machine_.template wait<1>();
       machine_.sync();
@@ -307,22 +302,17 @@ class forward_block {
 
   RELPOS_DEVICE void score(const typename memory_type::key_rows& rows,
                            score_fragment<key_tiles> (&scores)[row_tiles]) const {
-    RELPOS_UNROLL
-    for (int m = 0; m < row_tiles; ++m) {
-      scores[m] = {};
-    }
-    RELPOS_UNROLL
-    for (int i = 0; i < steps; ++i) {
+    unroll<row_tiles>([&](auto m) RELPOS_LAMBDA { scores[m] = {}; });
+    unroll<steps>([&](auto i) RELPOS_LAMBDA {
       left_factor<stored> factors[row_tiles];
-      RELPOS_UNROLL
-      for (int m = 0; m < row_tiles; ++m) {
+      unroll<row_tiles>([&](auto m) RELPOS_LAMBDA {
         const int row = warp_ * geometry::warp_rows + m * 16;
         const fragment<stored> query = machine_.load(
             static_cast<const stored*>(queries().template matrix_row<true>(row, i * step, lane_)));
         factors[m] = as_left_factor(machine_, query);
-      }
+      });
       multiply_add_keys(machine_, scores, factors, rows, i * step, lane_);
-    }
+    });
   }
 
   /// out = O / S, lse = ln 2 (m + log2 S), where S includes the sink. A row that sees nothing gives 0 and -inf.
@@ -347,14 +337,13 @@ class forward_block {
       const index_t at = rows.first + row;
       const float factor = empty ? 0.0f : scale / total;
       auto* const out = call_.out.address(rows.batch, query_head_, at, 0);
-      RELPOS_UNROLL
-      for (int tile = 0; tile < channel_tiles; ++tile) {
+      unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
         const auto output = [&](int i) RELPOS_LAMBDA {
           return empty ? 0.0f : outputs_[m].at[tile][2 * r + i] * factor;
         };
         store_two(machine_, out + (tile * 8 + place.column(0)) * call_.out.strides[3],
                   call_.out.strides[3], call_.stores_pairs, output(0), output(1));
-      }
+      });
       if (lane_ % 4 != 0) return;
       if (call_.lse.data != nullptr) {
         call_.lse(rows.batch, query_head_, at) =

@@ -152,7 +152,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   }
 
   device_statistics statistics() const {
-    const row_statistics& of = problem_.statistics;
+    const row_statistics& of = problem_.choice.statistics;
     const auto or_none = [](const std::optional<view<float, 3>>& rows) {
       return rows.value_or(view<float, 3>());
     };
@@ -165,7 +165,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   }
 
   void measure() {
-    extent_.needs_all_logits = problem_.statistics.of_logits();
+    extent_.needs_all_logits = problem_.choice.statistics.of_logits();
     for (index_t at = 0; at < shape().batch; ++at) {
       const index_t rows = problem_.shape_of(at).query_length;
       const chunk_range chunks = chunks_of(at);

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "relpos/core/tile.hpp"
+#include "relpos/core/unroll.hpp"
 #include "relpos/cuda/convert.hpp"
 #include "relpos/cuda/score_fragment.hpp"
 #include "relpos/cuda/tensor_product.hpp"
@@ -29,41 +30,33 @@ struct weighted_values {
                                 tile_class is, const score_fragment<Tiles> (&weights)[RowTiles],
                                 const float (&rescale)[RowTiles][2], const WeightRows& shared,
                                 int lane) {
-    RELPOS_UNROLL
-    for (int m = 0; m < RowTiles; ++m) {
-      RELPOS_UNROLL
-      for (int tile = 0; tile < channel_tiles; ++tile) {
-        RELPOS_UNROLL
-        for (int element = 0; element < 4; ++element) {
-          outputs[m].at[tile][element] *= rescale[m][element / 2];
-        }
-      }
-    }
+    unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
+      unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
+        unroll<4>([&](auto element)
+                      RELPOS_LAMBDA { outputs[m].at[tile][element] *= rescale[m][element / 2]; });
+      });
+    });
     // Zero times what is not finite is not zero: what a row does not see must not reach it.
     if (is == tile_class::partial && !all_finite(machine, rows, Tiles * 8, lane)) {
-      RELPOS_UNROLL
-      for (int m = 0; m < RowTiles; ++m) {
+      unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
         add_seen(machine, outputs[m], rows, weights[m], shared, lane);
-      }
+      });
       return;
     }
     constexpr int step = step_length<T>;
-    RELPOS_UNROLL
-    for (int i = 0; i < Tiles * 8 / step; ++i) {
+    unroll<Tiles * 8 / step>([&](auto i) RELPOS_LAMBDA {
       left_factor<T> weight[RowTiles];
-      RELPOS_UNROLL
-      for (int m = 0; m < RowTiles; ++m) weight[m] = weights_of(machine, weights[m], i);
-      RELPOS_UNROLL
-      for (int two = 0; two < channel_tiles / 2; ++two) {
+      unroll<RowTiles>([&](auto m)
+                           RELPOS_LAMBDA { weight[m] = weights_of(machine, weights[m], i); });
+      unroll<channel_tiles / 2>([&](auto two) RELPOS_LAMBDA {
         const fragment<T> value = load_values(machine, rows, i * step, two * 16, lane);
-        RELPOS_UNROLL
-        for (int m = 0; m < RowTiles; ++m) {
+        unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
           auto& at = outputs[m].at;
           multiply_add(machine, at[2 * two], weight[m], value.part[0], value.part[1]);
           multiply_add(machine, at[2 * two + 1], weight[m], value.part[2], value.part[3]);
-        }
-      }
-    }
+        });
+      });
+    });
   }
 
  private:
@@ -73,8 +66,7 @@ struct weighted_values {
   static RELPOS_DEVICE left_factor<T> weights_of(Machine& machine,
                                                  const score_fragment<Tiles>& weights, int step) {
     fragment<T> result;
-    RELPOS_UNROLL
-    for (int part = 0; part < 4; ++part) {
+    unroll<4>([&](auto part) RELPOS_LAMBDA {
       if constexpr (std::is_same_v<T, float>) {
         const float weight = weights.at[step][part % 2 * 2 + part / 2];
         result.part[part].bits = std::bit_cast<std::uint32_t>(weight);
@@ -82,7 +74,7 @@ struct weighted_values {
         const float(&of)[4] = weights.at[2 * step + part / 2];
         machine.round(of[part % 2 * 2], of[part % 2 * 2 + 1], result.part[part]);
       }
-    }
+    });
     return as_left_factor(machine, result);
   }
 
@@ -92,12 +84,11 @@ struct weighted_values {
                                                int channel, int lane) {
     if constexpr (std::is_same_v<T, float>) {
       fragment<T> result;
-      RELPOS_UNROLL
-      for (int part = 0; part < 4; ++part) {
+      unroll<4>([&](auto part) RELPOS_LAMBDA {
         const float value =
             *rows.at(key + lane % 4 * 2 + part % 2, channel + part / 2 * 8 + lane / 4);
         result.part[part].bits = std::bit_cast<std::uint32_t>(value);
-      }
+      });
       return result;
     } else {
       return machine.load_transposed(
@@ -129,8 +120,7 @@ struct weighted_values {
       piece of;
       const void* const from = rows.at(i / pieces, i % pieces * chunk);
       __builtin_memcpy(&of, __builtin_assume_aligned(from, 16), sizeof of);
-      RELPOS_UNROLL
-      for (int p = 0; p < 4; ++p) finite = finite && is_finite(of.bits[p]);
+      unroll<4>([&](auto p) RELPOS_LAMBDA { finite = finite && is_finite(of.bits[p]); });
     }
     return !machine.any(!finite);
   }
@@ -141,29 +131,24 @@ struct weighted_values {
                                      const ValueRows& rows, const score_fragment<Tiles>& weights,
                                      const WeightRows& shared, int lane) {
     const accumulator_place place{lane};
-    RELPOS_UNROLL
-    for (int tile = 0; tile < Tiles; ++tile) {
-      RELPOS_UNROLL
-      for (int element = 0; element < 4; ++element) {
+    unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
+      unroll<4>([&](auto element) RELPOS_LAMBDA {
         *shared.at(place.row(element), tile * 8 + place.column(element)) =
             narrow<T>(machine, weights.at[tile][element]);
-      }
-    }
+      });
+    });
     machine.sync_warp();
     for (int key = 0; key < Tiles * 8; ++key) {
-      RELPOS_UNROLL
-      for (int r = 0; r < 2; ++r) {
+      unroll<2>([&](auto r) RELPOS_LAMBDA {
         const float weight = widen(machine, *shared.at(place.row(2 * r), key));
         if (weight == 0.0f) return;
-        RELPOS_UNROLL
-        for (int tile = 0; tile < channel_tiles; ++tile) {
-          RELPOS_UNROLL
-          for (int i = 0; i < 2; ++i) {
+        unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
+          unroll<2>([&](auto i) RELPOS_LAMBDA {
             outputs.at[tile][2 * r + i] +=
                 weight * widen(machine, *rows.at(key, tile * 8 + place.column(i)));
-          }
-        }
-      }
+          });
+        });
+      });
     }
     machine.sync_warp();
   }

@@ -69,13 +69,12 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
   RELPOS_DEVICE row_factors factors() const {
     row_factors result;
     if constexpr (has_row_factor) {
-      RELPOS_UNROLL
-      for (int r = 0; r < 2; ++r) {
-        if (!exists(r)) continue;
+      unroll<2>([&](auto r) RELPOS_LAMBDA {
+        if (!exists(r)) return;
         const key_span seen = visible(r);
         result.of[r] = logit_factor(heads_.of(r).bound, positions_.query(rows_.row[r]),
                                     seen.last - seen.first);
-      }
+      });
     }
     return result;
   }
@@ -114,13 +113,11 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
   /// Calls use(score, which row of the lane, column of the tile).
   template <int Tiles, class Use>
   RELPOS_DEVICE void for_each(score_fragment<Tiles>& scores, const Use& use) const {
-    RELPOS_UNROLL
-    for (int tile = 0; tile < Tiles; ++tile) {
-      RELPOS_UNROLL
-      for (int element = 0; element < 4; ++element) {
+    unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
+      unroll<4>([&](auto element) RELPOS_LAMBDA {
         use(scores.at[tile][element], element / 2, tile * 8 + place_.column(element));
-      }
-    }
+      });
+    });
   }
 
   /// k_pos - q_pos of positions that are counted, to the first column.
@@ -134,22 +131,18 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
                                        const Use& use) const {
     if (sequence_.keys.count == 0) return;
     index_t q_pos[2] = {};
-    RELPOS_UNROLL
-    for (int r = 0; r < 2; ++r) {
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
       if (exists(r)) q_pos[r] = positions_.query(rows_.row[r]);
-    }
-    RELPOS_UNROLL
-    for (int tile = 0; tile < Tiles; ++tile) {
-      RELPOS_UNROLL
-      for (int i = 0; i < 2; ++i) {
+    });
+    unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
+      unroll<2>([&](auto i) RELPOS_LAMBDA {
         const index_t key = first_key + tile * 8 + place_.column(i);
         const index_t k_pos = positions_.key(std::clamp<index_t>(key, 0, sequence_.keys.count - 1));
-        RELPOS_UNROLL
-        for (int r = 0; r < 2; ++r) {
+        unroll<2>([&](auto r) RELPOS_LAMBDA {
           use(scores.at[tile][2 * r + i], static_cast<int>(r), k_pos - q_pos[r]);
-        }
-      }
-    }
+        });
+      });
+    });
   }
 
   template <std::size_t I, int Tiles>
@@ -173,25 +166,23 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
       }
     } else if constexpr (is_device_table<bound_type>) {
       float gate[2];
-      RELPOS_UNROLL
-      for (int r = 0; r < 2; ++r) {
+      unroll<2>([&](auto r) RELPOS_LAMBDA {
         gate[r] = factor_of(r);
         if constexpr (gates_rows<bound_type>) {
           if (exists(r)) gate[r] *= bound_of(r).row_gate(rows_.row[r]);
         }
-      }
+      });
       // Tables go by q_pos - k_pos, and are constant beyond their ends.
       if constexpr (row_positions_type::are_counted) {
         // What lies beyond them is far enough beyond for any column.
         constexpr index_t beyond = Tiles * 8;
         std::int32_t entry[2], last[2];
-        RELPOS_UNROLL
-        for (int r = 0; r < 2; ++r) {
+        unroll<2>([&](auto r) RELPOS_LAMBDA {
           const bias_table& table = bound_of(r).table;
           last[r] = static_cast<std::int32_t>(table.last - table.first);
           entry[r] = static_cast<std::int32_t>(std::clamp<index_t>(
               -first_distance(r, first_key) - table.first, -1, last[r] + beyond));
-        }
+        });
         for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
           const auto at = std::clamp<std::int32_t>(entry[r] - column, 0, last[r]);
           s += bound_of(r).table.data[at] * gate[r];
@@ -215,15 +206,14 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
   RELPOS_DEVICE void hide(index_t first_key, score_fragment<Tiles>& scores) const {
     // Columns that range masks leave.
     std::int32_t first[2], last[2];
-    RELPOS_UNROLL
-    for (int r = 0; r < 2; ++r) {
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
       const auto column_of = [&](index_t key) RELPOS_LAMBDA {
         return static_cast<std::int32_t>(std::clamp<index_t>(key - first_key, 0, Tiles * 8));
       };
       const key_span seen = visible(r);
       first[r] = column_of(seen.first);
       last[r] = column_of(seen.last);
-    }
+    });
     for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
       bool seen = first[r] <= column && column < last[r];
       if constexpr (any_element_mask) {

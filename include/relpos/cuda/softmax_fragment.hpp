@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "relpos/core/math.hpp"
+#include "relpos/core/unroll.hpp"
 #include "relpos/cuda/score_fragment.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -33,28 +34,24 @@ struct softmax_fragment {
   /// Scores of one tile become weights; what was summed before is to be multiplied by `rescale`.
   template <int Tiles, class Machine>
   RELPOS_DEVICE void add(Machine& machine, score_fragment<Tiles>& scores, float (&rescale)[2]) {
-    RELPOS_UNROLL
-    for (int r = 0; r < 2; ++r) {
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
       float largest = maximum[r];
-      RELPOS_UNROLL
-      for (int tile = 0; tile < Tiles; ++tile) {
+      unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
         largest = relpos::max(scores.at[tile][2 * r], largest);
         largest = relpos::max(scores.at[tile][2 * r + 1], largest);
-      }
+      });
       largest = row_maximum(machine, largest);
       rescale[r] = machine.exp2(maximum[r] - largest);
       maximum[r] = largest;
       sum[r] *= rescale[r];
-      RELPOS_UNROLL
-      for (int tile = 0; tile < Tiles; ++tile) {
-        RELPOS_UNROLL
-        for (int i = 0; i < 2; ++i) {
+      unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
+        unroll<2>([&](auto i) RELPOS_LAMBDA {
           float& weight = scores.at[tile][2 * r + i];
           weight = machine.exp2(weight - largest);
           sum[r] += weight;
-        }
-      }
-    }
+        });
+      });
+    });
   }
 };
 

@@ -38,8 +38,7 @@ class split_block {
   RELPOS_DEVICE void run() {
     if constexpr (!Call::rotates) begin_queries();
     machine_.commit();
-    RELPOS_UNROLL
-    for (int r = 0; r < 2; ++r) find_row(r);
+    unroll<2>([&](auto r) RELPOS_LAMBDA { find_row(r); });
     machine_.sync_warp();
     const seen_tile first = seen_from(warp_);
     begin_tile(first.at, 0);
@@ -128,13 +127,12 @@ class split_block {
     const index_t begin = first_key_of(tile);
     bool some = false;
     bool all = true;
-    RELPOS_UNROLL
-    for (int r = 0; r < 2; ++r) {
-      if (rows_.row[r] >= sequence_.queries.count) continue;
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
+      if (rows_.row[r] >= sequence_.queries.count) return;
       const key_span visible = memory_.visible[warp_][accumulator_place{lane_}.row(2 * r)];
       if (visible.last <= begin || begin + keys <= visible.first || visible.last == visible.first) {
         all = false;
-        continue;
+        return;
       }
       const bool whole = visible.first <= begin && begin + keys <= visible.last;
       tile_class is = whole ? tile_class::full : tile_class::partial;
@@ -148,7 +146,7 @@ class split_block {
       std::apply([&](const auto&... each) { (ask(each), ...); }, heads_.of(r).bound);
       some = some || is != tile_class::skip;
       all = all && is == tile_class::full;
-    }
+    });
     if (!machine_.any(some)) return tile_class::skip;
     return machine_.any(!all) ? tile_class::partial : tile_class::full;
   }
@@ -185,8 +183,7 @@ class split_block {
   RELPOS_DEVICE void attend(seen_tile tile) {
     fragment<stored> held_queries[geometry::holds_queries ? steps : 1] = {};
     if constexpr (geometry::holds_queries) {
-      RELPOS_UNROLL
-      for (int i = 0; i < steps; ++i) held_queries[i] = load_queries(i);
+      unroll<steps>([&](auto i) RELPOS_LAMBDA { held_queries[i] = load_queries(i); });
     }
     const score_stages<Machine, Call, two_heads> stages(heads_, sequence_, rows_,
                                                         memory_.visible[warp_], lane_);
@@ -202,8 +199,7 @@ class split_block {
         machine_.sync_warp();
       }
       score_fragment<keys / 8> scores[1] = {};
-      RELPOS_UNROLL
-      for (int i = 0; i < steps; ++i) {
+      unroll<steps>([&](auto i) RELPOS_LAMBDA {
         const fragment<stored> query = [&] {
           if constexpr (geometry::holds_queries) {
             return held_queries[i];
@@ -213,7 +209,7 @@ class split_block {
         }();
         const left_factor<stored> factor[1] = {as_left_factor(machine_, query)};
         multiply_add_keys(machine_, scores, factor, keys_of(stage), i * step, lane_);
-      }
+      });
       stages.apply(machine_, first_key_of(tile.at), tile.is, factors, scores[0]);
       float rescale[1][2];
       softmax_.add(machine_, scores[0], rescale[0]);
@@ -235,22 +231,19 @@ class split_block {
     machine_.sync();
     auto& own = memory_.states[warp_];
     const accumulator_place place{lane_};
-    RELPOS_UNROLL
-    for (int r = 0; r < 2; ++r) {
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
       const float sum = softmax_fragment::row_sum(machine_, softmax_.sum[r]);
       const int row = place.row(2 * r);
       if (lane_ % 4 == 0) {
         own.maximum[row] = softmax_.maximum[r];
         own.sum[row] = sum;
       }
-      RELPOS_UNROLL
-      for (int tile = 0; tile < HeadDim / 8; ++tile) {
-        RELPOS_UNROLL
-        for (int i = 0; i < 2; ++i) {
+      unroll<HeadDim / 8>([&](auto tile) RELPOS_LAMBDA {
+        unroll<2>([&](auto i) RELPOS_LAMBDA {
           own.outputs[row][tile * 8 + place.column(i)] = outputs_[0].at[tile][2 * r + i];
-        }
-      }
-    }
+        });
+      });
+    });
     machine_.sync();
     for (int row = warp_; row < rows_that_exist(); row += geometry::warps) join_row(row);
   }
@@ -261,23 +254,21 @@ class split_block {
     for (const auto& each : memory_.states) top = relpos::max(each.maximum[row], top);
     float sum = 0.0f;
     float weights[geometry::warps];
-    RELPOS_UNROLL
-    for (int warp = 0; warp < geometry::warps; ++warp) {
+    unroll<geometry::warps>([&](auto warp) RELPOS_LAMBDA {
       const auto& each = memory_.states[warp];
       weights[warp] = each.sum[row] == 0.0f ? 0.0f : machine_.exp2(each.maximum[row] - top);
       sum += weights[warp] * each.sum[row];
-    }
+    });
     const row_place of = place_of(row);
     const chunk_state state = call_.states.at(sequence_.state_of(of.head, of.row, chunk_));
     for (int channel = lane_; channel < HeadDim; channel += warp_lanes) {
       float output = 0.0f;
-      RELPOS_UNROLL
-      for (int warp = 0; warp < geometry::warps; ++warp) {
+      unroll<geometry::warps>([&](auto warp) RELPOS_LAMBDA {
         // Outputs of weights that are all zero may be NaN.
         if (weights[warp] != 0.0f) {
           output += weights[warp] * memory_.states[warp].outputs[row][channel];
         }
-      }
+      });
       state.outputs[channel] = output;
     }
     if (lane_ == 0) {

@@ -68,11 +68,11 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index_t s
     const chunk_state each = state(chunk);
     if (*each.sum == 0.0f) continue;
     const float weight = machine.exp2(*each.maximum - top);
-    RELPOS_UNROLL
-    for (int i = 0; i < of_lane; ++i) outputs[i] += weight * each.outputs[i * warp_lanes + lane];
+    unroll<of_lane>(
+        [&](auto i) RELPOS_LAMBDA { outputs[i] += weight * each.outputs[i * warp_lanes + lane]; });
   }
-  RELPOS_UNROLL
-  for (int i = 0; i < of_lane; ++i) memory.outputs[warp][i * warp_lanes + lane] = outputs[i];
+  unroll<of_lane>([&](auto i)
+                      RELPOS_LAMBDA { memory.outputs[warp][i * warp_lanes + lane] = outputs[i]; });
   machine.sync();
   const index_t at = of.queries.first + row;
   for (int channel = machine.thread(); channel < HeadDim; channel += geometry::threads) {

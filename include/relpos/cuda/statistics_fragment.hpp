@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "relpos/core/scale.hpp"
+#include "relpos/core/unroll.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/cuda/forward_call.hpp"
 #include "relpos/cuda/score_fragment.hpp"
@@ -35,31 +36,28 @@ struct statistics_sums {
 /// Scores of a lane's two rows in one tile, before they become weights.
 template <int Tiles>
 RELPOS_DEVICE void add_moments(const score_fragment<Tiles>& scores, statistics_sums (&of)[2]) {
-  RELPOS_UNROLL
-  for (int r = 0; r < 2; ++r) {
+  unroll<2>([&](auto r) RELPOS_LAMBDA {
     // Relative to one of them: sums of squares about zero would lose a small variance.
     statistics_sums tile;
     float origin = hidden_score;
     float sum = 0.0f;
-    RELPOS_UNROLL
-    for (int t = 0; t < Tiles; ++t) {
-      RELPOS_UNROLL
-      for (int i = 0; i < 2; ++i) {
+    unroll<Tiles>([&](auto t) RELPOS_LAMBDA {
+      unroll<2>([&](auto i) RELPOS_LAMBDA {
         const float score = scores.at[t][2 * r + i];
-        if (score == hidden_score) continue;
+        if (score == hidden_score) return;
         if (tile.count == 0.0f) origin = score;
         const float apart = score - origin;
         tile.count += 1.0f;
         sum += apart;
         tile.squares += apart * apart;
-      }
-    }
-    if (tile.count == 0.0f) continue;
+      });
+    });
+    if (tile.count == 0.0f) return;
     const float step = sum / tile.count;
     tile.mean = origin + step;
     tile.squares -= step * sum;
     of[r].join(tile);
-  }
+  });
 }
 
 /// Their weights, which are relative to the maximum of `now`; what was summed before, to that of `before`.
@@ -67,22 +65,19 @@ template <int Tiles>
 RELPOS_DEVICE void add_spread(const score_fragment<Tiles>& weights, const softmax_fragment& before,
                               const softmax_fragment& now, const float (&rescale)[2],
                               statistics_sums (&of)[2]) {
-  RELPOS_UNROLL
-  for (int r = 0; r < 2; ++r) {
+  unroll<2>([&](auto r) RELPOS_LAMBDA {
     float spread = 0.0f;
     if (rescale[r] != 0.0f) {
       spread = rescale[r] * (of[r].spread + (before.maximum[r] - now.maximum[r]) * before.sum[r]);
     }
-    RELPOS_UNROLL
-    for (int t = 0; t < Tiles; ++t) {
-      RELPOS_UNROLL
-      for (int i = 0; i < 2; ++i) {
+    unroll<Tiles>([&](auto t) RELPOS_LAMBDA {
+      unroll<2>([&](auto i) RELPOS_LAMBDA {
         const float weight = weights.at[t][2 * r + i];
         if (weight != 0.0f) spread += weight * std::log2(weight);
-      }
-    }
+      });
+    });
     of[r].spread = spread;
-  }
+  });
 }
 
 /// Those of all columns, in each of the four lanes of a row.

@@ -7,6 +7,7 @@
 #include <bit>
 #include <type_traits>
 
+#include "relpos/core/unroll.hpp"
 #include "relpos/cuda/machine.hpp"
 #include "relpos/cuda/score_fragment.hpp"
 
@@ -47,12 +48,11 @@ template <class Machine, multiplied T>
 RELPOS_DEVICE left_factor<T> as_left_factor(Machine& machine, const fragment<T>& of) {
   if constexpr (std::is_same_v<T, float>) {
     left_factor<float> result;
-    RELPOS_UNROLL
-    for (int part = 0; part < 4; ++part) {
+    unroll<4>([&](auto part) RELPOS_LAMBDA {
       const split_number number = split(machine, of.part[part]);
       result.large.part[part] = number.large;
       result.small.part[part] = number.small;
-    }
+    });
     return result;
   } else {
     return {of};
@@ -79,16 +79,14 @@ template <class Machine, multiplied T, int RowTiles, int Tiles, class SharedRows
 RELPOS_DEVICE void multiply_add_keys(Machine& machine, score_fragment<Tiles> (&scores)[RowTiles],
                                      const left_factor<T> (&a)[RowTiles], const SharedRows& keys,
                                      int channel, int lane) {
-  RELPOS_UNROLL
-  for (int two = 0; two < Tiles / 2; ++two) {
+  unroll<Tiles / 2>([&](auto two) RELPOS_LAMBDA {
     const fragment<T> b = machine.load(
         static_cast<const T*>(keys.template matrix_row<false>(two * 16, channel, lane)));
-    RELPOS_UNROLL
-    for (int m = 0; m < RowTiles; ++m) {
+    unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
       multiply_add(machine, scores[m].at[2 * two], a[m], b.part[0], b.part[1]);
       multiply_add(machine, scores[m].at[2 * two + 1], a[m], b.part[2], b.part[3]);
-    }
-  }
+    });
+  });
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -62,8 +62,8 @@ void attention(const Device& device, Out&& out, const Query& q, const Key& k, co
   static_assert(check_tensors<Out, const Query, const Key, const Value>());
   static_assert(check_arguments<Arguments...>());
   const auto runner = executor_of(device);
-  run_with_scratch(runner,
-                   prepare(runner, view_of(out), view_of(q), view_of(k), view_of(v), arguments...));
+  run_with_scratch(runner, relpos::prepare(runner, view_of(out), view_of(q), view_of(k), view_of(v),
+                                           arguments...));
 }
 
 /// Fills `out` from the rows of a cache (cache/kv_cache.hpp).
@@ -74,7 +74,7 @@ void attention(const Device& device, Out&& out, const Query& q, const Cache& cac
   static_assert(check_tensors<Out, const Query>());
   static_assert(check_arguments<Arguments...>());
   const auto runner = executor_of(device);
-  run_with_scratch(runner, prepare(runner, view_of(out), view_of(q), cache, arguments...));
+  run_with_scratch(runner, relpos::prepare(runner, view_of(out), view_of(q), cache, arguments...));
 }
 
 /// Writes the rows of k [batch, key heads, new row, d] and v behind those of each sequence.
@@ -112,8 +112,8 @@ void partial(const Device& device, const partial_state& state, const Query& q, c
              const Value& v, const Arguments&... arguments) {
   static_assert(check_tensors<const Query, const Key, const Value>());
   const auto runner = executor_of(device);
-  run_with_scratch(runner,
-                   prepare(runner, state, view_of(q), view_of(k), view_of(v), arguments...));
+  run_with_scratch(
+      runner, relpos::prepare(runner, state, view_of(q), view_of(k), view_of(v), arguments...));
 }
 
 /// Merges `from` into `into`: states of the same queries over disjoint keys.

@@ -27,12 +27,11 @@ class call_sequences {
   attention_shape shape;  // with the largest lengths of all sequences
   options choice;
   view<float, 3> lse;  // null where not asked for
-  row_statistics statistics;
 
   RELPOS_NOINLINE call_sequence sequence(index_t at) const {
     call_sequence one{at, shape_of(at), position_of(at),
-                      sequence_rows(lse, at, choice.query_starts), statistics};
-    if (!statistics.any()) return one;
+                      sequence_rows(lse, at, choice.query_starts), choice.statistics};
+    if (!choice.statistics.any()) return one;
     for (auto* const each :
          {&one.statistics.max_probability, &one.statistics.entropy, &one.statistics.logit_count,
           &one.statistics.logit_mean, &one.statistics.logit_variance}) {
@@ -105,7 +104,7 @@ class call_sequences {
 
  protected:
   call_sequences(const attention_shape& of, const options& choices, const view<float, 3>& sums)
-      : shape(of), choice(choices), lse(sums), statistics(choices.statistics) {}
+      : shape(of), choice(choices), lse(sums) {}
   call_sequences(const call_sequences&) = default;
   call_sequences& operator=(const call_sequences&) = default;
   ~call_sequences() = default;

@@ -1,6 +1,7 @@
 #pragma once
 // A call that has been checked and measured, and may be run any number of times (attention.hpp: prepare).
 
+#include <cstdint>
 #include <optional>
 #include <tuple>
 #include <type_traits>
@@ -17,8 +18,8 @@ template <class Isa, class Out, class Query, class Store, class Policies>
 class prepared_call;
 
 /// Keeps the views and policies of its call, and refers to what they refer to: numbers in tensors may change between two
-/// runs. What was checked may not: shapes and strides, sequences and their lengths, block tables, the data of policies.
-/// A cache that has grown is another call.
+/// runs. What was checked may not: shapes and strides, lists of sequences, block tables, the data of policies. A cache
+/// whose lengths have changed is another call, and `run` refuses it.
 template <class Isa, class Out, class Query, class Store, class... Policies>
 class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
  public:
@@ -39,38 +40,54 @@ class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
     problem_.emplace(to.out, view<const std::remove_const_t<Query>, 4>(q), store, to.lse_or_none(),
                      shape, resolved, policies);
     valid_ = check_sequences(*problem_);
-    if (!valid_) problem_.reset();
+    if (!valid_) {
+      problem_.reset();
+      return;
+    }
+    lengths_ = sum_of_lengths(*problem_);
+    scratch_bytes_ = call_scratch_bytes<Isa>(*problem_, slots_);
   }
 
   /// What `attention` would return of the call as it is; `run` returns it too, and does nothing, if it is a failure.
-  const status& valid() const { return valid_; }
+  status valid() const { return valid_; }
 
   /// What `run` needs; 0 if the call is not valid.
-  std::size_t scratch_bytes() const {
-    return problem_ ? call_scratch_bytes<Isa>(*problem_, slots_) : 0;
-  }
+  std::size_t scratch_bytes() const { return scratch_bytes_; }
 
   /// Computes. The executor has no more slots than the one that the call was prepared for.
   template <executor Executor>
   status run(const Executor& runner, scratch memory) const noexcept {
     if (!problem_) return valid_;
     if (status fits = check_slots_of(runner); !fits) return fits;
-    scratch_divider divider(memory);
-    const call_scratch<Isa, problem_type> divided(divider, *problem_, slots_);
-    const std::size_t needed = divider.bytes_taken();
-    if (status fits = check_scratch(memory, needed); !fits) return fits;
-    if (status apart = check_scratch_overlap(byte_range::of(memory.data, needed), to_, problem_->q,
-                                             problem_->store, problem_->choice,
+    if (sum_of_lengths(*problem_) != lengths_) {
+      return status::error(status_code::invalid_value,
+                           "cache.lengths: have changed since the call was prepared");
+    }
+    if (status fits = check_scratch(memory, scratch_bytes_); !fits) return fits;
+    if (status apart = check_scratch_overlap(byte_range::of(memory.data, scratch_bytes_), to_,
+                                             problem_->q, problem_->store, problem_->choice,
                                              policy_data(problem_->policies));
         !apart) {
       return apart;
     }
-    run_attention<Isa>(runner, *problem_, divided);
+    scratch_divider divider(memory);
+    run_attention<Isa>(runner, *problem_,
+                       call_scratch<Isa, problem_type>(divider, *problem_, slots_));
     return {};
   }
 
  private:
   using problem_type = attention_problem<Out, std::remove_const_t<Query>, Store, Policies...>;
+
+  /// Weighted by the place of the sequence: one row more in one and less in another is another sum.
+  static std::uint64_t sum_of_lengths(const problem_type& problem) {
+    std::uint64_t sum = 0;
+    if (problem.store.lengths_are_equal()) return sum;
+    for (index_t at = 0; at < problem.shape.batch; ++at) {
+      sum = 31 * sum + static_cast<std::uint64_t>(problem.store.length(at));
+    }
+    return sum;
+  }
 
   template <executor Executor>
   status check_slots_of(const Executor& runner) const {
@@ -85,6 +102,8 @@ class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
   status valid_;
   call_outputs<Out> to_;
   index_t slots_;
+  std::uint64_t lengths_ = 0;
+  std::size_t scratch_bytes_ = 0;
   std::optional<problem_type> problem_;
 };
 

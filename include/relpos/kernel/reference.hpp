@@ -23,6 +23,7 @@ class reference_row {
  public:
   reference_row(const problem_sequence<Problem>& sequence, index_t head, index_t row)
       : sequence_(sequence),
+        q_(sequence.q()),
         k_(sequence.call.store.keys_of(sequence.at)),
         v_(sequence.call.store.values_of(sequence.at)),
         head_(head),
@@ -69,7 +70,7 @@ class reference_row {
     return static_cast<Real>(static_cast<float>(x));
   }
 
-  Real query(index_t channel) const { return real(sequence_.q()(0, head_, row_, channel)); }
+  Real query(index_t channel) const { return real(q_(0, head_, row_, channel)); }
   Real key_value(index_t key, index_t channel) const {
     return real(k_(0, sequence_.shape.key_head(head_), key, channel));
   }
@@ -128,7 +129,8 @@ class reference_row {
   }
 
   const problem_sequence<Problem>& sequence_;
-  decltype(std::declval<Problem>().store.k) k_;  // of the sequence
+  decltype(Problem::q) q_;  // of the sequence
+  decltype(std::declval<Problem>().store.k) k_;
   decltype(std::declval<Problem>().store.v) v_;
   index_t head_;
   index_t row_;

@@ -28,7 +28,7 @@ struct generic {
 struct vector128 {
   static constexpr const char* name = "128-bit vectors";
   static constexpr int vector_bytes = 16;
-  static constexpr int registers = 16;  // of SSE2; NEON has 32
+  static constexpr int registers = 16;  // the fewest of its targets, SSE2's
   static constexpr int tile_rows = 4;
   static constexpr int tile_vectors = 3;
 };
