@@ -77,7 +77,7 @@ std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const
                                options_of(arguments...), policies_of(arguments...));
 }
 
-/// The call of all that follow; `valid` is what has been found of it.
+/// What `prepare` returns, for outputs and keys of any kind. A failure in `valid` refuses the call.
 template <class Isa, executor Executor, class Out, class Query, key_store Store, class... Arguments>
 auto prepare_call(const Executor& runner, const status& valid, const call_outputs<Out>& to,
                   const view<Query, 4>& q, const Store& store, const options& choice,
@@ -193,8 +193,8 @@ auto prepare(const Executor& runner, const partial_state& state, const view<Quer
 
 /// Attention over a slice of the keys, to be merged with that over the others (`merge`).
 ///
-/// `options.query_offset` must be given, and `options.key_offset` is the position of the slice's first
-/// key: positions are those of the whole sequence.
+/// `options.query_offset` must be given. `options.key_offset` is the position of the slice's first key. Both count from
+/// the first key of the whole sequence.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
           class... Arguments>
 status partial(const Executor& runner, scratch memory, const partial_state& state,

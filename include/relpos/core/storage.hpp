@@ -83,9 +83,8 @@ concept cache_storage = storage<T> || std::same_as<T, int8>;
 /// What a row of a cache is besides its numbers.
 template <cache_storage T>
 struct storage_traits {
-  static constexpr bool is_scaled = std::same_as<T, int8>;  // by a float for each row
-  static constexpr bool is_always_finite =
-      std::same_as<T, int8>;  // no number is infinite, and none is not a number
+  static constexpr bool is_scaled = std::same_as<T, int8>;         // by a float for each row
+  static constexpr bool is_always_finite = std::same_as<T, int8>;  // has no infinity and no NaN
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -24,6 +24,7 @@ RELPOS_INLINE float_pack<Isa> sum_lanes(float_pack<Isa> (&parts)[lanes<Isa>]) {
   using real = float_pack<Isa>;
   static_assert(lanes<Isa> >= 4);
   constexpr int steps = __builtin_ctz(static_cast<unsigned>(lanes<Isa>));
+  // Not under RELPOS_UNROLL: g++ 12 ignores it here, with a warning, and keeps the parts in memory.
   unroll<steps>([&](auto step) RELPOS_LAMBDA {
     unroll<(lanes<Isa> >> (step + 1))>([&](int i) RELPOS_LAMBDA {
       const real a = parts[2 * i];

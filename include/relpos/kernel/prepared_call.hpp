@@ -23,7 +23,7 @@ class prepared_call;
 template <class Isa, class Out, class Query, class Store, class... Policies>
 class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
  public:
-  /// `valid` is what has been found of the call before.
+  /// A failure in `valid`, of checks made before, refuses the call.
   template <executor Executor>
   prepared_call(const Executor& runner, const status& valid, const call_outputs<Out>& to,
                 const view<Query, 4>& q, const Store& store, const options& choice,

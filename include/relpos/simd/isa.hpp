@@ -14,7 +14,7 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// Plain arrays of N lanes: what a pack means, for testing the code of wide vectors on a machine that lacks
-/// them. `registers` is that of the set whose lanes they are, so that its code is what is tested.
+/// them. 16 lanes have the registers of AVX-512, so that tests run the code that AVX-512 takes.
 template <int N>
 struct generic {
   static constexpr const char* name = "generic";

@@ -9,6 +9,7 @@
 
 #include "core/attention_call.hpp"
 #include "relpos/policies.hpp"
+#include "support/executors.hpp"
 
 namespace {
 
@@ -18,6 +19,7 @@ using relpos::serial;
 using relpos::status;
 using relpos::status_code;
 using relpos_test::attention_call;
+using support::shuffled;
 
 /// A bias that counts how often it is asked to check.
 struct counting_bias {
@@ -33,19 +35,6 @@ struct counting_bias {
   }
 };
 
-/// An executor with slots of its own.
-struct many_slots {
-  index_t count;
-
-  index_t slots() const { return count; }
-  template <class Item>
-  void run(index_t items, Item&& item) const {
-    for (index_t i = 0; i < items; ++i) item(i, i % count);
-  }
-};
-
-std::vector<std::byte> memory_for(std::size_t bytes) { return std::vector<std::byte>(bytes); }
-
 TEST(prepare, runs_as_attention_does) {
   attention_call wanted;
   ASSERT_TRUE(wanted.run(relpos::causal{}));
@@ -57,7 +46,7 @@ TEST(prepare, runs_as_attention_does) {
   EXPECT_EQ(prepared.scratch_bytes(),
             relpos::scratch_bytes(serial{}, call.q, call.k, call.v, relpos::causal{}, call.choice));
   EXPECT_TRUE(call.is_untouched());
-  auto memory = memory_for(prepared.scratch_bytes());
+  std::vector<std::byte> memory(prepared.scratch_bytes());
   ASSERT_TRUE(prepared.run(serial{}, memory));
   EXPECT_EQ(call.out_values, wanted.out_values);
   EXPECT_EQ(call.lse_values, wanted.lse_values);
@@ -66,7 +55,7 @@ TEST(prepare, runs_as_attention_does) {
 TEST(prepare, runs_again_on_other_numbers) {
   attention_call call;
   const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, call.choice);
-  auto memory = memory_for(prepared.scratch_bytes());
+  std::vector<std::byte> memory(prepared.scratch_bytes());
   ASSERT_TRUE(prepared.run(serial{}, memory));
   const std::vector<float> first = call.out_values;
 
@@ -86,7 +75,7 @@ TEST(prepare, checks_once) {
   int checks = 0;
   const counting_bias bias{&checks};
   const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, bias);
-  auto memory = memory_for(prepared.scratch_bytes());
+  std::vector<std::byte> memory(prepared.scratch_bytes());
   ASSERT_TRUE(prepared.run(serial{}, memory));
   ASSERT_TRUE(prepared.run(serial{}, memory));
   EXPECT_EQ(checks, 1);
@@ -132,14 +121,14 @@ TEST(prepare, refuses_an_executor_of_more_slots) {
   attention_call wanted;
   ASSERT_TRUE(wanted.run());
   attention_call call;
-  const auto prepared = prepare(many_slots{3}, call.out, call.q, call.k, call.v, call.choice);
+  const auto prepared = prepare(shuffled{3}, call.out, call.q, call.k, call.v, call.choice);
   std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
-  EXPECT_TRUE(call.explains(prepared.run(many_slots{4}, call.memory), status_code::invalid_value,
+  EXPECT_TRUE(call.explains(prepared.run(shuffled{4}, call.memory), status_code::invalid_value,
                             {"executor: ", "is 4", "1 to 3"}));
-  EXPECT_TRUE(call.explains(prepared.run(many_slots{0}, call.memory), status_code::invalid_value,
+  EXPECT_TRUE(call.explains(prepared.run(shuffled{0}, call.memory), status_code::invalid_value,
                             {"executor: ", "is 0", "1 to 3"}));
   for (const index_t slots : {3, 1}) {
-    ASSERT_TRUE(prepared.run(many_slots{slots}, call.memory));
+    ASSERT_TRUE(prepared.run(shuffled{slots}, call.memory));
     EXPECT_EQ(call.out_values, wanted.out_values);
   }
 }
@@ -151,7 +140,7 @@ TEST(prepare, of_a_slice_of_the_keys) {
   const relpos::options there{.query_offset = 4, .key_offset = 2};
   const auto prepared = prepare(serial{}, state, call.q, call.k, call.v, relpos::causal{}, there);
   ASSERT_TRUE(prepared.valid());
-  auto memory = memory_for(prepared.scratch_bytes());
+  std::vector<std::byte> memory(prepared.scratch_bytes());
   ASSERT_TRUE(prepared.run(serial{}, memory));
   const std::vector<float> out = call.out_values;
   const std::vector<float> sums = lse;
