@@ -127,5 +127,12 @@
 #define RELPOS_FORGET_MEMORY() asm volatile("" ::: "memory")
 /// Before a loop of the CPU with a number of turns that the type knows: each is code of its own, and the accumulators that
 /// it indexes are registers. Where the body needs the index as a constant, and for GPUs: core/unroll.hpp.
+#if defined( \
+    __NVCC__)  // which passes the pragma on to the host's compiler, and warns that it does not know it
+#define RELPOS_UNROLL                                                                     \
+  _Pragma("nv_diagnostic push") _Pragma("nv_diag_suppress 1675") _Pragma("GCC unroll 64") \
+      _Pragma("nv_diagnostic pop")
+#else
 #define RELPOS_UNROLL _Pragma("GCC unroll 64")
+#endif
 #define RELPOS_MAY_ALIAS __attribute__((may_alias))
