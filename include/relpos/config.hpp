@@ -17,15 +17,13 @@
 
 // The code of GPU kernels is for the device where nvcc compiles it, and for tests on the CPU where others do. Functions
 // for both, such as members of policies that run in kernels, are constexpr, which nvcc compiles for both under
-// --expt-relaxed-constexpr, or say so where they cannot be.
+// --expt-relaxed-constexpr.
 #if defined(__CUDACC__)
 #define RELPOS_COMPILES_CUDA 1
 #define RELPOS_DEVICE __device__ __forceinline__
-#define RELPOS_HOST_DEVICE __host__ __device__
 #else
 #define RELPOS_COMPILES_CUDA 0
 #define RELPOS_DEVICE inline
-#define RELPOS_HOST_DEVICE
 #endif
 
 /// Vector types: nvcc does not pass shuffles of them on to the host's compiler. What a .cu file computes on the CPU, it
@@ -127,8 +125,8 @@
 #define RELPOS_FORGET_MEMORY() asm volatile("" ::: "memory")
 /// Before a loop of the CPU with a number of turns that the type knows: each is code of its own, and the accumulators that
 /// it indexes are registers. Where the body needs the index as a constant, and for GPUs: core/unroll.hpp.
-#if defined( \
-    __NVCC__)  // which passes the pragma on to the host's compiler, and warns that it does not know it
+// nvcc passes the pragma on to the host's compiler, and warns that it does not know it.
+#if defined(__NVCC__)
 #define RELPOS_UNROLL                                                                     \
   _Pragma("nv_diagnostic push") _Pragma("nv_diag_suppress 1675") _Pragma("GCC unroll 64") \
       _Pragma("nv_diagnostic pop")

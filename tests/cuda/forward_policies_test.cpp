@@ -77,6 +77,23 @@ TEST_F(forward_policies, masks_of_ranges) {
   expect({}, relpos::both{relpos::causal{}, relpos::band{50, 50}});
 }
 
+/// A window of the caller's, wider from head to head.
+struct window_of_head {
+  struct of_head {
+    index_t reach;
+    constexpr relpos::key_range visible_keys(index_t q_pos) const {
+      return {q_pos - reach, q_pos + 1};
+    }
+  };
+  constexpr of_head bind(index_t head) const { return {10 + 30 * head}; }
+};
+
+TEST_F(forward_policies, masks_of_ranges_that_differ_between_heads) {
+  const std::vector<float> of_heads{0.5f, 1.5f};
+  expect({}, window_of_head{}, relpos::ssmax{of_heads});
+  expect({.kernel = relpos::kernel_class::decode}, window_of_head{}, relpos::ssmax{of_heads});
+}
+
 TEST_F(forward_policies, masks_of_elements) {
   expect({}, relpos::either{relpos::band{10, 0}, relpos::sinks{4}}, relpos::causal{});
 }

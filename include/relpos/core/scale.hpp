@@ -55,8 +55,7 @@ float sink_logit(const std::tuple<Bound...>& bound) {
 
 /// The product of the factors that policies have for the logits of one row; `visible` is the number of keys that it sees.
 template <class... Bound>
-RELPOS_HOST_DEVICE float logit_factor(const std::tuple<Bound...>& bound, index_t q_pos,
-                                      index_t visible) {
+float logit_factor(const std::tuple<Bound...>& bound, index_t q_pos, index_t visible) {
   float product = 1.0f;
   const auto multiply = [&](const auto& policy) {
     using bound_type = std::decay_t<decltype(policy)>;

@@ -53,7 +53,7 @@ RELPOS_DEVICE void turn_key(Machine& machine, const Call& call,
                             index_t head, index_t row) {
   const device_sequence& of = call.sequences[sequence];
   if (row >= of.keys.count || of.is_split) return;
-  const rotation_rows& rows = rotation_of(call.head(sequence, 0).bound).rows;
+  const rotation_rows& rows = call.rotation.rows;
   const auto pairs = static_cast<int>(rows.pairs);
   const int lane = machine.thread() % warp_lanes;
   const auto* const from = call.k.address(of.keys.batch, head, of.keys.first + row, 0);

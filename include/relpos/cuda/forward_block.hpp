@@ -29,6 +29,7 @@ template <class Machine, int HeadDim, class Call>
 class forward_block {
  public:
   using stored = typename Call::stored;
+  using lowered = typename Call::lowered;
   using geometry = forward_geometry<stored, HeadDim>;
   using memory_type = forward_memory<stored, HeadDim>;
 
@@ -46,7 +47,7 @@ class forward_block {
         memory_(*reinterpret_cast<memory_type*>(machine.shared())) {}
 
   RELPOS_DEVICE void run() {
-    if constexpr (!Call::rotates) begin_queries();
+    if constexpr (!lowered::rotates) begin_queries();
     if (call_.statistics.any) {
       for (auto& rows : memory_.statistics[machine_.thread()]) {
         for (statistics_sums& each : rows) each = {};
@@ -101,14 +102,13 @@ class forward_block {
       const int row = warp_ * geometry::warp_rows + m * 16 + accumulator_place{lane_}.row(2 * r);
       lane_rows& rows = rows_[m];
       rows.row[r] = first_row_ + row;
-      key_range sees{0, 0};
+      key_span sees{0, 0};
       if (rows.row[r] < sequence_.queries.count) {
-        const index_t q_pos = rows.row[r] + position().query_offset;
-        sees = visible_key_rows(head_.bound, q_pos, position().key_offset, count);
-        seen.add(sees);
+        sees = head_.visible_to(rows.row[r], count);
+        seen.add(key_range{sees.first, sees.last});
       }
       if (lane_ % 4 == 0) {
-        memory_.visible[warp_][m][accumulator_place{lane_}.row(2 * r)] = key_span::of(sees);
+        memory_.visible[warp_][m][accumulator_place{lane_}.row(2 * r)] = sees;
       }
     });
     for (int other = 4; other < warp_lanes; other *= 2) {
@@ -143,7 +143,7 @@ class forward_block {
   RELPOS_DEVICE tile_class classify(const visible_rows& rows, index_t tile, int first,
                                     int count) const {
     const index_t begin = first_row_of(tile);
-    tile_class result = rows.classify(begin, begin + keys);
+    const tile_class result = rows.classify(begin, begin + keys);
     if (result == tile_class::skip) return result;
     const index_t q_pos = first_row_ + first + position().query_offset;
     const index_t last =
@@ -151,11 +151,7 @@ class forward_block {
     const index_t first_key = std::max<index_t>(begin, 0) + position().key_offset;
     const index_t last_key =
         std::min<index_t>(begin + keys, sequence_.keys.count) + position().key_offset;
-    const auto ask = [&](const auto& mask) {
-      result = both_of(result, classify_elements(mask, {q_pos, last, first_key, last_key}));
-    };
-    std::apply([&](const auto&... each) { (ask(each), ...); }, head_.bound);
-    return result;
+    return both_of(result, classify_all(head_.masks, {q_pos, last, first_key, last_key}));
   }
   /// The first tile from `tile` down that some row of the block sees; below the last where there is none. `bounded`: with a
   /// weight that is not zero.
@@ -168,11 +164,13 @@ class forward_block {
     return tile;
   }
 
-  RELPOS_DEVICE bool is_bounded() const { return Call::bounds && call_.key_norms != nullptr; }
+  RELPOS_DEVICE bool is_bounded() const {
+    return lowered::bounds_scores && call_.key_norms != nullptr;
+  }
 
   /// Whether a tile adds nothing to any row of the block. All threads ask together.
   RELPOS_DEVICE bool vanishes([[maybe_unused]] index_t tile) const {
-    if constexpr (Call::bounds) {
+    if constexpr (lowered::bounds_scores) {
       const float key_norm = call_.key_norm(sequence_.at, key_head(), tile - tile_of(0));
       const index_t first_key = tile * keys;
       bool adds = false;
@@ -225,7 +223,7 @@ class forward_block {
   }
 
   RELPOS_DEVICE score_stages<Machine, Call, one_head> stages_of(int m) const {
-    return {{head_}, sequence_, rows_[m], memory_.visible[warp_][m], lane_};
+    return {{head_}, call_, sequence_, rows_[m], memory_.visible[warp_][m], lane_};
   }
 
   RELPOS_DEVICE void attend(index_t tile) {
@@ -289,12 +287,12 @@ class forward_block {
 
   /// Turns the queries to the origin of a tile's keys, which all of them share.
   RELPOS_DEVICE void turn_to([[maybe_unused]] index_t tile, [[maybe_unused]] index_t& key_origin) {
-    if constexpr (Call::rotates) {
+    if constexpr (lowered::rotates) {
       const index_t origin = rotation_rows::origin(tile * keys);
       if (origin == key_origin) return;
       key_origin = origin;
       turn_queries<HeadDim, geometry::warps>(
-          machine_, queries(), rotation_of(head_.bound), [&](int row) { return query_at(row); },
+          machine_, queries(), call_.rotation, [&](int row) { return query_at(row); },
           [&](int row) { return first_row_ + row + position().query_offset; }, origin);
       machine_.sync();
     }

@@ -8,6 +8,7 @@
 
 #include "relpos/core/policy.hpp"
 #include "relpos/core/position.hpp"
+#include "relpos/core/row_positions.hpp"
 #include "relpos/core/scale.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/view.hpp"
@@ -42,18 +43,15 @@ struct device_sequence {
   }
 };
 
-/// A bound policy whose bias is tabulated: the device has the table, and `Rest`, what else there is of the policy. The
-/// function that fills the table stays on the host: its type may be a lambda's, which no kernel may have for an argument.
-template <class Rest>
-struct device_table : Rest {
-  bias_table table;
-};
-struct nothing_else {};
+/// Rows of keys that a query sees, [first, last).
+struct key_span {
+  std::int32_t first;
+  std::int32_t last;
 
-template <class T>
-inline constexpr bool is_device_table = false;
-template <class Rest>
-inline constexpr bool is_device_table<device_table<Rest>> = true;
+  static constexpr key_span of(const key_range& rows) {
+    return {static_cast<std::int32_t>(rows.first), static_cast<std::int32_t>(rows.last)};
+  }
+};
 
 /// A rotation, with its tables and gains in device memory.
 struct device_rotation {
@@ -61,52 +59,19 @@ struct device_rotation {
   rotation_gains gains;
 };
 
-/// Where a token stands on one axis: which of the origins that occur, and how far beyond it.
-struct token_turn {
-  std::int32_t origin;
-  std::int32_t rest;
-};
-/// A rotation to positions that are given per token, with the turns of their origins.
-struct device_turns {
-  rotation_rows rows;         // the table of queries turns keys as well
-  const float* origins;       // [origin][2][pairs]
-  const token_turn* queries;  // [axis][sequence][row]
-  const token_turn* keys;
-  index_t sequences;
-};
-
-template <class... Bound>
-constexpr const device_rotation& rotation_of(const std::tuple<Bound...>& bound) {
-  return std::get<device_rotation>(bound);
-}
-template <class... Bound>
-constexpr const device_turns& turns_of(const std::tuple<Bound...>& bound) {
-  return std::get<device_turns>(bound);
-}
-
-template <class Bound>
-inline constexpr bool is_device_bias =
-    computes_bias<Bound> || is_device_table<Bound> || stores_bias<Bound>;
-
-template <class Bound>
-concept does_more_than_tabulate =
-    gates_rows<Bound> || masks_range<Bound> || masks_elements<Bound> || scales_rows<Bound>;
-
-/// What the device has of a policy; `Given`, where positions are given per token.
-template <class Policy, bool Given, class Bound = bound_policy<Policy>>
-using device_policy = std::conditional_t<
-    is_rotation<Policy>, std::conditional_t<Given, device_turns, device_rotation>,
-    std::conditional_t<
-        tabulates_bias<Policy>,
-        device_table<std::conditional_t<does_more_than_tabulate<Bound>, Bound, nothing_else>>,
-        Bound>>;
-
-/// One query head of one sequence.
-template <class... Bound>
+/// One query head of one sequence. `Biases` is a tuple of stages in argument order, factors of rows last, and `Masks` one of
+/// masks that ask for elements, as on the CPU (kernel/lowered_head.hpp).
+template <class Biases, class Masks>
 struct device_head {
-  std::tuple<Bound...> bound;
+  Biases biases;
+  Masks masks;
+  const key_span* visible;  // of each query row, null where each sees all keys
   score_factors factors;
   float sink;  // logit, -inf for none
+
+  RELPOS_DEVICE key_span visible_to(index_t row, index_t key_count) const {
+    return visible == nullptr ? key_span::of({0, key_count}) : visible[row];
+  }
 };
 
 /// Where statistics of rows are written, null where they are not asked for.
@@ -119,20 +84,12 @@ struct device_statistics {
   bool any = false;
 };
 
-/// `Bound` are device policies.
-template <multiplied T, class Out, class... Bound>
+/// `Lowered` names the types of policies that kernels depend on (lowered_policies.hpp).
+template <multiplied T, class Out, class Lowered>
 struct forward_call {
   using stored = T;
-  using head_type = device_head<Bound...>;
-  /// Keys and queries are turned when they meet.
-  static constexpr bool rotates = (std::is_same_v<Bound, device_rotation> || ... || false);
-  /// Both are turned before.
-  static constexpr bool turns_tokens = (std::is_same_v<Bound, device_turns> || ... || false);
-  /// Whether the biases can be bounded, and nothing else raises scores by an unknown amount.
-  static constexpr bool bounds = (bounds_bias<Bound> || ... || false) &&
-                                 ((bounds_bias<Bound> || !is_device_bias<Bound>) && ... && true) &&
-                                 ((!scales_rows<Bound> && !places_tokens<Bound>) && ... && true) &&
-                                 !rotates;
+  using lowered = Lowered;
+  using head_type = device_head<typename Lowered::biases, typename Lowered::masks>;
 
   view<Out, 4> out;
   view<const T, 4> q;
@@ -146,11 +103,20 @@ struct forward_call {
   const head_type* heads;  // [sequence][query head], or [query head] where sequences are the same
   index_t heads_of_sequence;  // from one sequence to the next, 0 where they are the same
   index_t key_heads;
+  typename Lowered::rotation rotation;  // queries are turned when they meet keys
+  typename Lowered::places places;      // of tokens, as biases read them
   float* key_norms =
       nullptr;  // [sequence][key head][tile] where tiles are left out by a bound (tile_bound.hpp)
   index_t norm_tiles = 0;  // room for so many of a head
   chunk_states states{};   // of sequences that are split
 
+  RELPOS_DEVICE auto positions_of(const device_sequence& sequence) const {
+    if constexpr (Lowered::counts_positions) {
+      return counted_positions{sequence.position};
+    } else {
+      return given_positions<typename Lowered::places>{places, sequence.at};
+    }
+  }
   RELPOS_DEVICE const head_type& head(index_t sequence, index_t query_head) const {
     return heads[sequence * heads_of_sequence + query_head];
   }

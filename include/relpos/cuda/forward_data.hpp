@@ -17,7 +17,9 @@
 #include "relpos/cuda/forward_call.hpp"
 #include "relpos/cuda/forward_room.hpp"
 #include "relpos/cuda/given_turns.hpp"
+#include "relpos/cuda/lowered_policies.hpp"
 #include "relpos/cuda/moved.hpp"
+#include "relpos/cuda/row_facts.hpp"
 #include "relpos/cuda/split_geometry.hpp"
 #include "relpos/kernel/few_queries.hpp"
 #include "relpos/kernel/problem.hpp"
@@ -33,10 +35,6 @@ struct no_turns {
   template <class Problem>
   no_turns(scratch_divider&, const Problem&) {}
   static void take_workspace(scratch_divider&) {}
-  static no_turns fill(std::ptrdiff_t) { return {}; }
-
- private:
-  no_turns() = default;
 };
 
 template <class Problem>
@@ -46,18 +44,20 @@ template <multiplied T, class Out, class... Policies>
 class forward_data<forward_problem<T, Out, Policies...>> {
  public:
   using problem_type = forward_problem<T, Out, Policies...>;
-  using call_type =
-      forward_call<T, Out, device_policy<Policies, any_given_positions<Policies...>>...>;
+  using lowered = lowered_policies<Policies...>;
+  using call_type = forward_call<T, Out, lowered>;
   using head_type = typename call_type::head_type;
 
   /// Takes what it needs of host memory.
   forward_data(scratch_divider& memory, const problem_type& problem)
       : problem_(problem),
         // What differs between heads alone is there once.
-        sets_(problem.is_uniform() && !binds_by_batch ? std::min<index_t>(shape().batch, 1)
-                                                      : shape().batch),
+        sets_(problem.is_uniform() && !binds_by_batch && !row_facts_of_call::read_places
+                  ? std::min<index_t>(shape().batch, 1)
+                  : shape().batch),
         sequences_(memory.take<device_sequence>(shape().batch)),
         heads_(memory.take<head_type>(sets_ * shape().query_heads)),
+        rows_(memory, problem, sets_),
         turns_(memory, problem) {
     if constexpr (given) given_distances_ = all_distances(problem.policies, shape(), {});
     measure();
@@ -69,8 +69,8 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   const forward_extent& extent() const { return extent_; }
   /// What the device needs beside a copy of that.
   forward_room<T> take_room(scratch_divider& memory) const {
-    return forward_room<T>::template take<call_type>(memory, problem_.q, problem_.store.k, shape(),
-                                                     extent_);
+    return forward_room<T>::template take<lowered>(memory, problem_.q, problem_.store.k, shape(),
+                                                   extent_, turns_tokens);
   }
   /// What the host needs beside it.
   void take_workspace(scratch_divider& memory) { turns_.take_workspace(memory); }
@@ -83,24 +83,17 @@ class forward_data<forward_problem<T, Out, Policies...>> {
       sequences_[at] = sequence_of(at, chunks, states);
       states += states_of(chunks, sequences_[at].queries.count);
     }
-    const auto turns = turns_.fill(to_device);
-    float* table = tables_;
+    to_device_ = to_device;
+    next_table_ = tables_;
     for (index_t set = 0; set < sets_; ++set) {
-      const attention_shape of = problem_.shape_of(set);
       for (index_t head = 0; head < shape().query_heads; ++head) {
         const auto bound = bind_all(problem_.policies, set, head);
+        const auto rows = rows_.fill(set, head, bound, to_device);
         const score_factors factors(problem_.scale, problem_.softcap(),
                                     softmax_temperature(problem_.policies, set, head));
-        const auto of_device = [&](const auto& policy, const auto& its) {
-          if constexpr (is_rotation<std::decay_t<decltype(policy)>>) {
-            return turns;
-          } else {
-            return device_policy_of(policy, its, set, head, of, bound, table, to_device);
-          }
-        };
-        new (&heads_[set * shape().query_heads + head])
-            head_type{zip(of_device, bound, std::index_sequence_for<Policies...>()), factors,
-                      sink_logit(bound)};
+        new (&heads_[set * shape().query_heads + head]) head_type{
+            biases_of(bound, rows.factors, set, head, std::index_sequence_for<Policies...>()),
+            element_masks(bound), rows.visible, factors, sink_logit(bound)};
       }
     }
     return {problem_.out,
@@ -114,18 +107,37 @@ class forward_data<forward_problem<T, Out, Policies...>> {
             moved(sequences_, to_device),
             moved(heads_, to_device),
             sets_ == shape().batch ? shape().query_heads : 0,
-            shape().key_heads};
+            shape().key_heads,
+            rotation(),
+            places_for_biases(problem_.policies)};
+  }
+  /// Of a call that is filled and whose queries and keys are turned to the positions of their tokens.
+  auto token_turns() const {
+    if constexpr (turns_tokens) {
+      return turns_.fill(to_device_);
+    } else {
+      return no_data();
+    }
   }
 
  private:
-  using turns_of_call = std::conditional_t<
-      !any_rotation<Policies...>, no_turns,
-      std::conditional_t<any_given_positions<Policies...>, given_turns<problem_type>,
-                         counted_turns<problem_type>>>;
   static constexpr bool given = any_given_positions<Policies...>;
+  static constexpr bool turns_tokens = any_rotation<Policies...> && given;
+  using turns_of_call = std::conditional_t<
+      turns_tokens, given_turns<problem_type>,
+      std::conditional_t<lowered::rotates, counted_turns<problem_type>, no_turns>>;
+  using row_facts_of_call = row_facts<problem_type, Policies...>;
   static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
 
   const attention_shape& shape() const { return problem_.shape; }
+
+  auto rotation() const {
+    if constexpr (lowered::rotates) {
+      return turns_.fill(to_device_);
+    } else {
+      return no_data();
+    }
+  }
 
   /// Chunks of keys that a sequence of few queries sees, counted in absolute position.
   struct chunk_range {
@@ -214,35 +226,47 @@ class forward_data<forward_problem<T, Out, Policies...>> {
 
   using bound_type = std::tuple<bound_policy<Policies>...>;
 
-  /// of(policy, what it is bound to), of each.
-  template <class Of, std::size_t... I>
-  std::tuple<device_policy<Policies, given>...> zip(const Of& of, const bound_type& bound,
-                                                    std::index_sequence<I...>) const {
-    return {of(std::get<I>(problem_.policies), std::get<I>(bound))...};
+  /// Those of one head of a set.
+  template <std::size_t... I>
+  typename lowered::biases biases_of(const bound_type& bound, const float* factors,
+                                     [[maybe_unused]] index_t set, [[maybe_unused]] index_t head,
+                                     std::index_sequence<I...>) {
+    // In braces, and so in this order: what is tabulated takes its part of the tables.
+    const std::tuple<device_biases_of<Policies>...> biases{
+        bias_of(std::get<I>(problem_.policies), std::get<I>(bound), bound, set, head)...};
+    const auto row_factors = [&] {
+      if constexpr (lowered::has_row_factors) {
+        return std::tuple(device_row_factors{factors});
+      } else {
+        return std::tuple();
+      }
+    };
+    return std::apply([&](const auto&... each) { return std::tuple_cat(each..., row_factors()); },
+                      biases);
   }
 
-  /// A policy that tabulates takes its part of the tables, from `table` on.
   template <class Policy, class Bound>
-  device_policy<Policy, given> device_policy_of(const Policy& policy, const Bound& its, index_t set,
-                                                index_t head, const attention_shape& of,
-                                                const bound_type& bound, float*& table,
-                                                std::ptrdiff_t to_device) const {
-    if constexpr (!tabulates_bias<Policy>) {
+  device_biases_of<Policy> bias_of(const Policy& policy, const Bound& its, const bound_type& bound,
+                                   index_t set, index_t head) {
+    if constexpr (!is_bias<Policy>) {
+      return {};
+    } else if constexpr (!tabulates_bias<Policy>) {
       return its;
     } else {
       const distance_range distances = distances_of(set);
       // A bias that saturates may be asked for any distance, and the masks need not be.
       distance_range asked = distances;
       if constexpr (!given && !requires { policy.varies(); }) {
+        const attention_shape of = problem_.shape_of(set);
         asked = visible_distances(bound, of, problem_.position_of(set), {0, of.key_length});
       }
-      bias_table filled = fill_bias_table(policy, head, asked, 0, table);
-      filled.data = moved(table, to_device);
-      table += bias_table_capacity(policy, distances.size(), 0);
-      if constexpr (does_more_than_tabulate<Bound>) {
-        return {its, filled};
+      bias_table filled = fill_bias_table(policy, head, asked, 0, next_table_);
+      filled.data = moved(next_table_, to_device_);
+      next_table_ += bias_table_capacity(policy, distances.size(), 0);
+      if constexpr (gates_rows<Bound>) {
+        return device_bias<Policy>{its, filled};
       } else {
-        return {{}, filled};
+        return device_bias<Policy>{{}, filled};
       }
     }
   }
@@ -254,6 +278,9 @@ class forward_data<forward_problem<T, Out, Policies...>> {
   device_sequence* sequences_;
   head_type* heads_;
   float* tables_ = nullptr;
+  float* next_table_ = nullptr;
+  std::ptrdiff_t to_device_ = 0;
+  row_facts_of_call rows_;
   turns_of_call turns_;
 };
 

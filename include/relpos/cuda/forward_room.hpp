@@ -24,16 +24,18 @@ struct forward_room {
   float* norms = nullptr;
   chunk_states states{};
 
-  template <class Call>
+  /// `turns_tokens`: all the way, before anything else.
+  template <class Lowered>
   static forward_room take(scratch_divider& memory, const view<const T, 4>& q,
                            const view<const T, 4>& k, const attention_shape& shape,
-                           const forward_extent& extent) {
+                           const forward_extent& extent, bool turns_tokens) {
     forward_room result;
-    if (Call::turns_tokens) result.queries = memory.take<T>(q.size());
-    if (Call::turns_tokens || (Call::rotates && extent.whole_rows > 0)) {
+    if (turns_tokens) result.queries = memory.take<T>(q.size());
+    if (turns_tokens || (Lowered::rotates && extent.whole_rows > 0)) {
       result.keys = memory.take<T>(k.size());
     }
-    if (Call::bounds && key_tile_norms::pays(extent.whole_rows) && !extent.needs_all_logits) {
+    if (Lowered::bounds_scores && key_tile_norms::pays(extent.whole_rows) &&
+        !extent.needs_all_logits) {
       // Tiles are of 16 keys or more.
       const index_t tiles = key_tile_norms::capacity(shape.key_length, 16);
       result.norms = memory.take<float>(shape.batch * shape.key_heads * tiles);

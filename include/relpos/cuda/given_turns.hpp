@@ -17,6 +17,20 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// Where a token stands on one axis: which of the origins that occur, and how far beyond it.
+struct token_turn {
+  std::int32_t origin;
+  std::int32_t rest;
+};
+/// What the device has of it.
+struct device_turns {
+  rotation_rows rows;         // the table of queries turns keys as well
+  const float* origins;       // [origin][2][pairs]
+  const token_turn* queries;  // [axis][sequence][row]
+  const token_turn* keys;
+  index_t sequences;
+};
+
 /// For one call of `Problem`, which rotates and has given positions.
 template <class Problem>
 class given_turns {

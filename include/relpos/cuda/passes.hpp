@@ -118,6 +118,7 @@ struct turn_tokens_pass {
   static constexpr std::size_t shared_bytes = 0;
 
   Call call;
+  device_turns turns;
   view<typename Call::stored, 4> turned;
   index_t length;
   bool are_keys;
@@ -128,7 +129,6 @@ struct turn_tokens_pass {
     const device_rows& rows = are_keys ? sequence.keys : sequence.queries;
     const index_t row = warps_of_block::item(machine, block.x);
     if (row >= rows.count) return;
-    const device_turns& turns = turns_of(call.head(block.z, 0).bound);
     const auto& from = are_keys ? call.k : call.q;
     turn_token<HeadDim>(machine, turns, are_keys ? turns.keys : turns.queries, length, block.z, row,
                         from.address(rows.batch, block.y, rows.first + row, 0),

@@ -42,10 +42,11 @@ status run_forward(const Device& device, const Problem& problem, const device_sc
   auto* const to = on_device.take<std::byte>(static_cast<index_t>(bytes));
   const forward_room room = data.take_room(on_device);
   const auto call = data.fill(to - from);
+  const auto turns = data.token_turns();
   if (status done = device.copy(to, from, bytes); !done) return done;
   status result;
   Dims::with(problem.shape.head_dim, [&](auto head_dim) {
-    result = run_passes<head_dim>(device, call, problem.shape, data.extent(), room);
+    result = run_passes<head_dim>(device, call, turns, problem.shape, data.extent(), room);
   });
   return result;
 }

@@ -11,13 +11,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What the host has prepared is in device memory. The types of the call are spelled: nvcc would name them by way of the
-/// problem's, which may hold a lambda.
-template <int HeadDim, class Device, class T, class Out, class... Bound>
-status run_passes(const Device& device, forward_call<T, Out, Bound...> call,
+/// What the host has prepared is in device memory. `turns` are device_turns where queries and keys are turned to the
+/// positions of their tokens, no_data otherwise.
+template <int HeadDim, class Device, class T, class Out, class Lowered, class Turns>
+status run_passes(const Device& device, forward_call<T, Out, Lowered> call, const Turns& turns,
                   const attention_shape& shape, const forward_extent& extent,
                   const forward_room<T>& room) {
-  using call_type = forward_call<T, Out, Bound...>;
+  using call_type = forward_call<T, Out, Lowered>;
   using forward = forward_pass<HeadDim, call_type>;
   using split = split_pass<HeadDim, call_type>;
   const bool any_whole = extent.whole_rows > 0;
@@ -27,13 +27,14 @@ status run_passes(const Device& device, forward_call<T, Out, Bound...> call,
   if (done && any_split) done = device.template admit<split>();
   if (!done) return done;
 
-  if constexpr (call_type::turns_tokens) {
+  if constexpr (std::is_same_v<Turns, device_turns>) {
     const auto turn = [&](view<const T, 4>& rows, T* to, index_t length, index_t heads,
                           bool are_keys) {
       const view<T, 4> turned(to, rows.shape);
       if (length > 0) {
-        done = device.launch(turn_tokens_pass<HeadDim, call_type>{call, turned, length, are_keys},
-                             {warps_of_block::blocks(length), heads, shape.batch});
+        done = device.launch(
+            turn_tokens_pass<HeadDim, call_type>{call, turns, turned, length, are_keys},
+            {warps_of_block::blocks(length), heads, shape.batch});
       }
       rows = turned;
     };
@@ -54,7 +55,7 @@ status run_passes(const Device& device, forward_call<T, Out, Bound...> call,
     if (!done) return done;
   }
   if (!any_whole) return done;
-  if constexpr (call_type::rotates) {
+  if constexpr (Lowered::rotates) {
     if (shape.key_length > 0) {
       const view<T, 4> turned(room.keys, call.k.shape);
       done =
@@ -64,7 +65,7 @@ status run_passes(const Device& device, forward_call<T, Out, Bound...> call,
       call.k = turned;
     }
   }
-  if constexpr (call_type::bounds) {
+  if constexpr (Lowered::bounds_scores) {
     if (room.norms != nullptr) {
       call.key_norms = room.norms;
       call.norm_tiles = key_tile_norms::capacity(shape.key_length, forward::geometry::keys);

@@ -7,23 +7,14 @@
 #include <tuple>
 #include <utility>
 
-#include "relpos/core/mask.hpp"
+#include "relpos/core/element_masks.hpp"
 #include "relpos/core/row_positions.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/cuda/forward_call.hpp"
+#include "relpos/cuda/lowered_policies.hpp"
 #include "relpos/cuda/score_fragment.hpp"
 
 namespace relpos::inline RELPOS_ABI {
-
-/// Rows of keys that a query sees, [first, last).
-struct key_span {
-  std::int32_t first;
-  std::int32_t last;
-
-  static constexpr key_span of(const key_range& rows) {
-    return {static_cast<std::int32_t>(rows.first), static_cast<std::int32_t>(rows.last)};
-  }
-};
 
 /// The two query rows of a lane, of the sequence.
 struct lane_rows {
@@ -48,19 +39,18 @@ struct two_heads {
 };
 
 template <class Machine, class Call, template <class> class Heads>
-class score_stages;
-
-template <class Machine, class T, class Out, class... Bound, template <class> class Heads>
-class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
+class score_stages {
  public:
-  using heads_type = Heads<device_head<Bound...>>;
+  using lowered = typename Call::lowered;
+  using heads_type = Heads<typename Call::head_type>;
 
   /// `visible` are of sixteen rows; one that does not exist sees nothing.
-  RELPOS_DEVICE score_stages(const heads_type& heads, const device_sequence& sequence,
-                             const lane_rows& rows, const key_span (&visible)[16], int lane)
+  RELPOS_DEVICE score_stages(const heads_type& heads, const Call& call,
+                             const device_sequence& sequence, const lane_rows& rows,
+                             const key_span (&visible)[16], int lane)
       : heads_(heads),
         sequence_(sequence),
-        positions_(row_positions(heads.of(0).bound, sequence.position, sequence.at)),
+        positions_(call.positions_of(sequence)),
         rows_(rows),
         visible_(visible),
         place_{lane} {}
@@ -68,12 +58,10 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
   /// The same for all tiles.
   RELPOS_DEVICE row_factors factors() const {
     row_factors result;
-    if constexpr (has_row_factor) {
+    if constexpr (lowered::has_row_factors) {
       unroll<2>([&](auto r) RELPOS_LAMBDA {
         if (!exists(r)) return;
-        const key_span seen = visible(r);
-        result.of[r] = logit_factor(heads_.of(r).bound, positions_.query(rows_.row[r]),
-                                    seen.last - seen.first);
+        result.of[r] = std::get<device_row_factors>(heads_.of(r).biases).of_row[rows_.row[r]];
       });
     }
     return result;
@@ -90,9 +78,9 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
       for_each(scores, [&](float& s, int r, int)
                            RELPOS_LAMBDA { s = heads_.of(r).factors.softcap * machine.tanh(s); });
     }
-    unroll<static_cast<int>(sizeof...(Bound))>(
+    unroll<static_cast<int>(std::tuple_size_v<typename lowered::biases>)>(
         [&](auto i) RELPOS_LAMBDA { add_bias<i>(first_key, scores); });
-    if constexpr (has_row_factor) {
+    if constexpr (lowered::has_row_factors) {
       for_each(scores, [&](float& s, int r, int) RELPOS_LAMBDA {
         // A key that a bias hides stays hidden where the factor is 0 or negative.
         if (s != hidden_score) s *= factors.of[r];
@@ -102,9 +90,8 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
   }
 
  private:
-  static constexpr bool has_row_factor = (scales_rows<Bound> || ... || false);
-  static constexpr bool any_element_mask = (masks_elements<Bound> || ... || false);
-  using row_positions_type = row_positions_of<std::tuple<Bound...>>;
+  using row_positions_type =
+      decltype(std::declval<const Call&>().positions_of(std::declval<const device_sequence&>()));
 
   RELPOS_DEVICE const positions& position() const { return sequence_.position; }
 
@@ -147,9 +134,9 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
 
   template <std::size_t I, int Tiles>
   RELPOS_DEVICE void add_bias(index_t first_key, score_fragment<Tiles>& scores) const {
-    using bound_type = std::tuple_element_t<I, std::tuple<Bound...>>;
+    using bound_type = std::tuple_element_t<I, typename lowered::biases>;
     const auto bound_of = [&](int r) RELPOS_LAMBDA -> const bound_type& {
-      return std::get<I>(heads_.of(r).bound);
+      return std::get<I>(heads_.of(r).biases);
     };
     const auto factor_of = [&](int r) RELPOS_LAMBDA { return heads_.of(r).factors.bias; };
     if constexpr (computes_bias<bound_type>) {
@@ -216,17 +203,9 @@ class score_stages<Machine, forward_call<T, Out, Bound...>, Heads> {
     });
     for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
       bool seen = first[r] <= column && column < last[r];
-      if constexpr (any_element_mask) {
-        if (seen) {
-          const index_t q_pos = rows_.row[r] + position().query_offset;
-          const index_t k_pos = first_key + column + position().key_offset;
-          const auto ask = [&](const auto& mask) {
-            if constexpr (masks_elements<std::decay_t<decltype(mask)>>) {
-              seen = seen && mask.keep(q_pos, k_pos);
-            }
-          };
-          std::apply([&](const auto&... each) { (ask(each), ...); }, heads_.of(r).bound);
-        }
+      if constexpr (std::tuple_size_v<typename lowered::masks> > 0) {
+        seen = seen && all_keep(heads_.of(r).masks, rows_.row[r] + position().query_offset,
+                                first_key + column + position().key_offset);
       }
       if (!seen) s = hidden_score;
     });

@@ -19,6 +19,7 @@ template <class Machine, int HeadDim, class Call>
 class split_block {
  public:
   using stored = typename Call::stored;
+  using lowered = typename Call::lowered;
   using geometry = split_geometry<stored, HeadDim>;
   using memory_type = split_memory<stored, HeadDim>;
 
@@ -36,14 +37,14 @@ class split_block {
         memory_(*reinterpret_cast<memory_type*>(machine.shared())) {}
 
   RELPOS_DEVICE void run() {
-    if constexpr (!Call::rotates) begin_queries();
+    if constexpr (!lowered::rotates) begin_queries();
     machine_.commit();
     unroll<2>([&](auto r) RELPOS_LAMBDA { find_row(r); });
     machine_.sync_warp();
     const seen_tile first = seen_from(warp_);
     begin_tile(first.at, 0);
     machine_.template wait<1>();  // for queries, and not for keys
-    if constexpr (Call::rotates) turn_queries_to_chunk();
+    if constexpr (lowered::rotates) turn_queries_to_chunk();
     machine_.sync();
     attend(first);
     join();
@@ -82,12 +83,9 @@ class split_block {
     heads_.head[r] = &call_.head(sequence_.at, place.head);
     rows_.row[r] = static_cast<int>(exists ? place.row : sequence_.queries.count);
     if (lane_ % 4 != 0) return;
-    key_range seen{0, 0};
-    if (exists) {
-      seen = visible_key_rows(heads_.of(r).bound, q_pos_of(place.row),
-                              sequence_.position.key_offset, sequence_.keys.count);
-    }
-    memory_.visible[warp_][row] = key_span::of(seen);
+    key_span seen{0, 0};
+    if (exists) seen = heads_.of(r).visible_to(place.row, sequence_.keys.count);
+    memory_.visible[warp_][row] = seen;
   }
 
   RELPOS_DEVICE typename memory_type::query_rows queries() const { return {memory_.queries}; }
@@ -117,8 +115,7 @@ class split_block {
   RELPOS_DEVICE void turn_queries_to_chunk() {
     const index_t origin = rotation_rows::origin(first_key_of(0) + sequence_.position.key_offset);
     turn_queries<HeadDim, geometry::warps>(
-        machine_, queries(), rotation_of(heads_.of(0).bound),
-        [&](int row) { return query_at(row); },
+        machine_, queries(), call_.rotation, [&](int row) { return query_at(row); },
         [&](int row) { return q_pos_of(place_of(row).row); }, origin);
   }
 
@@ -140,10 +137,7 @@ class split_block {
       const index_t first_key = std::max<index_t>(begin, 0) + sequence_.position.key_offset;
       const index_t last_key =
           std::min<index_t>(begin + keys, sequence_.keys.count) + sequence_.position.key_offset;
-      const auto ask = [&](const auto& mask) {
-        is = both_of(is, classify_elements(mask, {q_pos, q_pos + 1, first_key, last_key}));
-      };
-      std::apply([&](const auto&... each) { (ask(each), ...); }, heads_.of(r).bound);
+      is = both_of(is, classify_all(heads_.of(r).masks, {q_pos, q_pos + 1, first_key, last_key}));
       some = some || is != tile_class::skip;
       all = all && is == tile_class::full;
     });
@@ -185,7 +179,7 @@ class split_block {
     if constexpr (geometry::holds_queries) {
       unroll<steps>([&](auto i) RELPOS_LAMBDA { held_queries[i] = load_queries(i); });
     }
-    const score_stages<Machine, Call, two_heads> stages(heads_, sequence_, rows_,
+    const score_stages<Machine, Call, two_heads> stages(heads_, call_, sequence_, rows_,
                                                         memory_.visible[warp_], lane_);
     const row_factors factors = stages.factors();
     for (int stage = 0; tile.exists(); stage = 1 - stage) {
@@ -193,8 +187,8 @@ class split_block {
       machine_.template wait<0>();
       machine_.sync_warp();  // the tile is there, and all lanes have done with the one before
       begin_tile(next.at, 1 - stage);
-      if constexpr (Call::rotates) {
-        turn_shared_keys(machine_, keys_of(stage), rotation_of(heads_.of(0).bound).rows,
+      if constexpr (lowered::rotates) {
+        turn_shared_keys(machine_, keys_of(stage), call_.rotation.rows,
                          first_key_of(tile.at) + sequence_.position.key_offset);
         machine_.sync_warp();
       }

@@ -51,9 +51,9 @@ RELPOS_DEVICE void measure_key_tile(Machine& machine, const Call& call, index_t 
 
 /// True if every weight of a row in a tile is exactly zero. `product` bounds |q.k| in units of the exponent; `distances`
 /// are those of the row to the tile. False whenever the bound is not finite.
-template <int HeadDim, class... Bound>
-RELPOS_DEVICE bool row_vanishes(const device_head<Bound...>& head, float product, float maximum,
-                                const distance_range& distances) {
+template <int HeadDim, class Biases, class Masks>
+RELPOS_DEVICE bool row_vanishes(const device_head<Biases, Masks>& head, float product,
+                                float maximum, const distance_range& distances) {
   // Rounding of norms and products: below (head_dim + 8) / 2^21 of them. Squares that underflow in a norm: below 0.01.
   constexpr float norm_slack = 1.0f + (HeadDim + 8) * 0x1p-21f;
   constexpr float slack = 1e-6f;
@@ -64,7 +64,7 @@ RELPOS_DEVICE bool row_vanishes(const device_head<Bound...>& head, float product
     const float unless_finite = score - score;  // NaN: softcap must not hide it
     score = head.factors.softcap * relpos::min(score, 1.0f) + unless_finite;
   }
-  const bias_bound bias = largest_bias(head.bound, distances, head.factors.bias);
+  const bias_bound bias = largest_bias(head.biases, distances, head.factors.bias);
   const float rounding = slack * (score + bias.magnitude + relpos::abs(maximum)) + underflow_slack;
   const float bound = score + bias.largest + rounding - maximum;
   return std::numeric_limits<float>::lowest() <= bound && bound < least_exponent;

@@ -25,7 +25,7 @@ struct log_n {
   /// At least 2.
   constexpr log_n(std::integral auto length) : train_length(static_cast<index_t>(length)) {}
 
-  RELPOS_HOST_DEVICE float logit_factor(index_t, index_t visible) const {
+  float logit_factor(index_t, index_t visible) const {
     if (visible <= train_length) return 1.0f;
     const double ratio =
         std::log(static_cast<double>(visible)) / std::log(static_cast<double>(train_length));
@@ -48,7 +48,7 @@ struct ssmax {
 
   struct of_head {
     float scale;
-    RELPOS_HOST_DEVICE float logit_factor(index_t, index_t visible) const {
+    float logit_factor(index_t, index_t visible) const {
       return scale *
              static_cast<float>(std::log(static_cast<double>(std::max<index_t>(visible, 1))));
     }
@@ -68,7 +68,7 @@ struct position_log {
   double attn_scale = 0.1;
   index_t floor_scale = 8192;  // positions
 
-  RELPOS_HOST_DEVICE float logit_factor(index_t q_pos) const {
+  float logit_factor(index_t q_pos) const {
     const index_t steps = std::max<index_t>(floor_div(q_pos + 1, floor_scale), 0);
     return static_cast<float>(1.0 + attn_scale * std::log(static_cast<double>(steps) + 1.0));
   }
