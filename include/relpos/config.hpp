@@ -17,13 +17,15 @@
 
 // The code of GPU kernels is for the device where nvcc compiles it, and for tests on the CPU where others do. Functions
 // for both, such as members of policies that run in kernels, are constexpr, which nvcc compiles for both under
-// --expt-relaxed-constexpr.
+// --expt-relaxed-constexpr, or say so where they cannot be.
 #if defined(__CUDACC__)
 #define RELPOS_COMPILES_CUDA 1
 #define RELPOS_DEVICE __device__ __forceinline__
+#define RELPOS_HOST_DEVICE __host__ __device__
 #else
 #define RELPOS_COMPILES_CUDA 0
 #define RELPOS_DEVICE inline
+#define RELPOS_HOST_DEVICE
 #endif
 
 /// Vector types: nvcc does not pass shuffles of them on to the host's compiler. What a .cu file computes on the CPU, it
@@ -43,8 +45,8 @@
 #define RELPOS_HAS_AVX512 0
 #endif
 
-/// Whether one instruction multiplies and adds.
-#if defined(__FP_FAST_FMAF) || defined(__FMA__)
+/// Whether one instruction multiplies and adds, and has to be asked for. The compiler of a GPU makes one of a * b + c.
+#if !defined(__CUDA_ARCH__) && (defined(__FP_FAST_FMAF) || defined(__FMA__))
 #define RELPOS_HAS_FMA 1
 #else
 #define RELPOS_HAS_FMA 0

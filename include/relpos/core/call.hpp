@@ -17,6 +17,10 @@ constexpr bool check_argument() {
       "relpos: this argument is neither options nor a policy: a policy is a trivially copyable "
       "struct with rotations, bias, tabulated_bias, bias_element, visible_keys, keep, "
       "softmax_temperature, logit_factor, sink_logit or query_position (core/policy.hpp)");
+  if constexpr (policy<Argument>) {
+    static_assert(bias_count<Argument> <= 1,
+                  "relpos: a policy has one of bias, tabulated_bias and bias_element");
+  }
   return true;
 }
 

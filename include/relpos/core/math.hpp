@@ -25,6 +25,16 @@ constexpr Real min(Real a, Real b) {
   return a < b ? a : b;
 }
 
+/// a * b + c, rounded once where the instruction set can.
+template <std::same_as<float> Real>
+constexpr Real fma(Real a, Real b, Real c) {
+  if constexpr (RELPOS_HAS_FMA) {
+    return __builtin_fmaf(a, b, c);
+  } else {
+    return a * b + c;
+  }
+}
+
 /// `condition ? a : b`, lane by lane for packs.
 template <std::floating_point Real>
 constexpr Real select(bool condition, Real a, Real b) {

@@ -176,9 +176,13 @@ concept gates_rows = requires(const Bound& bound, index_t at) {
   { bound.row_gate(at) } -> std::convertible_to<float>;
 };
 
+/// How many of the three a policy has. Of two, kernels could not know which is meant: calls refuse it (core/call.hpp).
 template <class Policy>
-inline constexpr bool is_bias = computes_bias<bound_policy<Policy>> || tabulates_bias<Policy> ||
-                                stores_bias<bound_policy<Policy>>;
+inline constexpr int bias_count =
+    (computes_bias<bound_policy<Policy>> ? 1 : 0) + (tabulates_bias<Policy> ? 1 : 0) +
+    (stores_bias<bound_policy<Policy>> ? 1 : 0);
+template <class Policy>
+inline constexpr bool is_bias = bias_count<Policy> > 0;
 template <class Policy>
 inline constexpr bool is_mask =
     masks_range<bound_policy<Policy>> || masks_elements<bound_policy<Policy>>;

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "relpos/core/index.hpp"
+#include "relpos/core/math.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -21,6 +22,18 @@ namespace relpos::inline RELPOS_ABI {
 enum class pair_layout {
   interleaved,  // 2 i and 2 i + 1: the paper, GPT-J, torchscale, Meta's Llama
   half_split    // i and i + pairs: GPT-NeoX, Hugging Face
+};
+
+/// A pair of channels, or what it is multiplied by: the complex number a + i b. `Real` is a number or a vector of them.
+template <class Real>
+struct channel_pair {
+  Real a;
+  Real b;
+
+  friend RELPOS_INLINE constexpr channel_pair operator*(const channel_pair& x,
+                                                        const channel_pair& by) {
+    return {fma(x.a, by.a, -(x.b * by.b)), fma(x.a, by.b, x.b * by.a)};
+  }
 };
 
 /// A complex number in units that a score can take: real + i imaginary.

@@ -69,14 +69,6 @@ float logit_factor(const std::tuple<Bound...>& bound, index_t q_pos, index_t vis
   return product;
 }
 
-/// A bias from a matrix of the caller's in units of the exponent. A large finite one may overflow there: only infinity is
-/// to be infinite.
-constexpr float scaled_element(float bias, float factor) {
-  constexpr float largest = std::numeric_limits<float>::max();
-  if (bias > largest || bias < -largest) return bias;
-  return std::clamp(bias * factor, -largest, largest);
-}
-
 struct score_factors {
   float query;    // of the packed queries
   float softcap;  // of tanh; 0 without

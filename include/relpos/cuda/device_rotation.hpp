@@ -2,6 +2,7 @@
 // Rotation on a GPU, as on the CPU (kernel/rotation.hpp): keys are turned by their rest beyond an origin; queries by their
 // own rest and by the turn between origins, once for each 512 keys. Each is rounded once.
 
+#include "relpos/core/rotation.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/cuda/convert.hpp"
@@ -21,29 +22,20 @@ struct pair_places {
   }
 };
 
-/// What a pair is multiplied by: x + i y.
-struct device_turn {
-  float x;
-  float y;
-
-  /// Of a row of a table, [2][pairs].
-  static constexpr device_turn at(const float* row, int pair, int pairs) {
-    return {row[pair], row[pairs + pair]};
-  }
-  friend constexpr device_turn operator*(device_turn a, device_turn b) {
-    return {a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x};
-  }
-};
+/// What a pair is multiplied by, of a row of a table, [2][pairs].
+constexpr channel_pair<float> turn_at(const float* row, int pair, int pairs) {
+  return {row[pair], row[pairs + pair]};
+}
 
 /// Turns a pair of a row; `to` may be `from`.
 template <class Machine, class T>
-RELPOS_DEVICE void turn_pair(Machine& machine, const rotation_rows& rows, int pair, device_turn by,
-                             const T* from, T* to) {
+RELPOS_DEVICE void turn_pair(Machine& machine, const rotation_rows& rows, int pair,
+                             const channel_pair<float>& by, const T* from, T* to) {
   const pair_places at = pair_places::of(pair, static_cast<int>(rows.pairs), rows.layout);
-  const device_turn turned =
-      device_turn{widen(machine, from[at.a]), widen(machine, from[at.b])} * by;
-  to[at.a] = narrow<T>(machine, turned.x);
-  to[at.b] = narrow<T>(machine, turned.y);
+  const channel_pair<float> turned =
+      channel_pair<float>{widen(machine, from[at.a]), widen(machine, from[at.b])} * by;
+  to[at.a] = narrow<T>(machine, turned.a);
+  to[at.b] = narrow<T>(machine, turned.b);
 }
 
 /// Turns row `row` of key head `head` of a sequence that is not split, by one warp.
@@ -60,7 +52,7 @@ RELPOS_DEVICE void turn_key(Machine& machine, const Call& call,
   auto* const to = turned.address(of.keys.batch, head, of.keys.first + row, 0);
   const float* const rest = rows.row_of(rows.keys, row + of.position.key_offset);
   for (int pair = lane; pair < pairs; pair += warp_lanes) {
-    turn_pair(machine, rows, pair, device_turn::at(rest, pair, pairs), from, to);
+    turn_pair(machine, rows, pair, turn_at(rest, pair, pairs), from, to);
   }
   for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];
 }
@@ -76,9 +68,9 @@ RELPOS_DEVICE void turn_shared_keys(Machine& machine, const shared_rows<T, Rows,
   const int lane = machine.thread() % warp_lanes;
   for (int pair = lane; pair < pairs; pair += warp_lanes) {
     for (int row = 0; row < Rows; row += together) {
-      device_turn by[together];
+      channel_pair<float> by[together];
       unroll<together>([&](auto i) RELPOS_LAMBDA {
-        by[i] = device_turn::at(rows.row_of(rows.keys, first + row + i), pair, pairs);
+        by[i] = turn_at(rows.row_of(rows.keys, first + row + i), pair, pairs);
       });
       unroll<together>([&](auto i) RELPOS_LAMBDA {
         T* const key = keys.at(row + i, 0);
@@ -108,8 +100,7 @@ RELPOS_DEVICE void turn_queries(Machine& machine, const shared_rows<T, Rows, Hea
     const float* const rest = rows.row_of(rows.queries, q_pos);
     const float* const gain = rotation.gains.between(rotation_rows::origin(q_pos), key_origin);
     for (int pair = lane; pair < pairs; pair += warp_lanes) {
-      const device_turn by =
-          device_turn::at(rest, pair, pairs) * device_turn::at(gain, pair, pairs);
+      const channel_pair<float> by = turn_at(rest, pair, pairs) * turn_at(gain, pair, pairs);
       turn_pair(machine, rows, pair, by, from, turned);
     }
     for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) turned[c] = from[c];

@@ -313,12 +313,11 @@ class forward_block {
     });
   }
 
-  /// out = O / S, lse = ln 2 (m + log2 S), where S includes the sink. A row that sees nothing gives 0 and -inf.
   RELPOS_DEVICE void finish() {
-    constexpr float nothing = -std::numeric_limits<float>::infinity();
     const device_rows& rows = sequence_.queries;
     const float sink = head_.sink * log2e;
     const accumulator_place place{lane_};
+    const auto exp2 = [this](float x) { return machine_.exp2(x); };
     for_each_row([&](auto m, auto r) RELPOS_LAMBDA {
       const softmax_fragment& softmax = softmax_[m];
       const float sum = softmax_fragment::row_sum(machine_, softmax.sum[r]);
@@ -329,26 +328,21 @@ class forward_block {
       const int row = rows_[m].row[r];
       if (row >= rows.count) return;
       const bool empty = sum == 0.0f;
-      const float top = empty ? sink : relpos::max(softmax.maximum[r], sink);
-      const float scale = empty ? 0.0f : machine_.exp2(softmax.maximum[r] - top);
-      const float total = sum * scale + (sink == nothing ? 0.0f : machine_.exp2(sink - top));
+      const finished_row finished = finish_row(exp2, softmax.maximum[r], sum, sink);
       const index_t at = rows.first + row;
-      const float factor = empty ? 0.0f : scale / total;
       auto* const out = call_.out.address(rows.batch, query_head_, at, 0);
       unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
         const auto output = [&](int i) RELPOS_LAMBDA {
-          return empty ? 0.0f : outputs_[m].at[tile][2 * r + i] * factor;
+          return empty ? 0.0f : outputs_[m].at[tile][2 * r + i] * finished.factor;
         };
         store_two(machine_, out + (tile * 8 + place.column(0)) * call_.out.strides[3],
                   call_.out.strides[3], call_.stores_pairs, output(0), output(1));
       });
       if (lane_ % 4 != 0) return;
-      if (call_.lse.data != nullptr) {
-        call_.lse(rows.batch, query_head_, at) =
-            total == 0.0f ? nothing : (top + std::log2(total)) * ln2;
-      }
+      if (call_.lse.data != nullptr) call_.lse(rows.batch, query_head_, at) = finished.lse;
       if (call_.statistics.any) {
-        write_statistics(call_.statistics, statistics, sum, factor, rows.batch, query_head_, at);
+        write_statistics(call_.statistics, statistics, sum, finished.factor, rows.batch,
+                         query_head_, at);
       }
     });
   }

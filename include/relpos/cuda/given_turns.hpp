@@ -137,8 +137,8 @@ RELPOS_DEVICE void turn_token(Machine& machine, const device_turns& turns, const
   for (int pair = lane; pair < pairs; pair += warp_lanes) {
     const token_turn& token =
         tokens[(rows.axis_of(pair) * turns.sequences + sequence) * length + row];
-    const device_turn by = device_turn::at(rows.queries + token.rest * 2 * pairs, pair, pairs) *
-                           device_turn::at(turns.origins + token.origin * 2 * pairs, pair, pairs);
+    const channel_pair<float> by = turn_at(rows.queries + token.rest * 2 * pairs, pair, pairs) *
+                                   turn_at(turns.origins + token.origin * 2 * pairs, pair, pairs);
     turn_pair(machine, rows, pair, by, from, to);
   }
   for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];

@@ -13,6 +13,9 @@
 #include "relpos/cuda/forward_call.hpp"
 #include "relpos/cuda/lowered_policies.hpp"
 #include "relpos/cuda/score_fragment.hpp"
+#include "relpos/stage/bias.hpp"
+#include "relpos/stage/mask.hpp"
+#include "relpos/stage/row_factor.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -81,10 +84,8 @@ class score_stages {
     unroll<static_cast<int>(std::tuple_size_v<typename lowered::biases>)>(
         [&](auto i) RELPOS_LAMBDA { add_bias<i>(first_key, scores); });
     if constexpr (lowered::has_row_factors) {
-      for_each(scores, [&](float& s, int r, int) RELPOS_LAMBDA {
-        // A key that a bias hides stays hidden where the factor is 0 or negative.
-        if (s != hidden_score) s *= factors.of[r];
-      });
+      for_each(scores,
+               [&](float& s, int r, int) RELPOS_LAMBDA { s = times_row_factor(s, factors.of[r]); });
     }
     if (is == tile_class::partial) hide(first_key, scores);
   }
@@ -144,20 +145,18 @@ class score_stages {
         const float first[2] = {static_cast<float>(first_distance(0, first_key)),
                                 static_cast<float>(first_distance(1, first_key))};
         for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
-          s += bound_of(r).bias(first[r] + static_cast<float>(column)) * factor_of(r);
+          s = add_computed_bias(s, bound_of(r), first[r] + static_cast<float>(column),
+                                factor_of(r));
         });
       } else {
         for_each_distance(first_key, scores, [&](float& s, int r, index_t distance) RELPOS_LAMBDA {
-          s += bound_of(r).bias(static_cast<float>(distance)) * factor_of(r);
+          s = add_computed_bias(s, bound_of(r), static_cast<float>(distance), factor_of(r));
         });
       }
     } else if constexpr (is_device_table<bound_type>) {
       float gate[2];
       unroll<2>([&](auto r) RELPOS_LAMBDA {
-        gate[r] = factor_of(r);
-        if constexpr (gates_rows<bound_type>) {
-          if (exists(r)) gate[r] *= bound_of(r).row_gate(rows_.row[r]);
-        }
+        gate[r] = exists(r) ? table_gate(bound_of(r), rows_.row[r], factor_of(r)) : 0.0f;
       });
       // Tables go by q_pos - k_pos, and are constant beyond their ends.
       if constexpr (row_positions_type::are_counted) {
@@ -172,11 +171,11 @@ class score_stages {
         });
         for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
           const auto at = std::clamp<std::int32_t>(entry[r] - column, 0, last[r]);
-          s += bound_of(r).table.data[at] * gate[r];
+          s = add_tabulated_bias(s, bound_of(r).table.data[at], gate[r]);
         });
       } else {
         for_each_distance(first_key, scores, [&](float& s, int r, index_t distance) RELPOS_LAMBDA {
-          s += bound_of(r).table.of(-distance) * gate[r];
+          s = add_tabulated_bias(s, bound_of(r).table.of(-distance), gate[r]);
         });
       }
     } else if constexpr (stores_bias<bound_type>) {
@@ -202,12 +201,12 @@ class score_stages {
       last[r] = column_of(seen.last);
     });
     for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
-      bool seen = first[r] <= column && column < last[r];
+      bool seen = is_left<std::int32_t>(column, first[r], last[r]);
       if constexpr (std::tuple_size_v<typename lowered::masks> > 0) {
         seen = seen && all_keep(heads_.of(r).masks, rows_.row[r] + position().query_offset,
                                 first_key + column + position().key_offset);
       }
-      if (!seen) s = hidden_score;
+      s = hidden_unless(seen, s);
     });
   }
 

@@ -1,23 +1,18 @@
 #pragma once
-// The online softmax of a warp's sixteen rows (Milakov and Gimelshein, arXiv 1805.02867), of which a lane has two: as
-// much of their sums as its columns give, until they are added up at the end.
-
-#include <limits>
+// The online softmax (stage/softmax.hpp) of a warp's sixteen rows, of which a lane has two: as much of their sums as its
+// columns give, until they are added up at the end.
 
 #include "relpos/core/math.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/cuda/score_fragment.hpp"
+#include "relpos/stage/softmax.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Below any score and yet finite, so that subtracting it from itself is not NaN: the maximum of a row that has seen no
-/// key.
-inline constexpr float nothing_seen = std::numeric_limits<float>::lowest();
-
 struct softmax_fragment {
-  float maximum[2] = {nothing_seen,
-                      nothing_seen};  // of exponents, base 2; the same in the four lanes of a row
-  float sum[2] = {0.0f, 0.0f};        // of weights relative to it, in this lane's columns
+  float maximum[2] = {no_maximum,
+                      no_maximum};  // of exponents, base 2; the same in the four lanes of a row
+  float sum[2] = {0.0f, 0.0f};      // of weights relative to it, in this lane's columns
 
   /// The larger, or the sum, over the four lanes of a row.
   template <class Machine>

@@ -244,13 +244,14 @@ class split_block {
 
   /// By one warp.
   RELPOS_DEVICE void join_row(int row) const {
-    float top = nothing_seen;
+    const auto exp2 = [this](float x) { return machine_.exp2(x); };
+    float top = no_maximum;
     for (const auto& each : memory_.states) top = relpos::max(each.maximum[row], top);
     float sum = 0.0f;
     float weights[geometry::warps];
     unroll<geometry::warps>([&](auto warp) RELPOS_LAMBDA {
       const auto& each = memory_.states[warp];
-      weights[warp] = each.sum[row] == 0.0f ? 0.0f : machine_.exp2(each.maximum[row] - top);
+      weights[warp] = state_weight(exp2, each.maximum[row], each.sum[row], top);
       sum += weights[warp] * each.sum[row];
     });
     const row_place of = place_of(row);

@@ -1,8 +1,7 @@
 #pragma once
 // The states that blocks leave of the chunks of a row's keys, joined in an order that does not depend on what else is in
-// the batch (kernel/decode_merge.hpp has the formulas). A block has one row.
+// the batch (stage/softmax.hpp). A block has one row.
 
-#include <cmath>
 #include <limits>
 #include <type_traits>
 
@@ -35,6 +34,7 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index_t s
   auto& memory = *reinterpret_cast<split_merge_memory<HeadDim>*>(machine.shared());
   const int lane = machine.thread() % warp_lanes;
   const int warp = machine.thread() / warp_lanes;
+  const auto exp2 = [&](float x) { return machine.exp2(x); };
   const auto state = [&](index_t chunk) {
     return call.states.at(of.state_of(query_head, row, chunk));
   };
@@ -47,7 +47,7 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index_t s
 
   // All warps find the same sum.
   const float sink = call.head(sequence, query_head).sink * log2e;
-  float top = relpos::max(sink, nothing_seen);
+  float top = relpos::max(sink, no_maximum);
   for (index_t chunk = first_of(lane, warp_lanes); chunk < of.chunks; chunk += warp_lanes) {
     if (*state(chunk).sum != 0.0f) top = relpos::max(*state(chunk).maximum, top);
   }
@@ -57,7 +57,7 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index_t s
   float total = 0.0f;
   for (index_t chunk = first_of(lane, warp_lanes); chunk < of.chunks; chunk += warp_lanes) {
     const chunk_state each = state(chunk);
-    if (*each.sum != 0.0f) total += *each.sum * machine.exp2(*each.maximum - top);
+    total += *each.sum * state_weight(exp2, *each.maximum, *each.sum, top);
   }
   for (int other = 1; other < warp_lanes; other *= 2) total += machine.shuffle_xor(total, other);
   if (sink != nothing) total += machine.exp2(sink - top);
@@ -67,7 +67,7 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index_t s
        chunk += geometry::warps) {
     const chunk_state each = state(chunk);
     if (*each.sum == 0.0f) continue;
-    const float weight = machine.exp2(*each.maximum - top);
+    const float weight = state_weight(exp2, *each.maximum, *each.sum, top);
     unroll<of_lane>(
         [&](auto i) RELPOS_LAMBDA { outputs[i] += weight * each.outputs[i * warp_lanes + lane]; });
   }
@@ -82,8 +82,7 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index_t s
         narrow<out_type>(machine, total == 0.0f ? 0.0f : sum / total);
   }
   if (call.lse.data != nullptr && machine.thread() == 0) {
-    call.lse(of.queries.batch, query_head, at) =
-        total == 0.0f ? nothing : (top + std::log2(total)) * ln2;
+    call.lse(of.queries.batch, query_head, at) = lse_of(top, total);
   }
 }
 

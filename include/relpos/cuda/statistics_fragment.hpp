@@ -11,6 +11,7 @@
 #include "relpos/cuda/forward_call.hpp"
 #include "relpos/cuda/score_fragment.hpp"
 #include "relpos/cuda/softmax_fragment.hpp"
+#include "relpos/stage/statistics.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -37,26 +38,22 @@ struct statistics_sums {
 template <int Tiles>
 RELPOS_DEVICE void add_moments(const score_fragment<Tiles>& scores, statistics_sums (&of)[2]) {
   unroll<2>([&](auto r) RELPOS_LAMBDA {
-    // Relative to one of them: sums of squares about zero would lose a small variance.
-    statistics_sums tile;
-    float origin = hidden_score;
-    float sum = 0.0f;
-    unroll<Tiles>([&](auto t) RELPOS_LAMBDA {
-      unroll<2>([&](auto i) RELPOS_LAMBDA {
-        const float score = scores.at[t][2 * r + i];
-        if (score == hidden_score) return;
-        if (tile.count == 0.0f) origin = score;
-        const float apart = score - origin;
-        tile.count += 1.0f;
-        sum += apart;
-        tile.squares += apart * apart;
+    const auto for_each = [&](const auto& use) RELPOS_LAMBDA {
+      unroll<Tiles>([&](auto t) RELPOS_LAMBDA {
+        unroll<2>([&](auto i) RELPOS_LAMBDA { use(scores.at[t][2 * r + i]); });
       });
-    });
-    if (tile.count == 0.0f) return;
-    const float step = sum / tile.count;
-    tile.mean = origin + step;
-    tile.squares -= step * sum;
-    of[r].join(tile);
+    };
+    float first = hidden_score;
+    for_each([&](float score)
+                 RELPOS_LAMBDA { first = select(first == hidden_score, score, first); });
+    if (first == hidden_score) return;
+    logit_moments<float> moments(of[r].count, of[r].mean, of[r].squares);
+    moments.begin_tile(first);
+    for_each([&](float score) RELPOS_LAMBDA { moments.add(score); });
+    moments.end_tile();
+    of[r].count = moments.count;
+    of[r].mean = moments.mean;
+    of[r].squares = moments.squares;
   });
 }
 
@@ -66,10 +63,8 @@ RELPOS_DEVICE void add_spread(const score_fragment<Tiles>& weights, const softma
                               const softmax_fragment& now, const float (&rescale)[2],
                               statistics_sums (&of)[2]) {
   unroll<2>([&](auto r) RELPOS_LAMBDA {
-    float spread = 0.0f;
-    if (rescale[r] != 0.0f) {
-      spread = rescale[r] * (of[r].spread + (before.maximum[r] - now.maximum[r]) * before.sum[r]);
-    }
+    float spread =
+        raised_spread(of[r].spread, before.maximum[r], now.maximum[r], before.sum[r], rescale[r]);
     unroll<Tiles>([&](auto t) RELPOS_LAMBDA {
       unroll<2>([&](auto i) RELPOS_LAMBDA {
         const float weight = weights.at[t][2 * r + i];
@@ -97,16 +92,13 @@ RELPOS_DEVICE void write_statistics(const device_statistics& to, const statistic
   const auto write = [&](const view<float, 3>& where, float value) {
     if (where.data != nullptr) where(batch, head, row) = value;
   };
-  const auto not_negative = [](float x) { return x < 0.0f ? 0.0f : x; };  // rounding; NaN stays
-  const bool empty = sum == 0.0f || factor == 0.0f;
-  write(to.max_probability, empty ? 0.0f : factor);
-  // - sum of p ln p, where log2 p = s - maximum + log2 factor.
-  const float entropy = -factor * ln2 * (sum * std::log2(factor) + of.spread);
-  write(to.entropy, empty ? 0.0f : not_negative(entropy));
-  const float square = of.count == 0.0f ? 0.0f : of.squares / of.count;
-  write(to.logit_count, of.count);
-  write(to.logit_mean, of.mean * ln2);
-  write(to.logit_variance, not_negative(square) * (ln2 * ln2));
+  const logit_moments<float> moments(of.count, of.mean, of.squares);
+  const finished_statistics finished = finish_statistics(of.spread, moments, sum, factor);
+  write(to.max_probability, finished.max_probability);
+  write(to.entropy, finished.entropy);
+  write(to.logit_count, finished.logit_count);
+  write(to.logit_mean, finished.logit_mean);
+  write(to.logit_variance, finished.logit_variance);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

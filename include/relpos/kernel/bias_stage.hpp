@@ -16,6 +16,7 @@
 #include "relpos/kernel/group_distances.hpp"
 #include "relpos/kernel/group_rows.hpp"
 #include "relpos/simd/pack.hpp"
+#include "relpos/stage/bias.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -41,13 +42,10 @@ class computed_bias {
 
     RELPOS_INLINE real apply(int v, real s) const {
       const real distance = distances.lane(v);
-      if constexpr (requires { stage.bound_.add_to(s, distance); }) {
-        static_assert(folds);
-        return stage.bound_.add_to(s, distance);
-      } else if constexpr (folds) {
-        return s + stage.bound_.bias(distance);
+      if constexpr (folds_factor<Bound>) {
+        return add_folded_bias(s, stage.bound_, distance);
       } else {
-        return fma(stage.bound_.bias(distance), real(stage.factor_), s);
+        return add_computed_bias(s, stage.bound_, distance, real(stage.factor_));
       }
     }
   };
@@ -55,9 +53,8 @@ class computed_bias {
   RELPOS_INLINE key_bias key(index_t row) const { return {*this, distances_.key(row)}; }
 
  private:
-  static constexpr bool folds = requires(const Bound& bound) { bound.scaled(1.0f); };
   static RELPOS_INLINE Bound folded(const Bound& bound, float factor) {
-    if constexpr (folds) {
+    if constexpr (folds_factor<Bound>) {
       return bound.scaled(factor);
     } else {
       return bound;
@@ -82,7 +79,7 @@ class table_bias {
     float factor;
 
     RELPOS_INLINE real apply(int v, real s) const {
-      return fma(real::load(lane_values + v * lanes<Isa>), factor, s);
+      return add_tabulated_bias(s, real::load(lane_values + v * lanes<Isa>), real(factor));
     }
   };
 
@@ -105,7 +102,7 @@ class gated_table_bias {
                                  const group_rows& rows, const Distances& distances)
       : table_(table), distances_(distances) {
     for (index_t lane = 0; lane < rows.count; ++lane) {
-      gates_[lane] = bound.row_gate(rows.first_row + lane) * factor;
+      gates_[lane] = table_gate(bound, rows.first_row + lane, factor);
     }
   }
 
@@ -116,7 +113,7 @@ class gated_table_bias {
 
     RELPOS_INLINE real apply(int v, real s) const {
       const index_t at = v * lanes<Isa>;
-      return fma(real::load(lane_values + at), real::load(gates + at), s);
+      return add_tabulated_bias(s, real::load(lane_values + at), real::load(gates + at));
     }
   };
 

@@ -1,7 +1,5 @@
 #pragma once
-// The states that decode leaves of the chunks of a row's keys, joined in the order of the chunks:
-//
-//   m = max m_c, sink;   S = sum S_c 2^(m_c - m) + 2^(sink - m);   out = sum O_c 2^(m_c - m) / S;   lse = ln 2 (m + log2 S)
+// The states that decode leaves of the chunks of a row's keys, merged in the order of the chunks (stage/softmax.hpp).
 
 #include <cmath>
 #include <limits>
@@ -11,13 +9,14 @@
 #include "relpos/core/view.hpp"
 #include "relpos/kernel/chunk_state.hpp"
 #include "relpos/kernel/work_plan.hpp"
+#include "relpos/stage/softmax.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 /// The largest exponent of a row's keys; the lowest float where no chunk has any.
 inline float largest_exponent(const attention_shape& shape, const decoded_sequence& sequence,
                               const chunk_states& states, index_t head, index_t row) {
-  float largest = std::numeric_limits<float>::lowest();
+  float largest = no_maximum;
   for (index_t chunk = 0; chunk < sequence.geometry.chunks; ++chunk) {
     const chunk_state state = states.at(sequence.state_of(shape, head, row, chunk));
     if (*state.sum != 0.0f) largest = max(*state.maximum, largest);
@@ -31,6 +30,7 @@ void merge_decoded(const attention_shape& shape, const decoded_sequence& sequenc
                    const chunk_states& states, index_t head, float sink, const view<Out, 4>& out,
                    const view<float, 3>& lse) {
   constexpr float nothing = -std::numeric_limits<float>::infinity();
+  const auto exp2 = [](float x) { return std::exp2(x); };
   const index_t chunks = sequence.geometry.chunks;
   const index_t channels = shape.value_dim;
 
@@ -47,7 +47,7 @@ void merge_decoded(const attention_shape& shape, const decoded_sequence& sequenc
     for (index_t chunk = 0; chunk < chunks; ++chunk) {
       const chunk_state of = state(chunk);
       if (*of.sum == 0.0f) continue;
-      const float weight = std::exp2(*of.maximum - top);
+      const float weight = state_weight(exp2, *of.maximum, *of.sum, top);
       total += *of.sum * weight;
       if (sum == nullptr) {
         sum = of.outputs;
@@ -59,9 +59,7 @@ void merge_decoded(const attention_shape& shape, const decoded_sequence& sequenc
     for (index_t c = 0; c < channels; ++c) {
       out(0, head, row, c) = static_cast<Out>(sum == nullptr ? 0.0f : sum[c] / total);
     }
-    if (lse.data != nullptr) {
-      lse(0, head, row) = total == 0.0f ? nothing : (top + std::log2(total)) * ln2;
-    }
+    if (lse.data != nullptr) lse(0, head, row) = lse_of(top, total);
   }
 }
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <tuple>
 
 #include "relpos/core/element_masks.hpp"
@@ -15,6 +14,9 @@
 #include "relpos/kernel/key_lanes.hpp"
 #include "relpos/simd/pack.hpp"
 #include "relpos/simd/tanh.hpp"
+#include "relpos/stage/bias.hpp"
+#include "relpos/stage/mask.hpp"
+#include "relpos/stage/row_factor.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -29,29 +31,31 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
   [[maybe_unused]] const auto distance_to = [&](index_t lane) {
     return position.key(keys.nearest_row(lane)) - position.query(query_row);
   };
-  const auto add = [&](float gate, const auto& bias_of_lanes) {
+  [[maybe_unused]] const auto for_each_vector = [&](const auto& add) {
     for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
-      fma(bias_of_lanes(lane), real(gate), real::load(scores + lane)).store(scores + lane);
+      add(lane, real::load(scores + lane)).store(scores + lane);
     }
   };
   if constexpr (computes_bias<bound_type>) {
     const auto bound = bind(policy, sequence, head);
-    add(factor, [&](index_t lane) RELPOS_LAMBDA -> real {
+    const auto distances_to = [&](index_t lane) RELPOS_LAMBDA {
       if constexpr (RowPositions::are_counted) {
         const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
-        return bound.bias(real(static_cast<float>(first)) + real::iota());
+        return real(static_cast<float>(first)) + real::iota();
       } else {
         float distances[lanes<Isa>];
         for (int i = 0; i < lanes<Isa>; ++i) {
           distances[i] = static_cast<float>(distance_to(lane + i));
         }
-        return bound.bias(real::load(distances));
+        return real::load(distances);
       }
+    };
+    for_each_vector([&](index_t lane, real score) RELPOS_LAMBDA {
+      return add_computed_bias(score, bound, distances_to(lane), real(factor));
     });
   } else if constexpr (tabulates_bias<Policy>) {
-    float gate = factor;
-    if constexpr (gates_rows<bound_type>) gate *= bind(policy, sequence, head).row_gate(query_row);
-    add(gate, [&](index_t lane) RELPOS_LAMBDA {
+    const real gate(table_gate(bind(policy, sequence, head), query_row, factor));
+    const auto entries_of = [&](index_t lane) RELPOS_LAMBDA {
       if constexpr (RowPositions::are_counted) {
         // The table goes by q_pos - k_pos, which falls from lane to lane.
         const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
@@ -62,6 +66,9 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
         for (int i = 0; i < lanes<Isa>; ++i) values[i] = table.of(-distance_to(lane + i));
         return real::load(values);
       }
+    };
+    for_each_vector([&](index_t lane, real score) RELPOS_LAMBDA {
+      return add_tabulated_bias(score, entries_of(lane), gate);
     });
   } else if constexpr (stores_bias<bound_type>) {
     const auto bound = bind(policy, sequence, head);
@@ -85,7 +92,6 @@ tile_class hide_row(const std::tuple<Masks...>& masks, index_t q_pos, const key_
                     index_t key_offset, const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
   using integer = int_pack<Isa>;
-  constexpr float hidden = -std::numeric_limits<float>::infinity();
   const index_t first = std::max(visible.first, keys.rows.first) - keys.first_row;
   const index_t last = std::min(visible.last, keys.rows.last) - keys.first_row;
   tile_class kept = classify_row(masks, q_pos, key_offset, keys.rows);
@@ -98,13 +104,12 @@ tile_class hide_row(const std::tuple<Masks...>& masks, index_t q_pos, const key_
     const integer to(static_cast<std::int32_t>(last));
     for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
       const integer at = integer::iota() + integer(static_cast<std::int32_t>(lane));
-      select((from <= at) & (at < to), real::load(scores + lane), real(hidden))
-          .store(scores + lane);
+      hidden_unless(is_left(at, from, to), real::load(scores + lane)).store(scores + lane);
     }
   }
   if (kept == tile_class::partial) {
     for (index_t lane = first; lane < last; ++lane) {
-      if (!all_keep(masks, q_pos, keys.first_row + lane + key_offset)) scores[lane] = hidden;
+      if (!all_keep(masks, q_pos, keys.first_row + lane + key_offset)) scores[lane] = hidden_score;
     }
   }
   return sees_range ? kept : tile_class::partial;
@@ -119,14 +124,12 @@ void cap_row(float factor, const key_lanes& keys, float* scores) {
   }
 }
 
-/// Times a factor; a key that a bias hides stays hidden where it is 0 or negative.
+/// Times the factor of the row.
 template <class Isa>
 void scale_row(float factor, const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
-  const real hidden(-std::numeric_limits<float>::infinity());
   for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
-    const real score = real::load(scores + lane);
-    select(score == hidden, hidden, score * real(factor)).store(scores + lane);
+    times_row_factor(real::load(scores + lane), real(factor)).store(scores + lane);
   }
 }
 

@@ -85,12 +85,10 @@ class given_rotation {
         x.store(to);
       }
     };
-    const Real cosine = load(of_origin_ + pair);
-    const Real sine = load(of_origin_ + imaginary);
-    const Real a = load(rest + pair);
-    const Real b = load(rest + imaginary);
-    store(a * cosine - b * sine, of_row_ + pair);
-    store(a * sine + b * cosine, of_row_ + imaginary);
+    const auto product = channel_pair<Real>{load(rest + pair), load(rest + imaginary)} *
+                         channel_pair<Real>{load(of_origin_ + pair), load(of_origin_ + imaginary)};
+    store(product.a, of_row_ + pair);
+    store(product.b, of_row_ + imaginary);
   }
 
   const Source& source_;

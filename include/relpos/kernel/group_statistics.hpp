@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 
 #include "relpos/core/scratch.hpp"
 #include "relpos/kernel/geometry.hpp"
 #include "relpos/simd/pack.hpp"
+#include "relpos/stage/statistics.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -32,9 +32,7 @@ struct group_statistics {
   std::array<float**, 4> all() { return {&spread, &count, &mean, &squares}; }
 };
 
-/// One vector of a group's statistics in registers, while it goes through a tile. Moments are summed relative to
-/// the mean so far, and that of a row's first tile relative to one of its logits: sums of squares about zero
-/// would lose a small variance.
+/// One vector of a group's statistics in registers, while it goes through a tile.
 template <class Isa>
 class statistics_lanes {
  public:
@@ -44,46 +42,31 @@ class statistics_lanes {
   /// are multiplied by `rescale`. `score` is the first of the tile.
   RELPOS_INLINE statistics_lanes(const group_statistics& of, index_t at, real before, real maximum,
                                  real rescale, real weight_sum, real score)
-      : of_(of), at_(at), count_(real::load(of.count + at)) {
-    const real moved = rescale * fma(before - maximum, weight_sum, real::load(of.spread + at));
-    spread_ = select(rescale == real(0.0f), real(0.0f), moved);
-    const real first = select(is_hidden(score), maximum, score);
-    mean_ = select(count_ == real(0.0f), first, real::load(of.mean + at));
-    sum_ = real(0.0f);
-    squares_ = real::load(of.squares + at);
+      : of_(of),
+        at_(at),
+        spread_(raised_spread(real::load(of.spread + at), before, maximum, weight_sum, rescale)),
+        moments_(real::load(of.count + at), real::load(of.mean + at), real::load(of.squares + at)) {
+    moments_.begin_tile(select(score == real(hidden_score), maximum, score));
   }
 
   RELPOS_INLINE void add(real score, real maximum, real weight) {
-    // Beyond the cut of exp2 the weight is 0 and the difference does not matter, unless it is infinite.
-    spread_ = fma(weight, max(score - maximum, real(-256.0f)), spread_);
-    const auto hidden = is_hidden(score);
-    const real difference = select(hidden, real(0.0f), score - mean_);
-    count_ = count_ + select(hidden, real(0.0f), real(1.0f));
-    sum_ = sum_ + difference;
-    squares_ = fma(difference, difference, squares_);
+    spread_ = add_spread(spread_, score, maximum, weight);
+    moments_.add(score);
   }
 
-  RELPOS_INLINE void store() const {
-    const real step = sum_ / max(count_, real(1.0f));
+  RELPOS_INLINE void store() {
+    moments_.end_tile();
     spread_.store(of_.spread + at_);
-    count_.store(of_.count + at_);
-    (mean_ + step).store(of_.mean + at_);
-    fma(-step, sum_, squares_).store(of_.squares + at_);
+    moments_.count.store(of_.count + at_);
+    moments_.mean.store(of_.mean + at_);
+    moments_.squares.store(of_.squares + at_);
   }
 
  private:
-  /// NaN is a logit: the row is to be NaN.
-  static RELPOS_INLINE auto is_hidden(real score) {
-    return score == real(-std::numeric_limits<float>::infinity());
-  }
-
   const group_statistics& of_;
   index_t at_;
-  real count_;
   real spread_;
-  real mean_;
-  real sum_;
-  real squares_;
+  logit_moments<real> moments_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

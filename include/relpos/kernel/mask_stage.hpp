@@ -14,6 +14,7 @@
 #include "relpos/kernel/geometry.hpp"
 #include "relpos/kernel/group_rows.hpp"
 #include "relpos/simd/pack.hpp"
+#include "relpos/stage/mask.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -76,7 +77,7 @@ class mask_stage {
     for (int v = 0; v < Vectors; ++v) {
       const integer first = integer::load(first_ + v * lanes<Isa>);
       const integer last = integer::load(last_ + v * lanes<Isa>);
-      result.lane[v] = (first <= key) & (key < last);
+      result.lane[v] = is_left(key, first, last);
     }
     if constexpr (std::tuple_size_v<ElementMasks> > 0) {
       std::int32_t kept[width] = {};

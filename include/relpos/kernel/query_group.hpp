@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <optional>
 
 #include "relpos/core/scratch.hpp"
@@ -15,12 +14,10 @@
 #include "relpos/kernel/lowered_head.hpp"
 #include "relpos/kernel/rotation.hpp"
 #include "relpos/simd/transpose.hpp"
+#include "relpos/stage/softmax.hpp"
+#include "relpos/stage/statistics.hpp"
 
 namespace relpos::inline RELPOS_ABI {
-
-/// Below any score and yet finite, so that subtracting it from itself is not NaN: the maximum of a query
-/// that has seen no key.
-inline constexpr float no_maximum = std::numeric_limits<float>::lowest();
 
 /// Pointers into a slot's scratch. `width` floats per row: the lanes that the group uses.
 template <class Isa>
@@ -86,14 +83,15 @@ struct query_group {
       const auto is_first =
           int_pack<Isa>::iota() + int_pack<Isa>(static_cast<std::int32_t>(lane)) < of_first;
       for (index_t i = 0; i < pairs; ++i) {
-        const real cosine = select(is_first, real(first[i]), real(second[i]));
-        const real sine = select(is_first, real(first[pairs + i]), real(second[pairs + i]));
+        const channel_pair<real> by{
+            select(is_first, real(first[i]), real(second[i])),
+            select(is_first, real(first[pairs + i]), real(second[pairs + i]))};
         const index_t at_a = i * width + lane;
         const index_t at_b = at_a + pairs * width;
-        const real a = real::load(packed + at_a);
-        const real b = real::load(packed + at_b);
-        fma(a, cosine, -(b * sine)).store(queries + at_a);
-        fma(a, sine, b * cosine).store(queries + at_b);
+        const auto turned =
+            channel_pair<real>{real::load(packed + at_a), real::load(packed + at_b)} * by;
+        turned.a.store(queries + at_a);
+        turned.b.store(queries + at_b);
       }
     }
     std::copy(packed + 2 * pairs * width, packed + channels * width, queries + 2 * pairs * width);
@@ -115,8 +113,7 @@ struct query_group {
     for (index_t lane = 0; lane < width; ++lane) norm[lane] = std::sqrt(norm[lane]);
   }
 
-  /// Writes out = outputs / total, and lse = ln 2 (top + log2 total), where the total includes the sink, an
-  /// exponent, and is relative to the top of all. An empty row without a sink gives 0 and -inf.
+  /// Writes out, lse and statistics (stage/softmax.hpp). `sink` is an exponent.
   void finish(const lowered_head<Isa>& of, index_t head, index_t first, float sink) const {
     for (index_t vector = 0; vector < rows; vector += lanes<Isa>) {
       const index_t count = std::min<index_t>(rows - vector, lanes<Isa>);
@@ -154,16 +151,11 @@ struct query_group {
   /// Writes the lse and the statistics of a row, and returns what its outputs are to be multiplied by.
   float finish_row(const lowered_head<Isa>& of, index_t head, index_t row, index_t lane,
                    float sink) const {
-    const float top = max(maximum[lane], sink);
-    const float kept = sink > maximum[lane] ? std::exp2(maximum[lane] - sink) : 1.0f;
-    const float total = sum[lane] * kept + std::exp2(sink - top);
-    const float factor = total == 0.0f ? 0.0f : kept / total;
-    if (of.lse.data != nullptr) {
-      of.lse(0, head, row) =
-          total == 0.0f ? -std::numeric_limits<float>::infinity() : (top + std::log2(total)) * ln2;
-    }
-    if (of.statistics.any()) write_statistics(of.statistics, head, row, lane, factor);
-    return factor;
+    const auto exp2 = [](float x) { return std::exp2(x); };
+    const finished_row finished = relpos::finish_row(exp2, maximum[lane], sum[lane], sink);
+    if (of.lse.data != nullptr) of.lse(0, head, row) = finished.lse;
+    if (of.statistics.any()) write_statistics(of.statistics, head, row, lane, finished.factor);
+    return finished.factor;
   }
 
   /// The outputs of `count` lanes from `vector` on, as rows of `out` from `row` on.
@@ -207,21 +199,16 @@ struct query_group {
     const auto write = [&](const std::optional<view<float, 3>>& where, float value) {
       if (where) (*where)(0, head, row) = value;
     };
-    const bool empty = sum[lane] == 0.0f || factor == 0.0f;
-    write(to.max_probability, empty ? 0.0f : factor);
-    // - sum of p ln p, where ln p = ln 2 (s - maximum) + ln factor.
-    const float entropy = -factor * (sum[lane] * std::log(factor) + ln2 * statistics.spread[lane]);
-    write(to.entropy, empty ? 0.0f : not_negative(entropy));
-
-    const float count = statistics.count[lane];
-    const float square = count == 0.0f ? 0.0f : statistics.squares[lane] / count;
-    write(to.logit_count, count);
-    write(to.logit_mean, count == 0.0f ? 0.0f : statistics.mean[lane] * ln2);
-    write(to.logit_variance, not_negative(square) * (ln2 * ln2));
+    const logit_moments<float> moments(statistics.count[lane], statistics.mean[lane],
+                                       statistics.squares[lane]);
+    const finished_statistics finished =
+        finish_statistics(statistics.spread[lane], moments, sum[lane], factor);
+    write(to.max_probability, finished.max_probability);
+    write(to.entropy, finished.entropy);
+    write(to.logit_count, finished.logit_count);
+    write(to.logit_mean, finished.logit_mean);
+    write(to.logit_variance, finished.logit_variance);
   }
-
-  /// Rounding aside; NaN stays.
-  static float not_negative(float x) { return x < 0.0f ? 0.0f : x; }
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -18,24 +18,23 @@ RELPOS_INLINE void turn_row(const float* from, const float* by, index_t pairs, p
                             index_t channels, float* to) {
   using real = float_pack<Isa>;
   const bool interleaved = layout == pair_layout::interleaved;
-  const float* const cosines = by;
-  const float* const sines = by + pairs;
   index_t i = 0;
   for (; i + lanes<Isa> <= pairs; i += lanes<Isa>) {
     const real low = real::load(from + (interleaved ? 2 * i : i));
     const real high = real::load(from + (interleaved ? 2 * i + lanes<Isa> : i + pairs));
     const real a = interleaved ? real::evens(low, high) : low;
     const real b = interleaved ? real::odds(low, high) : high;
-    const real cosine = real::load(cosines + i);
-    const real sine = real::load(sines + i);
-    fma(a, cosine, -(b * sine)).store(to + i);
-    fma(a, sine, b * cosine).store(to + pairs + i);
+    const auto turned = channel_pair<real>{a, b} *
+                        channel_pair<real>{real::load(by + i), real::load(by + pairs + i)};
+    turned.a.store(to + i);
+    turned.b.store(to + pairs + i);
   }
   for (; i < pairs; ++i) {
-    const float a = from[interleaved ? 2 * i : i];
-    const float b = from[interleaved ? 2 * i + 1 : i + pairs];
-    to[i] = a * cosines[i] - b * sines[i];
-    to[pairs + i] = a * sines[i] + b * cosines[i];
+    const channel_pair<float> pair{from[interleaved ? 2 * i : i],
+                                   from[interleaved ? 2 * i + 1 : i + pairs]};
+    const channel_pair<float> turned = pair * channel_pair<float>{by[i], by[pairs + i]};
+    to[i] = turned.a;
+    to[pairs + i] = turned.b;
   }
   std::copy(from + 2 * pairs, from + channels, to + 2 * pairs);
 }

@@ -2,13 +2,13 @@
 // The last stage before the mask: the factors of the rows' logits, bias included. Same interface as a bias
 // stage; nothing where no policy has any.
 
-#include <limits>
 #include <tuple>
 
 #include "relpos/core/scale.hpp"
 #include "relpos/kernel/geometry.hpp"
 #include "relpos/kernel/group_rows.hpp"
 #include "relpos/simd/pack.hpp"
+#include "relpos/stage/row_factor.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -29,9 +29,7 @@ class row_factor_stage {
     const float* factors;
 
     RELPOS_INLINE real apply(int v, real s) const {
-      // A key that a bias hides stays hidden where the factor is 0 or negative.
-      const real hidden(-std::numeric_limits<float>::infinity());
-      return select(s == hidden, hidden, s * real::load(factors + v * lanes<Isa>));
+      return times_row_factor(s, real::load(factors + v * lanes<Isa>));
     }
   };
   RELPOS_INLINE key_factor key(index_t) const { return {factors_}; }

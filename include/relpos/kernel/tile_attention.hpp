@@ -1,7 +1,6 @@
 #pragma once
 // One query group against one key tile: scores with bias and mask, online softmax, weighted values.
 
-#include <limits>
 #include <tuple>
 
 #include "relpos/core/unroll.hpp"
@@ -12,6 +11,7 @@
 #include "relpos/kernel/query_group.hpp"
 #include "relpos/simd/exp2.hpp"
 #include "relpos/simd/tanh.hpp"
+#include "relpos/stage/mask.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -209,7 +209,7 @@ struct tile_attention {
     const auto visible = masks.template visible<Vectors>(key_row);
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) {
-      score[v] = select(visible.lane[v], score[v], real(-std::numeric_limits<float>::infinity()));
+      score[v] = hidden_unless(visible.lane[v], score[v]);
     }
   }
 

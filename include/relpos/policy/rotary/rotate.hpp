@@ -77,12 +77,12 @@ void rotate_checked(const view<T, 4>& rows, const rotary_frequencies& frequencie
         for (index_t i = 0; i < pairs; ++i) {
           T& first = rows(batch, head, row, i * step);
           T& second = rows(batch, head, row, i * step + apart);
-          const auto a = static_cast<float>(first);
-          const auto b = static_cast<float>(second);
-          const float cosine = cosines[static_cast<std::size_t>(i)];
-          const float sine = sines[static_cast<std::size_t>(i)];
-          first = static_cast<T>(a * cosine - b * sine);
-          second = static_cast<T>(a * sine + b * cosine);
+          const auto at = static_cast<std::size_t>(i);
+          const auto turned =
+              channel_pair<float>{static_cast<float>(first), static_cast<float>(second)} *
+              channel_pair<float>{cosines[at], sines[at]};
+          first = static_cast<T>(turned.a);
+          second = static_cast<T>(turned.b);
         }
       }
     }

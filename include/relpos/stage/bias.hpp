@@ -1,0 +1,59 @@
+#pragma once
+// What biases add to scores. `Real` is a score or a vector of them; scores, and so what is added, are in units of the
+// exponent: `factor` is log2(e) / temperature.
+
+#include <algorithm>
+#include <limits>
+
+#include "relpos/core/math.hpp"
+#include "relpos/core/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// A bias that is computed from the distance.
+template <class Bound, class Real>
+RELPOS_INLINE constexpr Real add_computed_bias(Real score, const Bound& bound, Real distance,
+                                               Real factor) {
+  return fma(Real(bound.bias(distance)), factor, score);
+}
+
+/// Whether the factor can be folded into such a bias, once.
+template <class Bound>
+concept folds_factor = requires(const Bound& bound) { bound.scaled(1.0f); };
+
+/// The same of one that has the factor within.
+template <class Bound, class Real>
+RELPOS_INLINE constexpr Real add_folded_bias(Real score, const Bound& folded, Real distance) {
+  if constexpr (requires { folded.add_to(score, distance); }) {
+    return folded.add_to(score, distance);
+  } else {
+    return score + folded.bias(distance);
+  }
+}
+
+/// A bias that is tabulated: an entry times the factor, or the gate of its row.
+template <class Real>
+RELPOS_INLINE constexpr Real add_tabulated_bias(Real score, Real entry, Real gate) {
+  return fma(entry, gate, score);
+}
+
+/// The factor of a row's table entries.
+template <class Bound>
+constexpr float table_gate([[maybe_unused]] const Bound& bound, [[maybe_unused]] index_t query_row,
+                           float factor) {
+  if constexpr (gates_rows<Bound>) {
+    return bound.row_gate(query_row) * factor;
+  } else {
+    return factor;
+  }
+}
+
+/// A bias from a matrix of the caller's, in units of the exponent. A large finite one may overflow there: only infinity is
+/// to be infinite.
+constexpr float scaled_element(float bias, float factor) {
+  constexpr float largest = std::numeric_limits<float>::max();
+  if (bias > largest || bias < -largest) return bias;
+  return std::clamp(bias * factor, -largest, largest);
+}
+
+}  // namespace relpos::inline RELPOS_ABI

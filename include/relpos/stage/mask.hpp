@@ -1,0 +1,25 @@
+#pragma once
+// What masks do to scores. `Real` is a score or a vector of them, `Integer` as many row numbers.
+
+#include <limits>
+
+#include "relpos/core/math.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// A score that is to have no weight.
+inline constexpr float hidden_score = -std::numeric_limits<float>::infinity();
+
+/// Whether range masks, which leave rows [first, last), leave this one.
+template <class Integer>
+RELPOS_INLINE constexpr auto is_left(Integer key_row, Integer first, Integer last) {
+  return (first <= key_row) & (key_row < last);
+}
+
+/// Replaced, never added to: what is hidden may be NaN.
+template <class Seen, class Real>
+RELPOS_INLINE constexpr Real hidden_unless(Seen seen, Real score) {
+  return select(seen, score, Real(hidden_score));
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,52 @@
+#pragma once
+// The online softmax (Milakov and Gimelshein, arXiv 1805.02867). Of the keys of a row so far there are m, the largest
+// exponent, base 2, and S, the sum of weights 2^(s - m). More keys raise m, and what was summed before is rescaled:
+//
+//   start   m = lowest float, S = 0
+//   add     S = S 2^(m - m') + sum of 2^(s - m'),   m' = max(m, s)
+//   merge   S = S_a 2^(m_a - m) + S_b 2^(m_b - m),  m = max(m_a, m_b)
+//   finish  out = O 2^(m - top) / total,   lse = ln 2 (top + log2 total),
+//           total = S 2^(m - top) + 2^(sink - top),   top = max(m, sink)
+//
+// `exp2` is the instruction set's, or the machine's: 0 where the result would be subnormal.
+
+#include <cmath>
+#include <limits>
+
+#include "relpos/core/math.hpp"
+#include "relpos/core/scale.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Below any score and yet finite, so that subtracting it from itself is not NaN: the maximum of a row that has seen no
+/// key.
+inline constexpr float no_maximum = std::numeric_limits<float>::lowest();
+
+/// What the sums of a state are multiplied by when it is merged. Of one without keys, whatever its maximum: 0.
+template <class Exp2>
+constexpr float state_weight(const Exp2& exp2, float maximum, float sum, float top) {
+  return sum == 0.0f ? 0.0f : exp2(maximum - top);
+}
+
+/// Natural logarithm of the sum of exponentials; -inf of none.
+RELPOS_HOST_DEVICE inline float lse_of(float top, float total) {
+  if (total == 0.0f) return -std::numeric_limits<float>::infinity();
+  return (top + std::log2(total)) * ln2;
+}
+
+/// What the outputs of a row are multiplied by, and its lse. A row that sees nothing has 0 and -inf.
+struct finished_row {
+  float factor;
+  float lse;
+};
+
+/// `sink` is an exponent, -inf without.
+template <class Exp2>
+constexpr finished_row finish_row(const Exp2& exp2, float maximum, float sum, float sink) {
+  const float top = max(maximum, sink);
+  const float kept = sink > maximum ? exp2(maximum - sink) : 1.0f;
+  const float total = sum * kept + exp2(sink - top);
+  return {total == 0.0f ? 0.0f : kept / total, lse_of(top, total)};
+}
+
+}  // namespace relpos::inline RELPOS_ABI

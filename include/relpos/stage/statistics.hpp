@@ -1,0 +1,86 @@
+#pragma once
+// Statistics of rows from the same pass. Logits s are in units of the exponent, base 2; `Real` is one row or a vector of
+// them.
+
+#include <cmath>
+
+#include "relpos/core/math.hpp"
+#include "relpos/core/scale.hpp"
+#include "relpos/stage/mask.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The sum of weight (s - m), as the largest exponent m rises from `before` to `now` and weights so far, whose sum is
+/// `weight_sum`, are multiplied by `rescale`.
+template <class Real>
+RELPOS_INLINE constexpr Real raised_spread(Real spread, Real before, Real now, Real weight_sum,
+                                           Real rescale) {
+  const Real raised = rescale * fma(before - now, weight_sum, spread);
+  return select(rescale == Real(0.0f), Real(0.0f), raised);
+}
+
+/// One logit more. Beyond the cut of exp2 the weight is 0 and the difference does not matter, unless it is infinite.
+template <class Real>
+RELPOS_INLINE constexpr Real add_spread(Real spread, Real score, Real maximum, Real weight) {
+  return fma(weight, max(score - maximum, Real(-256.0f)), spread);
+}
+
+/// Count, mean, and sum of (s - mean)^2 of the logits of a row. They are summed relative to the mean so far, and those of
+/// the first tile relative to one of its logits: sums of squares about zero would lose a small variance.
+template <class Real>
+class logit_moments {
+ public:
+  Real count;
+  Real mean;
+  Real squares;
+
+  RELPOS_INLINE constexpr logit_moments(Real logits, Real of_them, Real apart)
+      : count(logits), mean(of_them), squares(apart), sum_(0.0f) {}
+
+  /// `origin`: a logit of the tile.
+  RELPOS_INLINE constexpr void begin_tile(Real origin) {
+    mean = select(count == Real(0.0f), origin, mean);
+    sum_ = Real(0.0f);
+  }
+  /// One that is hidden is none. NaN is one: the row is to be NaN.
+  RELPOS_INLINE constexpr void add(Real score) {
+    const auto hidden = score == Real(hidden_score);
+    const Real apart = select(hidden, Real(0.0f), score - mean);
+    count = count + select(hidden, Real(0.0f), Real(1.0f));
+    sum_ = sum_ + apart;
+    squares = fma(apart, apart, squares);
+  }
+  RELPOS_INLINE constexpr void end_tile() {
+    const Real step = sum_ / max(count, Real(1.0f));
+    mean = mean + step;
+    squares = fma(-step, sum_, squares);
+  }
+
+ private:
+  Real sum_;  // of s - mean
+};
+
+/// As they are written, in natural units.
+struct finished_statistics {
+  float max_probability;
+  float entropy;
+  float logit_count;
+  float logit_mean;
+  float logit_variance;
+};
+
+/// Of a row whose weights, of which the sum is `weight_sum`, are probabilities when they are multiplied by `factor`.
+RELPOS_HOST_DEVICE inline finished_statistics finish_statistics(float spread,
+                                                                const logit_moments<float>& moments,
+                                                                float weight_sum, float factor) {
+  const auto not_negative = [](float x) { return x < 0.0f ? 0.0f : x; };  // rounding; NaN stays
+  const bool empty = weight_sum == 0.0f || factor == 0.0f;
+  const bool no_logits = moments.count == 0.0f;
+  // - sum of p ln p, where ln p = ln 2 (s - m) + ln factor.
+  const float entropy = -factor * (weight_sum * std::log(factor) + ln2 * spread);
+  const float square = no_logits ? 0.0f : moments.squares / moments.count;
+  return {empty ? 0.0f : factor, empty ? 0.0f : not_negative(entropy), moments.count,
+          no_logits ? 0.0f : moments.mean * ln2, not_negative(square) * (ln2 * ln2)};
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,17 @@
+// expect: relpos: a policy has one of bias, tabulated_bias and bias_element
+#include <relpos/views.hpp>
+
+struct line_and_table {
+  template <class Real>
+  constexpr Real bias(Real distance) const {
+    return distance;
+  }
+  double tabulated_bias(relpos::index_t, relpos::index_t distance) const {
+    return static_cast<double>(distance);
+  }
+};
+
+relpos::status call(relpos::scratch memory, relpos::view<float, 4> out,
+                    relpos::view<const float, 4> in) {
+  return relpos::attention(relpos::serial{}, memory, out, in, in, in, line_and_table{});
+}
