@@ -1,5 +1,6 @@
-// The library relpos::kernels: the kernels that most calls share, for the instruction set of this file's flags.
+// The library relpos::kernels: what most calls share, for the instruction set of this file's flags.
 
+#include "relpos/kernel/common_calls.hpp"
 #include "relpos/kernel/common_kernels.hpp"
 
 static_assert(RELPOS_LINKS_KERNELS,
@@ -7,6 +8,7 @@ static_assert(RELPOS_LINKS_KERNELS,
 
 namespace relpos::inline RELPOS_ABI {
 
+RELPOS_COMMON_CALLS(, native)
 RELPOS_COMMON_KERNELS(, native)
 
 }  // namespace relpos::inline RELPOS_ABI

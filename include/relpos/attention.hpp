@@ -91,8 +91,8 @@ auto prepare_call(const Executor& runner, const status& valid, const call_output
       "relpos: the keys of a cache are turned to counted positions: token_positions and a "
       "rotation are of tensors");
   auto policies = std::tuple_cat(policies_of(arguments...), store.masks(choice));
-  return prepared_call<Isa, Out, Query, Store, decltype(policies)>(runner, valid, to, q, store,
-                                                                   choice, policies);
+  return prepared_call<Isa, Out, std::remove_const_t<Query>, Store, decltype(policies)>(
+      runner, valid, to, read_only<Query>(q), store, choice, policies);
 }
 
 /// Checks and measures a call of `attention`, which may then be run any number of times:

@@ -4,13 +4,13 @@
 #include <cstdint>
 #include <optional>
 #include <tuple>
-#include <type_traits>
 
 #include "relpos/core/check_call.hpp"
 #include "relpos/core/executor.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/kernel/attention_run.hpp"
 #include "relpos/kernel/check_sequences.hpp"
+#include "relpos/kernel/common_calls.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -26,7 +26,7 @@ class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
   /// A failure in `valid`, of checks made before, refuses the call.
   template <executor Executor>
   prepared_call(const Executor& runner, const status& valid, const call_outputs<Out>& to,
-                const view<Query, 4>& q, const Store& store, const options& choice,
+                const view<const Query, 4>& q, const Store& store, const options& choice,
                 const std::tuple<Policies...>& policies)
       : valid_(valid), to_(to), slots_(static_cast<index_t>(runner.slots())) {
     if (valid_) valid_ = store.check(q, choice);
@@ -37,8 +37,7 @@ class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
     if (!valid_) return;
     options resolved = choice;
     resolved.statistics = to.statistics;  // those of partial are in its state
-    problem_.emplace(to.out, view<const std::remove_const_t<Query>, 4>(q), store, to.lse_or_none(),
-                     shape, resolved, policies);
+    problem_.emplace(to.out, q, store, to.lse_or_none(), shape, resolved, policies);
     valid_ = check_sequences(*problem_);
     if (!valid_) {
       problem_.reset();
@@ -77,7 +76,7 @@ class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
   }
 
  private:
-  using problem_type = attention_problem<Out, std::remove_const_t<Query>, Store, Policies...>;
+  using problem_type = attention_problem<Out, Query, Store, Policies...>;
 
   /// Weighted by the place of the sequence: one row more in one and less in another is another sum.
   static std::uint64_t sum_of_lengths(const problem_type& problem) {
