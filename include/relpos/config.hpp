@@ -45,7 +45,7 @@
 #define RELPOS_HAS_AVX512 0
 #endif
 
-/// Whether one instruction multiplies and adds, and has to be asked for. The compiler of a GPU makes one of a * b + c.
+/// Whether one instruction multiplies and adds. Not told of a GPU, whose compiler takes it for a * b + c.
 #if !defined(__CUDA_ARCH__) && (defined(__FP_FAST_FMAF) || defined(__FMA__))
 #define RELPOS_HAS_FMA 1
 #else

@@ -94,6 +94,39 @@ TEST_F(forward_policies, masks_of_ranges_that_differ_between_heads) {
   expect({.kernel = relpos::kernel_class::decode}, window_of_head{}, relpos::ssmax{of_heads});
 }
 
+/// The same, bound to a policy of its own type.
+struct bound_window {
+  index_t reach = 0;
+  constexpr bound_window bind(index_t head) const { return {10 + 30 * head}; }
+  constexpr relpos::key_range visible_keys(index_t q_pos) const {
+    return {q_pos - reach, q_pos + 1};
+  }
+};
+
+TEST_F(forward_policies, a_mask_may_bind_to_its_own_type) {
+  expect({}, bound_window{});
+  expect({.kernel = relpos::kernel_class::decode}, bound_window{});
+}
+
+TEST_F(forward_policies, masks_and_laws_of_heads_in_a_ragged_batch) {
+  const auto rows = support::random_inputs<half>({.batch = 1,
+                                                  .query_heads = 2,
+                                                  .key_heads = 1,
+                                                  .query_length = 78,
+                                                  .key_length = 200,
+                                                  .head_dim = 64,
+                                                  .value_dim = 64},
+                                                 9);
+  const std::vector<index_t> queries{0, 0, 1, 4, 78};
+  const std::vector<index_t> keys{0, 20, 60, 60, 200};
+  const std::vector<float> of_heads{0.5f, 1.5f};
+  const device_array<index_t> padding{0, 5, 0, 30};
+  const relpos::options choice{.query_starts = queries, .key_starts = keys};
+  support::expect_device<64>(rows, choice, window_of_head{}, relpos::ssmax{of_heads});
+  support::expect_device<64>(rows, choice, relpos::left_padding{padding, relpos::causal{}},
+                             relpos::ssmax{of_heads});
+}
+
 TEST_F(forward_policies, masks_of_elements) {
   expect({}, relpos::either{relpos::band{10, 0}, relpos::sinks{4}}, relpos::causal{});
 }

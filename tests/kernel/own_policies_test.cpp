@@ -89,4 +89,26 @@ TEST(own_policies, bias_and_mask_in_one) {
   expect_reference_of(two_batches(), {}, fading_window{}, relpos::temperature{2.0});
 }
 
+/// A mask that binds to its own type, wider from head to head.
+struct bound_window {
+  index_t reach = 0;
+  constexpr bound_window bind(index_t head) const { return {20 + 1500 * head}; }
+  constexpr key_range visible_keys(index_t q_pos) const { return {q_pos - reach, q_pos + 1}; }
+};
+
+TEST(own_policies, a_mask_may_bind_to_its_own_type) {
+  // Of one query, whose keys no other query sees.
+  const auto in = support::random_inputs({.batch = 1,
+                                          .query_heads = 2,
+                                          .key_heads = 1,
+                                          .query_length = 1,
+                                          .key_length = 2000,
+                                          .head_dim = 8,
+                                          .value_dim = 8},
+                                         61);
+  for (const auto kernel : {relpos::kernel_class::prefill, relpos::kernel_class::decode}) {
+    expect_reference_of(in, {.kernel = kernel}, bound_window{});
+  }
+}
+
 }  // namespace

@@ -62,9 +62,9 @@ TEST(score_stage, what_is_hidden_stays_so_whatever_the_factor_of_its_row) {
 
 TEST(score_stage, a_masked_score_is_replaced_even_if_it_is_not_a_number) {
   constexpr float nan = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_EQ(relpos::hidden_unless(relpos::is_left(7, 3, 7), nan), relpos::hidden_score);
-  EXPECT_EQ(relpos::hidden_unless(relpos::is_left(3, 3, 7), 2.0f), 2.0f);
-  EXPECT_EQ(relpos::hidden_unless(relpos::is_left(2, 3, 7), 2.0f), relpos::hidden_score);
+  EXPECT_EQ(relpos::hidden_unless(relpos::range_shows(7, 3, 7), nan), relpos::hidden_score);
+  EXPECT_EQ(relpos::hidden_unless(relpos::range_shows(3, 3, 7), 2.0f), 2.0f);
+  EXPECT_EQ(relpos::hidden_unless(relpos::range_shows(2, 3, 7), 2.0f), relpos::hidden_score);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -84,7 +85,7 @@ TEST(statistics_stage, entropy_is_that_of_the_probabilities) {
   auto exponents = random_logits(50, 0.0f);
   exponents[40] = 9.0f;
   // In two tiles, the second with the larger maximum.
-  float maximum = -100.0f, spread = 0.0f, sum = 0.0f;
+  float maximum = std::numeric_limits<float>::lowest(), spread = 0.0f, sum = 0.0f;
   for (const std::size_t first : {std::size_t{0}, std::size_t{25}}) {
     float now = maximum;
     for (std::size_t i = first; i < first + 25; ++i) now = std::max(now, exponents[i]);
@@ -109,6 +110,14 @@ TEST(statistics_stage, entropy_is_that_of_the_probabilities) {
   EXPECT_NEAR(got.entropy, entropy, 1e-5);
   EXPECT_NEAR(got.max_probability, largest, 1e-6);
   EXPECT_EQ(got.logit_count, 50.0f);
+  // Natural logits are ln 2 times those of base 2.
+  double mean = 0.0, variance = 0.0;
+  for (const float s : exponents) mean += static_cast<double>(s) * std::log(2.0) / 50.0;
+  for (const float s : exponents) {
+    variance += std::pow(static_cast<double>(s) * std::log(2.0) - mean, 2) / 50.0;
+  }
+  EXPECT_NEAR(got.logit_mean, mean, 1e-5);
+  EXPECT_NEAR(got.logit_variance, variance, 1e-4);
 }
 
 TEST(statistics_stage, a_row_without_weights_has_none) {

@@ -73,6 +73,11 @@ namespace relpos::inline RELPOS_ABI {
 template <class Policy>
 concept binds_batch = requires(const Policy& policy, index_t at) { policy.bind(at, at); };
 
+/// Differs between heads or the entries of a batch; all others are the same for all.
+template <class Policy>
+concept binds =
+    binds_batch<Policy> || requires(const Policy& policy, index_t at) { policy.bind(at); };
+
 /// The policy of one head.
 template <class Policy>
 constexpr auto bind(const Policy& policy, index_t batch, index_t head) {

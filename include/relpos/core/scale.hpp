@@ -3,7 +3,6 @@
 //
 //   q.k scale log2(e) / temperature,   with softcap c:   c log2(e) / temperature tanh(q.k scale / c)
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>

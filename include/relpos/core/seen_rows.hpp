@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <tuple>
-#include <type_traits>
 
 #include "relpos/core/policy.hpp"
 #include "relpos/core/shape.hpp"
@@ -15,10 +14,8 @@ namespace relpos::inline RELPOS_ABI {
 template <class... Policies>
 key_range seen_rows(const std::tuple<Policies...>& policies, index_t sequence,
                     const attention_shape& shape, const positions& position) {
-  // Masks that do not bind are the same for all heads.
   constexpr bool by_head =
-      ((masks_range<bound_policy<Policies>> && !std::is_same_v<bound_policy<Policies>, Policies>) ||
-       ... || false);
+      ((masks_range<bound_policy<Policies>> && binds<Policies>) || ... || false);
   key_range seen{shape.key_length, 0};
   for (index_t head = 0; head < (by_head ? shape.query_heads : 1); ++head) {
     const auto bound = bind_all(policies, sequence, head);

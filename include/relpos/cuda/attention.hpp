@@ -4,10 +4,11 @@
 //   const relpos::device_scratch_bytes need = relpos::scratch_bytes(relpos::on_stream{stream}, q, k, v, policies...);
 //   relpos::status done = relpos::attention(relpos::on_stream{stream}, {device, host}, out, q, k, v, policies...);
 //
-// The same policies as on the CPU. What `bind` and `tabulated_bias` read is read on the host, during the call: slopes,
-// tables. What other members read is read on the device: an additive matrix, gates. The starts of documents, the parents of
-// a tree and positions per token are read by both: they lie in managed memory. Members that run on the device must be
-// constexpr, and the translation unit compiled with --expt-relaxed-constexpr, as relpos::cuda does.
+// The same policies as on the CPU. What `bind`, `tabulated_bias`, `visible_keys` and `logit_factor` read is read on the host,
+// during the call: slopes, tables, starts of documents. What other members read is read on the device: an additive matrix,
+// gates. Masks of elements, `either` among them with all that is in it, are asked by both, and so are positions per token
+// where a bias reads them: what those refer to lies in managed memory. Members that run on the device must be constexpr, and
+// the translation unit compiled with --expt-relaxed-constexpr, as relpos::cuda does.
 //
 // The call returns when its work is in the stream. It allocates nothing; where the host's scratch is page-locked, it waits
 // for nothing.

@@ -22,6 +22,7 @@
 #include "relpos/cuda/store_outputs.hpp"
 #include "relpos/cuda/tensor_product.hpp"
 #include "relpos/cuda/tile_bound.hpp"
+#include "relpos/stage/softmax.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -282,7 +283,7 @@ class forward_block {
     const softmax_fragment before = softmax;
     add_moments(scores, statistics);
     softmax.add(machine_, scores, rescale);
-    add_spread(scores, before, softmax, rescale, statistics);
+    add_spread_of_weights(scores, before, softmax, rescale, statistics);
   }
 
   /// Turns the queries to the origin of a tile's keys, which all of them share.

@@ -13,7 +13,6 @@
 #include "relpos/core/shape.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/cuda/machine.hpp"
-#include "relpos/kernel/bias_table.hpp"
 #include "relpos/kernel/chunk_state.hpp"
 #include "relpos/kernel/rotation_gains.hpp"
 

@@ -85,16 +85,18 @@ class forward_data<forward_problem<T, Out, Policies...>> {
     }
     to_device_ = to_device;
     next_table_ = tables_;
+    index_t first_row = 0;
     for (index_t set = 0; set < sets_; ++set) {
       for (index_t head = 0; head < shape().query_heads; ++head) {
         const auto bound = bind_all(problem_.policies, set, head);
-        const auto rows = rows_.fill(set, head, bound, to_device);
+        const auto rows = rows_.fill(set, first_row, head, bound, to_device);
         const score_factors factors(problem_.scale, problem_.softcap(),
                                     softmax_temperature(problem_.policies, set, head));
         new (&heads_[set * shape().query_heads + head]) head_type{
             biases_of(bound, rows.factors, set, head, std::index_sequence_for<Policies...>()),
             element_masks(bound), rows.visible, factors, sink_logit(bound)};
       }
+      first_row += problem_.shape_of(set).query_length;
     }
     return {problem_.out,
             problem_.q,
@@ -111,10 +113,10 @@ class forward_data<forward_problem<T, Out, Policies...>> {
             rotation(),
             places_for_biases(problem_.policies)};
   }
-  /// Of a call that is filled and whose queries and keys are turned to the positions of their tokens.
-  auto token_turns() const {
+  /// Of a call whose queries and keys are turned to the positions of their tokens. Filled as the rest is.
+  auto token_turns([[maybe_unused]] std::ptrdiff_t to_device) const {
     if constexpr (turns_tokens) {
-      return turns_.fill(to_device_);
+      return turns_.fill(to_device);
     } else {
       return no_data();
     }

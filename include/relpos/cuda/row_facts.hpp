@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <tuple>
-#include <type_traits>
 
 #include "relpos/core/row_positions.hpp"
 #include "relpos/core/scale.hpp"
@@ -25,59 +24,68 @@ class row_facts {
     const float* factors = nullptr;
   };
 
+  /// Whether positions that are given, which differ between sequences, are among what they are found by.
+  static constexpr bool read_places =
+      any_given_positions<Policies...> && (scales_rows<bound_policy<Policies>> || ... || false);
+
   /// Takes what the device reads of host memory, for `sets` sequences.
   row_facts(scratch_divider& memory, const Problem& problem, index_t sets) : problem_(problem) {
     index_t rows = 0;
     for (index_t set = 0; set < sets; ++set) rows += problem.shape_of(set).query_length;
-    if (differ_by_head) rows *= problem.shape.query_heads;
-    next_.visible = memory.take<key_span>(masks ? rows : 0);
-    next_.factors = memory.take<float>(scales ? rows : 0);
+    const index_t heads = problem.shape.query_heads;
+    visible_ = memory.take<key_span>(masks ? rows * (masks_by_head ? heads : 1) : 0);
+    factors_ = memory.take<float>(scales ? rows * (scales_by_head ? heads : 1) : 0);
   }
 
-  /// Heads of a set one after another, sets one after another.
+  /// Of the heads of a set whose first row is the `first_row`-th of all sets.
   template <class Bound>
-  of_head fill(index_t set, index_t head, const Bound& bound, std::ptrdiff_t to_device) {
-    if (head > 0 && !differ_by_head) return last_;
-    const positions position = problem_.position_of(set);
-    const attention_shape of = problem_.shape_of(set);
-    [[maybe_unused]] const auto places = row_positions(problem_.policies, position, set);
-    last_ = {masks ? moved(next_.visible, to_device) : nullptr,
-             scales ? moved(next_.factors, to_device) : nullptr};
-    if constexpr (masks || scales) {
-      for (index_t row = 0; row < of.query_length; ++row) {
-        const key_range seen = visible_key_rows(bound, row + position.query_offset,
-                                                position.key_offset, of.key_length);
-        if constexpr (masks) *next_.visible++ = key_span::of(seen);
-        if constexpr (scales) {
-          *next_.factors++ = logit_factor(bound, places.query(row), seen.last - seen.first);
+  of_head fill(index_t set, index_t first_row, index_t head, const Bound& bound,
+               std::ptrdiff_t to_device) const {
+    const index_t rows = problem_.shape_of(set).query_length;
+    const auto place = [&](bool by_head) {
+      return by_head ? first_row * problem_.shape.query_heads + head * rows : first_row;
+    };
+    of_head result;
+    if constexpr (masks) {
+      key_span* const to = visible_ + place(masks_by_head);
+      if (masks_by_head || head == 0) {
+        for (index_t row = 0; row < rows; ++row) to[row] = key_span::of(seen(set, row, bound));
+      }
+      result.visible = moved(to, to_device);
+    }
+    if constexpr (scales) {
+      float* const to = factors_ + place(scales_by_head);
+      if (scales_by_head || head == 0) {
+        const auto places = row_positions(problem_.policies, problem_.position_of(set), set);
+        for (index_t row = 0; row < rows; ++row) {
+          const key_range keys = seen(set, row, bound);
+          to[row] = logit_factor(bound, places.query(row), keys.last - keys.first);
         }
       }
+      result.factors = moved(to, to_device);
     }
-    return last_;
+    return result;
   }
-
-  /// Whether positions that are given, which differ between sequences, are among what they are found by.
-  static constexpr bool read_places = any_given_positions<Policies...> &&
-                                      (scales_by_position<bound_policy<Policies>> || ... || false);
 
  private:
   static constexpr bool masks = (masks_range<bound_policy<Policies>> || ... || false);
   static constexpr bool scales = (scales_rows<bound_policy<Policies>> || ... || false);
-  // Policies that do not bind are the same for all heads.
-  static constexpr bool differ_by_head =
-      (((masks_range<bound_policy<Policies>> || scales_rows<bound_policy<Policies>>) &&
-        !std::is_same_v<bound_policy<Policies>, Policies>) ||
-       ... || false);
+  static constexpr bool masks_by_head =
+      ((masks_range<bound_policy<Policies>> && binds<Policies>) || ... || false);
+  // Some laws count the keys that masks leave.
+  static constexpr bool scales_by_head =
+      masks_by_head || ((scales_rows<bound_policy<Policies>> && binds<Policies>) || ... || false);
 
-  /// Where the next head's go on the host.
-  struct next_rows {
-    key_span* visible = nullptr;
-    float* factors = nullptr;
-  };
+  template <class Bound>
+  key_range seen(index_t set, index_t row, const Bound& bound) const {
+    const positions position = problem_.position_of(set);
+    return visible_key_rows(bound, row + position.query_offset, position.key_offset,
+                            problem_.shape_of(set).key_length);
+  }
 
   const Problem& problem_;
-  next_rows next_;
-  of_head last_;
+  key_span* visible_ = nullptr;
+  float* factors_ = nullptr;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -42,7 +42,7 @@ status run_forward(const Device& device, const Problem& problem, const device_sc
   auto* const to = on_device.take<std::byte>(static_cast<index_t>(bytes));
   const forward_room room = data.take_room(on_device);
   const auto call = data.fill(to - from);
-  const auto turns = data.token_turns();
+  const auto turns = data.token_turns(to - from);
   if (status done = device.copy(to, from, bytes); !done) return done;
   status result;
   Dims::with(problem.shape.head_dim, [&](auto head_dim) {

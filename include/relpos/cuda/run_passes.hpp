@@ -6,13 +6,16 @@
 //   status admit<Pass>()                                            refuses a pass that the device cannot run
 //   status launch(const Pass& pass, const block_grid& blocks)
 
+#include <type_traits>
+
 #include "relpos/cuda/forward_room.hpp"
 #include "relpos/cuda/passes.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 /// What the host has prepared is in device memory. `turns` are device_turns where queries and keys are turned to the
-/// positions of their tokens, no_data otherwise.
+/// positions of their tokens, no_data otherwise. The types of the call are spelled: nvcc would name them by way of the
+/// problem's, which may hold a lambda.
 template <int HeadDim, class Device, class T, class Out, class Lowered, class Turns>
 status run_passes(const Device& device, forward_call<T, Out, Lowered> call, const Turns& turns,
                   const attention_shape& shape, const forward_extent& extent,

@@ -201,7 +201,7 @@ class score_stages {
       last[r] = column_of(seen.last);
     });
     for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
-      bool seen = is_left<std::int32_t>(column, first[r], last[r]);
+      bool seen = range_shows<std::int32_t>(column, first[r], last[r]);
       if constexpr (std::tuple_size_v<typename lowered::masks> > 0) {
         seen = seen && all_keep(heads_.of(r).masks, rows_.row[r] + position().query_offset,
                                 first_key + column + position().key_offset);

@@ -12,6 +12,7 @@
 #include "relpos/cuda/softmax_fragment.hpp"
 #include "relpos/cuda/split_memory.hpp"
 #include "relpos/cuda/tensor_product.hpp"
+#include "relpos/stage/softmax.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -8,7 +8,7 @@
 #include "relpos/core/math.hpp"
 #include "relpos/cuda/convert.hpp"
 #include "relpos/cuda/forward_call.hpp"
-#include "relpos/cuda/softmax_fragment.hpp"
+#include "relpos/stage/softmax.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -67,7 +67,7 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index_t s
        chunk += geometry::warps) {
     const chunk_state each = state(chunk);
     if (*each.sum == 0.0f) continue;
-    const float weight = state_weight(exp2, *each.maximum, *each.sum, top);
+    const float weight = exp2(*each.maximum - top);
     unroll<of_lane>(
         [&](auto i) RELPOS_LAMBDA { outputs[i] += weight * each.outputs[i * warp_lanes + lane]; });
   }

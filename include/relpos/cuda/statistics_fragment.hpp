@@ -1,7 +1,7 @@
 #pragma once
 // What is told of the rows of a block beside their outputs. Each lane has the statistics of its two rows over its own
 // columns, in shared memory, where they take no registers of calls that do not ask for them; they are joined when a row is
-// done (kernel/merge_statistics.hpp has the formulas). Logits are in units of the exponent, base 2.
+// done (stage/statistics.hpp has the formulas of a tile, kernel/merge_statistics.hpp those of two parts). Logits are in units of the exponent, base 2.
 
 #include <cmath>
 
@@ -59,9 +59,10 @@ RELPOS_DEVICE void add_moments(const score_fragment<Tiles>& scores, statistics_s
 
 /// Their weights, which are relative to the maximum of `now`; what was summed before, to that of `before`.
 template <int Tiles>
-RELPOS_DEVICE void add_spread(const score_fragment<Tiles>& weights, const softmax_fragment& before,
-                              const softmax_fragment& now, const float (&rescale)[2],
-                              statistics_sums (&of)[2]) {
+RELPOS_DEVICE void add_spread_of_weights(const score_fragment<Tiles>& weights,
+                                         const softmax_fragment& before,
+                                         const softmax_fragment& now, const float (&rescale)[2],
+                                         statistics_sums (&of)[2]) {
   unroll<2>([&](auto r) RELPOS_LAMBDA {
     float spread =
         raised_spread(of[r].spread, before.maximum[r], now.maximum[r], before.sum[r], rescale[r]);

@@ -2,7 +2,6 @@
 // The states that decode leaves of the chunks of a row's keys, merged in the order of the chunks (stage/softmax.hpp).
 
 #include <cmath>
-#include <limits>
 
 #include "relpos/core/math.hpp"
 #include "relpos/core/scale.hpp"
@@ -29,8 +28,6 @@ template <class Out>
 void merge_decoded(const attention_shape& shape, const decoded_sequence& sequence,
                    const chunk_states& states, index_t head, float sink, const view<Out, 4>& out,
                    const view<float, 3>& lse) {
-  constexpr float nothing = -std::numeric_limits<float>::infinity();
-  const auto exp2 = [](float x) { return std::exp2(x); };
   const index_t chunks = sequence.geometry.chunks;
   const index_t channels = shape.value_dim;
 
@@ -38,16 +35,13 @@ void merge_decoded(const attention_shape& shape, const decoded_sequence& sequenc
     const auto state = [&](index_t chunk) {
       return states.at(sequence.state_of(shape, head, row, chunk));
     };
-    float top = sink;
-    for (index_t chunk = 0; chunk < chunks; ++chunk) {
-      if (*state(chunk).sum != 0.0f) top = max(*state(chunk).maximum, top);
-    }
-    float total = top == nothing ? 0.0f : std::exp2(sink - top);
+    const float top = max(largest_exponent(shape, sequence, states, head, row), sink);
+    float total = std::exp2(sink - top);
     float* sum = nullptr;  // of outputs, in the first chunk that has any
     for (index_t chunk = 0; chunk < chunks; ++chunk) {
       const chunk_state of = state(chunk);
       if (*of.sum == 0.0f) continue;
-      const float weight = state_weight(exp2, *of.maximum, *of.sum, top);
+      const float weight = std::exp2(*of.maximum - top);
       total += *of.sum * weight;
       if (sum == nullptr) {
         sum = of.outputs;

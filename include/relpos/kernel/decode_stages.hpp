@@ -54,7 +54,10 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
       return add_computed_bias(score, bound, distances_to(lane), real(factor));
     });
   } else if constexpr (tabulates_bias<Policy>) {
-    const real gate(table_gate(bind(policy, sequence, head), query_row, factor));
+    float gate = factor;
+    if constexpr (gates_rows<bound_type>) {
+      gate = table_gate(bind(policy, sequence, head), query_row, factor);
+    }
     const auto entries_of = [&](index_t lane) RELPOS_LAMBDA {
       if constexpr (RowPositions::are_counted) {
         // The table goes by q_pos - k_pos, which falls from lane to lane.
@@ -68,7 +71,7 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
       }
     };
     for_each_vector([&](index_t lane, real score) RELPOS_LAMBDA {
-      return add_tabulated_bias(score, entries_of(lane), gate);
+      return add_tabulated_bias(score, entries_of(lane), real(gate));
     });
   } else if constexpr (stores_bias<bound_type>) {
     const auto bound = bind(policy, sequence, head);
@@ -104,7 +107,7 @@ tile_class hide_row(const std::tuple<Masks...>& masks, index_t q_pos, const key_
     const integer to(static_cast<std::int32_t>(last));
     for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
       const integer at = integer::iota() + integer(static_cast<std::int32_t>(lane));
-      hidden_unless(is_left(at, from, to), real::load(scores + lane)).store(scores + lane);
+      hidden_unless(range_shows(at, from, to), real::load(scores + lane)).store(scores + lane);
     }
   }
   if (kept == tile_class::partial) {

@@ -77,7 +77,7 @@ class mask_stage {
     for (int v = 0; v < Vectors; ++v) {
       const integer first = integer::load(first_ + v * lanes<Isa>);
       const integer last = integer::load(last_ + v * lanes<Isa>);
-      result.lane[v] = is_left(key, first, last);
+      result.lane[v] = range_shows(key, first, last);
     }
     if constexpr (std::tuple_size_v<ElementMasks> > 0) {
       std::int32_t kept[width] = {};

@@ -119,7 +119,7 @@ struct query_group {
       const index_t count = std::min<index_t>(rows - vector, lanes<Isa>);
       float factors[lanes<Isa>] = {};
       for (index_t i = 0; i < count; ++i) {
-        factors[i] = finish_row(of, head, first + vector + i, vector + i, sink);
+        factors[i] = end_row(of, head, first + vector + i, vector + i, sink);
       }
       write_vector(of.out, of.shape.value_dim, head, first + vector, count, vector, factors);
     }
@@ -149,10 +149,10 @@ struct query_group {
   }
 
   /// Writes the lse and the statistics of a row, and returns what its outputs are to be multiplied by.
-  float finish_row(const lowered_head<Isa>& of, index_t head, index_t row, index_t lane,
-                   float sink) const {
+  float end_row(const lowered_head<Isa>& of, index_t head, index_t row, index_t lane,
+                float sink) const {
     const auto exp2 = [](float x) { return std::exp2(x); };
-    const finished_row finished = relpos::finish_row(exp2, maximum[lane], sum[lane], sink);
+    const finished_row finished = finish_row(exp2, maximum[lane], sum[lane], sink);
     if (of.lse.data != nullptr) of.lse(0, head, row) = finished.lse;
     if (of.statistics.any()) write_statistics(of.statistics, head, row, lane, finished.factor);
     return finished.factor;

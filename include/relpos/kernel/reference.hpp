@@ -11,9 +11,9 @@
 #include "relpos/core/mask.hpp"
 #include "relpos/core/math.hpp"
 #include "relpos/core/row_positions.hpp"
+#include "relpos/core/scale.hpp"
 #include "relpos/kernel/problem.hpp"
 #include "relpos/kernel/rotation.hpp"
-#include "relpos/kernel/row_factor_stage.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

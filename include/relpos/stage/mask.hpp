@@ -10,10 +10,10 @@ namespace relpos::inline RELPOS_ABI {
 /// A score that is to have no weight.
 inline constexpr float hidden_score = -std::numeric_limits<float>::infinity();
 
-/// Whether range masks, which leave rows [first, last), leave this one.
+/// Whether range masks, which leave keys [first, last), show this one.
 template <class Integer>
-RELPOS_INLINE constexpr auto is_left(Integer key_row, Integer first, Integer last) {
-  return (first <= key_row) & (key_row < last);
+RELPOS_INLINE constexpr auto range_shows(Integer key, Integer first, Integer last) {
+  return (first <= key) & (key < last);
 }
 
 /// Replaced, never added to: what is hidden may be NaN.

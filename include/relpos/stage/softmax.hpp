@@ -8,7 +8,8 @@
 //   finish  out = O 2^(m - top) / total,   lse = ln 2 (top + log2 total),
 //           total = S 2^(m - top) + 2^(sink - top),   top = max(m, sink)
 //
-// `exp2` is the instruction set's, or the machine's: 0 where the result would be subnormal.
+// What adds keys stands in the loops: which registers hold m and S, and in which order weights are summed, is what tells
+// them apart. `exp2` is any; that of the loops and of GPUs is 0 where the result would be subnormal.
 
 #include <cmath>
 #include <limits>

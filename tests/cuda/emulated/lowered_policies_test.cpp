@@ -43,6 +43,8 @@ TEST(lowered_policies, a_function_that_is_tabulated_makes_no_kernel) {
   EXPECT_TRUE((share<policies<wave>, policies<other>>));
   EXPECT_TRUE((share<policies<wave, causal>, policies<t5_bias>>));
   EXPECT_FALSE((share<policies<wave>, policies<alibi>>));
+  EXPECT_TRUE((share<policies<relpos::gated_bias<wave>>, policies<relpos::gated_bias<other>>>));
+  EXPECT_FALSE((share<policies<relpos::gated_bias<wave>>, policies<wave>>));
 }
 
 TEST(lowered_policies, temperatures_sinks_and_which_law_it_is_make_no_kernel) {
@@ -61,6 +63,8 @@ TEST(lowered_policies, positions_of_tokens_make_one_where_a_bias_reads_them) {
 
 TEST(lowered_policies, masks_of_elements_make_one_each) {
   EXPECT_FALSE((share<policies<causal>, policies<sinks_and_window>>));
+  EXPECT_FALSE(
+      (share<policies<relpos::either<causal, relpos::sinks>>, policies<sinks_and_window>>));
   EXPECT_TRUE((share<policies<sinks_and_window>, policies<sinks_and_window, causal>>));
 }
 

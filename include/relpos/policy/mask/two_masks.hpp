@@ -1,15 +1,9 @@
 #pragma once
 // What `both` and `either` share: holding two policies that are masks and nothing else.
 
-#include <type_traits>
-
 #include "relpos/core/mask.hpp"
 
 namespace relpos::inline RELPOS_ABI {
-
-/// Whether the policy of a head is another type than the policy.
-template <class Mask>
-inline constexpr bool binds = !std::is_same_v<bound_policy<Mask>, Mask>;
 
 /// `Combined` is the mask that derives from this.
 template <template <class, class> class Combined, class A, class B>
