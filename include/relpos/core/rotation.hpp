@@ -30,8 +30,7 @@ struct channel_pair {
   Real a;
   Real b;
 
-  friend RELPOS_INLINE constexpr channel_pair operator*(const channel_pair& x,
-                                                        const channel_pair& by) {
+  friend RELPOS_INLINE constexpr channel_pair operator*(channel_pair x, channel_pair by) {
     return {fma(x.a, by.a, -(x.b * by.b)), fma(x.a, by.b, x.b * by.a)};
   }
 };

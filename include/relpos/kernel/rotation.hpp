@@ -29,12 +29,12 @@ RELPOS_INLINE void turn_row(const float* from, const float* by, index_t pairs, p
     turned.a.store(to + i);
     turned.b.store(to + pairs + i);
   }
+  // Not as pairs: with an fma here clang++ 14 takes 6 % more instructions for a score of the loop above.
   for (; i < pairs; ++i) {
-    const channel_pair<float> pair{from[interleaved ? 2 * i : i],
-                                   from[interleaved ? 2 * i + 1 : i + pairs]};
-    const channel_pair<float> turned = pair * channel_pair<float>{by[i], by[pairs + i]};
-    to[i] = turned.a;
-    to[pairs + i] = turned.b;
+    const float a = from[interleaved ? 2 * i : i];
+    const float b = from[interleaved ? 2 * i + 1 : i + pairs];
+    to[i] = a * by[i] - b * by[pairs + i];
+    to[pairs + i] = a * by[pairs + i] + b * by[i];
   }
   std::copy(from + 2 * pairs, from + channels, to + 2 * pairs);
 }
