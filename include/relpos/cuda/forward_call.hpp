@@ -3,8 +3,6 @@
 // for them, which is copied to the device before they run (forward_data.hpp).
 
 #include <cstdint>
-#include <tuple>
-#include <type_traits>
 
 #include "relpos/core/policy.hpp"
 #include "relpos/core/position.hpp"

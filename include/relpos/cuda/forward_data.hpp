@@ -110,17 +110,11 @@ class forward_data<forward_problem<T, Out, Policies...>> {
             moved(heads_, to_device),
             sets_ == shape().batch ? shape().query_heads : 0,
             shape().key_heads,
-            rotation(),
+            turns_if<lowered::rotates>(to_device),
             places_for_biases(problem_.policies)};
   }
-  /// Of a call whose queries and keys are turned to the positions of their tokens. Filled as the rest is.
-  auto token_turns([[maybe_unused]] std::ptrdiff_t to_device) const {
-    if constexpr (turns_tokens) {
-      return turns_.fill(to_device);
-    } else {
-      return no_data();
-    }
-  }
+  /// Fills what turns queries and keys to the positions of their tokens, for the same copy.
+  auto token_turns(std::ptrdiff_t to_device) const { return turns_if<turns_tokens>(to_device); }
 
  private:
   static constexpr bool given = any_given_positions<Policies...>;
@@ -133,9 +127,10 @@ class forward_data<forward_problem<T, Out, Policies...>> {
 
   const attention_shape& shape() const { return problem_.shape; }
 
-  auto rotation() const {
-    if constexpr (lowered::rotates) {
-      return turns_.fill(to_device_);
+  template <bool Present>
+  auto turns_if([[maybe_unused]] std::ptrdiff_t to_device) const {
+    if constexpr (Present) {
+      return turns_.fill(to_device);
     } else {
       return no_data();
     }
@@ -228,7 +223,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
 
   using bound_type = std::tuple<bound_policy<Policies>...>;
 
-  /// Those of one head of a set.
+  /// The stages of one head of a set.
   template <std::size_t... I>
   typename lowered::biases biases_of(const bound_type& bound, const float* factors,
                                      [[maybe_unused]] index_t set, [[maybe_unused]] index_t head,

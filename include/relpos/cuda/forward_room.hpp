@@ -24,7 +24,7 @@ struct forward_room {
   float* norms = nullptr;
   chunk_states states{};
 
-  /// `turns_tokens`: all the way, before anything else.
+  /// `turns_tokens`: queries and keys are turned to the positions of their tokens first.
   template <class Lowered>
   static forward_room take(scratch_divider& memory, const view<const T, 4>& q,
                            const view<const T, 4>& k, const attention_shape& shape,

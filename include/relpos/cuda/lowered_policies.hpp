@@ -55,6 +55,7 @@ struct lowered_types<Rotation, Places, std::tuple<Bias...>, Masks> {
                                         !rotates;
 };
 
+/// What the device has of a policy that is a bias.
 template <class Policy, class Bound = bound_policy<Policy>>
 using device_bias =
     std::conditional_t<tabulates_bias<Policy>,
@@ -65,6 +66,7 @@ template <class Policy>
 using device_biases_of =
     std::conditional_t<is_bias<Policy>, std::tuple<device_bias<Policy>>, std::tuple<>>;
 
+/// The policy that has the positions of tokens, if there is one and a bias reads them.
 template <class... Policies>
 constexpr auto places_for_biases(const std::tuple<Policies...>& policies) {
   constexpr bool are_read =
@@ -76,7 +78,7 @@ constexpr auto places_for_biases(const std::tuple<Policies...>& policies) {
   }
 }
 
-/// What that is for policies.
+/// The lowered types of a call with these policies.
 template <class... Policies>
 using lowered_policies = lowered_types<
     std::conditional_t<any_rotation<Policies...> && !any_given_positions<Policies...>,

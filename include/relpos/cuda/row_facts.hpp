@@ -18,13 +18,13 @@ namespace relpos::inline RELPOS_ABI {
 template <class Problem, class... Policies>
 class row_facts {
  public:
-  /// Of one head of one sequence, in device memory; null where no policy has any.
+  /// The facts of one head of one sequence, in device memory; null where no policy has any.
   struct of_head {
     const key_span* visible = nullptr;
     const float* factors = nullptr;
   };
 
-  /// Whether positions that are given, which differ between sequences, are among what they are found by.
+  /// Whether a law reads positions that are given per token: they differ between the sequences of a uniform batch.
   static constexpr bool read_places =
       any_given_positions<Policies...> && (scales_rows<bound_policy<Policies>> || ... || false);
 
@@ -37,7 +37,7 @@ class row_facts {
     factors_ = memory.take<float>(scales ? rows * (scales_by_head ? heads : 1) : 0);
   }
 
-  /// Of the heads of a set whose first row is the `first_row`-th of all sets.
+  /// `first_row` counts the query rows of the sets before this one. Heads are filled from 0 on.
   template <class Bound>
   of_head fill(index_t set, index_t first_row, index_t head, const Bound& bound,
                std::ptrdiff_t to_device) const {
@@ -45,24 +45,29 @@ class row_facts {
     const auto place = [&](bool by_head) {
       return by_head ? first_row * problem_.shape.query_heads + head * rows : first_row;
     };
+    const positions position = problem_.position_of(set);
+    const index_t key_length = problem_.shape_of(set).key_length;
+    key_span* const visible = masks ? visible_ + place(masks_by_head) : nullptr;
     of_head result;
     if constexpr (masks) {
-      key_span* const to = visible_ + place(masks_by_head);
       if (masks_by_head || head == 0) {
-        for (index_t row = 0; row < rows; ++row) to[row] = key_span::of(seen(set, row, bound));
-      }
-      result.visible = moved(to, to_device);
-    }
-    if constexpr (scales) {
-      float* const to = factors_ + place(scales_by_head);
-      if (scales_by_head || head == 0) {
-        const auto places = row_positions(problem_.policies, problem_.position_of(set), set);
         for (index_t row = 0; row < rows; ++row) {
-          const key_range keys = seen(set, row, bound);
-          to[row] = logit_factor(bound, places.query(row), keys.last - keys.first);
+          visible[row] = key_span::of(visible_key_rows(bound, row + position.query_offset,
+                                                       position.key_offset, key_length));
         }
       }
-      result.factors = moved(to, to_device);
+      result.visible = moved(visible, to_device);
+    }
+    if constexpr (scales) {
+      float* const factors = factors_ + place(scales_by_head);
+      if (scales_by_head || head == 0) {
+        const auto places = row_positions(problem_.policies, position, set);
+        for (index_t row = 0; row < rows; ++row) {
+          const index_t seen = masks ? visible[row].last - visible[row].first : key_length;
+          factors[row] = logit_factor(bound, places.query(row), seen);
+        }
+      }
+      result.factors = moved(factors, to_device);
     }
     return result;
   }
@@ -75,13 +80,6 @@ class row_facts {
   // Some laws count the keys that masks leave.
   static constexpr bool scales_by_head =
       masks_by_head || ((scales_rows<bound_policy<Policies>> && binds<Policies>) || ... || false);
-
-  template <class Bound>
-  key_range seen(index_t set, index_t row, const Bound& bound) const {
-    const positions position = problem_.position_of(set);
-    return visible_key_rows(bound, row + position.query_offset, position.key_offset,
-                            problem_.shape_of(set).key_length);
-  }
 
   const Problem& problem_;
   key_span* visible_ = nullptr;

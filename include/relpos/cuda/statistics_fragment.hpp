@@ -1,7 +1,8 @@
 #pragma once
 // What is told of the rows of a block beside their outputs. Each lane has the statistics of its two rows over its own
 // columns, in shared memory, where they take no registers of calls that do not ask for them; they are joined when a row is
-// done (stage/statistics.hpp has the formulas of a tile, kernel/merge_statistics.hpp those of two parts). Logits are in units of the exponent, base 2.
+// done. stage/statistics.hpp has the formulas within a tile, kernel/merge_statistics.hpp how two parts are joined. Logits
+// are in units of the exponent, base 2.
 
 #include <cmath>
 

@@ -17,11 +17,11 @@ RELPOS_INLINE constexpr Real add_computed_bias(Real score, const Bound& bound, R
   return fma(Real(bound.bias(distance)), factor, score);
 }
 
-/// Whether the factor can be folded into such a bias, once.
+/// The policy can take the factor into its own numbers before the loop.
 template <class Bound>
 concept folds_factor = requires(const Bound& bound) { bound.scaled(1.0f); };
 
-/// The same of one that has the factor within.
+/// A computed bias that has taken the factor in.
 template <class Bound, class Real>
 RELPOS_INLINE constexpr Real add_folded_bias(Real score, const Bound& folded, Real distance) {
   if constexpr (requires { folded.add_to(score, distance); }) {

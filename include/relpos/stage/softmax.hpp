@@ -8,8 +8,8 @@
 //   finish  out = O 2^(m - top) / total,   lse = ln 2 (top + log2 total),
 //           total = S 2^(m - top) + 2^(sink - top),   top = max(m, sink)
 //
-// What adds keys stands in the loops: which registers hold m and S, and in which order weights are summed, is what tells
-// them apart. `exp2` is any; that of the loops and of GPUs is 0 where the result would be subnormal.
+// The loops add keys themselves: they differ in the registers that hold m and S and in the order of the sum. Callers choose
+// `exp2`: std::exp2 on the CPU, the machine's on a GPU, which gives 0 instead of subnormals.
 
 #include <cmath>
 #include <limits>
@@ -23,7 +23,7 @@ namespace relpos::inline RELPOS_ABI {
 /// key.
 inline constexpr float no_maximum = std::numeric_limits<float>::lowest();
 
-/// What the sums of a state are multiplied by when it is merged. Of one without keys, whatever its maximum: 0.
+/// The factor of a state's sums in a merge; 0 for a state without keys, whatever its maximum.
 template <class Exp2>
 constexpr float state_weight(const Exp2& exp2, float maximum, float sum, float top) {
   return sum == 0.0f ? 0.0f : exp2(maximum - top);

@@ -69,7 +69,7 @@ struct finished_statistics {
   float logit_variance;
 };
 
-/// Of a row whose weights, of which the sum is `weight_sum`, are probabilities when they are multiplied by `factor`.
+/// The statistics of one row. Its weights sum to `weight_sum`; weight * factor is a probability.
 RELPOS_HOST_DEVICE inline finished_statistics finish_statistics(float spread,
                                                                 const logit_moments<float>& moments,
                                                                 float weight_sum, float factor) {
