@@ -1,16 +1,12 @@
-// Appending to a cache and attending over it is attention over all rows that were appended, as they
-// are stored.
+// What caches of every kind have in common: what they store of a row, ragged growth, far positions, other encodings.
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <array>
 #include <cmath>
-#include <type_traits>
 #include <vector>
 
 #include "cache/caches.hpp"
-#include "cache/stored_rows.hpp"
+#include "cache/prefill_and_decode.hpp"
 #include "relpos/policies.hpp"
 #include "support/reference.hpp"
 
@@ -25,151 +21,7 @@ using support::own_paged;
 using support::own_ring;
 using support::tensor;
 
-const std::vector<float> slopes{0.3f, 0.05f, 0.004f, 0.0f};
 const std::vector<float> table = support::random_tensor({1, 1, 32, 4}, 3, 2.0f).values;
-
-/// How far a logit may be from that of exact keys, where keys are rounded after they were turned,
-/// by Cauchy and Schwarz: the error of a key times the query. Half a step of 16 bits is a part `u`
-/// of each channel, of int8 1 / 254 of the largest. `growth` is what a decaying rotation may add to
-/// a key, over the 512 positions of an origin.
-template <class Stored>
-double logit_error(const inputs<float>& in, double growth) {
-  if (std::is_same_v<Stored, float>) return 0.0;
-  const auto largest_norm = [](const tensor<float>& of) {
-    double result = 0.0;
-    const auto channels = static_cast<std::size_t>(of.shape[3]);
-    for (std::size_t row = 0; row < of.values.size(); row += channels) {
-      double sum = 0.0;
-      for (std::size_t c = 0; c < channels; ++c) {
-        sum += std::pow(static_cast<double>(of.values[row + c]), 2);
-      }
-      result = std::max(result, std::sqrt(sum));
-    }
-    return result;
-  };
-  const auto channels = static_cast<double>(in.q.shape[3]);
-  if constexpr (std::is_same_v<Stored, relpos::int8>) {
-    // The query's norm, sqrt(d) steps' halves, 1 / sqrt(d); a turned channel is at most sqrt(2).
-    return largest_norm(in.q) * std::sqrt(2.0) * growth / 254.0;
-  } else {
-    const double u = support::storage_rounding<Stored>();
-    return u * largest_norm(in.q) * largest_norm(in.k) / std::sqrt(channels);
-  }
-}
-
-/// `score_error` may change each weight by e^(2 score_error), of values below 1.
-template <class... Policies>
-void expect_over(const attended<float>& got, relpos::view<const float, 4> q, const tensor<float>& k,
-                 const tensor<float>& v, index_t keys, double score_error,
-                 const Policies&... policies) {
-  std::vector<double> out, lse;
-  std::vector<float> naive_out, naive_lse;
-  const auto key_rows = k.view().slice(2, 0, keys);
-  const auto value_rows = v.view().slice(2, 0, keys);
-  support::run_reference(out, lse, q, key_rows, value_rows, {}, policies...);
-  support::run_reference(naive_out, naive_lse, q, key_rows, value_rows, {}, policies...);
-  support::expect_close(got.out.values, out,
-                        support::float_tolerance(out, naive_out) + std::expm1(2.0 * score_error),
-                        "out");
-  support::expect_close(got.lse.values, lse,
-                        support::float_tolerance(lse, naive_lse, true) + score_error, "lse");
-}
-
-struct case_of_lengths {
-  index_t length, head_dim, value_dim;
-};
-
-// Around tiles of 128 keys and chunks of 1024; channels that are and are not whole vectors.
-constexpr std::array<case_of_lengths, 7> cases{{{1, 64, 64},
-                                                {127, 24, 11},
-                                                {128, 7, 5},
-                                                {129, 64, 24},
-                                                {1023, 7, 16},
-                                                {1025, 24, 7},
-                                                {2100, 16, 3}}};
-
-/// Two chunks, then tokens one by one; a few queries of each. `growth` is that of logit_error, 0
-/// without a rotation.
-template <class Own, class Make, class... Policies>
-void expect_prefill_and_decode(const case_of_lengths& of, const Make& make, double growth,
-                               const Policies&... policies) {
-  using stored_type = typename Own::stored;
-  SCOPED_TRACE(testing::Message() << of.length << " rows of " << of.head_dim << " channels");
-  const support::sizes sizes{.batch = 1,
-                             .query_heads = 4,
-                             .key_heads = 2,
-                             .query_length = of.length,
-                             .key_length = of.length,
-                             .head_dim = of.head_dim,
-                             .value_dim = of.value_dim};
-  const inputs<float> in = support::random_inputs(sizes, static_cast<std::uint32_t>(of.length));
-  Own to = make(cache_sizes{.batch = 1,
-                            .key_heads = 2,
-                            .rows = of.length,
-                            .head_dim = of.head_dim,
-                            .value_dim = of.value_dim});
-  const bool turns = growth > 0.0;
-  const tensor<float> k = turns ? in.k : support::stored<stored_type>(in.k);
-  const tensor<float> v = support::stored<stored_type>(in.v);
-  const double score_error = turns ? logit_error<stored_type>(in, growth) : 0.0;
-  index_t first = 0;
-  for (const index_t last : {of.length * 2 / 3, of.length - 1, of.length}) {
-    if (last <= first) continue;
-    SCOPED_TRACE(last);
-    support::append_rows(to, in, first, last, policies...);
-    // More than 16 rows that share a key head are no decoding.
-    const index_t count = std::min<index_t>(last - first, 9);
-    const auto q = in.q.view().slice(2, last - count, count);
-    expect_over(support::attend_cache(to.cache(), q, {}, policies...), q, k, v, last, score_error,
-                policies...);
-    first = last;
-  }
-}
-
-template <class Own, class Make>
-void expect_policies(const Make& make) {
-  for (const case_of_lengths& each : cases) {
-    expect_prefill_and_decode<Own>(each, make, 0.0, relpos::alibi{slopes}, relpos::causal{});
-    for (const auto layout : {relpos::pair_layout::half_split, relpos::pair_layout::interleaved}) {
-      SCOPED_TRACE(layout == relpos::pair_layout::interleaved ? "interleaved" : "half split");
-      const index_t even = each.head_dim / 2 * 2;  // a last channel is not turned
-      const relpos::rotary_table rope(relpos::rope_frequencies(even), layout);
-      const relpos::rotary_table xpos(relpos::xpos_frequencies(even), layout);
-      expect_prefill_and_decode<Own>(each, make, 1.0, relpos::rotary{rope}, relpos::causal{});
-      if (each.length > 200) continue;  // the reference raises powers for each pair of each score
-      // XPOS: pair i decays by (2i / d + 0.4) / 1.4 over 512 positions, at most 1.4 / 0.4.
-      expect_prefill_and_decode<Own>(each, make, 3.5, relpos::rotary{xpos}, relpos::causal{});
-    }
-  }
-}
-
-template <class Stored>
-void expect_all_caches() {
-  {
-    SCOPED_TRACE("contiguous");
-    using own = own_contiguous<Stored>;
-    expect_policies<own>([](const cache_sizes& of) { return own(of); });
-  }
-  {
-    SCOPED_TRACE("ring");
-    using own = own_ring<Stored>;
-    expect_policies<own>(
-        [](const cache_sizes& of) { return own(of, std::min<index_t>(2, of.rows - 1)); });
-  }
-  {
-    SCOPED_TRACE("paged");
-    using own = own_paged<Stored>;
-    expect_policies<own>(
-        [](const cache_sizes& of) { return own(of, of.head_dim == 24 ? 16 : 48); });
-  }
-}
-
-TEST(cache, of_float_is_the_reference_over_all_rows) { expect_all_caches<float>(); }
-TEST(cache, of_bfloat16_is_the_reference_over_rounded_rows) {
-  expect_all_caches<relpos::bfloat16>();
-}
-TEST(cache, of_half_is_the_reference_over_rounded_rows) { expect_all_caches<relpos::half>(); }
-TEST(cache, of_int8_is_the_reference_over_rounded_rows) { expect_all_caches<relpos::int8>(); }
 
 /// Turned keys, as a cache of float holds them, appended as they are.
 template <class Stored>
@@ -217,13 +69,13 @@ TEST(cache, other_encodings) {
   const relpos::relative_bias logarithmic{[](index_t head, index_t distance) {
     return -0.3 * static_cast<double>(head) * std::log1p(std::abs(static_cast<double>(distance)));
   }};
-  for (const case_of_lengths& each : cases) {
+  for (const support::case_of_lengths& each : support::cases_of_lengths) {
     using contiguous = own_contiguous<float>;
-    expect_prefill_and_decode<contiguous>(each, make, 0.0);
-    expect_prefill_and_decode<contiguous>(each, make, 0.0, logarithmic, relpos::causal{});
-    expect_prefill_and_decode<contiguous>(
+    support::expect_prefill_and_decode<contiguous>(each, make, 0.0);
+    support::expect_prefill_and_decode<contiguous>(each, make, 0.0, logarithmic, relpos::causal{});
+    support::expect_prefill_and_decode<contiguous>(
         each, make, 0.0, relpos::t5_bias{table, relpos::unidirectional}, relpos::causal{});
-    expect_prefill_and_decode<own_paged<relpos::int8>>(each, pages, 0.0);
+    support::expect_prefill_and_decode<own_paged<relpos::int8>>(each, pages, 0.0);
   }
 }
 
@@ -277,9 +129,9 @@ void expect_ragged(Own to) {
     const relpos::options of_reference{.query_starts = starts, .key_starts = all_starts};
     const attended<float> got =
         support::attend_cache(to.cache(), q.view(), relpos::options{.query_starts = starts},
-                              relpos::alibi{slopes}, relpos::causal{});
+                              relpos::alibi{support::slopes_of_four}, relpos::causal{});
     support::expect_reference(got, q.view(), all_k.view(), all_v.view(), of_reference,
-                              relpos::alibi{slopes}, relpos::causal{});
+                              relpos::alibi{support::slopes_of_four}, relpos::causal{});
   }
 }
 
@@ -316,7 +168,7 @@ void expect_same_far_away(const Policies&... policies) {
 
 TEST(cache, far_positions_are_like_near_ones) {
   const relpos::rotary_table rope(relpos::rope_frequencies(24), relpos::pair_layout::half_split);
-  expect_same_far_away(relpos::alibi{slopes}, relpos::causal{});
+  expect_same_far_away(relpos::alibi{support::slopes_of_four}, relpos::causal{});
   expect_same_far_away(relpos::rotary{rope}, relpos::causal{});
 }
 
