@@ -5,6 +5,8 @@
 #include <tuple>
 
 #include "relpos/core/linear_bias.hpp"
+#include "relpos/core/matrix_bias.hpp"
+#include "relpos/core/sink_window.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/kernel/bias_stage.hpp"
 #include "relpos/kernel/decode.hpp"
@@ -21,6 +23,8 @@ template <class Isa>
 using linear_stage = computed_bias<Isa, linear_bias, counted_distances<Isa>>;
 template <class Isa>
 using table_stage = table_bias<Isa, counted_distances<Isa>>;
+template <class Isa>
+using matrix_stage = element_bias<Isa, matrix_bias>;
 
 // `declared` is `extern` or nothing; in parentheses it would be neither.
 // NOLINTBEGIN(bugprone-macro-parentheses)
@@ -28,7 +32,9 @@ using table_stage = table_bias<Isa, counted_distances<Isa>>;
   declared template class prefill<isa, std::tuple<>, std::tuple<>>;                      \
   declared template class prefill<isa, std::tuple<linear_stage<isa>>, std::tuple<>>;     \
   declared template class prefill<isa, std::tuple<table_stage<isa>>, std::tuple<>>;      \
+  declared template class prefill<isa, std::tuple<matrix_stage<isa>>, std::tuple<>>;     \
   declared template class prefill<isa, std::tuple<row_factor_stage<isa>>, std::tuple<>>; \
+  declared template class prefill<isa, std::tuple<>, std::tuple<sink_window>>;           \
   declared template class decode<isa, float, float>;                                     \
   declared template class decode<isa, float, bfloat16>;                                  \
   declared template class decode<isa, float, half>;                                      \

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "relpos/core/check_shapes.hpp"
+#include "relpos/core/matrix_bias.hpp"
 #include "relpos/core/policy.hpp"
 #include "relpos/core/view.hpp"
 
@@ -30,17 +31,7 @@ struct additive_bias {
                   "axes, [batch, head, query, key]; evaluate an expression first");
   }
 
-  struct head_bias {
-    const float* data;
-    index_t query_stride;
-    index_t key_stride;
-
-    constexpr float bias_element(index_t query_row, index_t key_row) const {
-      return data[query_row * query_stride + key_row * key_stride];
-    }
-  };
-
-  constexpr head_bias bind(index_t batch, index_t head) const {
+  constexpr matrix_bias bind(index_t batch, index_t head) const {
     return {matrix.data + batch * stride(0) + head * stride(1), stride(2), stride(3)};
   }
 
