@@ -1,5 +1,6 @@
-// How many instructions a score costs, against figures that were recorded: a policy that is no longer inlined, or an
-// accumulator that no longer fits in a register, shows here and on no clock.
+// How many instructions a score costs, and a row beside its scores, against figures that were recorded: a policy that is no
+// longer inlined, an accumulator that no longer fits in a register, or a logarithm that nobody reads shows here and on no
+// clock.
 
 #include <gtest/gtest.h>
 
@@ -59,21 +60,40 @@ std::string compiler() {
 #endif
 }
 
+/// What is recorded under `name` for this compiler, its flags and the instruction set.
+std::optional<nlohmann::json> recorded(const char* name) {
+  const std::string set = compiler() + " " RELPOS_TEST_FLAGS ", " + relpos::native::name;
+  const nlohmann::json all = support::golden("instructions.json").at(name);
+  return all.contains(set) ? std::optional(all.at(set)) : std::nullopt;
+}
+
+struct counted_calls {
+  long few;   // over few_keys
+  long many;  // over many_keys
+};
+
+/// Nothing where there is no way to count: a machine that ignores the trap flag tells one instruction.
+template <class... Policies>
+std::optional<counted_calls> count_calls(const relpos::options& choice,
+                                         const Policies&... policies) {
+  const std::optional<long> few = instructions(few_keys, choice, policies...);
+  const std::optional<long> many = instructions(many_keys, choice, policies...);
+  if (!few || *few < 1000 || !many) return std::nullopt;
+  return counted_calls{*few, *many};
+}
+
 /// What the keys in which the two calls differ cost, over their scores; what is prepared for them is in it.
 template <class... Policies>
 void expect_as_recorded(const char* name, const relpos::options& choice,
                         const Policies&... policies) {
-  const nlohmann::json recorded = support::golden("instructions.json");
-  const std::string set = compiler() + " " RELPOS_TEST_FLAGS ", " + relpos::native::name;
-  if (!recorded.at("per_score").contains(set)) GTEST_SKIP() << "nothing is recorded for " << set;
-
-  const std::optional<long> few = instructions(few_keys, choice, policies...);
-  const std::optional<long> many = instructions(many_keys, choice, policies...);
-  // A machine that ignores the trap flag tells one instruction.
-  if (!few || *few < 1000 || !many) GTEST_SKIP() << "there is no way to count here";
-  const double per_score = static_cast<double>(*many - *few) / (queries * (many_keys - few_keys));
-  const auto expected = recorded.at("per_score").at(set).at(name).get<double>();
-  EXPECT_NEAR(per_score, expected, 0.05 * expected) << set << ", " << name;
+  const auto figures = recorded("per_score");
+  if (!figures) GTEST_SKIP() << "nothing is recorded for this compiler";
+  const auto counted = count_calls(choice, policies...);
+  if (!counted) GTEST_SKIP() << "there is no way to count here";
+  const double per_score =
+      static_cast<double>(counted->many - counted->few) / (queries * (many_keys - few_keys));
+  const auto expected = figures->at(name).get<double>();
+  EXPECT_NEAR(per_score, expected, 0.05 * expected) << name;
 }
 
 const std::vector<float> slopes{0.5f};
@@ -112,5 +132,16 @@ TEST(instructions_per_score, alibi_with_t5_and_causal) {
                      relpos::t5_bias{table, relpos::unidirectional}, relpos::causal{});
 }
 TEST(instructions_per_score, softcap) { expect_as_recorded("softcap", {.softcap = 30.0f}); }
+
+// Checks, scratch, packing, and the end of rows whose lse nobody asks for.
+TEST(instructions_per_row, beside_its_scores) {
+  const auto figure = recorded("per_row");
+  if (!figure) GTEST_SKIP() << "nothing is recorded for this compiler";
+  const auto counted = count_calls({}, relpos::causal{});
+  if (!counted) GTEST_SKIP() << "there is no way to count here";
+  static_assert(many_keys == 2 * few_keys);
+  const double per_row = static_cast<double>(2 * counted->few - counted->many) / queries;
+  EXPECT_NEAR(per_row, figure->get<double>(), 0.03 * figure->get<double>());
+}
 
 }  // namespace

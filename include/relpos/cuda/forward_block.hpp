@@ -340,7 +340,7 @@ class forward_block {
                   call_.out.strides[3], call_.stores_pairs, output(0), output(1));
       });
       if (lane_ % 4 != 0) return;
-      if (call_.lse.data != nullptr) call_.lse(rows.batch, query_head_, at) = finished.lse;
+      if (call_.lse.data != nullptr) call_.lse(rows.batch, query_head_, at) = finished.lse();
       if (call_.statistics.any) {
         write_statistics(call_.statistics, statistics, sum, finished.factor, rows.batch,
                          query_head_, at);

@@ -153,7 +153,7 @@ struct query_group {
                 float sink) const {
     const auto exp2 = [](float x) { return std::exp2(x); };
     const finished_row finished = finish_row(exp2, maximum[lane], sum[lane], sink);
-    if (of.lse.data != nullptr) of.lse(0, head, row) = finished.lse;
+    if (of.lse.data != nullptr) of.lse(0, head, row) = finished.lse();
     if (of.statistics.any()) write_statistics(of.statistics, head, row, lane, finished.factor);
     return finished.factor;
   }

@@ -35,10 +35,14 @@ RELPOS_HOST_DEVICE inline float lse_of(float top, float total) {
   return (top + std::log2(total)) * ln2;
 }
 
-/// What the outputs of a row are multiplied by, and its lse. A row that sees nothing has 0 and -inf.
+/// What the outputs of a row are multiplied by, and what its lse is of, which takes a logarithm. A row that sees nothing has
+/// the factor 0 and the lse -inf.
 struct finished_row {
   float factor;
-  float lse;
+  float top;
+  float total;
+
+  RELPOS_HOST_DEVICE float lse() const { return lse_of(top, total); }
 };
 
 /// `sink` is an exponent, -inf without.
@@ -46,8 +50,9 @@ template <class Exp2>
 constexpr finished_row finish_row(const Exp2& exp2, float maximum, float sum, float sink) {
   const float top = max(maximum, sink);
   const float kept = sink > maximum ? exp2(maximum - sink) : 1.0f;
-  const float total = sum * kept + exp2(sink - top);
-  return {total == 0.0f ? 0.0f : kept / total, lse_of(top, total)};
+  const float of_sink = sink == -std::numeric_limits<float>::infinity() ? 0.0f : exp2(sink - top);
+  const float total = sum * kept + of_sink;
+  return {total == 0.0f ? 0.0f : kept / total, top, total};
 }
 
 }  // namespace relpos::inline RELPOS_ABI
