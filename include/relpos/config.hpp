@@ -122,6 +122,8 @@
 #define RELPOS_INLINE inline __attribute__((always_inline))
 #define RELPOS_LAMBDA __attribute__((always_inline))
 #define RELPOS_NOINLINE __attribute__((noinline))
+/// Of refusals: what leads to a call of it is small rather than fast, and apart from the rest.
+#define RELPOS_COLD __attribute__((cold, noinline))
 /// What was loaded before is loaded again after, if it is needed: where registers are scarce that is cheaper than the
 /// stack, on which compilers would keep it.
 #define RELPOS_FORGET_MEMORY() asm volatile("" ::: "memory")

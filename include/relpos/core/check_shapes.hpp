@@ -27,37 +27,48 @@ struct call_outputs {
   view<Real, 3> lse_or_none() const { return lse.value_or(view<Real, 3>()); }
 };
 
-/// Refuses what a view of `name` cannot be, whatever the others are.
-template <class T, int Rank>
-status check_view(const char* name, const view<T, Rank>& array) {
-  for (const index_t extent : array.shape) {
-    if (extent < 0) {
+/// Refuses what a tensor of `name` cannot be, whatever the others are.
+RELPOS_NOINLINE inline status check_elements(const char* name, const strided_bytes& of) {
+  const auto shape = [&] { return shape_text(of.shape.data(), of.rank); };
+  const auto strides = [&] { return shape_text(of.strides.data(), of.rank); };
+  for (std::size_t axis = 0; axis < of.rank; ++axis) {
+    if (of.shape[axis] < 0) {
       return status::error(status_code::invalid_shape,
-                           "%s: shape is %s, extents must not be negative", name,
-                           shape_text(array.shape).text);
+                           "%s: shape is %s, extents must not be negative", name, shape().text);
     }
   }
-  if (!is_addressable(array)) {
+  if (!is_addressable(of)) {
     return status::error(status_code::invalid_shape,
                          "%s: shape %s with strides %s reaches beyond 2^56 elements", name,
-                         shape_text(array.shape).text, shape_text(array.strides).text);
+                         shape().text, strides().text);
   }
-  if (array.size() > 0 && array.data == nullptr) {
+  if (!of.is_empty() && of.address == 0) {
     return status::error(status_code::null_data, "%s: data is null, shape is %s", name,
-                         shape_text(array.shape).text);
+                         shape().text);
+  }
+  return {};
+}
+
+/// The same of a tensor that is written, whose elements share no memory.
+RELPOS_NOINLINE inline status check_written_elements(const char* name, const strided_bytes& of) {
+  if (status valid = check_elements(name, of); !valid) return valid;
+  if (!of.is_empty() && !elements_are_distinct(of)) {
+    return status::error(status_code::invalid_stride,
+                         "%s: with strides %s, elements of shape %s share memory or interleave",
+                         name, shape_text(of.strides.data(), of.rank).text,
+                         shape_text(of.shape.data(), of.rank).text);
   }
   return {};
 }
 
 template <class T, int Rank>
+status check_view(const char* name, const view<T, Rank>& array) {
+  return check_elements(name, strided_bytes::of(array));
+}
+
+template <class T, int Rank>
 status check_output(const char* name, const view<T, Rank>& array) {
-  if (status valid = check_view(name, array); !valid) return valid;
-  if (array.size() > 0 && !elements_are_distinct(array)) {
-    return status::error(status_code::invalid_stride,
-                         "%s: with strides %s, elements of shape %s share memory or interleave",
-                         name, shape_text(array.strides).text, shape_text(array.shape).text);
-  }
-  return {};
+  return check_written_elements(name, strided_bytes::of(array));
 }
 
 /// Lengths are counted in 32 bits inside a tile.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 
 #include "relpos/core/view.hpp"
 
@@ -34,21 +35,42 @@ struct byte_range {
   bool overlaps(const byte_range& other) const { return first < other.last && other.first < last; }
 };
 
-/// No two elements share memory: the strides, from the smallest, each step over all that is below.
-template <class T, int Rank>
-bool elements_are_distinct(const view<T, Rank>& array) {
-  std::array<std::size_t, static_cast<std::size_t>(Rank)> order{};
-  for (std::size_t axis = 0; axis < Rank; ++axis) order[axis] = axis;
-  const auto magnitude = [&](std::size_t axis) {
-    return array.strides[axis] < 0 ? -array.strides[axis] : array.strides[axis];
-  };
-  std::sort(order.begin(), order.end(),
-            [&](std::size_t a, std::size_t b) { return magnitude(a) < magnitude(b); });
-  index_t reach = 0;
-  for (const std::size_t axis : order) {
-    if (array.shape[axis] <= 1) continue;
+/// The bytes of a view: of each element, and not those between them.
+struct strided_bytes {
+  std::intptr_t address = 0;
+  index_t element_size = 1;
+  std::size_t rank = 0;
+  std::array<index_t, 4> shape{};
+  std::array<index_t, 4> strides{};  // in elements
+
+  template <class T, int Rank>
+  static strided_bytes of(const view<T, Rank>& array) {
+    strided_bytes result{reinterpret_cast<std::intptr_t>(array.data), sizeof(T), Rank};
+    std::copy(array.shape.begin(), array.shape.end(), result.shape.begin());
+    std::copy(array.strides.begin(), array.strides.end(), result.strides.begin());
+    return result;
+  }
+  /// [first, last), which hold no tensor.
+  static strided_bytes of_range(std::intptr_t first, std::intptr_t last) {
+    return {first, 1, 1, {last - first}, {1}};
+  }
+
+  bool is_empty() const {
+    return std::any_of(shape.begin(), shape.begin() + rank, [](index_t n) { return n < 1; });
+  }
+};
+
+/// No two elements share memory: each stride steps over all that those up to it reach.
+inline bool elements_are_distinct(const strided_bytes& of) {
+  const auto magnitude = [&](std::size_t axis) { return std::abs(of.strides[axis]); };
+  for (std::size_t axis = 0; axis < of.rank; ++axis) {
+    if (of.shape[axis] <= 1) continue;
+    index_t reach = 0;
+    for (std::size_t other = 0; other < of.rank; ++other) {
+      if (other == axis || of.shape[other] <= 1 || magnitude(other) > magnitude(axis)) continue;
+      reach += (of.shape[other] - 1) * magnitude(other);
+    }
     if (magnitude(axis) <= reach) return false;
-    reach += (array.shape[axis] - 1) * magnitude(axis);
   }
   return true;
 }
@@ -57,15 +79,14 @@ bool elements_are_distinct(const view<T, Rank>& array) {
 inline constexpr index_t max_extent = index_t{1} << 56;
 
 /// Number and distance of the elements are such that no computation of an address overflows.
-template <class T, int Rank>
-constexpr bool is_addressable(const view<T, Rank>& array) {
+inline bool is_addressable(const strided_bytes& of) {
   index_t count = 1;
-  for (std::size_t axis = 0; axis < Rank; ++axis) {
-    const index_t extent = array.shape[axis];
+  for (std::size_t axis = 0; axis < of.rank; ++axis) {
+    const index_t extent = of.shape[axis];
     if (extent < 1) continue;
     index_t span = 0;
     if (__builtin_mul_overflow(count, extent, &count) || count > max_extent) return false;
-    if (__builtin_mul_overflow(extent - 1, array.strides[axis], &span)) return false;
+    if (__builtin_mul_overflow(extent - 1, of.strides[axis], &span)) return false;
     if (span < -max_extent || span > max_extent) return false;
   }
   return true;

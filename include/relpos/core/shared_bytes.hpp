@@ -11,34 +11,9 @@
 #include <cstdint>
 #include <numeric>
 
-#include "relpos/core/view.hpp"
+#include "relpos/core/memory.hpp"
 
 namespace relpos::inline RELPOS_ABI {
-
-/// The bytes of a view: of each element, and not those between them.
-struct strided_bytes {
-  std::intptr_t address = 0;
-  index_t element_size = 1;
-  std::size_t rank = 0;
-  std::array<index_t, 4> shape{};
-  std::array<index_t, 4> strides{};  // in elements
-
-  template <class T, int Rank>
-  static strided_bytes of(const view<T, Rank>& array) {
-    strided_bytes result{reinterpret_cast<std::intptr_t>(array.data), sizeof(T), Rank};
-    std::copy(array.shape.begin(), array.shape.end(), result.shape.begin());
-    std::copy(array.strides.begin(), array.strides.end(), result.strides.begin());
-    return result;
-  }
-  /// [first, last), which hold no tensor.
-  static strided_bytes of_range(std::intptr_t first, std::intptr_t last) {
-    return {first, 1, 1, {last - first}, {1}};
-  }
-
-  bool is_empty() const {
-    return std::any_of(shape.begin(), shape.begin() + rank, [](index_t n) { return n < 1; });
-  }
-};
 
 enum class sharing {
   none,

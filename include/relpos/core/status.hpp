@@ -2,6 +2,7 @@
 // The outcome of a call that may neither throw nor allocate: a code, and a sentence that names the
 // argument and both shapes.
 
+#include <cstdarg>
 #include <cstdio>
 
 #include "relpos/config.hpp"
@@ -31,13 +32,21 @@ struct [[nodiscard]] status {
   /// A failure with a printf-style message, cut at the capacity.
   template <class... Values>
   static status error(status_code code, const char* format, Values... values) {
+    if constexpr (sizeof...(Values) == 0) {
+      return failure(code, "%s", format);
+    } else {
+      return failure(code, format, values...);
+    }
+  }
+
+ private:
+  RELPOS_COLD static status failure(status_code code, const char* format, ...) {
     status result;
     result.code = code;
-    if constexpr (sizeof...(Values) == 0) {
-      std::snprintf(result.message, message_capacity, "%s", format);
-    } else {
-      std::snprintf(result.message, message_capacity, format, values...);
-    }
+    std::va_list values;
+    va_start(values, format);
+    std::vsnprintf(result.message, message_capacity, format, values);
+    va_end(values);
     return result;
   }
 };
