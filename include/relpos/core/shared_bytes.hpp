@@ -33,8 +33,6 @@ class stride_sums {
         highest_(b.element_size - 1 - (a.address - b.address)) {
     add(a, a.element_size);
     add(b, -b.element_size);
-    std::sort(terms_.begin(), terms_.begin() + count_,
-              [](const term& x, const term& y) { return x.stride < y.stride; });
     simplify();
   }
 
@@ -57,8 +55,15 @@ class stride_sums {
         lowest_ -= count * stride;
         highest_ -= count * stride;
       }
-      terms_[count_++] = {stride < 0 ? -stride : stride, count};
+      insert({stride < 0 ? -stride : stride, count});
     }
+  }
+
+  /// Behind the terms of smaller strides. std::sort of so few makes g++ 12 warn of what it does with more than 16.
+  void insert(const term& each) {
+    std::size_t at = count_++;
+    for (; at > 0 && terms_[at - 1].stride > each.stride; --at) terms_[at] = terms_[at - 1];
+    terms_[at] = each;
   }
 
   /// Strides that leave no gap between the bounds widen them; a stride that continues the steps of a smaller one is
