@@ -122,7 +122,7 @@
 #define RELPOS_INLINE inline __attribute__((always_inline))
 #define RELPOS_LAMBDA __attribute__((always_inline))
 #define RELPOS_NOINLINE __attribute__((noinline))
-/// Of refusals: what leads to a call of it is small rather than fast, and apart from the rest.
+/// For functions that make refusals: the compiler takes a branch to them as unlikely, and moves it out of the way.
 #define RELPOS_COLD __attribute__((cold, noinline))
 /// What was loaded before is loaded again after, if it is needed: where registers are scarce that is cheaper than the
 /// stack, on which compilers would keep it.

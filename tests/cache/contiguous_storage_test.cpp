@@ -7,7 +7,6 @@
 
 namespace {
 
-using relpos::index_t;
 using support::cache_sizes;
 
 template <class Stored>

@@ -1,12 +1,13 @@
 #pragma once
-// Rows are appended to a cache in chunks and one by one; attention over it is the reference over all of them, as they are
-// stored.
+// Rows are appended to a cache in chunks and one by one; attention over it is the reference over all of them, as they
+// are stored.
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <type_traits>
 #include <vector>
 
@@ -84,14 +85,14 @@ void expect_prefill_and_decode(const case_of_lengths& of, const Make& make, doub
                                const Policies&... policies) {
   using stored_type = typename Own::stored;
   SCOPED_TRACE(testing::Message() << of.length << " rows of " << of.head_dim << " channels");
-  const sizes sizes{.batch = 1,
+  const sizes shape{.batch = 1,
                     .query_heads = 4,
                     .key_heads = 2,
                     .query_length = of.length,
                     .key_length = of.length,
                     .head_dim = of.head_dim,
                     .value_dim = of.value_dim};
-  const inputs<float> in = random_inputs(sizes, static_cast<std::uint32_t>(of.length));
+  const inputs<float> in = random_inputs(shape, static_cast<std::uint32_t>(of.length));
   Own to = make(cache_sizes{.batch = 1,
                             .key_heads = 2,
                             .rows = of.length,

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "cache/caches.hpp"
 #include "cache/prefill_and_decode.hpp"
 

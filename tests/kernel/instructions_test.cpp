@@ -1,10 +1,12 @@
-// How many instructions a score costs, and a row beside its scores, against figures that were recorded: a policy that is no
-// longer inlined, an accumulator that no longer fits in a register, or a logarithm that nobody reads shows here and on no
-// clock.
+// How many instructions a score costs, and a call beside its scores, against figures that were recorded: a policy that is
+// no longer inlined, an accumulator that no longer fits in a register, or a check that repeats itself shows here and on
+// no clock.
 
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,19 +27,19 @@ constexpr index_t few_keys = 32;
 constexpr index_t many_keys = 64;
 constexpr index_t head_dim = 8;
 
-/// Of a call over so many keys, all visible.
+/// Of a call of so many queries over so many keys, all visible.
 template <class... Policies>
-std::optional<long> instructions(index_t keys, relpos::options choice,
+std::optional<long> instructions(index_t rows, index_t keys, relpos::options choice,
                                  const Policies&... policies) {
   const auto in = support::random_inputs({.batch = 1,
                                           .query_heads = 1,
                                           .key_heads = 1,
-                                          .query_length = queries,
+                                          .query_length = rows,
                                           .key_length = keys,
                                           .head_dim = head_dim,
                                           .value_dim = head_dim},
                                          3);
-  support::tensor<float> out({1, 1, queries, head_dim});
+  support::tensor<float> out({1, 1, rows, head_dim});
   if (!choice.query_offset) choice.query_offset = many_keys;
   choice.kernel = relpos::kernel_class::prefill;  // where a group of queries is small, too
   std::vector<std::byte> memory(
@@ -52,19 +54,19 @@ std::optional<long> instructions(index_t keys, relpos::options choice,
   return support::count_instructions([&] { (void)call(); });
 }
 
-std::string compiler() {
+/// The compiler, its flags and the instruction set: what figures are recorded for.
+std::string recorded_set() {
 #if defined(__clang__)
-  return "clang++ " + std::to_string(__clang_major__);
+  const std::string compiler = "clang++ " + std::to_string(__clang_major__);
 #else
-  return "g++ " + std::to_string(__GNUC__);
+  const std::string compiler = "g++ " + std::to_string(__GNUC__);
 #endif
+  return compiler + " " RELPOS_TEST_FLAGS ", " + relpos::native::name;
 }
 
-/// What is recorded under `name` for this compiler, its flags and the instruction set.
 std::optional<nlohmann::json> recorded(const char* name) {
-  const std::string set = compiler() + " " RELPOS_TEST_FLAGS ", " + relpos::native::name;
   const nlohmann::json all = support::golden("instructions.json").at(name);
-  return all.contains(set) ? std::optional(all.at(set)) : std::nullopt;
+  return all.contains(recorded_set()) ? std::optional(all.at(recorded_set())) : std::nullopt;
 }
 
 struct counted_calls {
@@ -76,8 +78,8 @@ struct counted_calls {
 template <class... Policies>
 std::optional<counted_calls> count_calls(const relpos::options& choice,
                                          const Policies&... policies) {
-  const std::optional<long> few = instructions(few_keys, choice, policies...);
-  const std::optional<long> many = instructions(many_keys, choice, policies...);
+  const std::optional<long> few = instructions(queries, few_keys, choice, policies...);
+  const std::optional<long> many = instructions(queries, many_keys, choice, policies...);
   if (!few || *few < 1000 || !many) return std::nullopt;
   return counted_calls{*few, *many};
 }
@@ -87,13 +89,13 @@ template <class... Policies>
 void expect_as_recorded(const char* name, const relpos::options& choice,
                         const Policies&... policies) {
   const auto figures = recorded("per_score");
-  if (!figures) GTEST_SKIP() << "nothing is recorded for this compiler";
+  if (!figures) GTEST_SKIP() << "nothing is recorded for " << recorded_set();
   const auto counted = count_calls(choice, policies...);
   if (!counted) GTEST_SKIP() << "there is no way to count here";
   const double per_score =
       static_cast<double>(counted->many - counted->few) / (queries * (many_keys - few_keys));
   const auto expected = figures->at(name).get<double>();
-  EXPECT_NEAR(per_score, expected, 0.05 * expected) << name;
+  EXPECT_NEAR(per_score, expected, 0.05 * expected) << recorded_set() << ", " << name;
 }
 
 const std::vector<float> slopes{0.5f};
@@ -133,15 +135,34 @@ TEST(instructions_per_score, alibi_with_t5_and_causal) {
 }
 TEST(instructions_per_score, softcap) { expect_as_recorded("softcap", {.softcap = 30.0f}); }
 
-// Checks, scratch, packing, and the end of rows whose lse nobody asks for.
+// Checks, scratch, packing and the end of rows.
 TEST(instructions_per_row, beside_its_scores) {
   const auto figure = recorded("per_row");
-  if (!figure) GTEST_SKIP() << "nothing is recorded for this compiler";
+  if (!figure) GTEST_SKIP() << "nothing is recorded for " << recorded_set();
   const auto counted = count_calls({}, relpos::causal{});
   if (!counted) GTEST_SKIP() << "there is no way to count here";
   static_assert(many_keys == 2 * few_keys);
   const double per_row = static_cast<double>(2 * counted->few - counted->many) / queries;
-  EXPECT_NEAR(per_row, figure->get<double>(), 0.05 * figure->get<double>());
+  const auto expected = figure->get<double>();
+  EXPECT_NEAR(per_row, expected, 0.05 * expected) << recorded_set();
+}
+
+/// What an lse costs a call of so many queries: its checks, and a logarithm for each.
+std::optional<long> instructions_of_lse(index_t rows) {
+  support::tensor<float, 3> lse({1, 1, rows});
+  const auto without = instructions(rows, few_keys, {}, relpos::causal{});
+  const auto with = instructions(rows, few_keys, {.lse = lse.view()}, relpos::causal{});
+  if (!without || *without < 1000 || !with) return std::nullopt;
+  return *with - *without;
+}
+
+TEST(instructions_per_row, a_logarithm_only_for_an_lse) {
+  if (!recorded("per_row")) GTEST_SKIP() << "nothing is recorded for " << recorded_set();
+  const auto of_one = instructions_of_lse(1);
+  const auto of_all = instructions_of_lse(queries);
+  if (!of_one || !of_all) GTEST_SKIP() << "there is no way to count here";
+  // One of the C library takes some 40.
+  EXPECT_GT(*of_all - *of_one, 20 * (queries - 1));
 }
 
 }  // namespace

@@ -5,6 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "policy/placed_tokens.hpp"
 #include "relpos/policies.hpp"
@@ -16,11 +20,20 @@
 
 namespace {
 
-using namespace support::placed_tokens;
 using relpos::index_t;
 using support::inputs;
 using support::meaning;
 using support::sizes;
+using support::placed_tokens::clipped_line;
+using support::placed_tokens::half_split;
+using support::placed_tokens::is_causal;
+using support::placed_tokens::line;
+using support::placed_tokens::placed;
+using support::placed_tokens::random_call;
+using support::placed_tokens::restless;
+using support::placed_tokens::shape;
+using support::placed_tokens::slopes;
+using support::placed_tokens::theta;
 
 // A table saturates: beyond 128 positions T5 has one bucket, and no distance is too far.
 TEST(token_positions, far_apart_are_taken_where_a_bias_saturates) {

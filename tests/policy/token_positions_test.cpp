@@ -13,10 +13,18 @@
 
 namespace {
 
-using namespace support::placed_tokens;
 using relpos::index_t;
 using support::inputs;
 using support::meaning;
+using support::placed_tokens::half_split;
+using support::placed_tokens::is_causal;
+using support::placed_tokens::line;
+using support::placed_tokens::placed;
+using support::placed_tokens::random_call;
+using support::placed_tokens::restless;
+using support::placed_tokens::shape;
+using support::placed_tokens::slopes;
+using support::placed_tokens::theta;
 
 TEST(token_positions, place_a_computed_bias) {
   for (const index_t origin : {index_t{0}, index_t{1} << 40}) {

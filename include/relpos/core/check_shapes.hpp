@@ -27,7 +27,7 @@ struct call_outputs {
   view<Real, 3> lse_or_none() const { return lse.value_or(view<Real, 3>()); }
 };
 
-/// Refuses what a tensor of `name` cannot be, whatever the others are.
+/// Refuses a shape, strides or a pointer that no tensor has. `name` is the argument.
 RELPOS_NOINLINE inline status check_elements(const char* name, const strided_bytes& of) {
   const auto shape = [&] { return shape_text(of.shape.data(), of.rank); };
   const auto strides = [&] { return shape_text(of.strides.data(), of.rank); };
@@ -61,11 +61,13 @@ RELPOS_NOINLINE inline status check_written_elements(const char* name, const str
   return {};
 }
 
+/// Refuses a view that no tensor can be, whatever the others are.
 template <class T, int Rank>
 status check_view(const char* name, const view<T, Rank>& array) {
   return check_elements(name, strided_bytes::of(array));
 }
 
+/// The same of a view that is written.
 template <class T, int Rank>
 status check_output(const char* name, const view<T, Rank>& array) {
   return check_written_elements(name, strided_bytes::of(array));

@@ -1,6 +1,6 @@
 #pragma once
-// bias = matrix[query row, key row] of one head: what every policy that has its biases in memory binds to, so that all of
-// them share their kernels.
+// bias = matrix[query row, key row] of one head: what additive_bias binds to. A policy of your own that reads a matrix
+// shares its kernels by binding to it.
 
 #include "relpos/core/index.hpp"
 

@@ -37,14 +37,17 @@ struct byte_range {
 
 /// The bytes of a view: of each element, and not those between them.
 struct strided_bytes {
+  static constexpr int max_rank = 4;
+
   std::intptr_t address = 0;
   index_t element_size = 1;
   std::size_t rank = 0;
-  std::array<index_t, 4> shape{};
-  std::array<index_t, 4> strides{};  // in elements
+  std::array<index_t, max_rank> shape{};
+  std::array<index_t, max_rank> strides{};  // in elements
 
   template <class T, int Rank>
   static strided_bytes of(const view<T, Rank>& array) {
+    static_assert(Rank <= max_rank, "relpos: tensors that are checked have at most four axes");
     strided_bytes result{reinterpret_cast<std::intptr_t>(array.data), sizeof(T), Rank};
     std::copy(array.shape.begin(), array.shape.end(), result.shape.begin());
     std::copy(array.strides.begin(), array.strides.end(), result.strides.begin());
@@ -60,7 +63,8 @@ struct strided_bytes {
   }
 };
 
-/// No two elements share memory: each stride steps over all that those up to it reach.
+/// No two elements share memory: each stride is larger than the sum of what the strides up to it reach. Takes what
+/// is_addressable.
 inline bool elements_are_distinct(const strided_bytes& of) {
   const auto magnitude = [&](std::size_t axis) { return std::abs(of.strides[axis]); };
   for (std::size_t axis = 0; axis < of.rank; ++axis) {

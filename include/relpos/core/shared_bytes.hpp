@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdint>
 #include <numeric>
 
 #include "relpos/core/memory.hpp"
@@ -59,7 +58,7 @@ class stride_sums {
     }
   }
 
-  /// Behind the terms of smaller strides. std::sort of so few makes g++ 12 warn of what it does with more than 16.
+  /// Behind the terms of smaller strides. std::sort of so few makes g++ 12 warn of its branch for more than 16.
   void insert(const term& each) {
     std::size_t at = count_++;
     for (; at > 0 && terms_[at - 1].stride > each.stride; --at) terms_[at] = terms_[at - 1];
@@ -120,7 +119,7 @@ class stride_sums {
 
   index_t lowest_;
   index_t highest_;
-  std::array<term, 8> terms_{};
+  std::array<term, 2 * strided_bytes::max_rank> terms_{};
   std::size_t count_ = 0;
 };
 

@@ -1,7 +1,7 @@
 #pragma once
-// The keys that a sliding window with attention sinks leaves: those before the end of the sinks, and those from where the
-// window begins, or from the oldest that is still there. Source: Xiao et al., Efficient Streaming Language Models with
-// Attention Sinks (ICLR 2024).
+// What a query sees of a ring: attention sinks (Xiao et al., arXiv 2309.17453), and a window of rows that are still there.
+//
+//   k_pos < sinks_end  or  max(oldest, q_pos - window + 1) <= k_pos
 
 #include <algorithm>
 
@@ -10,7 +10,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Of one sequence, in positions.
+/// The bounds of one sequence. All are positions but `window`, which is a number of rows.
 struct sink_window {
   bool has_sinks;
   index_t sinks_end;

@@ -35,8 +35,8 @@ RELPOS_HOST_DEVICE inline float lse_of(float top, float total) {
   return (top + std::log2(total)) * ln2;
 }
 
-/// What the outputs of a row are multiplied by, and what its lse is of, which takes a logarithm. A row that sees nothing has
-/// the factor 0 and the lse -inf.
+/// The factor of a row's outputs, and the two terms of its lse. `lse` takes a logarithm: it is for rows whose lse is asked
+/// for. A row that sees nothing has the factor 0 and the lse -inf.
 struct finished_row {
   float factor;
   float top;
