@@ -256,7 +256,7 @@ class emulated_block {
     std::fill(memory_.begin(), memory_.end(), std::byte{0xff});
   }
 
-  static constexpr std::size_t stack_bytes = 256 * 1024;
+  static constexpr std::size_t stack_bytes = 48 * 1024;
   static constexpr std::size_t guard = 4096;
 
   static void enter(unsigned high, unsigned low) {
