@@ -27,6 +27,7 @@ class reference_row {
         k_(sequence.call.store.keys_of(sequence.at)),
         v_(sequence.call.store.values_of(sequence.at)),
         head_(head),
+        key_head_(sequence.shape.key_head(head)),
         row_(row),
         position_(row_positions(sequence.call.policies, sequence.position, sequence.at)) {
     const auto bound = bind_all(sequence.call.policies, sequence.at, head);
@@ -60,8 +61,16 @@ class reference_row {
            static_cast<Real>(softmax_temperature(sequence_.call.policies, sequence_.at, head_));
   }
 
-  Real value(index_t key, index_t channel) const {
-    return real(v_(0, sequence_.shape.key_head(head_), key, channel));
+  /// Adds `weight` times the value of a key.
+  void add_value(index_t key, Real weight, const view<Real, 4>& out) const {
+    const auto* const value = v_.address(0, key_head_, key, 0);
+    Real* const sum = out.address(0, head_, row_, 0);
+    const index_t value_stride = v_.strides[3];
+    const index_t sum_stride = out.strides[3];
+    const index_t channels = sequence_.shape.value_dim;
+    for (index_t c = 0; c < channels; ++c) {
+      sum[c * sum_stride] += weight * real(value[c * value_stride]);
+    }
   }
 
  private:
@@ -70,36 +79,54 @@ class reference_row {
     return static_cast<Real>(static_cast<float>(x));
   }
 
-  Real query(index_t channel) const { return real(q_(0, head_, row_, channel)); }
-  Real key_value(index_t key, index_t channel) const {
-    return real(k_(0, sequence_.shape.key_head(head_), key, channel));
-  }
-
   index_t distance(index_t key, index_t axis) const {
     return position_.key(key, axis) - position_.query(row_, axis);
   }
 
   /// R q.R k, by the turn between the two.
   Real product(index_t key) const {
-    Real sum = 0;
+    Real turned = 0;
     index_t plain = 0;  // channels from here on are not turned
     with_rotation(sequence_.call.policies, [&](const auto& policy) {
-      const rotation_rows rotations = policy.rotations();
-      const bool interleaved = rotations.layout == pair_layout::interleaved;
-      // The factor of both tables at an origin, where nothing is turned yet.
-      const auto factor = static_cast<Real>(rotations.queries[0]);
-      for (index_t i = 0; i < rotations.pairs; ++i) {
-        const index_t a = interleaved ? 2 * i : i;
-        const index_t b = interleaved ? 2 * i + 1 : i + rotations.pairs;
-        const turn by = policy.relative_turn(i, distance(key, rotations.axis_of(i)));
-        const Real along = query(a) * key_value(key, a) + query(b) * key_value(key, b);
-        const Real across = query(b) * key_value(key, a) - query(a) * key_value(key, b);
-        sum += factor * factor *
-               (along * static_cast<Real>(by.real) - across * static_cast<Real>(by.imaginary));
-      }
-      plain = 2 * rotations.pairs;
+      turned = turned_product(policy, key);
+      plain = 2 * policy.rotations().pairs;
     });
-    for (index_t c = plain; c < sequence_.shape.head_dim; ++c) sum += query(c) * key_value(key, c);
+    return add_plain_product(turned, key, plain);
+  }
+
+  template <class Rotation>
+  Real turned_product(const Rotation& policy, index_t key) const {
+    const rotation_rows rotations = policy.rotations();
+    const bool interleaved = rotations.layout == pair_layout::interleaved;
+    // The factor of both tables at an origin, where nothing is turned yet.
+    const auto factor = static_cast<Real>(rotations.queries[0]);
+    const auto* const q = q_.address(0, head_, row_, 0);
+    const auto* const k = k_.address(0, key_head_, key, 0);
+    const index_t q_stride = q_.strides[3];
+    const index_t k_stride = k_.strides[3];
+    Real sum = 0;
+    for (index_t i = 0; i < rotations.pairs; ++i) {
+      const index_t a = interleaved ? 2 * i : i;
+      const index_t b = interleaved ? 2 * i + 1 : i + rotations.pairs;
+      const turn by = policy.relative_turn(i, distance(key, rotations.axis_of(i)));
+      const Real q_a = real(q[a * q_stride]), q_b = real(q[b * q_stride]);
+      const Real k_a = real(k[a * k_stride]), k_b = real(k[b * k_stride]);
+      const Real along = q_a * k_a + q_b * k_b;
+      const Real across = q_b * k_a - q_a * k_b;
+      sum += factor * factor *
+             (along * static_cast<Real>(by.real) - across * static_cast<Real>(by.imaginary));
+    }
+    return sum;
+  }
+
+  /// `sum` and the product of the channels from `first` on.
+  Real add_plain_product(Real sum, index_t key, index_t first) const {
+    const auto* const q = q_.address(0, head_, row_, 0);
+    const auto* const k = k_.address(0, key_head_, key, 0);
+    const index_t q_stride = q_.strides[3];
+    const index_t k_stride = k_.strides[3];
+    const index_t channels = sequence_.shape.head_dim;
+    for (index_t c = first; c < channels; ++c) sum += real(q[c * q_stride]) * real(k[c * k_stride]);
     return sum;
   }
 
@@ -133,6 +160,7 @@ class reference_row {
   decltype(std::declval<Problem>().store.k) k_;
   decltype(std::declval<Problem>().store.v) v_;
   index_t head_;
+  index_t key_head_;
   index_t row_;
   row_positions_of<decltype(Problem::policies)> position_;
   Real factor_ = 1;  // of the logits
@@ -194,7 +222,7 @@ void reference_attention_row(const problem_sequence<Problem>& sequence, index_t 
     const Real weight = std::exp(row.score(key) - origin);
     sum += weight;
     if (weight == 0) continue;
-    for (index_t c = 0; c < channels; ++c) out(0, head, query, c) += weight * row.value(key, c);
+    row.add_value(key, weight, out);
   }
   if (sum != 0) {
     for (index_t c = 0; c < channels; ++c) out(0, head, query, c) /= sum;
