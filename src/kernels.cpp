@@ -1,7 +1,7 @@
 // The library relpos::kernels: what most calls share, for the instruction set of this file's flags.
 
-#include "relpos/kernel/common_calls.hpp"
-#include "relpos/kernel/common_kernels.hpp"
+#include "relpos/cpu/common_calls.hpp"
+#include "relpos/cpu/common_kernels.hpp"
 
 static_assert(RELPOS_LINKS_KERNELS,
               "relpos: these flags are of another instruction set than the library promises");

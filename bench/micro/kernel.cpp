@@ -2,8 +2,8 @@
 // operations stands beside them, and floats of the rows otherwise.
 
 #include "measure.hpp"
-#include "relpos/kernel/geometry.hpp"
-#include "relpos/kernel/products.hpp"
+#include "relpos/cpu/prefill/geometry.hpp"
+#include "relpos/cpu/prefill/products.hpp"
 #include "relpos/views.hpp"
 
 namespace relpos::bench {

@@ -1,7 +1,7 @@
 #pragma once
 // Temperatures that make attention over long inputs as sharp as it was at the training length, from statistics
 // of the model's own queries and keys, measured in the fused pass: no attention matrix (Chi, Fan, Rudnicky,
-// arXiv 2311.00684; policy/temperature_alignment.hpp).
+// arXiv 2311.00684; model/temperature_alignment.hpp).
 //
 //   std::vector<double> targets(heads);     // at the training length
 //   relpos::measure_sharpness(runner, relpos::sharpness::entropy, targets, q, k, policies...);
@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "relpos/attention.hpp"
+#include "relpos/model/temperature_alignment.hpp"
 #include "relpos/policy/temperature.hpp"
-#include "relpos/policy/temperature_alignment.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

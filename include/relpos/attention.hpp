@@ -22,16 +22,16 @@
 #include <tuple>
 #include <type_traits>
 
-#include "relpos/core/call.hpp"
-#include "relpos/core/check_call.hpp"
+#include "relpos/call/arguments.hpp"
+#include "relpos/check/call.hpp"
+#include "relpos/check/lengths.hpp"
 #include "relpos/core/executor.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/storage.hpp"
-#include "relpos/kernel/check_sequences.hpp"
-#include "relpos/kernel/dense_keys.hpp"
-#include "relpos/kernel/merge.hpp"
-#include "relpos/kernel/prepared_call.hpp"
-#include "relpos/kernel/reference.hpp"
+#include "relpos/cpu/prepared_call.hpp"
+#include "relpos/merge.hpp"
+#include "relpos/reference/reference.hpp"
+#include "relpos/rows/tensor_kv.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -102,7 +102,7 @@ auto prepare_call(const Executor& runner, const status& valid, const call_output
 ///   relpos::status done = call.run(runner, memory);
 ///
 /// It never fails itself: `valid` says whether the call is refused, and so does `run`. What it keeps and refers to:
-/// kernel/prepared_call.hpp.
+/// cpu/prepared_call.hpp.
 template <class Isa = native, executor Executor, class Out, class Query, class Key, class Value,
           class... Arguments>
 auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 4>& q,
@@ -139,7 +139,7 @@ status attention(const Executor& runner, scratch memory, const view<Out, 4>& out
   return relpos::prepare<Isa>(runner, out, q, k, v, arguments...).run(runner, memory);
 }
 
-/// The same over the rows of a cache (cache/kv_cache.hpp), whose keys were turned when they were appended, by the
+/// The same over the rows of a cache (kv_cache/kv_cache.hpp), whose keys were turned when they were appended, by the
 /// rotation that is among these policies too.
 template <class Isa = native, executor Executor, class Out, class Query, key_store Store,
           class... Arguments>

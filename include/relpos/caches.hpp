@@ -1,9 +1,9 @@
 #pragma once
-// All caches of keys and values (cache/kv_cache.hpp).
+// All caches of keys and values (kv_cache/kv_cache.hpp).
 
-#include "relpos/cache/append.hpp"
-#include "relpos/cache/contiguous.hpp"
-#include "relpos/cache/latent.hpp"
-#include "relpos/cache/page_pool.hpp"
-#include "relpos/cache/paged.hpp"
-#include "relpos/cache/ring.hpp"
+#include "relpos/kv_cache/append.hpp"
+#include "relpos/kv_cache/contiguous.hpp"
+#include "relpos/kv_cache/latent.hpp"
+#include "relpos/kv_cache/page_pool.hpp"
+#include "relpos/kv_cache/paged.hpp"
+#include "relpos/kv_cache/ring.hpp"

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "relpos/kernel/merge.hpp"
+#include "relpos/merge.hpp"
 #include "relpos/policy/mask/causal.hpp"
 #include "relpos/policy/temperature.hpp"
 #include "support/attend.hpp"

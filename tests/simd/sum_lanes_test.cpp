@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "relpos/kernel/decode_products.hpp"
+#include "relpos/cpu/decode/products.hpp"
 
 namespace {
 

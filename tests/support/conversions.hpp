@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "relpos/cache/cache_memory.hpp"
+#include "relpos/kv_cache/memory.hpp"
 #include "relpos/simd/pack.hpp"
 #include "support/floating_point_modes.hpp"
 #include "support/stored_formats.hpp"

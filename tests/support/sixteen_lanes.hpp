@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "relpos/kernel/common_kernels.hpp"
+#include "relpos/cpu/common_kernels.hpp"
 
 namespace support {
 

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "relpos/core/row_statistics.hpp"
+#include "relpos/call/row_statistics.hpp"
 #include "support/closeness.hpp"
 #include "support/naive.hpp"
 

@@ -15,10 +15,10 @@
 
 #include <type_traits>
 
-#include "relpos/cuda/check_forward.hpp"
-#include "relpos/cuda/run_forward.hpp"
+#include "relpos/check/lengths.hpp"
+#include "relpos/cuda/check.hpp"
+#include "relpos/cuda/run.hpp"
 #include "relpos/cuda/stream_device.hpp"
-#include "relpos/kernel/check_sequences.hpp"
 
 #if RELPOS_COMPILES_CUDA
 

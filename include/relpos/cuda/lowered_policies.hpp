@@ -6,11 +6,11 @@
 #include <type_traits>
 #include <utility>
 
-#include "relpos/core/element_masks.hpp"
-#include "relpos/core/policy.hpp"
-#include "relpos/core/row_positions.hpp"
-#include "relpos/cuda/forward_call.hpp"
-#include "relpos/kernel/bias_table.hpp"
+#include "relpos/call/bias_table.hpp"
+#include "relpos/call/row_positions.hpp"
+#include "relpos/contract/element_masks.hpp"
+#include "relpos/contract/policy.hpp"
+#include "relpos/cuda/params.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

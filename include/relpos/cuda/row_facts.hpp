@@ -5,12 +5,12 @@
 #include <cstddef>
 #include <tuple>
 
-#include "relpos/core/row_positions.hpp"
-#include "relpos/core/scale.hpp"
+#include "relpos/call/row_positions.hpp"
+#include "relpos/call/scale.hpp"
+#include "relpos/call/visible_rows.hpp"
 #include "relpos/core/scratch.hpp"
-#include "relpos/core/visible_rows.hpp"
-#include "relpos/cuda/forward_call.hpp"
-#include "relpos/cuda/moved.hpp"
+#include "relpos/cuda/params.hpp"
+#include "relpos/cuda/rebase.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -5,7 +5,7 @@
 
 #include "relpos/core/status.hpp"
 #include "relpos/cuda/arch/sm80.hpp"
-#include "relpos/cuda/passes.hpp"
+#include "relpos/cuda/kernels.hpp"
 
 #if RELPOS_COMPILES_CUDA
 

@@ -17,9 +17,9 @@
 #include <type_traits>
 
 #include "relpos/attention.hpp"
-#include "relpos/cache/append.hpp"
 #include "relpos/eigen/executor.hpp"
 #include "relpos/eigen/view.hpp"
+#include "relpos/kv_cache/append.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -66,7 +66,7 @@ void attention(const Device& device, Out&& out, const Query& q, const Key& k, co
                                            arguments...));
 }
 
-/// Fills `out` from the rows of a cache (cache/kv_cache.hpp).
+/// Fills `out` from the rows of a cache (kv_cache/kv_cache.hpp).
 template <eigen_device Device, eigen_expression Out, eigen_expression Query, key_store Cache,
           class... Arguments>
 void attention(const Device& device, Out&& out, const Query& q, const Cache& cache,
@@ -86,7 +86,7 @@ void append(const Device& device, const Cache& cache, const Key& k, const Value&
   throw_unless(append(executor_of(device), cache, view_of(k), view_of(v), arguments...));
 }
 
-/// The same for a cache whose values are the first channels of its keys (cache/latent.hpp).
+/// The same for a cache whose values are the first channels of its keys (kv_cache/latent.hpp).
 template <eigen_device Device, key_store Cache, eigen_expression Key, class... Arguments>
 void append(const Device& device, const Cache& cache, const Key& k, const Arguments&... arguments) {
   static_assert(check_tensors<const Key>());

@@ -6,9 +6,9 @@
 
 #include <type_traits>
 
-#include "relpos/core/check_shapes.hpp"
-#include "relpos/core/matrix_bias.hpp"
-#include "relpos/core/policy.hpp"
+#include "relpos/check/shapes.hpp"
+#include "relpos/contract/matrix_bias.hpp"
+#include "relpos/contract/policy.hpp"
 #include "relpos/core/view.hpp"
 
 namespace relpos::inline RELPOS_ABI {

@@ -10,11 +10,11 @@
 
 #include <cmath>
 
-#include "relpos/core/check_per_head.hpp"
-#include "relpos/core/linear_bias.hpp"
+#include "relpos/check/per_head.hpp"
+#include "relpos/contract/linear_bias.hpp"
+#include "relpos/contract/policy.hpp"
 #include "relpos/core/math.hpp"
 #include "relpos/core/named_data.hpp"
-#include "relpos/core/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

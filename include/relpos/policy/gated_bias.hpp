@@ -5,8 +5,8 @@
 
 #include <type_traits>
 
-#include "relpos/core/check_shapes.hpp"
-#include "relpos/core/policy.hpp"
+#include "relpos/check/shapes.hpp"
+#include "relpos/contract/policy.hpp"
 #include "relpos/core/view.hpp"
 
 namespace relpos::inline RELPOS_ABI {

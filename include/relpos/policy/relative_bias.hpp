@@ -5,7 +5,7 @@
 
 #include <type_traits>
 
-#include "relpos/core/policy.hpp"
+#include "relpos/contract/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -5,9 +5,9 @@
 //
 //   p_j = e^(s_j) / (e^sink + sum of e^(s_i))
 
-#include "relpos/core/check_per_head.hpp"
+#include "relpos/check/per_head.hpp"
+#include "relpos/contract/policy.hpp"
 #include "relpos/core/named_data.hpp"
-#include "relpos/core/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

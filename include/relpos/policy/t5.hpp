@@ -8,9 +8,9 @@
 
 #include <bit>
 
+#include "relpos/contract/policy.hpp"
 #include "relpos/core/named_data.hpp"
-#include "relpos/core/policy.hpp"
-#include "relpos/policy/t5_bucket.hpp"
+#include "relpos/model/t5_bucket.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

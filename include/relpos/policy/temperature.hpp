@@ -6,9 +6,9 @@
 
 #include <concepts>
 
-#include "relpos/core/check_per_head.hpp"
+#include "relpos/check/per_head.hpp"
+#include "relpos/contract/policy.hpp"
 #include "relpos/core/named_data.hpp"
-#include "relpos/core/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

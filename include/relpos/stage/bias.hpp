@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "relpos/contract/policy.hpp"
 #include "relpos/core/math.hpp"
-#include "relpos/core/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -14,8 +14,8 @@
 #include <cmath>
 #include <limits>
 
+#include "relpos/call/scale.hpp"
 #include "relpos/core/math.hpp"
-#include "relpos/core/scale.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
+#include "relpos/call/scale.hpp"
 #include "relpos/core/math.hpp"
-#include "relpos/core/scale.hpp"
 #include "relpos/stage/mask.hpp"
 
 namespace relpos::inline RELPOS_ABI {

@@ -1,8 +1,8 @@
-// Policies that bind to the types of kernel/common_kernels.hpp: with relpos::kernels their calls compile no kernel.
+// Policies that bind to the types of cpu/common_kernels.hpp: with relpos::kernels their calls compile no kernel.
 #include <type_traits>
 
-#include "relpos/cache/ring_mask.hpp"
-#include "relpos/kernel/common_kernels.hpp"
+#include "relpos/cpu/common_kernels.hpp"
+#include "relpos/kv_cache/ring_mask.hpp"
 #include "relpos/policies.hpp"
 
 using namespace relpos;

@@ -20,7 +20,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "relpos/cuda/machine.hpp"
+#include "relpos/cuda/arch/machine.hpp"
 
 namespace support {
 

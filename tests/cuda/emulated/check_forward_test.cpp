@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "relpos/cuda/check_forward.hpp"
+#include "relpos/cuda/check.hpp"
 
 namespace {
 

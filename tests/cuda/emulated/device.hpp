@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "block.hpp"
-#include "relpos/cuda/check_forward.hpp"
-#include "relpos/cuda/run_forward.hpp"
+#include "relpos/cuda/check.hpp"
+#include "relpos/cuda/run.hpp"
 #include "support/attend.hpp"
 
 namespace support {

@@ -11,9 +11,9 @@
 
 #include "cuda/emulated/block.hpp"
 #include "relpos/core/unroll.hpp"
-#include "relpos/cuda/forward_geometry.hpp"
-#include "relpos/cuda/shared_rows.hpp"
-#include "relpos/cuda/tensor_product.hpp"
+#include "relpos/cuda/fragment/shared_rows.hpp"
+#include "relpos/cuda/fragment/tensor_product.hpp"
+#include "relpos/cuda/prefill/geometry.hpp"
 #include "support/random_tensors.hpp"
 
 namespace {

@@ -2,7 +2,7 @@
 // The machine of compute capability 8.0 and later, in PTX.
 
 #include "relpos/core/index.hpp"
-#include "relpos/cuda/machine.hpp"
+#include "relpos/cuda/arch/machine.hpp"
 
 #if RELPOS_COMPILES_CUDA
 

@@ -2,7 +2,7 @@
 
 #include <concepts>
 
-#include "relpos/core/policy.hpp"
+#include "relpos/contract/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "relpos/core/policy.hpp"
+#include "relpos/contract/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -1,9 +1,9 @@
 #pragma once
 // A batch of prompts of different lengths, aligned at their ends by padding before them.
 
-#include "relpos/core/check_numbers.hpp"
+#include "relpos/check/numbers.hpp"
+#include "relpos/contract/policy.hpp"
 #include "relpos/core/named_data.hpp"
-#include "relpos/core/policy.hpp"
 #include "relpos/policy/mask/full.hpp"
 #include "relpos/policy/mask/sequence_mask.hpp"
 

@@ -2,7 +2,7 @@
 // What masks of a sequence that lies within the rows of a call share: another mask inside of it, to which the
 // sequence begins at position 0.
 
-#include "relpos/core/policy.hpp"
+#include "relpos/contract/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -2,8 +2,8 @@
 
 #include <concepts>
 
-#include "relpos/core/check_numbers.hpp"
-#include "relpos/core/policy.hpp"
+#include "relpos/check/numbers.hpp"
+#include "relpos/contract/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -15,9 +15,9 @@
 #include <span>
 #include <vector>
 
-#include "relpos/core/check_numbers.hpp"
+#include "relpos/check/numbers.hpp"
+#include "relpos/contract/policy.hpp"
 #include "relpos/core/named_data.hpp"
-#include "relpos/core/policy.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

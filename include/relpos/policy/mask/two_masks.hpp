@@ -1,7 +1,7 @@
 #pragma once
 // What `both` and `either` share: holding two policies that are masks and nothing else.
 
-#include "relpos/core/mask.hpp"
+#include "relpos/contract/mask.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

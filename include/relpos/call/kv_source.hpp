@@ -1,0 +1,86 @@
+#pragma once
+// Where the keys and values of a call are: views of the caller's tensors, or a cache. Kernels see this concept alone.
+
+#include <concepts>
+
+#include "relpos/call/options.hpp"
+#include "relpos/contract/rotation.hpp"
+#include "relpos/contract/row_source.hpp"
+#include "relpos/core/index.hpp"
+#include "relpos/core/position.hpp"
+#include "relpos/core/status.hpp"
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// A row source that also tells where rows lie as they are stored.
+///
+///   stored                  the type of an element
+///   are_contiguous()        whether the channels of each row are
+///   find(first, count, to)  where they begin, for rows from `first` on, if they are
+///   find_scales(first, count, to)      what multiplies them where `is_scaled` (8-bit storage)
+template <class Rows>
+concept stored_rows =
+    row_source<Rows> && requires(const Rows& rows, index_t row, const typename Rows::stored** to) {
+      { rows.are_contiguous() } -> std::same_as<bool>;
+      rows.find(row, row, to);
+      { Rows::is_scaled } -> std::convertible_to<bool>;
+    } && (!Rows::is_scaled || requires(const Rows& rows, index_t row, float* to) {
+      rows.find_scales(row, row, to);
+    });
+
+/// What concepts give to a function that calls what it is given.
+struct takes_any {
+  template <class T>
+  constexpr void operator()(const T&) const {}
+};
+/// And to one that is a template over instruction sets.
+struct any_isa {
+  static constexpr int vector_bytes = 16;
+};
+
+/// What every store has:
+///
+///   batch(), key_heads(), head_dim(), value_dim()
+///   length(sequence), longest()        rows; row r is at position r + key offset
+///   lengths_are_equal()
+///   keys<Isa>(sequence, head), values<Isa>(sequence, head)      stored_rows
+///   holds_turned_keys                  keys were rotated when they were stored; where they were not, all_rows() and
+///                                      rows_before(sequence) count them, for memory of turned keys
+///   masks(options)                     a tuple of policies that hide rows which are no longer there
+///   forgotten(sequence)                the range of these rows
+///   forgets                            whether there may be any; then also hidden(sequence, row), the rows behind
+///                                      the sinks that the store hides from a query at the position of `row`
+///   check(q, options)                  refuses what its parts cannot be, alone or with these queries
+///   check_rotation(rows)               refuses a rotation of its keys; a store that takes all has none
+///   named_parts(use)                   calls use(named_memory) for each part of its memory
+template <class Store>
+concept key_store =
+    requires(const Store& store, const options& choice, index_t at, const view<const float, 4>& q) {
+      { store.batch() } -> std::same_as<index_t>;
+      { store.key_heads() } -> std::same_as<index_t>;
+      { store.head_dim() } -> std::same_as<index_t>;
+      { store.value_dim() } -> std::same_as<index_t>;
+      { store.length(at) } -> std::same_as<index_t>;
+      { store.longest() } -> std::same_as<index_t>;
+      { Store::holds_turned_keys } -> std::convertible_to<bool>;
+      { store.lengths_are_equal() } -> std::same_as<bool>;
+      store.masks(choice);
+      { store.forgotten(at) } -> std::same_as<key_range>;
+      { Store::forgets } -> std::convertible_to<bool>;
+      { store.check(q, choice) } -> std::same_as<status>;
+      store.named_parts(takes_any());
+      { store.template keys<any_isa>(at, at) } -> stored_rows;
+      { store.template values<any_isa>(at, at) } -> stored_rows;
+    } && (!Store::forgets || requires(const Store& store, index_t at) {
+      { store.hidden(at, at) } -> std::same_as<key_range>;
+    }) && (Store::holds_turned_keys || requires(const Store& store, index_t at) {
+      { store.all_rows() } -> std::same_as<index_t>;
+      { store.rows_before(at) } -> std::same_as<index_t>;
+    });
+
+/// Its keys cannot have had just any rotation.
+template <class Store>
+concept judges_rotations = requires(const Store& store) { store.check_rotation(rotation_rows()); };
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,104 @@
+#pragma once
+// The rotation among the policies of a call, and its turns between the origins of queries and keys (contract/rotation.hpp).
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <tuple>
+
+#include "relpos/call/row_positions.hpp"
+#include "relpos/contract/policy.hpp"
+#include "relpos/contract/rotation.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class... Policies>
+inline constexpr bool any_rotation = (is_rotation<Policies> || ... || false);
+
+/// Keys and queries are turned apart from each other, and the rest when they meet: there are origins.
+template <class... Policies>
+inline constexpr bool turns_between_origins =
+    any_rotation<Policies...> && !any_given_positions<Policies...>;
+
+template <class Policies>
+inline constexpr bool rotates_between_origins = false;
+template <class... Policies>
+inline constexpr bool rotates_between_origins<std::tuple<Policies...>> =
+    turns_between_origins<Policies...>;
+
+/// Both are turned all the way: positions are given.
+template <class Policies>
+inline constexpr bool rotates_to_positions = false;
+template <class... Policies>
+inline constexpr bool rotates_to_positions<std::tuple<Policies...>> =
+    any_rotation<Policies...> && any_given_positions<Policies...>;
+
+/// Calls `use` with the rotating policy, if there is one.
+template <class... Policies, class Use>
+constexpr void with_rotation(const std::tuple<Policies...>& policies, const Use& use) {
+  const auto ask = [&](const auto& policy) {
+    if constexpr (is_rotation<std::decay_t<decltype(policy)>>) use(policy);
+  };
+  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+}
+
+/// A tuple of the rotating policy, or of none.
+template <class... Policies>
+constexpr auto rotations_of(const std::tuple<Policies...>& policies) {
+  [[maybe_unused]] const auto keep = []<class Policy>(const Policy& policy) {
+    if constexpr (is_rotation<Policy>) {
+      return std::tuple<Policy>(policy);
+    } else {
+      return std::tuple<>();
+    }
+  };
+  return std::apply([&](const auto&... each) { return std::tuple_cat(keep(each)...); }, policies);
+}
+
+/// No origin of keys.
+inline constexpr index_t not_turned = std::numeric_limits<index_t>::min();
+
+/// The turns between origins that are so many apart, for all pairs.
+struct rotation_gains {
+  float* data = nullptr;  // [count][2][pairs]
+  index_t first = 0;      // origin of queries - origin of keys
+  index_t count = 0;
+  index_t pairs = 0;
+
+  static constexpr index_t capacity(index_t distances) { return distances / rotation_grid + 4; }
+
+  rotation_gains() = default;
+  /// For these distances k_pos - q_pos.
+  rotation_gains(float* memory, index_t channel_pairs, const distance_range& distances)
+      : data(memory), pairs(channel_pairs) {
+    // Of positions that are x apart, the origins are x / rotation_grid apart, rounded down or up.
+    first = floor_div(-distances.last, rotation_grid);
+    count = floor_div(-distances.first, rotation_grid) + 2 - first;
+  }
+
+  /// Entry `i` of `count`.
+  template <class Policy>
+  void fill(index_t i, const Policy& policy) const {
+    // Smaller factors would make subnormal scores, many times slower, and are lost in any sum that has another
+    // pair in it.
+    // Decay turns into growth towards keys that come later, which no mask of such an encoding shows.
+    const auto gain = [](double part) {
+      constexpr double largest = std::numeric_limits<float>::max();
+      if (std::abs(part) < 0x1p-100) return 0.0f;
+      return static_cast<float>(std::clamp(part, -largest, largest));
+    };
+    float* const to = data + i * 2 * pairs;
+    for (index_t pair = 0; pair < pairs; ++pair) {
+      const turn by = policy.relative_turn(pair, -(first + i) * rotation_grid);
+      to[pair] = gain(by.real);
+      to[pairs + pair] = gain(by.imaginary);
+    }
+  }
+
+  /// For queries of one origin and keys of another.
+  constexpr const float* between(index_t query_origin, index_t key_origin) const {
+    return data + std::clamp<index_t>(query_origin - key_origin - first, 0, count - 1) * 2 * pairs;
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

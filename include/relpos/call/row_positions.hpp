@@ -1,0 +1,109 @@
+#pragma once
+// The positions of the rows of a call, as encodings read them: rows counted on from an offset, or numbers given
+// per token by a policy. Masks read neither: they go by row + offset.
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "relpos/contract/policy.hpp"
+#include "relpos/core/position.hpp"
+#include "relpos/core/shape.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// row + offset, on every axis.
+struct counted_positions {
+  static constexpr bool are_counted = true;
+  positions offset;
+
+  constexpr index_t query(index_t row, index_t = 0) const { return row + offset.query_offset; }
+  constexpr index_t key(index_t row, index_t = 0) const { return row + offset.key_offset; }
+};
+
+/// Of one batch entry, from a policy that places tokens.
+template <class Policy>
+struct given_positions {
+  static constexpr bool are_counted = false;
+  Policy policy;
+  index_t batch;
+
+  constexpr index_t query(index_t row, index_t axis = 0) const {
+    return policy.query_position(batch, row, axis);
+  }
+  constexpr index_t key(index_t row, index_t axis = 0) const {
+    return policy.key_position(batch, row, axis);
+  }
+};
+
+/// Distances that the rows of a call can have where they are counted.
+constexpr index_t countable_distances(const attention_shape& shape) {
+  return std::max<index_t>(shape.query_length + shape.key_length - 1, 1);
+}
+
+template <class... Policies>
+inline constexpr bool any_given_positions = (places_tokens<Policies> || ... || false);
+
+/// Of one batch entry of a call.
+template <class... Policies>
+constexpr auto row_positions(const std::tuple<Policies...>& policies, const positions& offset,
+                             index_t batch) {
+  if constexpr (any_given_positions<Policies...>) {
+    const auto find = [&]<class First, class... Rest>(const auto& self, const First& first,
+                                                      const Rest&... rest) {
+      if constexpr (places_tokens<First>) {
+        return given_positions<First>{first, batch};
+      } else {
+        return self(self, rest...);
+      }
+    };
+    return std::apply([&](const auto&... each) { return find(find, each...); }, policies);
+  } else {
+    return counted_positions{offset};
+  }
+}
+
+/// What that is for the policies of a call.
+template <class Policies>
+using row_positions_of =
+    decltype(row_positions(std::declval<const Policies&>(), positions{}, index_t{}));
+
+/// The distances k_pos - q_pos between some query rows and some key rows.
+template <class RowPositions>
+constexpr distance_range distances_between(const RowPositions& of, index_t first_query,
+                                           index_t last_query, index_t first_key,
+                                           index_t last_key) {
+  if (last_query <= first_query || last_key <= first_key) return {};
+  if constexpr (RowPositions::are_counted) {
+    return {of.key(first_key) - of.query(last_query - 1),
+            of.key(last_key - 1) - of.query(first_query)};
+  } else {
+    index_t least_query = of.query(first_query);
+    index_t largest_query = least_query;
+    for (index_t row = first_query + 1; row < last_query; ++row) {
+      least_query = std::min(least_query, of.query(row));
+      largest_query = std::max(largest_query, of.query(row));
+    }
+    index_t least_key = of.key(first_key);
+    index_t largest_key = least_key;
+    for (index_t row = first_key + 1; row < last_key; ++row) {
+      least_key = std::min(least_key, of.key(row));
+      largest_key = std::max(largest_key, of.key(row));
+    }
+    return {least_key - largest_query, largest_key - least_query};
+  }
+}
+
+/// Those between any query and any key of a call.
+template <class... Policies>
+constexpr distance_range all_distances(const std::tuple<Policies...>& policies,
+                                       const attention_shape& shape, const positions& offset) {
+  distance_range result;
+  for (index_t batch = 0; batch < shape.batch; ++batch) {
+    result = hull(result, distances_between(row_positions(policies, offset, batch), 0,
+                                            shape.query_length, 0, shape.key_length));
+  }
+  return result;
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,86 @@
+#pragma once
+// What scores are multiplied by. Scores inside the kernels are in units of the exponent, base 2:
+//
+//   q.k scale log2(e) / temperature,   with softcap c:   c log2(e) / temperature tanh(q.k scale / c)
+
+#include <cmath>
+#include <limits>
+#include <numbers>
+#include <tuple>
+#include <type_traits>
+
+#include "relpos/call/options.hpp"
+#include "relpos/contract/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+inline constexpr float log2e = std::numbers::log2e_v<float>;
+inline constexpr float ln2 = std::numbers::ln2_v<float>;
+
+/// What multiplies q.k: the caller's choice, or what one of the policies sets, or 1 / sqrt(head_dim).
+template <class... Policies>
+float score_scale(const options& choice, const std::tuple<Policies...>&, index_t head_dim) {
+  float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  [[maybe_unused]] const auto ask = [&]<class Policy>(const Policy*) {
+    if constexpr (requires { Policy::default_scale; }) scale = Policy::default_scale;
+  };
+  (ask(static_cast<const Policies*>(nullptr)), ...);
+  return choice.scale.value_or(scale);
+}
+
+/// The temperature of one head; 1 without such a policy.
+template <class... Policies>
+float softmax_temperature(const std::tuple<Policies...>& policies, index_t batch, index_t head) {
+  float result = 1.0f;
+  [[maybe_unused]] const auto ask = [&](const auto& policy) {
+    if constexpr (is_temperature<std::decay_t<decltype(policy)>>) {
+      result = bind(policy, batch, head).softmax_temperature();
+    }
+  };
+  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  return result;
+}
+
+/// The sink logit of one head; -inf without such a policy.
+template <class... Bound>
+float sink_logit(const std::tuple<Bound...>& bound) {
+  float result = -std::numeric_limits<float>::infinity();
+  [[maybe_unused]] const auto ask = [&](const auto& policy) {
+    if constexpr (has_sink<std::decay_t<decltype(policy)>>) result = policy.sink_logit();
+  };
+  std::apply([&](const auto&... each) { (ask(each), ...); }, bound);
+  return result;
+}
+
+/// The product of the factors that policies have for the logits of one row; `visible` is the number of keys that it sees.
+template <class... Bound>
+float logit_factor(const std::tuple<Bound...>& bound, index_t q_pos, index_t visible) {
+  float product = 1.0f;
+  const auto multiply = [&](const auto& policy) {
+    using bound_type = std::decay_t<decltype(policy)>;
+    if constexpr (scales_by_count<bound_type>) {
+      product *= policy.logit_factor(q_pos, visible);
+    } else if constexpr (scales_by_position<bound_type>) {
+      product *= policy.logit_factor(q_pos);
+    }
+  };
+  std::apply([&](const auto&... each) { (multiply(each), ...); }, bound);
+  return product;
+}
+
+struct score_factors {
+  float query;    // of the packed queries
+  float softcap;  // of tanh; 0 without
+  float bias;
+
+  score_factors(float scale, float cap, float temperature) : bias(log2e / temperature) {
+    query = cap > 0.0f ? scale / cap : scale * bias;
+    softcap = cap > 0.0f ? cap * bias : 0.0f;
+  }
+
+  bool are_finite() const {
+    return std::isfinite(query) && std::isfinite(softcap) && std::isfinite(bias);
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,82 @@
+#pragma once
+// The keys that range masks leave to the queries of a call, as rows: of one query, and of several that are computed
+// together.
+
+#include <algorithm>
+#include <tuple>
+#include <type_traits>
+
+#include "relpos/contract/policy.hpp"
+#include "relpos/core/shape.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Of one query, clipped to the keys that exist.
+template <class... Policies>
+constexpr key_range visible_key_rows(const std::tuple<Policies...>& bound, index_t q_pos,
+                                     index_t key_offset, index_t key_length) {
+  key_range range{key_offset, key_offset + key_length};
+  const auto narrow = [&](const auto& mask) {
+    if constexpr (masks_range<std::decay_t<decltype(mask)>>) {
+      range = intersect(range, mask.visible_keys(q_pos));
+    }
+  };
+  std::apply([&](const auto&... each) { (narrow(each), ...); }, bound);
+  const index_t first = std::min(range.first - key_offset, key_length);
+  return {first, std::max(first, range.last - key_offset)};
+}
+
+/// Distances k_pos - q_pos between the query rows of a call and those of `rows` that range masks leave visible.
+template <class... Policies>
+distance_range visible_distances(const std::tuple<Policies...>& bound, const attention_shape& shape,
+                                 const positions& position, const key_range& rows) {
+  distance_range range;
+  for (index_t row = 0; row < shape.query_length; ++row) {
+    const index_t q_pos = row + position.query_offset;
+    const key_range keys =
+        intersect(visible_key_rows(bound, q_pos, position.key_offset, shape.key_length), rows);
+    if (keys.last <= keys.first) continue;
+    const index_t to_distance = position.key_offset - q_pos;
+    range = hull(range, {keys.first + to_distance, keys.last - 1 + to_distance});
+  }
+  return range;
+}
+
+/// Extremes over several queries, of those that see anything: rows [some_first, some_last) are seen by some query, rows
+/// [all_first, all_last) by every one.
+struct visible_rows {
+  index_t some_first = 0;
+  index_t some_last = 0;
+  index_t all_first = 0;
+  index_t all_last = 0;
+
+  static constexpr visible_rows of_none(index_t key_length) {
+    return {key_length, 0, 0, key_length};
+  }
+
+  constexpr void add(const key_range& keys) {
+    all_first = std::max(all_first, keys.first);
+    all_last = std::min(all_last, keys.last);
+    if (keys.last > keys.first) {
+      some_first = std::min(some_first, keys.first);
+      some_last = std::max(some_last, keys.last);
+    }
+  }
+
+  /// Those of other queries.
+  constexpr void add(const visible_rows& others) {
+    some_first = std::min(some_first, others.some_first);
+    some_last = std::max(some_last, others.some_last);
+    all_first = std::max(all_first, others.all_first);
+    all_last = std::min(all_last, others.all_last);
+  }
+
+  /// What they say of key rows [first, last).
+  constexpr tile_class classify(index_t first, index_t last) const {
+    const bool sees_none = some_last <= some_first;
+    if (sees_none || last <= some_first || some_last <= first) return tile_class::skip;
+    return all_first <= first && last <= all_last ? tile_class::full : tile_class::partial;
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

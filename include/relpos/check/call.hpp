@@ -1,0 +1,115 @@
+#pragma once
+// Every argument is checked once, at the entry, before anything is written. The kernels behind it assume
+// what is said here.
+
+#include <cmath>
+#include <tuple>
+
+#include "relpos/call/kv_source.hpp"
+#include "relpos/call/options.hpp"
+#include "relpos/call/scale.hpp"
+#include "relpos/check/numbers.hpp"
+#include "relpos/check/overlap.hpp"
+#include "relpos/check/positions.hpp"
+#include "relpos/check/shapes.hpp"
+#include "relpos/contract/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+inline status check_options(const options& choice) {
+  const auto refuse_number = [](const char* name, float value, const char* rule) {
+    return status::error(status_code::invalid_value, "options.%s: is %g, must be %s", name,
+                         static_cast<double>(value), rule);
+  };
+  if (choice.scale && !std::isfinite(*choice.scale)) {
+    return refuse_number("scale", *choice.scale, "finite");
+  }
+  if (!(choice.softcap >= 0.0f) || !std::isfinite(choice.softcap)) {
+    return refuse_number("softcap", choice.softcap, "finite and not negative (0 is off)");
+  }
+  if (!(choice.tolerance >= 0.0f && choice.tolerance <= 1e-3f)) {
+    return refuse_number("tolerance", choice.tolerance, "from 0 up to 0.001");
+  }
+  if (status valid = check_offset("options.key_offset", choice.key_offset); !valid) return valid;
+  return check_offset("options.query_offset", choice.query_offset.value_or(0));
+}
+
+/// Refuses policy data that does not fit the call.
+template <class... Policies>
+status check_policies(const std::tuple<Policies...>& policies, const attention_shape& shape) {
+  status result;
+  [[maybe_unused]] const auto ask = [&](const auto& policy) {
+    if constexpr (requires { policy.check(shape); }) {
+      if (result) result = policy.check(shape);
+    }
+  };
+  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  if (!result) return result;
+  return check_positions(policies, shape);
+}
+
+/// Refuses a rotation, checked before, that the keys of a store cannot have had.
+template <class Store, class... Policies>
+status check_rotation(const Store& store, const std::tuple<Policies...>& policies) {
+  status result;
+  if constexpr (judges_rotations<Store>) {
+    [[maybe_unused]] const auto ask = [&]<class Policy>(const Policy& policy) {
+      if constexpr (is_rotation<Policy>) result = store.check_rotation(policy.rotations());
+    };
+    std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  }
+  return result;
+}
+
+/// Refuses a temperature that is not positive and finite, and numbers that are in range one by one but
+/// whose quotients, by which scores are multiplied, are not.
+RELPOS_NOINLINE inline status check_factors_of_head(float scale, float softcap, float temperature,
+                                                    index_t head) {
+  if (!(temperature > 0.0f) || !std::isfinite(temperature)) {
+    return status::error(status_code::invalid_value,
+                         "temperature: is %g for head %lld, must be positive and finite",
+                         static_cast<double>(temperature), static_cast<long long>(head));
+  }
+  if (!score_factors(scale, softcap, temperature).are_finite()) {
+    return status::error(status_code::invalid_value,
+                         "options.scale %g, options.softcap %g and temperature %g: their "
+                         "quotients are beyond float32",
+                         static_cast<double>(scale), static_cast<double>(softcap),
+                         static_cast<double>(temperature));
+  }
+  return {};
+}
+
+/// The same for all heads.
+template <class... Policies>
+status check_factors(const options& choice, const std::tuple<Policies...>& policies,
+                     const attention_shape& shape) {
+  const float scale = score_scale(choice, policies, shape.head_dim);
+  for (index_t batch = 0; batch < shape.batch; ++batch) {
+    for (index_t head = 0; head < shape.query_heads; ++head) {
+      const status valid = check_factors_of_head(scale, choice.softcap,
+                                                 softmax_temperature(policies, batch, head), head);
+      if (!valid) return valid;
+    }
+    if constexpr (!(binds_batch<Policies> || ... || false)) break;
+  }
+  return {};
+}
+
+/// Refuses a call before anything is written: shapes, strides, null, overlap, options, policies.
+template <class Out, class Real, class Query, class Store, class... Policies>
+status check_call(const call_outputs<Out, Real>& to, const view<Query, 4>& q, const Store& store,
+                  const options& choice, const attention_shape& shape,
+                  const std::tuple<Policies...>& policies) {
+  if (status valid = check_outputs(to, q, store.value_dim()); !valid) return valid;
+  if (status valid = check_sequence_offsets(choice, shape.batch); !valid) return valid;
+  if (status valid = check_policies(policies, shape); !valid) return valid;
+  if (status valid = check_rotation(store, policies); !valid) return valid;
+  if (status valid = check_overlap(to, q, store, choice, policy_data(policies)); !valid) {
+    return valid;
+  }
+  if (status valid = check_options(choice); !valid) return valid;
+  return check_factors(choice, policies, shape);
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,61 @@
+#pragma once
+// What is refused of a call by where its sequences are: lengths and offsets of each.
+
+#include <algorithm>
+#include <tuple>
+
+#include "relpos/call/problem.hpp"
+#include "relpos/contract/mask.hpp"
+#include "relpos/core/status.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Refuses a window that reaches rows which the store has evicted. The first query of a sequence reaches furthest.
+template <class Problem>
+status check_windows(const Problem& problem) {
+  constexpr index_t everything = key_range::everything().first;
+  for (index_t at = 0; at < problem.shape.batch; ++at) {
+    const key_range evicted = problem.store.forgotten(at);
+    const attention_shape shape = problem.shape_of(at);
+    if (evicted.last <= evicted.first || shape.query_length == 0) continue;
+    const positions position = problem.position_of(at);
+    for (index_t head = 0; head < shape.query_heads; ++head) {
+      index_t start = everything;  // of the windows
+      index_t first = everything;  // that any mask may show
+      const auto ask = [&]<class Bound>(const Bound& mask) {
+        const index_t seen = first_seen(mask, position.query_offset);
+        if constexpr (slides_window<Bound>) start = std::max(start, seen);
+        first = std::max(first, seen);
+      };
+      std::apply([&](const auto&... each) { (ask(each), ...); },
+                 bind_all(problem.policies, at, head));
+      const index_t oldest = position.key_offset + evicted.last;
+      if (start == everything || first >= oldest) continue;
+      return status::error(
+          status_code::invalid_value,
+          "cache: the query at position %lld of sequence %lld sees keys from %lld on, the ring has "
+          "evicted those before %lld: a ring has sinks + window + rows appended at once - 1 rows",
+          static_cast<long long>(position.query_offset), static_cast<long long>(at),
+          static_cast<long long>(first), static_cast<long long>(oldest));
+    }
+  }
+  return {};
+}
+
+/// Refuses sequences that a policy, or the store, cannot serve.
+template <class Problem>
+status check_sequences(const Problem& problem) {
+  status result;
+  const auto ask = [&](const auto& policy) {
+    if constexpr (requires { policy.check_sequences(problem); }) {
+      if (result) result = policy.check_sequences(problem);
+    }
+  };
+  std::apply([&](const auto&... each) { (ask(each), ...); }, problem.policies);
+  if constexpr (Problem::store_type::forgets) {
+    if (result) result = check_windows(problem);
+  }
+  return result;
+}
+
+}  // namespace relpos::inline RELPOS_ABI

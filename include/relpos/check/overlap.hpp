@@ -1,0 +1,195 @@
+#pragma once
+// Refuses what is written where something else lies.
+
+#include <algorithm>
+#include <array>
+#include <tuple>
+
+#include "relpos/call/options.hpp"
+#include "relpos/check/shapes.hpp"
+#include "relpos/check/shared_bytes.hpp"
+#include "relpos/core/memory.hpp"
+#include "relpos/core/scratch.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The memory of one argument. Its shape becomes text only in a refusal: that takes longer than all checks.
+struct named_memory {
+  const char* name;
+  byte_range bytes;  // from the first to the last
+  strided_bytes elements;
+
+  template <class T, int Rank>
+  named_memory(const char* argument, const view<T, Rank>& array)
+      : name(argument), bytes(byte_range::of(array)), elements(strided_bytes::of(array)) {}
+  /// Bytes that are no tensor.
+  named_memory(const char* argument, const byte_range& memory)
+      : name(argument),
+        bytes(memory),
+        elements(strided_bytes::of_range(memory.first, memory.last)) {}
+
+  bool is_empty() const { return bytes.first == bytes.last; }
+  shape_text text() const { return shape_text(elements.shape.data(), elements.rank); }
+};
+
+/// Refuses two whose ranges of bytes overlap, as those of keys and values in one buffer do, unless no element of one
+/// shares a byte with an element of the other.
+RELPOS_NOINLINE inline status check_elements_apart(const named_memory& written,
+                                                   const named_memory& other) {
+  switch (sharing_of(written.elements, other.elements)) {
+    case sharing::none:
+      return {};
+    case sharing::some:
+      return status::error(status_code::overlap, "%s: memory of %s %s overlaps %s %s", written.name,
+                           written.name, written.text().text, other.name, other.text().text);
+    default:
+      return status::error(status_code::overlap,
+                           "%s: memory of %s %s cannot be shown to be apart from %s %s: the ranges "
+                           "that they span overlap, and their strides do not tell",
+                           written.name, written.name, written.text().text, other.name,
+                           other.text().text);
+  }
+}
+
+/// Refuses memory to be written that shares a byte with another. One may be woven between the elements of the other.
+inline status check_apart(const named_memory& written, const named_memory& other) {
+  if (!written.bytes.overlaps(other.bytes)) return {};
+  return check_elements_apart(written, other);
+}
+
+/// All that a call writes.
+template <class Out, class Real>
+std::array<named_memory, 7> written_memory(const call_outputs<Out, Real>& to) {
+  const auto statistics = to.statistics.all();
+  const auto memory = [](const auto& of) { return named_memory(of.name, of.rows_or_none()); };
+  return {named_memory(to.lse_name, to.lse_or_none()),
+          named_memory(to.out_name, to.out),
+          memory(statistics[0]),
+          memory(statistics[1]),
+          memory(statistics[2]),
+          memory(statistics[3]),
+          memory(statistics[4])};
+}
+
+/// Refuses two of several that overlap.
+template <std::size_t Count>
+status check_all_apart(const std::array<named_memory, Count>& written) {
+  for (std::size_t i = 0; i < Count; ++i) {
+    if (written[i].is_empty()) continue;
+    for (std::size_t j = i + 1; j < Count; ++j) {
+      if (status valid = check_apart(written[i], written[j]); !valid) return valid;
+    }
+  }
+  return {};
+}
+
+RELPOS_NOINLINE inline status refuse_over_policy(const named_memory& written) {
+  return status::error(
+      status_code::overlap,
+      "%s: the range of memory that %s %s spans overlaps the range that the data of "
+      "a policy spans",
+      written.name, written.name, written.text().text);
+}
+
+/// The data of the policies of a call, whatever they are. Refers to them.
+class policy_data {
+ public:
+  template <class... Policies>
+  explicit policy_data(const std::tuple<Policies...>& policies)
+      : policies_(&policies), reads_(&reads<Policies...>) {}
+
+  template <class... Policies>
+  explicit policy_data(const std::tuple<Policies...>&&) = delete;
+
+  /// Whether any of it lies in the bytes: of the data of a policy no more than the range is known.
+  bool is_in(const byte_range& bytes) const { return reads_(policies_, bytes); }
+
+ private:
+  template <class... Policies>
+  static bool reads(const void* policies, const byte_range& bytes) {
+    [[maybe_unused]] const auto ask = [&](const auto& policy) {
+      if constexpr (requires { policy.reads(bytes); }) return policy.reads(bytes);
+      return false;
+    };
+    return std::apply([&](const auto&... each) { return (ask(each) || ... || false); },
+                      *static_cast<const std::tuple<Policies...>*>(policies));
+  }
+
+  const void* policies_;
+  bool (*reads_)(const void*, const byte_range&);
+};
+
+/// Refuses what is written over the data of a policy, or between it.
+inline status check_apart_from_policies(const named_memory& written, const policy_data& policies) {
+  return policies.is_in(written.bytes) ? refuse_over_policy(written) : status();
+}
+
+/// Calls use(named_memory) for each tensor and list that a call reads.
+template <class Query, class Store, class Use>
+void for_each_read(const view<Query, 4>& q, const Store& store, const options& choice,
+                   const Use& use) {
+  use(named_memory("q", q));
+  store.named_parts(use);
+  const auto use_list = [&](const char* name, const index_list& of) {
+    if (!of.empty()) use(named_memory(name, of.bytes()));
+  };
+  use_list("options.query_starts", choice.query_starts);
+  use_list("options.query_offsets", choice.query_offsets);
+  use_list("options.key_offsets", choice.key_offsets);
+}
+
+/// Refuses what is written over a tensor or list that a call reads.
+template <class Query, class Store>
+RELPOS_NOINLINE status check_apart_from_reads(const named_memory& written, const view<Query, 4>& q,
+                                              const Store& store, const options& choice) {
+  status result;
+  for_each_read(q, store, choice, [&](const named_memory& read) {
+    if (result) result = check_apart(written, read);
+  });
+  return result;
+}
+
+/// The same, policy data included.
+template <class Query, class Store>
+status check_apart_from_inputs(const named_memory& written, const view<Query, 4>& q,
+                               const Store& store, const options& choice,
+                               const policy_data& policies) {
+  const status result = check_apart_from_reads(written, q, store, choice);
+  return result ? check_apart_from_policies(written, policies) : result;
+}
+
+/// Refuses outputs that overlap what is read, policy data included, or each other.
+template <class Out, class Real, class Query, class Store>
+status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q, const Store& store,
+                     const options& choice, const policy_data& policies) {
+  const auto outputs = written_memory(to);
+  for (const named_memory& written : outputs) {
+    if (written.is_empty()) continue;
+    status valid = check_apart_from_inputs(written, q, store, choice, policies);
+    if (!valid) return valid;
+  }
+  return check_all_apart(outputs);
+}
+
+/// Refuses scratch of less than `needed` bytes.
+inline status check_scratch(const scratch& memory, std::size_t needed) {
+  const std::size_t bytes = memory.data == nullptr ? 0 : memory.bytes;
+  if (bytes >= needed) return {};
+  return status::error(status_code::scratch_too_small,
+                       "scratch: has %zu bytes, needs %zu (scratch_bytes tells)", bytes, needed);
+}
+
+/// Refuses scratch that overlaps a tensor of the call, or the data of a policy.
+template <class Out, class Real, class Query, class Store>
+status check_scratch_overlap(const byte_range& memory, const call_outputs<Out, Real>& to,
+                             const view<Query, 4>& q, const Store& store, const options& choice,
+                             const policy_data& policies) {
+  const named_memory lent("scratch", memory);
+  for (const named_memory& written : written_memory(to)) {
+    if (written.is_empty()) continue;
+    if (status valid = check_apart(lent, written); !valid) return valid;
+  }
+  return check_apart_from_inputs(lent, q, store, choice, policies);
+}
+
+}  // namespace relpos::inline RELPOS_ABI

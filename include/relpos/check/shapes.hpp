@@ -1,0 +1,161 @@
+#pragma once
+// Refuses tensors that cannot be what they say, or do not belong together.
+
+#include <optional>
+
+#include "relpos/call/row_statistics.hpp"
+#include "relpos/call/sequences.hpp"
+#include "relpos/check/sequences.hpp"
+#include "relpos/core/memory.hpp"
+#include "relpos/core/shape_text.hpp"
+#include "relpos/core/status.hpp"
+#include "relpos/core/view.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// What a call writes, under the names that its caller knows. Of `Real`, except that `out` may be stored
+/// in 16 bits.
+template <class Out, class Real = float>
+struct call_outputs {
+  view<Out, 4> out;
+  std::optional<view<Real, 3>> lse;
+  row_statistics statistics{};
+  const char* out_name = "out";
+  const char* lse_name = "options.lse";
+
+  /// An empty view where lse is not asked for.
+  view<Real, 3> lse_or_none() const { return lse.value_or(view<Real, 3>()); }
+};
+
+/// Refuses a shape, strides or a pointer that no tensor has. `name` is the argument.
+RELPOS_NOINLINE inline status check_elements(const char* name, const strided_bytes& of) {
+  const auto shape = [&] { return shape_text(of.shape.data(), of.rank); };
+  const auto strides = [&] { return shape_text(of.strides.data(), of.rank); };
+  for (std::size_t axis = 0; axis < of.rank; ++axis) {
+    if (of.shape[axis] < 0) {
+      return status::error(status_code::invalid_shape,
+                           "%s: shape is %s, extents must not be negative", name, shape().text);
+    }
+  }
+  if (!is_addressable(of)) {
+    return status::error(status_code::invalid_shape,
+                         "%s: shape %s with strides %s reaches beyond 2^56 elements", name,
+                         shape().text, strides().text);
+  }
+  if (!of.is_empty() && of.address == 0) {
+    return status::error(status_code::null_data, "%s: data is null, shape is %s", name,
+                         shape().text);
+  }
+  return {};
+}
+
+/// The same of a tensor that is written, whose elements share no memory.
+RELPOS_NOINLINE inline status check_written_elements(const char* name, const strided_bytes& of) {
+  if (status valid = check_elements(name, of); !valid) return valid;
+  if (!of.is_empty() && !elements_are_distinct(of)) {
+    return status::error(status_code::invalid_stride,
+                         "%s: with strides %s, elements of shape %s share memory or interleave",
+                         name, shape_text(of.strides.data(), of.rank).text,
+                         shape_text(of.shape.data(), of.rank).text);
+  }
+  return {};
+}
+
+/// Refuses a view that no tensor can be, whatever the others are.
+template <class T, int Rank>
+status check_view(const char* name, const view<T, Rank>& array) {
+  return check_elements(name, strided_bytes::of(array));
+}
+
+/// The same of a view that is written.
+template <class T, int Rank>
+status check_output(const char* name, const view<T, Rank>& array) {
+  return check_written_elements(name, strided_bytes::of(array));
+}
+
+/// Lengths are counted in 32 bits inside a tile.
+inline constexpr index_t max_length = (index_t{1} << 31) - 1;
+
+/// Refuses queries that are no tensor of rows.
+template <class Query>
+status check_queries(const view<Query, 4>& q, const index_list& starts) {
+  if (status valid = check_view("q", q); !valid) return valid;
+  if (q.shape[3] == 0) {
+    return status::error(status_code::invalid_shape,
+                         "q: head_dim is 0 in shape %s, must be at least 1",
+                         shape_text(q.shape).text);
+  }
+  return check_starts("options.query_starts", starts, "q", q.shape);
+}
+
+/// Refuses k [batch, key heads, key, d] and v [batch, key heads, key, d_v] that do not belong together.
+template <class Key, class Value>
+status check_key_values(const view<Key, 4>& k, const view<Value, 4>& v, const index_list& starts) {
+  if (status valid = check_view("k", k); !valid) return valid;
+  if (status valid = check_view("v", v); !valid) return valid;
+  if (status valid = check_starts("options.key_starts", starts, "k", k.shape); !valid) return valid;
+  if (v.shape[0] != k.shape[0] || v.shape[1] != k.shape[1] || v.shape[2] != k.shape[2]) {
+    return shapes_differ("v: batch, heads and length must be those of k, v is %s, k is %s", v.shape,
+                         k.shape);
+  }
+  return {};
+}
+
+/// Refuses inputs that do not belong together: q [batch, heads, query, d] and such k and v; heads a multiple of key
+/// heads; as many sequences of queries as of keys.
+template <class Query, class Key, class Value>
+status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
+                    const index_list& query_starts = {}, const index_list& key_starts = {}) {
+  if (status valid = check_queries(q, query_starts); !valid) return valid;
+  if (status valid = check_view("k", k); !valid) return valid;
+  if (query_starts.empty() && key_starts.empty() && k.shape[0] != q.shape[0]) {
+    return shapes_differ("k: batch differs, k is %s, q is %s", k.shape, q.shape);
+  }
+  if (status valid = check_key_values(k, v, key_starts); !valid) return valid;
+  const index_t of_queries = sequence_count(q.shape[0], query_starts);
+  const index_t of_keys = sequence_count(k.shape[0], key_starts);
+  if (of_queries != of_keys) {
+    return status::error(status_code::invalid_shape,
+                         "options.key_starts: %lld sequences of keys, but %lld of queries",
+                         static_cast<long long>(of_keys), static_cast<long long>(of_queries));
+  }
+  if (k.shape[3] != q.shape[3]) {
+    return shapes_differ("k: head_dim differs, k is %s, q is %s", k.shape, q.shape);
+  }
+  const bool no_key_heads = k.shape[1] == 0;
+  if (no_key_heads ? q.shape[1] != 0 : q.shape[1] % k.shape[1] != 0) {
+    return shapes_differ("k: query heads must be a multiple of key heads, k is %s, q is %s",
+                         k.shape, q.shape);
+  }
+  if (q.shape[2] > max_length || k.shape[2] > max_length) {
+    return shapes_differ("q, k: at most 2^31 - 1 rows, q is %s, k is %s", q.shape, k.shape);
+  }
+  return {};
+}
+
+/// Refuses outputs that are not [batch, heads, query, d_v] and, for lse and statistics,
+/// [batch, heads, query].
+template <class Out, class Real, class Query>
+status check_outputs(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
+                     index_t value_dim) {
+  const auto refuse = [](const char* name, const auto& is, const auto& must_be) {
+    return status::error(status_code::invalid_shape, "%s: shape is %s, must be %s", name,
+                         shape_text(is).text, shape_text(must_be).text);
+  };
+  if (status valid = check_output(to.out_name, to.out); !valid) return valid;
+  const std::array<index_t, 4> wanted{q.shape[0], q.shape[1], q.shape[2], value_dim};
+  if (to.out.shape != wanted) return refuse(to.out_name, to.out.shape, wanted);
+  const std::array<index_t, 3> rows{q.shape[0], q.shape[1], q.shape[2]};
+  const auto check_rows = [&](const char* name, const auto& array) -> status {
+    if (!array) return {};
+    if (status valid = check_output(name, *array); !valid) return valid;
+    return array->shape == rows ? status() : refuse(name, array->shape, rows);
+  };
+  if (status valid = check_rows(to.lse_name, to.lse); !valid) return valid;
+  for (const auto& each : to.statistics.all()) {
+    if (status valid = check_rows(each.name, each.rows); !valid) return valid;
+  }
+  return {};
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,73 @@
+#pragma once
+// What a bound mask of either kind, a range of keys per query or a question per element, says of one score
+// and of a whole tile; and what two such answers make together.
+
+#include "relpos/contract/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Whether the query sees the key; true for a policy that is no mask.
+template <class Bound>
+constexpr bool sees(const Bound& mask, index_t q_pos, index_t k_pos) {
+  bool result = true;
+  if constexpr (masks_range<Bound>) result = mask.visible_keys(q_pos).contains(k_pos);
+  if constexpr (masks_elements<Bound>) result = result && mask.keep(q_pos, k_pos);
+  return result;
+}
+
+/// The first key that a mask may show the query; none before everything.
+template <class Bound>
+constexpr index_t first_seen(const Bound& mask, index_t q_pos) {
+  if constexpr (slides_window<Bound>) {
+    return mask.window_start(q_pos);
+  } else if constexpr (masks_range<Bound>) {
+    return mask.visible_keys(q_pos).first;
+  } else {
+    return key_range::everything().first;
+  }
+}
+
+/// A tile of two masks that must both let a query see a key.
+constexpr tile_class both_of(tile_class a, tile_class b) {
+  if (a == tile_class::skip || b == tile_class::skip) return tile_class::skip;
+  const bool full = a == tile_class::full && b == tile_class::full;
+  return full ? tile_class::full : tile_class::partial;
+}
+
+/// A tile of two masks of which one is enough.
+constexpr tile_class either_of(tile_class a, tile_class b) {
+  if (a == tile_class::full || b == tile_class::full) return tile_class::full;
+  const bool skip = a == tile_class::skip && b == tile_class::skip;
+  return skip ? tile_class::skip : tile_class::partial;
+}
+
+/// What `keep` says of a tile: partial, unless the mask knows better.
+template <class Bound>
+constexpr tile_class classify_elements(const Bound& mask, const tile& of) {
+  if constexpr (!masks_elements<Bound>) {
+    return tile_class::full;
+  } else if constexpr (requires { mask.classify(of); }) {
+    return mask.classify(of);
+  } else {
+    return tile_class::partial;
+  }
+}
+
+/// What `visible_keys` says of a tile.
+template <class Bound>
+constexpr tile_class classify_ranges(const Bound& mask, const tile& of) {
+  if constexpr (!masks_range<Bound>) {
+    return tile_class::full;
+  } else {
+    bool some = false;
+    bool all = true;
+    for (index_t q_pos = of.first_query; q_pos < of.last_query; ++q_pos) {
+      const key_range keys = intersect(mask.visible_keys(q_pos), {of.first_key, of.last_key});
+      some = some || keys.first < keys.last;
+      all = all && keys == key_range{of.first_key, of.last_key};
+    }
+    return !some ? tile_class::skip : all ? tile_class::full : tile_class::partial;
+  }
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,109 @@
+#pragma once
+// The part of a call's scratch that has the same layout whatever its policies are: the plan, norms of keys, states of the
+// chunks that decode merges, and the slots of work items. But for those states, one per query row and 1024 keys, nothing
+// grows with query length x key length.
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+#include "relpos/call/call_sequences.hpp"
+#include "relpos/call/table_sets.hpp"
+#include "relpos/core/scratch.hpp"
+#include "relpos/cpu/decode/slot.hpp"
+#include "relpos/cpu/prefill/key_tiles.hpp"
+#include "relpos/cpu/prefill/slot.hpp"
+#include "relpos/cpu/work_plan.hpp"
+#include "relpos/stage/chunk_state.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// What the policies of a call make it need.
+struct call_needs {
+  bool counted_positions;
+  bool key_norms;
+  bool rotation;
+  bool turns_by_tile;
+};
+
+template <class Isa>
+class call_memory {
+ public:
+  call_memory(scratch_divider& memory, const call_sequences& call, index_t slots,
+              const call_needs& needs)
+      : shape_(call.shape),
+        needs_(needs),
+        slot_count_(slots),
+        plan_(memory, call.shape.batch),
+        sets_(call, needs.counted_positions) {
+    for (index_t piece = 0; piece < resident_rows::pieces; ++piece) {
+      const index_t rows = call.longest_piece(piece);
+      if (piece == 0 || rows > 0) tiles_of_piece_[at(piece)] = key_tiles<Isa>::capacity(rows);
+    }
+    if (needs.key_norms) {
+      key_norms_ = memory.take<float>(shape_.batch * shape_.key_heads * tiles_of_head());
+    }
+    index_t states = 0;
+    for (index_t sequence = 0; sequence < shape_.batch; ++sequence) {
+      const attention_shape of = call.shape_of(sequence);
+      if (!is_decoded(call.choice, of)) continue;
+      const resident_rows rows = call.resident_of(sequence);
+      states += of.query_heads * of.query_length * decode_geometry::chunk_capacity(rows);
+    }
+    if (states > 0) states_ = chunk_states(memory, states, shape_.value_dim);
+    // A slot is large enough for either kernel: options that choose one change little of the size.
+    scratch_divider prefill;
+    prefill_slot<Isa>(prefill, shape_, needs.rotation, needs.turns_by_tile);
+    scratch_divider decode;
+    decode_slot<Isa>(decode, shape_, needs.rotation, needs.turns_by_tile);
+    slot_bytes_ = static_cast<index_t>(std::max(prefill.bytes_taken(), decode.bytes_taken()));
+    slots_ = memory.take<std::byte>(slots * slot_bytes_);
+  }
+
+  const work_plan& plan() const { return plan_; }
+  index_t slots() const { return slot_count_; }
+  const table_sets& sets() const { return sets_; }
+
+  /// Key tiles of one head, those of piece 0 first.
+  index_t tiles_of_head() const {
+    return std::accumulate(tiles_of_piece_.begin(), tiles_of_piece_.end(), index_t{0});
+  }
+  index_t tiles_of_piece(index_t piece) const { return tiles_of_piece_[at(piece)]; }
+  /// The largest norm of each of these tiles.
+  float* key_norms(index_t sequence, index_t key_head, index_t piece) const {
+    const index_t before = piece == 0 ? 0 : tiles_of_piece_[0];
+    return key_norms_ + (sequence * shape_.key_heads + key_head) * tiles_of_head() + before;
+  }
+  const chunk_states& states() const { return states_; }
+
+  prefill_slot<Isa> slot_of_prefill(index_t i) const {
+    scratch_divider memory(slot(i));
+    return prefill_slot<Isa>(memory, shape_, needs_.rotation, needs_.turns_by_tile);
+  }
+  decode_slot<Isa> slot_of_decode(index_t i) const {
+    scratch_divider memory(slot(i));
+    return decode_slot<Isa>(memory, shape_, needs_.rotation, needs_.turns_by_tile);
+  }
+
+ protected:
+  const attention_shape& shape() const { return shape_; }
+
+ private:
+  static constexpr std::size_t at(index_t piece) { return static_cast<std::size_t>(piece); }
+  scratch slot(index_t i) const {
+    return scratch(slots_ + i * slot_bytes_, static_cast<std::size_t>(slot_bytes_));
+  }
+
+  attention_shape shape_;
+  call_needs needs_;
+  index_t slot_count_;
+  work_plan plan_;
+  table_sets sets_;
+  std::array<index_t, static_cast<std::size_t>(resident_rows::pieces)> tiles_of_piece_{};
+  float* key_norms_ = nullptr;  // [sequences][key heads][key tiles]
+  chunk_states states_;
+  std::byte* slots_ = nullptr;
+  index_t slot_bytes_ = 0;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

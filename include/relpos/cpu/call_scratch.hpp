@@ -1,0 +1,116 @@
+#pragma once
+// The scratch of one call: what every call has (call_memory.hpp), and the tables and turned keys of its policies, which
+// prepare fills for all work items, O(length).
+
+#include <array>
+#include <tuple>
+
+#include "relpos/call/bias_table.hpp"
+#include "relpos/call/problem.hpp"
+#include "relpos/core/scratch.hpp"
+#include "relpos/cpu/call_memory.hpp"
+#include "relpos/rows/rotation.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Isa, class Problem>
+class call_scratch;
+
+template <class Isa, class Out, class Query, class Store, class... Policies>
+class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>>
+    : public call_memory<Isa> {
+ public:
+  using problem_type = attention_problem<Out, Query, Store, Policies...>;
+  static constexpr bool rotates = any_rotation<Policies...>;
+  static constexpr bool by_tile = turns_between_origins<Policies...>;
+  static constexpr bool turns_keys = rotates && !Store::holds_turned_keys;
+  using set_place = table_sets::place;
+
+  call_scratch(scratch_divider& memory, const problem_type& problem, index_t slots)
+      : call_memory<Isa>(memory, problem, slots,
+                         {.counted_positions = problem_type::counts_positions,
+                          .key_norms = problem_type::can_bound,
+                          .rotation = rotates,
+                          .turns_by_tile = by_tile}) {
+    std::size_t i = 0;
+    const auto take_table = [&]<class Policy>(const Policy& policy) {
+      if constexpr (tabulates_bias<Policy>) {
+        for (index_t piece = 0; piece < pieces; ++piece) {
+          const index_t tables = this->sets().count_of(piece) * this->shape().query_heads;
+          const index_t entries = bias_table_capacity(policy, this->sets().distances_of(piece),
+                                                      geometry<Isa>::group_rows);
+          biases_[i][at(piece)] = {entries, memory.take<float>(tables * entries),
+                                   memory.take<bias_table>(tables)};
+        }
+      }
+      ++i;
+    };
+    std::apply([&](const auto&... each) { (take_table(each), ...); }, problem.policies);
+    if constexpr (by_tile) {
+      with_rotation(problem.policies, [&](const auto& policy) {
+        gains_pairs_ = policy.rotations().pairs;
+        for (index_t piece = 0; piece < pieces; ++piece) {
+          const index_t size =
+              rotation_gains::capacity(this->sets().distances_of(piece)) * 2 * gains_pairs_;
+          gains_[at(piece)] = {size, memory.take<float>(this->sets().count_of(piece) * size)};
+        }
+      });
+    }
+    if constexpr (turns_keys) {
+      turned_keys_ = memory.take<float>(problem.store.all_rows() * this->shape().key_heads *
+                                        this->shape().head_dim);
+    }
+  }
+
+  float* table_values(std::size_t policy, const set_place& set, index_t head) const {
+    const bias_memory& of = biases_[policy][at(set.piece)];
+    return of.values + (set.number * this->shape().query_heads + head) * of.capacity;
+  }
+  bias_table& table(std::size_t policy, const set_place& set, index_t head) const {
+    return biases_[policy][at(set.piece)].tables[set.number * this->shape().query_heads + head];
+  }
+  rotation_gains gains(const problem_type& problem, const set_place& set) const
+    requires by_tile
+  {
+    const gains_memory& of = gains_[at(set.piece)];
+    return rotation_gains(of.values + set.number * of.size, gains_pairs_,
+                          this->sets().distances(problem, set));
+  }
+
+  /// [key_length][head_dim] of one head.
+  float* turned_keys(const Store& store, index_t sequence, index_t key_head) const {
+    const index_t rows =
+        store.rows_before(sequence) * this->shape().key_heads + store.length(sequence) * key_head;
+    return turned_keys_ + rows * this->shape().head_dim;
+  }
+
+ private:
+  static constexpr index_t pieces = problem_type::pieces;
+  template <class T>
+  using by_piece = std::array<T, static_cast<std::size_t>(pieces)>;
+  struct bias_memory {
+    index_t capacity = 0;
+    float* values = nullptr;       // [sets][heads][capacity]
+    bias_table* tables = nullptr;  // [sets][heads]
+  };
+  struct gains_memory {
+    index_t size = 0;
+    float* values = nullptr;  // [sets][apart][2][pairs]
+  };
+
+  static constexpr std::size_t at(index_t piece) { return static_cast<std::size_t>(piece); }
+
+  std::array<by_piece<bias_memory>, sizeof...(Policies)> biases_{};  // of a tabulated policy
+  by_piece<gains_memory> gains_{};
+  index_t gains_pairs_ = 0;
+  float* turned_keys_ = nullptr;  // [all rows][key heads][head_dim]
+};
+
+template <class Isa, class Problem>
+std::size_t call_scratch_bytes(const Problem& problem, index_t slots) {
+  scratch_divider counted;
+  call_scratch<Isa, Problem>(counted, problem, slots);
+  return counted.bytes_taken();
+}
+
+}  // namespace relpos::inline RELPOS_ABI

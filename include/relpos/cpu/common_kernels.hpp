@@ -1,0 +1,48 @@
+#pragma once
+// The kernels that most calls share. A program that links relpos::kernels finds them compiled, for the instruction sets
+// that the library was built for; all others are compiled where they are called.
+
+#include <tuple>
+
+#include "relpos/contract/linear_bias.hpp"
+#include "relpos/contract/matrix_bias.hpp"
+#include "relpos/contract/sink_window.hpp"
+#include "relpos/core/storage.hpp"
+#include "relpos/cpu/decode/decode.hpp"
+#include "relpos/cpu/prefill/bias_stage.hpp"
+#include "relpos/cpu/prefill/group_distances.hpp"
+#include "relpos/cpu/prefill/prefill.hpp"
+#include "relpos/cpu/prefill/row_factor_stage.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+// Stages of biases, positions counted.
+template <class Isa>
+using counted_distances = group_distances<Isa, counted_positions>;
+template <class Isa>
+using linear_stage = computed_bias<Isa, linear_bias, counted_distances<Isa>>;
+template <class Isa>
+using table_stage = table_bias<Isa, counted_distances<Isa>>;
+template <class Isa>
+using matrix_stage = element_bias<Isa, matrix_bias>;
+
+// `declared` is `extern` or nothing; in parentheses it would be neither.
+// NOLINTBEGIN(bugprone-macro-parentheses)
+#define RELPOS_COMMON_KERNELS(declared, isa)                                             \
+  declared template class prefill<isa, std::tuple<>, std::tuple<>>;                      \
+  declared template class prefill<isa, std::tuple<linear_stage<isa>>, std::tuple<>>;     \
+  declared template class prefill<isa, std::tuple<table_stage<isa>>, std::tuple<>>;      \
+  declared template class prefill<isa, std::tuple<matrix_stage<isa>>, std::tuple<>>;     \
+  declared template class prefill<isa, std::tuple<row_factor_stage<isa>>, std::tuple<>>; \
+  declared template class prefill<isa, std::tuple<>, std::tuple<sink_window>>;           \
+  declared template class decode<isa, float, float>;                                     \
+  declared template class decode<isa, float, bfloat16>;                                  \
+  declared template class decode<isa, float, half>;                                      \
+  declared template class decode<isa, bfloat16, bfloat16>;                               \
+  declared template class decode<isa, half, half>;                                       \
+  declared template class decode<isa, int8, int8>;
+// NOLINTEND(bugprone-macro-parentheses)
+
+RELPOS_WITH_LINKED_KERNELS(RELPOS_COMMON_KERNELS(extern, native))
+
+}  // namespace relpos::inline RELPOS_ABI

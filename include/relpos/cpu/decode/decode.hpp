@@ -1,0 +1,325 @@
+#pragma once
+// The fused attention of few queries, bound by reading keys and values. One work item is some chunks of the keys of one
+// head, with all query rows that share them:
+//
+//   for each tile:
+//     S = q.k . softcap . bias . mask . online softmax . O = rescale O + PV
+//   after each chunk: leave maximum, sum and O of each row, to be merged (decode_merge.hpp)
+//
+// Tiles and chunks begin at multiples of their sizes in absolute position, lanes too: a row's bits depend on its own
+// query, keys and positions alone.
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include "relpos/cpu/decode/kv_rows.hpp"
+#include "relpos/cpu/decode/products.hpp"
+#include "relpos/cpu/decode/query_rows.hpp"
+#include "relpos/cpu/lowered_head.hpp"
+#include "relpos/cpu/prefill/query_group.hpp"
+#include "relpos/cpu/work_plan.hpp"
+#include "relpos/rows/any_rows.hpp"
+#include "relpos/rows/rotation.hpp"
+#include "relpos/simd/exp2.hpp"
+#include "relpos/stage/chunk_state.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The chunks of one item, which the plan has found.
+struct decode_item {
+  index_t key_head;
+  index_t block;  // of query rows
+  index_t first;  // chunk
+  index_t last;
+
+  static decode_item of(const work_plan& plan, const decode_geometry& geometry, index_t item) {
+    const index_t chunks = plan.chunks_of_item();
+    const index_t items = geometry.items_of_block(chunks);
+    const index_t first = item / geometry.row_blocks % items * chunks;
+    return {item / geometry.row_blocks / items, item % geometry.row_blocks, first,
+            std::min(first + chunks, geometry.chunks)};
+  }
+};
+
+/// `Key` and `Value` are what rows are stored as; copies are floats.
+template <class Isa, class Key, class Value>
+class decode {
+ public:
+  decode(const lowered_head<Isa>& head, const decoded_sequence& sequence,
+         const chunk_states& states, const decode_slot<Isa>& memory)
+      : head_(head), sequence_(sequence), states_(states), memory_(memory) {}
+
+  void attend(const decode_item& item, const any_rows<Key>& keys,
+              const any_rows<Value>& values) const;
+
+ private:
+  using real = float_pack<Isa>;
+  using key_rows = decode_rows<Isa, Key>;
+  using value_rows = decode_rows<Isa, Value>;
+  using query_rows = decode_query_rows;
+  static constexpr index_t most_rows = decode_geometry::rows;
+  static constexpr index_t tile_keys = decode_geometry::tile_keys;
+
+  const attention_shape& shape() const { return head_.shape; }
+  const decode_geometry& geometry() const { return sequence_.geometry; }
+
+  void pack(const query_rows& rows) const {
+    const index_t width = memory_.padded(shape().head_dim);
+    rows.for_each_head([&](index_t first, index_t count) {
+      const index_t head = rows.head[first];
+      const float factor = head_.factors_of(head).query;
+      const float* from[most_rows];
+      head_.find_queries(head, rows.row[first], count, memory_.key_buffer, from);
+      for (index_t i = 0; i < count; ++i) {
+        float* const to = memory_.packed + (first + i) * width;
+        for (index_t c = 0; c < shape().head_dim; ++c) to[c] = from[i][c] * factor;
+        std::fill(to + shape().head_dim, to + width, 0.0f);
+      }
+    });
+  }
+
+  /// Begins a chunk.
+  void empty(query_rows& rows) const {
+    const index_t width = memory_.padded(shape().value_dim);
+    std::fill(memory_.outputs, memory_.outputs + rows.count * width, 0.0f);
+    std::fill(memory_.sums, memory_.sums + rows.count * lanes<Isa>, 0.0f);
+    std::fill(rows.maximum, rows.maximum + rows.count, no_maximum);
+  }
+
+  /// Rows `seen`, tile by tile from the one at `begin` or behind it. The keys of a tile are scored while the values of
+  /// the one before it are added.
+  void attend_tiles(query_rows& rows, const key_range& seen, index_t begin, key_rows& keys,
+                    value_rows& values) const {
+    const auto lanes_at = [&](index_t tile) {
+      return key_lanes::of<Isa>(tile, intersect(seen, {tile, tile + tile_keys}));
+    };
+    // In steps that double: a mask may hide far more than it shows.
+    const auto not_hidden_from = [&](index_t tile) {
+      tile = head_.resident.beyond_gap(tile, tile_keys);
+      for (index_t step = tile_keys; tile < seen.last;) {
+        if (hidden_from_all(rows, intersect(seen, {tile, tile + step}))) {
+          tile += step;
+          step *= 2;
+        } else if (step > tile_keys) {
+          step = tile_keys;
+        } else {
+          break;
+        }
+      }
+      return tile;
+    };
+    const auto find = [&](index_t i, const key_lanes& lanes) {
+      keys.find(i, lanes);
+      values.find(i, lanes);
+    };
+    const index_t first = not_hidden_from(begin + (seen.first - begin) / tile_keys * tile_keys);
+    if (first >= seen.last) return;
+    // The tile whose values are added, the next, and the one after it.
+    key_lanes now = lanes_at(first);
+    key_lanes next = lanes_at(not_hidden_from(first + tile_keys));
+    find(0, now);
+    find(1, next);
+    float* scores = memory_.scores;
+    float* next_scores = memory_.next_scores;
+    score(rows, keys, 0, now, values.ahead(0, now), scores);
+    for (index_t i = 0;; ++i) {
+      float rescale[most_rows];
+      tile_class seen_of[most_rows];
+      head_.finish_scores(rows, now, scores, seen_of);
+      bool any_partial = false;
+      for (index_t r = 0; r < rows.count; ++r) {
+        any_partial = any_partial || seen_of[r] != tile_class::full;
+        rescale[r] = weigh(rows, r, now, seen_of[r], scores + r * tile_keys);
+        values.scale_weights(now, scores + r * tile_keys);
+      }
+      const bool is_last = next.first == next.last;
+      if (is_last) {
+        accumulate(rows, values, i, now, {}, rescale, any_partial, scores);
+        leave(rows, geometry().chunk_of(now.first_row));
+        return;
+      }
+      const key_lanes after = lanes_at(not_hidden_from(next.first_row + tile_keys));
+      find(i + 2, after);
+      if (!any_partial && can_add_and_score(rows, now, next, keys, values)) {
+        add_and_score_next(rows, keys, values, i, next, rescale[0], scores, next_scores);
+      } else {
+        accumulate(rows, values, i, now, keys.ahead(i + 2, after), rescale, any_partial, scores);
+        score(rows, keys, i + 1, next, values.ahead(i + 1, next), next_scores);
+      }
+      const index_t chunk = geometry().chunk_of(now.first_row);
+      if (chunk != geometry().chunk_of(next.first_row)) {
+        leave(rows, chunk);
+        empty(rows);
+      }
+      std::swap(scores, next_scores);
+      now = next;
+      next = after;
+    }
+  }
+
+  // With fewer registers the two products are in each other's way.
+  static constexpr bool adds_and_scores_together =
+      has_many_registers<Isa> && std::is_same_v<Key, Value>;
+
+  static bool can_add_and_score(const query_rows& rows, const key_lanes& now, const key_lanes& next,
+                                const key_rows& keys, const value_rows& values) {
+    if constexpr (!adds_and_scores_together) return false;
+    const bool whole =
+        now.first == 0 && now.last == tile_keys && next.first == 0 && next.last == tile_keys;
+    const index_t vectors = keys.width() / lanes<Isa>;
+    return rows.count == 1 && whole && keys.are_in_place() && values.are_in_place() &&
+           keys.width() == values.width() && (vectors == 4 || vectors == 8);
+  }
+
+  void add_and_score_next(query_rows& rows, const key_rows& keys, const value_rows& values,
+                          index_t i, const key_lanes& next, float rescale, const float* weights,
+                          float* next_scores) const {
+    if constexpr (adds_and_scores_together) {
+      turn_queries(rows, next.first_row);
+      const auto value_stream = values.stream(i);
+      const auto key_stream = keys.stream(i + 1);
+      const auto add = [&]<int Vectors, bool OneRun>(std::integral_constant<int, Vectors>,
+                                                     std::bool_constant<OneRun>) {
+        add_and_score<Isa, Vectors, OneRun>(value_stream, weights, rescale, memory_.outputs,
+                                            key_stream, memory_.queries, next_scores);
+      };
+      const auto add_some = [&](auto vectors) {
+        if (value_stream.is_one_run && key_stream.is_one_run) {
+          add(vectors, std::true_type());
+        } else {
+          add(vectors, std::false_type());
+        }
+      };
+      if (keys.width() == 4 * lanes<Isa>) {
+        add_some(std::integral_constant<int, 4>());
+      } else {
+        add_some(std::integral_constant<int, 8>());
+      }
+      keys.scale_scores(next, next_scores);
+    }
+  }
+
+  /// Masks that ask for elements hide the whole tile.
+  bool hidden_from_all(const query_rows& rows, const key_range& range) const {
+    if (!head_.masks_elements) return false;
+    for (index_t i = 0; i < rows.count; ++i) {
+      const tile_class kept = head_.classify_elements_of(rows.head[i], rows.row[i], range);
+      if (kept != tile_class::skip) return false;
+    }
+    return true;
+  }
+
+  /// From their origins to that of the tile's keys.
+  void turn_queries(query_rows& rows, index_t tile) const {
+    if (!head_.turns_by_tile) return;
+    const index_t key_origin = rotation_rows::origin(tile + head_.position.key_offset);
+    if (rows.key_origin == key_origin) return;
+    rows.key_origin = key_origin;
+    const rotation_gains gains = head_.gains(head_.resident.piece_of(tile + tile_keys));
+    const index_t width = memory_.padded(shape().head_dim);
+    for (index_t i = 0; i < rows.count; ++i) {
+      const index_t q_pos = rows.row[i] + head_.position.query_offset;
+      turn_row<Isa>(memory_.packed + i * width,
+                    gains.between(rotation_rows::origin(q_pos), key_origin), gains.pairs,
+                    pair_layout::half_split, width, memory_.queries + i * width);
+    }
+  }
+
+  void score(query_rows& rows, const key_rows& keys, index_t i, const key_lanes& lanes,
+             const rows_ahead& ahead, float* scores) const {
+    turn_queries(rows, lanes.first_row);
+    keys.read(i, lanes, memory_.key_buffer, [&](const auto* const* row, index_t width) {
+      score_all_rows<Isa>(row, lanes.first, lanes.last, memory_.queries, width, rows.count, ahead,
+                          scores);
+    });
+    if (!keys.are_scaled()) return;
+    for (index_t r = 0; r < rows.count; ++r) keys.scale_scores(lanes, scores + r * tile_keys);
+  }
+
+  /// Scores of one row become weights; returns by what the sums before are to be rescaled.
+  float weigh(query_rows& rows, index_t i, const key_lanes& keys, tile_class seen,
+              float* scores) const {
+    if (seen == tile_class::skip) {
+      std::fill(scores + keys.first, scores + keys.last, 0.0f);
+      return 1.0f;
+    }
+
+    real largest(rows.maximum[i]);
+    for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+      largest = max(real::load(scores + lane), largest);
+    }
+    float of_lanes[lanes<Isa>];
+    largest.store(of_lanes);
+    const float before = rows.maximum[i];
+    const float maximum = *std::max_element(of_lanes, of_lanes + lanes<Isa>);
+    rows.maximum[i] = maximum;
+    const real rescale = exp2<Isa>(real(before - maximum));
+    real sum = rescale * real::load(memory_.sums + i * lanes<Isa>);
+    for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+      const real weight = exp2<Isa>(real::load(scores + lane) - real(maximum));
+      sum = sum + weight;
+      weight.store(scores + lane);
+    }
+    sum.store(memory_.sums + i * lanes<Isa>);
+    rescale.store(of_lanes);
+    return of_lanes[0];
+  }
+
+  void accumulate(const query_rows& rows, const value_rows& values, index_t i,
+                  const key_lanes& lanes, const rows_ahead& ahead, const float* rescale,
+                  bool any_partial, const float* weights) const {
+    const index_t first = lanes.rows.first - lanes.first_row;
+    const index_t last = lanes.rows.last - lanes.first_row;
+    values.read(i, lanes, memory_.value_buffer, [&](const auto* const* row, index_t width) {
+      if (any_partial && !all_stored_finite<Isa>(row, first, last, width)) {
+        add_all_values<Isa, true>(row, first, last, weights, rescale, rows.count, width, ahead,
+                                  memory_.outputs);
+      } else {
+        add_all_values<Isa, false>(row, first, last, weights, rescale, rows.count, width, ahead,
+                                   memory_.outputs);
+      }
+    });
+  }
+
+  /// The states of the rows after a chunk.
+  void leave(const query_rows& rows, index_t chunk) const {
+    for (index_t i = 0; i < rows.count; ++i) {
+      const chunk_state to = state_of(rows, i, chunk);
+      *to.maximum = rows.maximum[i];
+      for (int lane = 0; lane < lanes<Isa>; ++lane) *to.sum += memory_.sums[i * lanes<Isa> + lane];
+      const float* const outputs = memory_.outputs + i * memory_.padded(shape().value_dim);
+      std::copy(outputs, outputs + shape().value_dim, to.outputs);
+    }
+  }
+
+  chunk_state state_of(const query_rows& rows, index_t i, index_t chunk) const {
+    return states_.at(sequence_.state_of(shape(), rows.head[i], rows.row[i], chunk));
+  }
+
+  const lowered_head<Isa>& head_;
+  const decoded_sequence& sequence_;
+  const chunk_states& states_;
+  const decode_slot<Isa>& memory_;
+};
+
+// Outside of the class, and so not inline: relpos::kernels has it compiled.
+template <class Isa, class Key, class Value>
+void decode<Isa, Key, Value>::attend(const decode_item& item, const any_rows<Key>& keys,
+                                     const any_rows<Value>& values) const {
+  query_rows rows = query_rows::of(head_, geometry(), item.block);
+  for (index_t chunk = item.first; chunk < item.last; ++chunk) {
+    for (index_t i = 0; i < rows.count; ++i) *state_of(rows, i, chunk).sum = 0.0f;
+  }
+  const index_t begin = geometry().row_of(item.first);
+  const key_range seen = intersect(rows.seen, {begin, geometry().row_of(item.last)});
+  if (seen.last <= seen.first) return;
+  pack(rows);
+  empty(rows);
+  key_rows of_keys(keys, shape().head_dim, memory_.key_rows);
+  value_rows of_values(values, shape().value_dim, memory_.value_rows);
+  attend_tiles(rows, seen, begin, of_keys, of_values);
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,77 @@
+#pragma once
+// How a sequence with few queries is divided. Keys are split at multiples of `chunk_keys` in absolute position, and the
+// states of the chunks merged in their order: the bits of a row depend neither on the number of threads nor on what else
+// is in the batch.
+
+#include <algorithm>
+
+#include "relpos/call/kernel_choice.hpp"
+#include "relpos/call/resident_rows.hpp"
+#include "relpos/core/position.hpp"
+#include "relpos/core/shape.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+struct decode_geometry {
+  static constexpr index_t rows = few_queries;
+  static constexpr index_t tile_keys = 128;
+  static constexpr index_t chunk_tiles = 8;
+  static constexpr index_t chunk_keys = chunk_tiles * tile_keys;
+  static_assert(tile_keys <= resident_rows::shortest_gap);
+  /// Of a tile, that stay in the first cache for all rows.
+  static constexpr index_t block_keys = 32;
+  /// Tiles whose rows are known at the same time: the one whose values are added, the next, whose keys are scored, and
+  /// the one after it, which is asked for. A power of two.
+  static constexpr index_t known_tiles = 4;
+
+  index_t group = 0;  // query heads of a key head
+  index_t row_blocks = 0;
+  index_t chunks = 0;  // that have a row which may be seen
+
+  decode_geometry() = default;
+  /// Rows `seen` are those that some query may see, but for those that are `gone`.
+  decode_geometry(const attention_shape& sequence, index_t key_offset, const key_range& seen,
+                  const key_range& gone)
+      : key_offset_(key_offset) {
+    if (sequence.key_heads == 0 || sequence.query_length == 0) return;
+    group = sequence.query_heads / sequence.key_heads;
+    row_blocks = ceil_div(group * sequence.query_length, rows);
+    if (seen.last <= seen.first) return;
+    first_ = floor_div(seen.first + key_offset, chunk_keys);
+    const index_t last = floor_div(seen.last - 1 + key_offset, chunk_keys) + 1;
+    const key_range whole =
+        intersect({first_, last}, {floor_div(gone.first + key_offset + chunk_keys - 1, chunk_keys),
+                                   floor_div(gone.last + key_offset, chunk_keys)});
+    gap_ = {whole.first, std::max(whole.first, whole.last)};
+    chunks = last - first_ - (gap_.last - gap_.first);
+  }
+
+  /// The first row of a chunk, which may lie before those of the sequence.
+  index_t row_of(index_t chunk) const {
+    const index_t at = first_ + chunk;
+    return (at < gap_.first ? at : at + (gap_.last - gap_.first)) * chunk_keys - key_offset_;
+  }
+  /// The chunk of a row that is not gone.
+  index_t chunk_of(index_t row) const {
+    const index_t at = floor_div(row + key_offset_, chunk_keys);
+    return (at < gap_.last ? at : at - (gap_.last - gap_.first)) - first_;
+  }
+
+  /// Items of one block of rows, of so many chunks each.
+  index_t items_of_block(index_t chunks_of_item) const { return ceil_div(chunks, chunks_of_item); }
+
+  /// As many chunks as there may be, wherever rows begin.
+  static constexpr index_t chunk_capacity(const resident_rows& of) {
+    const auto of_piece = [&](index_t piece) {
+      return resident_rows::size(of.piece(piece)) / chunk_keys + 2;
+    };
+    return of_piece(0) + (of.piece(1).last > 0 ? of_piece(1) : 0);
+  }
+
+ private:
+  index_t key_offset_ = 0;
+  index_t first_ = 0;  // counted in absolute position
+  key_range gap_{};    // chunks of which all is gone
+};
+
+}  // namespace relpos::inline RELPOS_ABI

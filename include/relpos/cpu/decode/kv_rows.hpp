@@ -1,0 +1,119 @@
+#pragma once
+// Keys, or values, as decode reads them, tile by tile: a pointer per row, to the caller's memory as
+// it is stored, or to copies where channels are not contiguous or do not fill vectors.
+
+#include <algorithm>
+
+#include "relpos/cpu/decode/geometry.hpp"
+#include "relpos/cpu/decode/key_lanes.hpp"
+#include "relpos/cpu/decode/products.hpp"
+#include "relpos/cpu/decode/slot.hpp"
+#include "relpos/rows/any_rows.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Isa, class Stored>
+class decode_rows {
+ public:
+  using stored = Stored;
+
+  /// `memory` holds known_tiles times tile_keys pointers.
+  decode_rows(const any_rows<Stored>& source, index_t channels, void* memory)
+      : source_(source),
+        channels_(channels),
+        width_(decode_slot<Isa>::padded(channels)),
+        in_place_(source.are_contiguous() && channels == width_),
+        row_(static_cast<const stored**>(memory)) {}
+
+  index_t width() const { return width_; }
+  /// Rows are read where they lie.
+  bool are_in_place() const { return in_place_; }
+  /// What is computed of them is to be multiplied by their scales; copies have theirs in them.
+  bool are_scaled() const { return in_place_ && source_.are_scaled(); }
+
+  /// Finds the rows of the i-th tile that is worked on; those of the last known_tiles are kept. Where a tile has no rows
+  /// those before it are found again.
+  void find(index_t i, const key_lanes& of) {
+    if (!in_place_) return;
+    const stored** const to = rows(i);
+    if (of.first == of.last) {
+      // What is asked for then is there already.
+      std::copy(rows(i - 1), rows(i - 1) + decode_geometry::tile_keys, to);
+      return;
+    }
+    const index_t first = of.rows.first - of.first_row;
+    const index_t last = of.rows.last - of.first_row;
+    source_.find(of.rows.first, last - first, to + first);
+    // Lanes without a row repeat the nearest.
+    std::fill(to, to + first, to[first]);
+    std::fill(to + last, to + decode_geometry::tile_keys, to[last - 1]);
+  }
+
+  /// Rows of the i-th tile, which is whole; those of the tile after it have been looked for too.
+  row_stream<stored> stream(index_t i) const {
+    constexpr index_t last = decode_geometry::tile_keys - 1;
+    return {rows(i), rows(i + 1), rows(i)[last] - rows(i)[0] == last * width_};
+  }
+
+  const stored** rows(index_t i) const {
+    return row_ + i % decode_geometry::known_tiles * decode_geometry::tile_keys;
+  }
+
+  /// Calls use(rows, width) for the lanes of the i-th tile: rows of `width` channels. `buffer` holds copies.
+  template <class Use>
+  void read(index_t i, const key_lanes& lanes, float* buffer, const Use& use) const {
+    if (in_place_) {
+      use(const_cast<const stored* const*>(rows(i)), width_);
+      return;
+    }
+    const float* copied[decode_geometry::tile_keys];
+    for (index_t lane = lanes.first; lane < lanes.last; ++lane) {
+      const index_t row = lanes.nearest_row(lane);
+      copied[lane] = buffer + (row - lanes.first_row) * width_;
+      if (row == lanes.first_row + lane) copy_row(row, buffer + lane * width_);
+    }
+    use(static_cast<const float* const*>(copied), width_);
+  }
+
+  /// Times the scale of each row; lanes without a row, which are hidden, are left.
+  void scale_scores(const key_lanes& lanes, float* scores) const {
+    with_scales(lanes, [&](index_t lane, float scale) { scores[lane] *= scale; });
+  }
+  /// The same. A weight of zero stays zero: the scale of a row that is hidden may be not a number.
+  void scale_weights(const key_lanes& lanes, float* weights) const {
+    with_scales(lanes, [&](index_t lane, float scale) {
+      if (weights[lane] != 0.0f) weights[lane] *= scale;
+    });
+  }
+
+  /// The rows of the i-th tile, which has `lanes`, to be asked for.
+  rows_ahead ahead(index_t i, const key_lanes& lanes) const {
+    if (!in_place_ || lanes.first == lanes.last) return {};
+    const index_t bytes = channels_ * static_cast<index_t>(sizeof(stored));
+    return {reinterpret_cast<const void* const*>(rows(i)), 0, ceil_div(bytes, 64)};
+  }
+
+ private:
+  template <class Use>
+  void with_scales(const key_lanes& lanes, const Use& use) const {
+    if (!are_scaled()) return;
+    float scales[decode_geometry::tile_keys];
+    const index_t first = lanes.rows.first - lanes.first_row;
+    const index_t last = lanes.rows.last - lanes.first_row;
+    source_.find_scales(lanes.rows.first, last - first, scales + first);
+    for (index_t lane = first; lane < last; ++lane) use(lane, scales[lane]);
+  }
+
+  void copy_row(index_t row, float* to) const {
+    source_.copy(row, channels_, to);
+    std::fill(to + channels_, to + width_, 0.0f);
+  }
+
+  any_rows<Stored> source_;
+  index_t channels_;
+  index_t width_;
+  bool in_place_;
+  const stored** row_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,60 @@
+#pragma once
+// The states that decode leaves of the chunks of a row's keys, merged in the order of the chunks (stage/softmax.hpp).
+
+#include <cmath>
+
+#include "relpos/call/scale.hpp"
+#include "relpos/core/math.hpp"
+#include "relpos/core/view.hpp"
+#include "relpos/cpu/work_plan.hpp"
+#include "relpos/stage/chunk_state.hpp"
+#include "relpos/stage/softmax.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The largest exponent of a row's keys; the lowest float where no chunk has any.
+inline float largest_exponent(const attention_shape& shape, const decoded_sequence& sequence,
+                              const chunk_states& states, index_t head, index_t row) {
+  float largest = no_maximum;
+  for (index_t chunk = 0; chunk < sequence.geometry.chunks; ++chunk) {
+    const chunk_state state = states.at(sequence.state_of(shape, head, row, chunk));
+    if (*state.sum != 0.0f) largest = max(*state.maximum, largest);
+  }
+  return largest;
+}
+
+/// Writes one head of out and of lse, which may be null. `shape`, out and lse are of one sequence; `sink` is an exponent.
+template <class Out>
+void merge_decoded(const attention_shape& shape, const decoded_sequence& sequence,
+                   const chunk_states& states, index_t head, float sink, const view<Out, 4>& out,
+                   const view<float, 3>& lse) {
+  const index_t chunks = sequence.geometry.chunks;
+  const index_t channels = shape.value_dim;
+
+  for (index_t row = 0; row < shape.query_length; ++row) {
+    const auto state = [&](index_t chunk) {
+      return states.at(sequence.state_of(shape, head, row, chunk));
+    };
+    const float top = max(largest_exponent(shape, sequence, states, head, row), sink);
+    float total = std::exp2(sink - top);
+    float* sum = nullptr;  // of outputs, in the first chunk that has any
+    for (index_t chunk = 0; chunk < chunks; ++chunk) {
+      const chunk_state of = state(chunk);
+      if (*of.sum == 0.0f) continue;
+      const float weight = std::exp2(*of.maximum - top);
+      total += *of.sum * weight;
+      if (sum == nullptr) {
+        sum = of.outputs;
+        for (index_t c = 0; c < channels; ++c) sum[c] *= weight;
+      } else {
+        for (index_t c = 0; c < channels; ++c) sum[c] += weight * of.outputs[c];
+      }
+    }
+    for (index_t c = 0; c < channels; ++c) {
+      out(0, head, row, c) = static_cast<Out>(sum == nullptr ? 0.0f : sum[c] / total);
+    }
+    if (lse.data != nullptr) lse(0, head, row) = lse_of(top, total);
+  }
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,356 @@
+#pragma once
+// The two products for few queries, channels in the SIMD lanes: a row of keys or values is read once, as it is stored,
+// for all queries. What bounds them is the memory; with several queries, arithmetic must keep up with it.
+
+#include <algorithm>
+#include <type_traits>
+
+#include "relpos/core/storage.hpp"
+#include "relpos/core/unroll.hpp"
+#include "relpos/cpu/decode/geometry.hpp"
+#include "relpos/rows/prefetch_row.hpp"
+#include "relpos/simd/pack.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Enough for the rows of 4 or 8 vectors that models have to stay in registers.
+template <class Isa>
+inline constexpr bool has_many_registers = Isa::registers >= 32;
+
+/// Lane i is the sum of the lanes of parts[i]. Neighbours are added first, whatever the part: a sum has the same bits
+/// beside any others.
+template <class Isa>
+RELPOS_INLINE float_pack<Isa> sum_lanes(float_pack<Isa> (&parts)[lanes<Isa>]) {
+  using real = float_pack<Isa>;
+  static_assert(lanes<Isa> >= 4);
+  constexpr int steps = __builtin_ctz(static_cast<unsigned>(lanes<Isa>));
+  // Not under RELPOS_UNROLL: g++ 12 ignores it here, with a warning, and keeps the parts in memory.
+  unroll<steps>([&](auto step) RELPOS_LAMBDA {
+    unroll<(lanes<Isa> >> (step + 1))>([&](int i) RELPOS_LAMBDA {
+      const real a = parts[2 * i];
+      const real b = parts[2 * i + 1];
+      // After two steps each four holds the sums of its own lanes, of four parts.
+      if constexpr (step < 2) {
+        parts[i] = real::add_neighbours(a, b);
+      } else {
+        parts[i] = real::add_neighbouring_fours(a, b);
+      }
+    });
+  });
+  return parts[0];
+}
+
+/// Rows of the tile that is read next: they are asked for meanwhile, so that the memory has no pause.
+struct rows_ahead {
+  const void* const* rows = nullptr;
+  index_t first_line = 0;  // of cache, of each
+  index_t last_line = 0;
+
+  /// What one of `count` passes over the same rows asks for.
+  constexpr rows_ahead part(index_t i, index_t count) const {
+    const index_t lines = last_line - first_line;
+    return {rows, first_line + lines * i / count, first_line + lines * (i + 1) / count};
+  }
+
+  /// `Lines` is their number, or 0 for any: a loop beside the products takes a tenth of their time.
+  template <int Lines = 0>
+  RELPOS_INLINE void fetch(index_t i) const {
+    const auto fetch = [&](index_t line) RELPOS_LAMBDA {
+      fetch_line(static_cast<const char*>(rows[i]) + 64 * line);
+    };
+    if constexpr (Lines > 0) {
+      RELPOS_UNROLL
+      for (int line = 0; line < Lines; ++line) fetch(first_line + line);
+    } else {
+      for (index_t line = first_line; line < last_line; ++line) fetch(line);
+    }
+  }
+
+  /// Calls use(std::integral_constant<int, Lines>()).
+  template <class Use>
+  void with_lines(const Use& use) const {
+    switch (last_line - first_line) {
+      case 1:
+        return use(std::integral_constant<int, 1>());
+      case 2:
+        return use(std::integral_constant<int, 2>());
+      case 4:
+        return use(std::integral_constant<int, 4>());
+      default:
+        return use(std::integral_constant<int, 0>());
+    }
+  }
+};
+
+/// Scores of `Queries` rows of `queries`, `width` floats each, and lanes / Queries keys: lane q * keys + k. `Vectors` is
+/// their number in `width`, or 0 for any.
+template <class Isa, int Queries, int Vectors, class Stored>
+RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const float* queries,
+                                           index_t width) {
+  using real = float_pack<Isa>;
+  constexpr int count = lanes<Isa> / Queries;
+  if constexpr (Vectors > 0) width = Vectors * lanes<Isa>;
+  const Stored* row[count];
+  real sum[lanes<Isa>];
+  RELPOS_UNROLL
+  for (int k = 0; k < count; ++k) {
+    row[k] = keys[k];
+    RELPOS_UNROLL
+    for (int q = 0; q < Queries; ++q) sum[q * count + k] = real(0.0f);
+  }
+  const auto add = [&](index_t c) RELPOS_LAMBDA {
+    real query[Queries];
+    RELPOS_UNROLL
+    for (int q = 0; q < Queries; ++q) query[q] = real::load(queries + q * width + c);
+    RELPOS_UNROLL
+    for (int k = 0; k < count; ++k) {
+      const real key = real::load(row[k] + c);
+      if constexpr (Queries > 1) RELPOS_FORGET_MEMORY();  // else it is loaded again for every query
+      RELPOS_UNROLL
+      for (int q = 0; q < Queries; ++q) sum[q * count + k] = fma(key, query[q], sum[q * count + k]);
+    }
+  };
+  if constexpr (Vectors > 0) {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) add(v * lanes<Isa>);
+  } else {
+    for (index_t c = 0; c < width; c += lanes<Isa>) add(c);
+  }
+  return sum_lanes<Isa>(sum);
+}
+
+/// Scores [row][tile_keys] of `Queries` rows and keys [first, last), multiples of the lanes. `Ahead` is how many lines
+/// of a row are asked for, or 0 for any.
+template <class Isa, int Queries, int Vectors, int Ahead, class Stored>
+RELPOS_NOINLINE void score_rows(const Stored* const* keys, index_t first, index_t last,
+                                const float* queries, index_t width, const rows_ahead& ahead,
+                                float* scores) {
+  constexpr int count = lanes<Isa> / Queries;
+  for (index_t k = first; k < last; k += count) {
+    RELPOS_UNROLL
+    for (int i = 0; i < count; ++i) ahead.template fetch<Ahead>(k + i);
+    const float_pack<Isa> block = dot_products<Isa, Queries, Vectors>(keys + k, queries, width);
+    if constexpr (Queries == 1) {
+      block.store(scores + k);
+    } else {
+      float values[lanes<Isa>];
+      block.store(values);
+      RELPOS_UNROLL
+      for (int q = 0; q < Queries; ++q) {
+        __builtin_memcpy(scores + q * decode_geometry::tile_keys + k, values + q * count,
+                         count * sizeof(float));
+      }
+    }
+  }
+}
+
+/// The same for any number of rows. Some keys at a time, which stay in the first cache.
+template <class Isa, class Stored>
+void score_all_rows(const Stored* const* keys, index_t first, index_t last, const float* queries,
+                    index_t width, index_t rows, const rows_ahead& ahead, float* scores) {
+  constexpr index_t tile = decode_geometry::tile_keys;
+  const index_t passes = rows / 4 + rows % 4 / 2 + rows % 2;
+  const auto score_block = [&](index_t begin, index_t end) {
+    index_t pass = 0;
+    index_t row = 0;
+    const auto score = [&]<int Queries, int Vectors>(std::integral_constant<int, Queries> some,
+                                                     std::integral_constant<int, Vectors>) {
+      for (; row + some <= rows; row += some) {
+        const rows_ahead part = ahead.part(pass++, passes);
+        const auto score_some = [&]<int Ahead>(std::integral_constant<int, Ahead>) {
+          score_rows<Isa, Queries, Vectors, Ahead>(keys, begin, end, queries + row * width, width,
+                                                   part, scores + row * tile);
+        };
+        if constexpr (Vectors > 0) {
+          part.with_lines(score_some);
+        } else {
+          score_some(std::integral_constant<int, 0>());
+        }
+      }
+    };
+    constexpr auto four = std::integral_constant<int, 4>();
+    constexpr auto any = std::integral_constant<int, 0>();
+    if constexpr (has_many_registers<Isa>) {
+      if (width == 4 * lanes<Isa>) score(four, four);
+      if (width == 8 * lanes<Isa>) score(four, std::integral_constant<int, 8>());
+    }
+    score(four, any);
+    score(std::integral_constant<int, 2>(), any);
+    score(std::integral_constant<int, 1>(), any);
+  };
+  const index_t block = passes == 1 ? tile : decode_geometry::block_keys;
+  for (index_t k = first; k < last; k += block) score_block(k, std::min(k + block, last));
+}
+
+/// outputs[row][channel] = rescale[row] * outputs + sum of weights[row][key] * values[key][channel] over keys
+/// [first, last), for `Rows` rows and `Vectors` vectors of channels from `channel` on.
+///
+/// `Guarded` leaves out products with a weight of exactly zero: the value of a key that this query does not see may be
+/// infinite or not a number. `Ahead` is as above.
+template <class Isa, int Rows, int Vectors, bool Guarded, int Ahead, class Stored>
+RELPOS_NOINLINE void add_values(const Stored* const* values, index_t first, index_t last,
+                                const float* weights, const float* rescale, index_t channel,
+                                index_t width, const rows_ahead& ahead, float* outputs) {
+  using real = float_pack<Isa>;
+  constexpr index_t tile = decode_geometry::tile_keys;
+  real sum[Rows][Vectors];
+  RELPOS_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      sum[r][v] = real(rescale[r]) * real::load(outputs + r * width + channel + v * lanes<Isa>);
+    }
+  }
+  for (index_t k = first; k < last; ++k) {
+    ahead.template fetch<Ahead>(k);
+    const Stored* const row = values[k] + channel;
+    real value[Vectors];
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) value[v] = real::load(row + v * lanes<Isa>);
+    RELPOS_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      const float weight = weights[r * tile + k];
+      if constexpr (Guarded) {
+        if (weight == 0.0f) continue;
+      }
+      RELPOS_UNROLL
+      for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(value[v], real(weight), sum[r][v]);
+    }
+  }
+  RELPOS_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      sum[r][v].store(outputs + r * width + channel + v * lanes<Isa>);
+    }
+  }
+}
+
+/// The same for all rows and channels, some values at a time. The guarded product is rare and may be slow.
+template <class Isa, bool Guarded, class Stored>
+void add_all_values(const Stored* const* values, index_t first, index_t last, const float* weights,
+                    const float* rescale, index_t rows, index_t width, const rows_ahead& ahead,
+                    float* outputs) {
+  constexpr index_t tile = decode_geometry::tile_keys;
+  constexpr int most = Guarded ? 1 : has_many_registers<Isa> ? 4 : 2;
+  const index_t channel_passes = width / (most * lanes<Isa>)+width / lanes<Isa> % most;
+  const index_t passes = (Guarded ? rows : rows / 4 + rows % 4) * channel_passes;
+  const float one[4] = {1.0f, 1.0f, 1.0f, 1.0f};
+  const auto add_block = [&](index_t begin, index_t end) {
+    index_t pass = 0;
+    index_t row = 0;
+    const auto add = [&]<int Rows>(std::integral_constant<int, Rows> some) {
+      for (; row + some <= rows; row += some) {
+        const auto channels = [&]<int Vectors>(std::integral_constant<int, Vectors>,
+                                               index_t channel) {
+          const rows_ahead part = ahead.part(pass++, passes);
+          const auto add_some = [&]<int Ahead>(std::integral_constant<int, Ahead>) {
+            add_values<Isa, Rows, Vectors, Guarded, Ahead>(
+                values, begin, end, weights + row * tile, begin == first ? rescale + row : one,
+                channel, width, part, outputs + row * width);
+          };
+          if constexpr (Rows > 1 && Vectors > 1) {
+            part.with_lines(add_some);
+          } else {
+            add_some(std::integral_constant<int, 0>());
+          }
+        };
+        index_t c = 0;
+        for (; c + most * lanes<Isa> <= width; c += most * lanes<Isa>) {
+          channels(std::integral_constant<int, most>(), c);
+        }
+        for (; c < width; c += lanes<Isa>) channels(std::integral_constant<int, 1>(), c);
+      }
+    };
+    if constexpr (!Guarded) add(std::integral_constant<int, 4>());
+    add(std::integral_constant<int, 1>());
+  };
+  const index_t block = passes == 1 ? tile : decode_geometry::block_keys;
+  for (index_t k = first; k < last; k += block) add_block(k, std::min(k + block, last));
+}
+
+/// The rows of a whole tile, and those of the tile after it, which are asked for.
+template <class Stored>
+struct row_stream {
+  const Stored* const* rows;
+  const Stored* const* next;
+  bool is_one_run;  // rows lie one after another
+};
+
+/// Asks for one row as it is stored. Of rows that lie one after another every second line is enough where they have
+/// several: the processor, which sees where they go, brings the others sooner than it takes requests. Of pages it sees
+/// too little.
+template <int Lines, bool OneRun, class Stored>
+RELPOS_INLINE void fetch_stored_row(const Stored* row) {
+  constexpr int step = OneRun && Lines > 2 ? 2 : 1;
+  RELPOS_UNROLL
+  for (int i = 0; i < Lines / step; ++i) {
+    fetch_line(reinterpret_cast<const char*>(row) + 64 * step * i);
+  }
+}
+
+/// Both for one query: the values of one tile are added while the keys of the next are scored, lanes [0, tile_keys) of
+/// both. Two streams of rows, each read from its beginning to its end, keep more of the memory busy than one after the
+/// other. What is computed has the same bits.
+template <class Isa, int Vectors, bool OneRun, class Stored>
+RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float* weights,
+                                   float rescale, float* output, const row_stream<Stored>& keys,
+                                   const float* query, float* scores) {
+  using real = float_pack<Isa>;
+  constexpr index_t tile = decode_geometry::tile_keys;
+  constexpr int row_bytes = Vectors * lanes<Isa> * static_cast<int>(sizeof(Stored));
+  constexpr int lines = row_bytes / 64;
+  // Far enough for memory. In one run the nearer is the better, as long as it is.
+  constexpr index_t enough = 4096 / row_bytes;
+  constexpr index_t distance = OneRun ? std::clamp<index_t>(enough, lanes<Isa>, tile) : tile;
+  real sum[Vectors];
+  real part[Vectors];
+  RELPOS_UNROLL
+  for (int v = 0; v < Vectors; ++v) {
+    sum[v] = real(rescale) * real::load(output + v * lanes<Isa>);
+    part[v] = real::load(query + v * lanes<Isa>);
+  }
+  for (index_t k = 0; k < tile; k += lanes<Isa>) {
+    const auto later = [&](const row_stream<Stored>& of) RELPOS_LAMBDA {
+      return k + distance < tile ? of.rows + k + distance : of.next + k + distance - tile;
+    };
+    const Stored* const* const later_keys = later(keys);
+    const Stored* const* const later_values = later(values);
+    real score[lanes<Isa>];
+    RELPOS_UNROLL
+    for (int i = 0; i < lanes<Isa>; ++i) {
+      fetch_stored_row<lines, OneRun>(later_keys[i]);
+      fetch_stored_row<lines, OneRun>(later_values[i]);
+      const Stored* const value = values.rows[k + i];
+      const Stored* const key = keys.rows[k + i];
+      const real weight(weights[k + i]);
+      score[i] = real(0.0f);
+      RELPOS_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
+        score[i] = fma(real::load(key + v * lanes<Isa>), part[v], score[i]);
+        sum[v] = fma(real::load(value + v * lanes<Isa>), weight, sum[v]);
+      }
+    }
+    sum_lanes<Isa>(score).store(scores + k);
+  }
+  RELPOS_UNROLL
+  for (int v = 0; v < Vectors; ++v) sum[v].store(output + v * lanes<Isa>);
+}
+
+/// Whether all values of keys [first, last) are finite.
+template <class Isa, class Stored>
+RELPOS_NOINLINE bool all_stored_finite(const Stored* const* values, index_t first, index_t last,
+                                       index_t width) {
+  using real = float_pack<Isa>;
+  if constexpr (storage_traits<Stored>::is_always_finite) return true;
+  // x * 0 is 0 for a finite x only, and a sum keeps what is not a number.
+  real zeros(0.0f);
+  for (index_t k = first; k < last; ++k) {
+    for (index_t c = 0; c < width; c += lanes<Isa>) {
+      zeros = fma(real::load(values[k] + c), real(0.0f), zeros);
+    }
+  }
+  return !any((zeros == real(0.0f)) == int_pack<Isa>(0));
+}
+
+}  // namespace relpos::inline RELPOS_ABI

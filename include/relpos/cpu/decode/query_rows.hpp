@@ -1,0 +1,61 @@
+#pragma once
+
+#include <algorithm>
+
+#include "relpos/call/rotation_gains.hpp"
+#include "relpos/cpu/decode/geometry.hpp"
+#include "relpos/cpu/lowered_head.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The query rows of one work item of decode, and what they see.
+struct decode_query_rows {
+  static constexpr index_t most_rows = decode_geometry::rows;
+
+  index_t count = 0;
+  index_t head[most_rows];
+  index_t row[most_rows];
+  key_range visible[most_rows];
+  key_range seen;  // by any of them
+  float maximum[most_rows];
+  index_t key_origin = not_turned;  // that they are turned to
+
+  /// The rows of one block that share a key head.
+  template <class Isa>
+  static decode_query_rows of(const lowered_head<Isa>& head, const decode_geometry& geometry,
+                              index_t block) {
+    const attention_shape& shape = head.shape;
+    decode_query_rows result;
+    const index_t all = geometry.group * shape.query_length;
+    result.count = std::min(all - block * most_rows, most_rows);
+    result.seen = {shape.key_length, 0};
+    for (index_t i = 0; i < result.count; ++i) {
+      const index_t at = block * most_rows + i;
+      result.head[i] = head.key_head * geometry.group + at / shape.query_length;
+      result.row[i] = at % shape.query_length;
+    }
+    result.for_each_head([&](index_t i, index_t rows_of_head) {
+      head.find_visible(result.head[i], result.row[i], rows_of_head, result.visible + i);
+    });
+    for (index_t i = 0; i < result.count; ++i) {
+      const key_range& visible = result.visible[i];
+      if (visible.first == visible.last) continue;
+      result.seen = {std::min(result.seen.first, visible.first),
+                     std::max(result.seen.last, visible.last)};
+    }
+    return result;
+  }
+
+  /// Calls use(i, count) for the rows of each head: `count` from the i-th on.
+  template <class Use>
+  void for_each_head(const Use& use) const {
+    for (index_t i = 0; i < count;) {
+      index_t last = i + 1;
+      while (last < count && head[last] == head[i]) ++last;
+      use(i, last - i);
+      i = last;
+    }
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,139 @@
+#pragma once
+// What is done to the scores of one query row against one tile of keys, between product and weights: biases, factor,
+// mask. Keys lie in the lanes.
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include "relpos/call/bias_table.hpp"
+#include "relpos/call/row_positions.hpp"
+#include "relpos/contract/element_masks.hpp"
+#include "relpos/contract/policy.hpp"
+#include "relpos/cpu/decode/key_lanes.hpp"
+#include "relpos/cpu/prefill/bias_stage.hpp"
+#include "relpos/simd/pack.hpp"
+#include "relpos/simd/tanh.hpp"
+#include "relpos/stage/bias.hpp"
+#include "relpos/stage/mask.hpp"
+#include "relpos/stage/row_factor.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Adds the bias of one policy to the scores of one query row.
+template <class Isa, class Policy, class RowPositions>
+void add_row_bias(const Policy& policy, const bias_table& table, index_t sequence, index_t head,
+                  index_t query_row, const RowPositions& position, float factor,
+                  const key_lanes& keys, float* scores) {
+  using real = float_pack<Isa>;
+  using bound_type = bound_policy<Policy>;
+  // Of the distances to the keys of one vector, in a buffer, where they are not counted.
+  [[maybe_unused]] const auto distance_to = [&](index_t lane) {
+    return position.key(keys.nearest_row(lane)) - position.query(query_row);
+  };
+  [[maybe_unused]] const auto for_each_vector = [&](const auto& add) {
+    for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+      add(lane, real::load(scores + lane)).store(scores + lane);
+    }
+  };
+  if constexpr (computes_bias<bound_type>) {
+    const auto bound = bind(policy, sequence, head);
+    const auto distances_to = [&](index_t lane) RELPOS_LAMBDA {
+      if constexpr (RowPositions::are_counted) {
+        const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
+        return real(static_cast<float>(first)) + real::iota();
+      } else {
+        float distances[lanes<Isa>];
+        for (int i = 0; i < lanes<Isa>; ++i) {
+          distances[i] = static_cast<float>(distance_to(lane + i));
+        }
+        return real::load(distances);
+      }
+    };
+    for_each_vector([&](index_t lane, real score) RELPOS_LAMBDA {
+      return add_computed_bias(score, bound, distances_to(lane), real(factor));
+    });
+  } else if constexpr (tabulates_bias<Policy>) {
+    float gate = factor;
+    if constexpr (gates_rows<bound_type>) {
+      gate = table_gate(bind(policy, sequence, head), query_row, factor);
+    }
+    const auto entries_of = [&](index_t lane) RELPOS_LAMBDA {
+      if constexpr (RowPositions::are_counted) {
+        // The table goes by q_pos - k_pos, which falls from lane to lane.
+        const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
+        const float* const from = table.at(-(first + lanes<Isa> - 1), lanes<Isa>);
+        return reversed(real::load(from));
+      } else {
+        float values[lanes<Isa>];
+        for (int i = 0; i < lanes<Isa>; ++i) values[i] = table.of(-distance_to(lane + i));
+        return real::load(values);
+      }
+    };
+    for_each_vector([&](index_t lane, real score) RELPOS_LAMBDA {
+      return add_tabulated_bias(score, entries_of(lane), real(gate));
+    });
+  } else if constexpr (stores_bias<bound_type>) {
+    const auto bound = bind(policy, sequence, head);
+    for (index_t row = keys.rows.first; row < keys.rows.last; ++row) {
+      scores[row - keys.first_row] += scaled_element(bound.bias_element(query_row, row), factor);
+    }
+  }
+}
+
+/// What masks that ask for elements say of one query and a range of key rows.
+template <class... Masks>
+tile_class classify_row(const std::tuple<Masks...>& masks, index_t q_pos, index_t key_offset,
+                        const key_range& rows) {
+  return classify_all(masks, {q_pos, q_pos + 1, rows.first + key_offset, rows.last + key_offset});
+}
+
+/// Hides the keys that one row does not see, and those that are not there: `visible` is what range masks leave. Where
+/// that is all of them, scores are left as they are.
+template <class Isa, class... Masks>
+tile_class hide_row(const std::tuple<Masks...>& masks, index_t q_pos, const key_range& visible,
+                    index_t key_offset, const key_lanes& keys, float* scores) {
+  using real = float_pack<Isa>;
+  using integer = int_pack<Isa>;
+  const index_t first = std::max(visible.first, keys.rows.first) - keys.first_row;
+  const index_t last = std::min(visible.last, keys.rows.last) - keys.first_row;
+  tile_class kept = classify_row(masks, q_pos, key_offset, keys.rows);
+  if (first >= last) kept = tile_class::skip;
+  if (kept == tile_class::skip) return kept;
+  const bool sees_range =
+      first + keys.first_row == keys.rows.first && last + keys.first_row == keys.rows.last;
+  if (first > keys.first || last < keys.last) {
+    const integer from(static_cast<std::int32_t>(first));
+    const integer to(static_cast<std::int32_t>(last));
+    for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+      const integer at = integer::iota() + integer(static_cast<std::int32_t>(lane));
+      hidden_unless(range_shows(at, from, to), real::load(scores + lane)).store(scores + lane);
+    }
+  }
+  if (kept == tile_class::partial) {
+    for (index_t lane = first; lane < last; ++lane) {
+      if (!all_keep(masks, q_pos, keys.first_row + lane + key_offset)) scores[lane] = hidden_score;
+    }
+  }
+  return sees_range ? kept : tile_class::partial;
+}
+
+/// The tanh of softcap; `factor` in units of the exponent.
+template <class Isa>
+void cap_row(float factor, const key_lanes& keys, float* scores) {
+  using real = float_pack<Isa>;
+  for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+    (real(factor) * tanh<Isa>(real::load(scores + lane))).store(scores + lane);
+  }
+}
+
+/// Times the factor of the row.
+template <class Isa>
+void scale_row(float factor, const key_lanes& keys, float* scores) {
+  using real = float_pack<Isa>;
+  for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+    times_row_factor(real::load(scores + lane), real(factor)).store(scores + lane);
+  }
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,236 @@
+#pragma once
+// One head of a call as its policies, its store and its output say it: the answers that lowered_head asks for.
+
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "relpos/call/problem.hpp"
+#include "relpos/call/row_positions.hpp"
+#include "relpos/call/visible_rows.hpp"
+#include "relpos/contract/element_masks.hpp"
+#include "relpos/cpu/call_scratch.hpp"
+#include "relpos/cpu/decode/query_rows.hpp"
+#include "relpos/cpu/decode/stages.hpp"
+#include "relpos/cpu/extreme_row.hpp"
+#include "relpos/cpu/lowered_head.hpp"
+#include "relpos/cpu/prefill/bias_stage.hpp"
+#include "relpos/cpu/prefill/row_factor_stage.hpp"
+#include "relpos/rows/call_rows.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The stages of a group of queries: biases in argument order, then the factors of its rows.
+template <class Isa, class Problem, std::size_t... I>
+auto stages_of(const problem_sequence<Problem>& sequence, const call_scratch<Isa, Problem>& scratch,
+               index_t head, float factor, const group_rows& rows, index_t piece,
+               std::index_sequence<I...>) {
+  const auto position = row_positions(sequence.call.policies, sequence.position, sequence.at);
+  [[maybe_unused]] const auto stage = [&]<std::size_t At>(std::integral_constant<std::size_t, At>) {
+    const auto& policy = std::get<At>(sequence.call.policies);
+    if constexpr (is_bias<std::decay_t<decltype(policy)>>) {
+      return std::tuple(make_bias_stage<Isa>(policy, sequence.at, head, factor,
+                                             table_of<At>(sequence, scratch, head, piece), rows,
+                                             position));
+    } else {
+      return std::tuple();
+    }
+  };
+  auto biases = std::tuple_cat(stage(std::integral_constant<std::size_t, I>())...);
+  if constexpr (Problem::has_row_factor) {
+    const auto bound = bind_all(sequence.call.policies, sequence.at, head);
+    const row_factor_stage<Isa> factors(bound, rows, position, [&](index_t lane) {
+      const key_range visible =
+          visible_key_rows(bound, rows.q_pos + lane, rows.key_offset, sequence.shape.key_length);
+      return sequence.count_shown(visible, rows.first_row + lane);
+    });
+    return std::tuple_cat(std::move(biases), std::tuple(factors));
+  } else {
+    return biases;
+  }
+}
+
+template <class Isa, class Problem>
+using stages_of_call = decltype(stages_of<Isa>(
+    std::declval<const problem_sequence<Problem>&>(),
+    std::declval<const call_scratch<Isa, Problem>&>(), index_t{}, 0.0f, group_rows{}, index_t{},
+    std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>()));
+
+template <class Isa, class Problem>
+using element_masks_of_call =
+    element_masks_of<decltype(bind_all(std::declval<Problem>().policies, index_t{}, index_t{}))>;
+
+template <class Isa, class Problem>
+using staged_head_of_call =
+    staged_head<Isa, stages_of_call<Isa, Problem>, element_masks_of_call<Isa, Problem>>;
+
+template <class Isa, class Problem>
+class policy_head final : public staged_head_of_call<Isa, Problem> {
+ public:
+  using biases_type = stages_of_call<Isa, Problem>;
+  using masks_type = element_masks_of_call<Isa, Problem>;
+  using scratch_type = call_scratch<Isa, Problem>;
+
+  /// `slot` has room for a row that is turned.
+  template <class Slot>
+  policy_head(const problem_sequence<Problem>& sequence, const scratch_type& scratch, index_t head,
+              const Slot& slot)
+      : staged_head_of_call<Isa, Problem>(facts_of(sequence, head)),
+        sequence_(sequence),
+        scratch_(scratch),
+        keys_(keys_of<Isa>(sequence, scratch, head)),
+        values_(sequence.call.store.template values<Isa>(sequence.at, head)),
+        memory_{slot.stored_row, slot.turns_of_row} {}
+
+  const auto& keys() const { return keys_; }
+  const auto& values() const { return values_; }
+
+  float temperature(index_t head) const override {
+    return softmax_temperature(sequence_.call.policies, sequence_.at, head);
+  }
+  float sink(index_t head) const override { return sink_logit(bound(head)) * log2e; }
+
+  void find_queries(index_t head, index_t first, index_t count, float* buffer,
+                    const float** rows) const override {
+    with_query_rows<Isa>(sequence_, head, memory_, [&](const auto& source) {
+      for (index_t i = 0; i < count; ++i) {
+        rows[i] = read_row(source, first + i, buffer + i * sequence_.shape.head_dim);
+      }
+    });
+  }
+
+  rotation_gains gains([[maybe_unused]] index_t piece) const override {
+    if constexpr (scratch_type::by_tile) {
+      return scratch_.gains(sequence_.call, scratch_.sets().of(sequence_.at, piece));
+    } else {
+      return {};
+    }
+  }
+
+  void find_tile(const key_range& range, const key_range& next, key_tile<Isa>& tile,
+                 float* key_buffer, float* value_buffer) const override {
+    tile.find(keys_, values_, range, next, key_buffer, sequence_.shape.head_dim, value_buffer,
+              sequence_.shape.value_dim);
+  }
+
+  const float* key_norms(index_t piece) const override {
+    return scratch_.key_norms(sequence_.at, this->key_head, piece);
+  }
+
+  bias_bound largest_bias([[maybe_unused]] index_t head, [[maybe_unused]] const group_rows& rows,
+                          [[maybe_unused]] const key_range& keys,
+                          [[maybe_unused]] float factor) const override {
+    if constexpr (Problem::can_bound) {
+      const distance_range distances = distances_between(
+          positions_of_rows(), rows.first_row, rows.first_row + rows.count, keys.first, keys.last);
+      return relpos::largest_bias(bound(head), distances, factor);
+    } else {
+      return {};
+    }
+  }
+
+  void attend_extreme_row([[maybe_unused]] index_t head, [[maybe_unused]] index_t row,
+                          [[maybe_unused]] float* buffer) const override {
+    if constexpr (Problem::has_bias) {
+      relpos::attend_extreme_row<Isa>(sequence_, head, row, buffer);
+    }
+  }
+
+  void find_visible(index_t head, index_t first, index_t count, key_range* to) const override {
+    const auto bound_to_head = bound(head);
+    for (index_t i = 0; i < count; ++i) {
+      to[i] = visible_key_rows(bound_to_head, query_position(first + i),
+                               sequence_.position.key_offset, sequence_.shape.key_length);
+    }
+  }
+
+  tile_class classify_elements_of(index_t head, index_t row, const key_range& keys) const override {
+    return classify_row(element_masks(bound(head)), query_position(row),
+                        sequence_.position.key_offset, keys);
+  }
+
+  void finish_scores(const decode_query_rows& rows, const key_lanes& keys, float* scores,
+                     tile_class* seen) const override {
+    const auto places = positions_of_rows();
+    for (index_t i = 0; i < rows.count; ++i, scores += decode_geometry::tile_keys) {
+      const index_t head = rows.head[i];
+      const index_t row = rows.row[i];
+      const auto bound_to_head = bound(head);
+      const score_factors factors(sequence_.call.scale, sequence_.call.softcap(),
+                                  temperature(head));
+      if (factors.softcap != 0.0f) cap_row<Isa>(factors.softcap, keys, scores);
+      add_biases(head, row, places, factors.bias, keys, scores,
+                 std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
+      if constexpr (Problem::has_row_factor) {
+        const index_t visible = sequence_.count_shown(rows.visible[i], row);
+        scale_row<Isa>(logit_factor(bound_to_head, places.query(row), visible), keys, scores);
+      }
+      seen[i] = hide_row<Isa>(element_masks(bound_to_head), query_position(row), rows.visible[i],
+                              sequence_.position.key_offset, keys, scores);
+    }
+  }
+
+  mask_stage<Isa, masks_type> masks(index_t head, const group_rows& rows) const override {
+    return {bound(head), rows, sequence_.shape.key_length};
+  }
+  biases_type biases(index_t head, float factor, const group_rows& rows,
+                     index_t piece) const override {
+    return stages_of<Isa>(
+        sequence_, scratch_, head, factor, rows, piece,
+        std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
+  }
+
+ private:
+  static head_facts facts_of(const problem_sequence<Problem>& sequence, index_t head) {
+    return {
+        .key_head = head,
+        .shape = sequence.shape,
+        .position = sequence.position,
+        .resident = sequence.call.resident_of(sequence.at),
+        .pieces = Problem::pieces,
+        .scale = sequence.call.scale,
+        .softcap = sequence.call.softcap(),
+        .tolerance = sequence.call.choice.tolerance,
+        .out = output_rows(sequence.out()),
+        .lse = sequence.lse,
+        .statistics = sequence.statistics,
+        .has_bias = Problem::has_bias,
+        .masks_elements = std::tuple_size_v<masks_type> > 0,
+        .turns_by_tile = scratch_type::by_tile,
+        .bounds_scores = sequence.call.bounds_scores(geometry<Isa>::group_rows, sequence.shape)};
+  }
+
+  /// Memory for a row that a rotation turns before it is read.
+  struct row_memory {
+    float* stored_row;
+    float* turns_of_row;
+  };
+
+  auto bound(index_t head) const { return bind_all(sequence_.call.policies, sequence_.at, head); }
+  auto positions_of_rows() const {
+    return row_positions(sequence_.call.policies, sequence_.position, sequence_.at);
+  }
+  index_t query_position(index_t row) const { return row + sequence_.position.query_offset; }
+
+  template <class RowPositions, std::size_t... I>
+  void add_biases([[maybe_unused]] index_t head, [[maybe_unused]] index_t row,
+                  [[maybe_unused]] const RowPositions& at, [[maybe_unused]] float factor,
+                  [[maybe_unused]] const key_lanes& keys, [[maybe_unused]] float* scores,
+                  std::index_sequence<I...>) const {
+    [[maybe_unused]] const index_t piece =
+        this->resident.piece_of(keys.first_row + decode_geometry::tile_keys);
+    (add_row_bias<Isa>(std::get<I>(sequence_.call.policies),
+                       table_of<I>(sequence_, scratch_, head, piece), sequence_.at, head, row, at,
+                       factor, keys, scores),
+     ...);
+  }
+
+  const problem_sequence<Problem>& sequence_;
+  const scratch_type& scratch_;
+  decltype(keys_of<Isa>(std::declval<const problem_sequence<Problem>&>(),
+                        std::declval<const scratch_type&>(), index_t{})) keys_;
+  decltype(std::declval<const Problem&>().store.template values<Isa>(index_t{}, index_t{})) values_;
+  row_memory memory_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

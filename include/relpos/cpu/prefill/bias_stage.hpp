@@ -1,0 +1,181 @@
+#pragma once
+// The bias stage of one query group: what is added to the scores of one key, for all of the group's
+// queries. Three kinds of policy, one interface: `key(row)` prepares a key, `apply(v, s)` adds to vector v.
+//
+// Scores are in units of the exponent, and so is what is added: `factor` is log2(e) / temperature.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "relpos/call/bias_table.hpp"
+#include "relpos/call/scale.hpp"
+#include "relpos/contract/policy.hpp"
+#include "relpos/cpu/prefill/geometry.hpp"
+#include "relpos/cpu/prefill/group_distances.hpp"
+#include "relpos/cpu/prefill/group_rows.hpp"
+#include "relpos/simd/pack.hpp"
+#include "relpos/stage/bias.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Computed from the distance.
+template <class Isa, class Bound, class Distances>
+class computed_bias {
+ public:
+  static_assert(
+      requires(const Bound& bound, float_pack<Isa> distance) {
+        { bound.bias(distance) } -> std::convertible_to<float_pack<Isa>>;
+      },
+      "relpos: bias(distance) is a template over the type of distance, double or a pack of floats, "
+      "and "
+      "calls relpos::abs, max, min and select on it");
+
+  RELPOS_INLINE computed_bias(const Bound& bound, float factor, const Distances& distances)
+      : bound_(folded(bound, factor)), factor_(factor), distances_(distances) {}
+
+  struct key_bias {
+    using real = float_pack<Isa>;
+    const computed_bias& stage;
+    typename Distances::to_key distances;
+
+    RELPOS_INLINE real apply(int v, real s) const {
+      const real distance = distances.lane(v);
+      if constexpr (folds_factor<Bound>) {
+        return add_folded_bias(s, stage.bound_, distance);
+      } else {
+        return add_computed_bias(s, stage.bound_, distance, real(stage.factor_));
+      }
+    }
+  };
+
+  RELPOS_INLINE key_bias key(index_t row) const { return {*this, distances_.key(row)}; }
+
+ private:
+  static RELPOS_INLINE Bound folded(const Bound& bound, float factor) {
+    if constexpr (folds_factor<Bound>) {
+      return bound.scaled(factor);
+    } else {
+      return bound;
+    }
+  }
+
+  Bound bound_;
+  float factor_;
+  Distances distances_;
+};
+
+/// Read from a table over distance.
+template <class Isa, class Distances>
+class table_bias {
+ public:
+  RELPOS_INLINE table_bias(const bias_table& table, float factor, const Distances& distances)
+      : table_(table), factor_(factor), distances_(distances) {}
+
+  struct key_bias {
+    using real = float_pack<Isa>;
+    const float* lane_values;
+    float factor;
+
+    RELPOS_INLINE real apply(int v, real s) const {
+      return add_tabulated_bias(s, real::load(lane_values + v * lanes<Isa>), real(factor));
+    }
+  };
+
+  RELPOS_INLINE key_bias key(index_t row) const {
+    return {distances_.lane_values(table_, row), factor_};
+  }
+
+ private:
+  bias_table table_;
+  float factor_;
+  Distances distances_;
+};
+
+/// Read from a table over distance, times a factor of each row.
+template <class Isa, class Distances>
+class gated_table_bias {
+ public:
+  template <class Bound>
+  RELPOS_INLINE gated_table_bias(const Bound& bound, const bias_table& table, float factor,
+                                 const group_rows& rows, const Distances& distances)
+      : table_(table), distances_(distances) {
+    for (index_t lane = 0; lane < rows.count; ++lane) {
+      gates_[lane] = table_gate(bound, rows.first_row + lane, factor);
+    }
+  }
+
+  struct key_bias {
+    using real = float_pack<Isa>;
+    const float* lane_values;
+    const float* gates;
+
+    RELPOS_INLINE real apply(int v, real s) const {
+      const index_t at = v * lanes<Isa>;
+      return add_tabulated_bias(s, real::load(lane_values + at), real::load(gates + at));
+    }
+  };
+
+  RELPOS_INLINE key_bias key(index_t row) const {
+    return {distances_.lane_values(table_, row), gates_};
+  }
+
+ private:
+  bias_table table_;
+  Distances distances_;
+  float gates_[geometry<Isa>::group_rows] = {};
+};
+
+/// Gathered from a matrix of the caller's.
+template <class Isa, class Bound>
+class element_bias {
+ public:
+  RELPOS_INLINE element_bias(const Bound& bound, float factor, const group_rows& rows)
+      : bound_(bound), factor_(factor), rows_(rows) {}
+
+  struct key_bias {
+    using real = float_pack<Isa>;
+    float lane_values[geometry<Isa>::group_rows];
+
+    RELPOS_INLINE real apply(int v, real s) const {
+      return s + real::load(lane_values + v * lanes<Isa>);
+    }
+  };
+
+  RELPOS_INLINE key_bias key(index_t row) const {
+    key_bias result{};
+    for (index_t lane = 0; lane < rows_.count; ++lane) {
+      const float bias = bound_.bias_element(rows_.first_row + lane, row);
+      result.lane_values[lane] = scaled_element(bias, factor_);
+    }
+    return result;
+  }
+
+ private:
+  Bound bound_;
+  float factor_;
+  group_rows rows_;
+};
+
+/// The stage of one policy that is a bias, for one group.
+template <class Isa, class Policy, class RowPositions>
+auto make_bias_stage(const Policy& policy, index_t batch, index_t head, float factor,
+                     const bias_table& table, const group_rows& rows,
+                     const RowPositions& position) {
+  using bound_type = bound_policy<Policy>;
+  using distances = group_distances<Isa, RowPositions>;
+  if constexpr (computes_bias<bound_type>) {
+    return computed_bias<Isa, bound_type, distances>(bind(policy, batch, head), factor,
+                                                     distances(position, rows));
+  } else if constexpr (tabulates_bias<Policy> && gates_rows<bound_type>) {
+    return gated_table_bias<Isa, distances>(bind(policy, batch, head), table, factor, rows,
+                                            distances(position, rows));
+  } else if constexpr (tabulates_bias<Policy>) {
+    return table_bias<Isa, distances>(table, factor, distances(position, rows));
+  } else {
+    return element_bias<Isa, bound_type>(bind(policy, batch, head), factor, rows);
+  }
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,87 @@
+#pragma once
+// Distances k_pos - q_pos from the queries of one group, one per lane, to a key: what a bias stage computes from
+// and looks up.
+
+#include "relpos/call/bias_table.hpp"
+#include "relpos/call/row_positions.hpp"
+#include "relpos/cpu/prefill/geometry.hpp"
+#include "relpos/cpu/prefill/group_rows.hpp"
+#include "relpos/simd/pack.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Isa, class RowPositions>
+class group_distances;
+
+/// Where positions are counted, lanes are one apart.
+template <class Isa>
+class group_distances<Isa, counted_positions> {
+ public:
+  using real = float_pack<Isa>;
+
+  RELPOS_INLINE group_distances(const counted_positions& position, const group_rows& rows)
+      : to_key_zero_(position.key(0) - position.query(rows.first_row)) {}
+
+  struct to_key {
+    float first;  // from the group's first query
+
+    RELPOS_INLINE real lane(int v) const {
+      return real(first) - (real::iota() + real(float(v * lanes<Isa>)));
+    }
+  };
+  RELPOS_INLINE to_key key(index_t row) const { return {static_cast<float>(row + to_key_zero_)}; }
+
+  /// The table's values for one key, one per lane.
+  RELPOS_INLINE const float* lane_values(const bias_table& table, index_t key_row) const {
+    return table.at(-(key_row + to_key_zero_), geometry<Isa>::group_rows);
+  }
+
+ private:
+  index_t to_key_zero_;
+};
+
+/// Where they are given, any distance may be in any lane. What `key` and `lane_values` return is valid until
+/// they are called again.
+template <class Isa, class Policy>
+class group_distances<Isa, given_positions<Policy>> {
+ public:
+  using real = float_pack<Isa>;
+  static constexpr index_t width = geometry<Isa>::group_rows;
+
+  group_distances(const given_positions<Policy>& position, const group_rows& rows)
+      : position_(position) {
+    for (index_t lane = 0; lane < rows.count; ++lane) {
+      queries_[lane] = position.query(rows.first_row + lane);
+      are_counted_ = are_counted_ && queries_[lane] == queries_[0] + lane;
+    }
+  }
+
+  struct to_key {
+    const float* distances;
+
+    RELPOS_INLINE real lane(int v) const { return real::load(distances + v * lanes<Isa>); }
+  };
+  to_key key(index_t row) const {
+    // Converted one by one: a neighbour that is far away must not cost a near one its accuracy.
+    const index_t key = position_.key(row);
+    for (index_t lane = 0; lane < width; ++lane) {
+      gathered_[lane] = static_cast<float>(key - queries_[lane]);
+    }
+    return {gathered_};
+  }
+
+  const float* lane_values(const bias_table& table, index_t key_row) const {
+    const index_t key = position_.key(key_row);
+    if (are_counted_) return table.at(queries_[0] - key, width);
+    for (index_t lane = 0; lane < width; ++lane) gathered_[lane] = table.of(queries_[lane] - key);
+    return gathered_;
+  }
+
+ private:
+  given_positions<Policy> position_;
+  bool are_counted_ = true;  // as they are within a run of tokens
+  index_t queries_[width] = {};
+  mutable float gathered_[width];
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,214 @@
+#pragma once
+// The running state of one query group: its packed queries and the online softmax of each, one query
+// per lane (Milakov and Gimelshein, arXiv 1805.02867; Dao, arXiv 2307.08691).
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+
+#include "relpos/core/scratch.hpp"
+#include "relpos/core/view.hpp"
+#include "relpos/cpu/lowered_head.hpp"
+#include "relpos/cpu/prefill/geometry.hpp"
+#include "relpos/cpu/prefill/group_statistics.hpp"
+#include "relpos/rows/rotation.hpp"
+#include "relpos/simd/transpose.hpp"
+#include "relpos/stage/softmax.hpp"
+#include "relpos/stage/statistics.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Pointers into a slot's scratch. `width` floats per row: the lanes that the group uses.
+template <class Isa>
+struct query_group {
+  index_t width = 0;
+  index_t rows = 0;          // queries that exist; the other lanes compute what nothing reads
+  float* packed = nullptr;   // [head_dim][width], times the folded scale
+  float* queries = nullptr;  // the same as the product takes it: turned, or `packed` itself
+  float* outputs = nullptr;  // [value_dim][width], sum of weight * value
+  float* maximum = nullptr;  // [width], running maximum of the exponents, base 2
+  float* sum = nullptr;      // [width], sum of weights relative to it
+  float* norm = nullptr;     // [width], Euclidean norm of `queries`
+  group_statistics statistics{};
+  index_t key_origin = 0;  // that the queries are turned to
+  bool measured = false;   // `norm` is of the queries as they are
+
+  /// `turns`: the queries are turned between the origins of a rotation.
+  static query_group take(scratch_divider& memory, const attention_shape& shape, bool turns) {
+    constexpr index_t width = geometry<Isa>::group_rows;
+    query_group group;
+    group.packed = memory.take<float>(shape.head_dim * width);
+    group.queries = turns ? memory.take<float>(shape.head_dim * width) : group.packed;
+    group.outputs = memory.take<float>(shape.value_dim * width);
+    group.maximum = memory.take<float>(width);
+    group.sum = memory.take<float>(width);
+    group.norm = memory.take<float>(width);
+    group.statistics = group_statistics::take(memory, width);
+    return group;
+  }
+
+  /// Packs `count` query rows, times `factor`, and empties the softmax.
+  void start(const float* const* row, index_t count, float factor, index_t channels,
+             index_t value_dim) {
+    width = ceil_div(count, lanes<Isa>) * lanes<Isa>;
+    rows = count;
+    for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
+      pack_vector(row + lane, count - lane, factor, channels, packed + lane);
+    }
+    key_origin = not_turned;
+    measured = false;
+    for (index_t lane = 0; lane < width; ++lane) {
+      // A lane without a query must not hold up the skipping of a tile: nothing rises above its maximum.
+      maximum[lane] = lane < count ? no_maximum : -no_maximum;
+      sum[lane] = 0.0f;
+    }
+    std::fill(outputs, outputs + value_dim * width, 0.0f);
+    statistics.start(width);
+  }
+
+  /// Turns the queries, the first of which is at `q_pos`, from their origins to that of a tile of keys.
+  void turn(const rotation_gains& gains, index_t q_pos, index_t to_origin, index_t channels) {
+    using real = float_pack<Isa>;
+    if (key_origin == to_origin) return;
+    key_origin = to_origin;
+    measured = false;
+    // A group is narrower than the grid: its queries have one origin, or two.
+    const index_t origin = rotation_rows::origin(q_pos);
+    const int_pack<Isa> of_first(static_cast<std::int32_t>((origin + 1) * rotation_grid - q_pos));
+    const float* const first = gains.between(origin, to_origin);
+    const float* const second = gains.between(origin + 1, to_origin);
+    const index_t pairs = gains.pairs;
+    for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
+      const auto is_first =
+          int_pack<Isa>::iota() + int_pack<Isa>(static_cast<std::int32_t>(lane)) < of_first;
+      for (index_t i = 0; i < pairs; ++i) {
+        const channel_pair<real> by{
+            select(is_first, real(first[i]), real(second[i])),
+            select(is_first, real(first[pairs + i]), real(second[pairs + i]))};
+        const index_t at_a = i * width + lane;
+        const index_t at_b = at_a + pairs * width;
+        const auto turned =
+            channel_pair<real>{real::load(packed + at_a), real::load(packed + at_b)} * by;
+        turned.a.store(queries + at_a);
+        turned.b.store(queries + at_b);
+      }
+    }
+    std::copy(packed + 2 * pairs * width, packed + channels * width, queries + 2 * pairs * width);
+  }
+
+  /// Of the queries as they are turned now.
+  void measure_norms(index_t channels) {
+    using real = float_pack<Isa>;
+    if (measured) return;
+    measured = true;
+    for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
+      real square(0.0f);
+      for (index_t c = 0; c < channels; ++c) {
+        const real x = real::load(queries + c * width + lane);
+        square = fma(x, x, square);
+      }
+      square.store(norm + lane);
+    }
+    for (index_t lane = 0; lane < width; ++lane) norm[lane] = std::sqrt(norm[lane]);
+  }
+
+  /// Writes out, lse and statistics (stage/softmax.hpp). `sink` is an exponent.
+  void finish(const lowered_head<Isa>& of, index_t head, index_t first, float sink) const {
+    for (index_t vector = 0; vector < rows; vector += lanes<Isa>) {
+      const index_t count = std::min<index_t>(rows - vector, lanes<Isa>);
+      float factors[lanes<Isa>] = {};
+      for (index_t i = 0; i < count; ++i) {
+        factors[i] = end_row(of, head, first + vector + i, vector + i, sink);
+      }
+      write_vector(of.out, of.shape.value_dim, head, first + vector, count, vector, factors);
+    }
+  }
+
+ private:
+  /// `count` rows or more become the lanes of one vector.
+  void pack_vector(const float* const* from, index_t count, float factor, index_t channels,
+                   float* to) const {
+    using real = float_pack<Isa>;
+    constexpr int n = lanes<Isa>;
+    const float* row[n];
+    // Lanes without a query repeat the last.
+    for (index_t i = 0; i < n; ++i) row[i] = from[std::min(i, count - 1)];
+    index_t c = 0;
+    for (; c + n <= channels; c += n) {
+      real block[n];
+      RELPOS_UNROLL
+      for (int i = 0; i < n; ++i) block[i] = real::load(row[i] + c) * real(factor);
+      transpose<Isa>(block);
+      RELPOS_UNROLL
+      for (int i = 0; i < n; ++i) block[i].store(to + (c + i) * width);
+    }
+    for (; c < channels; ++c) {
+      for (int i = 0; i < n; ++i) to[c * width + i] = row[i][c] * factor;
+    }
+  }
+
+  /// Writes the lse and the statistics of a row, and returns what its outputs are to be multiplied by.
+  float end_row(const lowered_head<Isa>& of, index_t head, index_t row, index_t lane,
+                float sink) const {
+    const auto exp2 = [](float x) { return std::exp2(x); };
+    const finished_row finished = finish_row(exp2, maximum[lane], sum[lane], sink);
+    if (of.lse.data != nullptr) of.lse(0, head, row) = finished.lse();
+    if (of.statistics.any()) write_statistics(of.statistics, head, row, lane, finished.factor);
+    return finished.factor;
+  }
+
+  /// The outputs of `count` lanes from `vector` on, as rows of `out` from `row` on.
+  void write_vector(const output_rows& out, index_t channels, index_t head, index_t row,
+                    index_t count, index_t vector, const float (&factors)[lanes<Isa>]) const {
+    using real = float_pack<Isa>;
+    constexpr int n = lanes<Isa>;
+    float* to[n] = {};
+    for (index_t i = 0; i < count; ++i) to[i] = out.in_place(head, row + i);
+    index_t c = 0;
+    for (; c + n <= channels; c += n) {
+      real block[n];
+      RELPOS_UNROLL
+      for (int i = 0; i < n; ++i) {
+        block[i] = real::load(outputs + (c + i) * width + vector) * real::load(factors);
+      }
+      transpose<Isa>(block);
+      if (to[0] != nullptr) {
+        RELPOS_UNROLL
+        for (int i = 0; i < n; ++i) {
+          if (i < count) block[i].store(to[i] + c);
+        }
+        continue;
+      }
+      float values[n][n];
+      RELPOS_UNROLL
+      for (int i = 0; i < n; ++i) block[i].store(values[i]);
+      for (index_t i = 0; i < count; ++i) out.write(head, row + i, c, n, values[i]);
+    }
+    for (; c < channels; ++c) {
+      for (index_t i = 0; i < count; ++i) {
+        const float value = outputs[c * width + vector + i] * factors[i];
+        out.write(head, row + i, c, 1, &value);
+      }
+    }
+  }
+
+  /// A weight times `factor` is a probability.
+  void write_statistics(const row_statistics& to, index_t head, index_t row, index_t lane,
+                        float factor) const {
+    const auto write = [&](const std::optional<view<float, 3>>& where, float value) {
+      if (where) (*where)(0, head, row) = value;
+    };
+    const logit_moments<float> moments(statistics.count[lane], statistics.mean[lane],
+                                       statistics.squares[lane]);
+    const finished_statistics finished =
+        finish_statistics(statistics.spread[lane], moments, sum[lane], factor);
+    write(to.max_probability, finished.max_probability);
+    write(to.entropy, finished.entropy);
+    write(to.logit_count, finished.logit_count);
+    write(to.logit_mean, finished.logit_mean);
+    write(to.logit_variance, finished.logit_variance);
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,244 @@
+#pragma once
+// One query group against one key tile: scores with bias and mask, online softmax, weighted values.
+
+#include <tuple>
+
+#include "relpos/core/unroll.hpp"
+#include "relpos/cpu/prefill/bias_stage.hpp"
+#include "relpos/cpu/prefill/key_tile.hpp"
+#include "relpos/cpu/prefill/mask_stage.hpp"
+#include "relpos/cpu/prefill/products.hpp"
+#include "relpos/cpu/prefill/query_group.hpp"
+#include "relpos/simd/exp2.hpp"
+#include "relpos/simd/tanh.hpp"
+#include "relpos/stage/mask.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Scores of a tile, [key][lane], become weights relative to the new `maximum`, as in tile_attention, and say what they
+/// know of the rows; `rescale` is for what was summed before. The bits of the weights are the same.
+template <class Isa, int Vectors>
+RELPOS_NOINLINE void collect_statistics(const query_group<Isa>& group,
+                                        const needed_keys<Vectors>& keys, float* weights,
+                                        const float_pack<Isa> (&maximum)[Vectors],
+                                        float_pack<Isa> (&rescale)[Vectors]) {
+  using real = float_pack<Isa>;
+  for (int v = 0; v < Vectors; ++v) {
+    const index_t lane = v * lanes<Isa>;
+    const real before = real::load(group.maximum + lane);
+    const real weight_sum = real::load(group.sum + lane);
+    rescale[v] = exp2<Isa>(before - maximum[v]);
+    if (keys.count[v] == 0) continue;
+    statistics_lanes<Isa> statistics(group.statistics, lane, before, maximum[v], rescale[v],
+                                     weight_sum, real::load(weights + lane));
+    real sum(0.0f);
+    for (index_t k = 0; k < keys.count[v]; ++k) {
+      float* const at = weights + k * Vectors * lanes<Isa> + lane;
+      const real score = real::load(at);
+      const real weight = exp2<Isa>(score - maximum[v]);
+      weight.store(at);
+      sum = sum + weight;
+      statistics.add(score, maximum[v], weight);
+    }
+    maximum[v].store(group.maximum + lane);
+    fma(weight_sum, rescale[v], sum).store(group.sum + lane);
+    statistics.store();
+  }
+}
+
+/// The stages of one group, and where it keeps the weights of a tile.
+template <class Isa, int Vectors, class BiasStages, class MaskStage>
+struct tile_attention {
+  using real = float_pack<Isa>;
+  using tiles = geometry<Isa>;
+  static constexpr index_t width = Vectors * lanes<Isa>;
+
+  const query_group<Isa>& group;
+  const BiasStages& biases;  // a tuple, in argument order; row factors last
+  const MaskStage& masks;
+  index_t head_dim;
+  index_t value_dim;
+  float softcap;   // factor of tanh in units of the exponent, 0 for none
+  float* weights;  // [tile_keys][width]
+  bool collects;   // statistics
+
+  /// The part of a tile that the group computes: its strips that are not skipped, closed up.
+  struct live_keys {
+    index_t count = 0;
+    needed_keys<Vectors> needed = {};
+    bool any_partial = false;
+    const float* values[tiles::tile_keys];
+  };
+
+  RELPOS_NOINLINE void run(const key_tile<Isa>& tile, tile_class tile_is) const {
+    real maximum[Vectors];
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) maximum[v] = real::load(group.maximum + v * lanes<Isa>);
+
+    live_keys live;
+    constexpr int rows = Isa::tile_rows;
+    for (index_t first = 0; first < tile.count; first += rows) {
+      const index_t count = std::min<index_t>(rows, tile.count - first);
+      tile.fetch_next(first, count, head_dim, value_dim);
+      tile_class strip_is = tile_is;
+      if (tile_is == tile_class::partial) {
+        strip_is = masks.classify(tile.first_row + first, tile.first_row + first + count);
+        if (strip_is == tile_class::skip) continue;
+      }
+      const bool partial = strip_is == tile_class::partial;
+      if (count == rows) {
+        score_strip<rows>(tile, first, partial, live, maximum);
+      } else {
+        for (index_t k = first; k < first + count; ++k)
+          score_strip<1>(tile, k, partial, live, maximum);
+      }
+    }
+    if (live.count == 0) return;
+
+    real rescale[Vectors];
+    if (collects) {
+      collect_statistics<Isa, Vectors>(group, live.needed, weights, maximum, rescale);
+    } else {
+      exponentiate(live.needed, maximum, rescale);
+    }
+    if (live.any_partial && !all_finite<Isa>(live.values, live.count, value_dim)) {
+      accumulate_values<Isa, Vectors, true>(live.values, weights, live.needed, value_dim, rescale,
+                                            group.outputs);
+    } else {
+      accumulate_values<Isa, Vectors, false>(live.values, weights, live.needed, value_dim, rescale,
+                                             group.outputs);
+    }
+  }
+
+ private:
+  /// Scores of `Rows` keys: product, bias and running maximum in registers, or, where there is a softcap or
+  /// something to mask, the stages behind the product key by key.
+  template <int Rows>
+  RELPOS_INLINE void score_strip(const key_tile<Isa>& tile, index_t first, bool partial,
+                                 live_keys& live, real (&maximum)[Vectors]) const {
+    float* const to = weights + live.count * width;
+    const int blind = partial ? masks.template blind_vectors<Vectors>(tile.first_row + first) : 0;
+    if (softcap == 0.0f && !partial) {
+      auto scores =
+          score_product<Isa, Rows, Vectors>(tile.keys + first, group.queries, width, head_dim);
+      RELPOS_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        add_biases(tile.first_row + first + r, scores.at[r]);
+        raise(maximum, scores.at[r]);
+        store(scores.at[r], to + r * width);
+      }
+    } else {
+      live.any_partial |= partial;
+      unroll<Vectors>([&](auto skipped) RELPOS_LAMBDA {
+        if (blind == skipped) store_products<Rows, skipped>(tile.keys + first, to);
+      });
+      if (partial) {
+        for (index_t r = 0; r < Rows; ++r) {
+          finish_scores<true>(tile.first_row + first + r, blind, to + r * width, maximum);
+        }
+      } else {
+        for (index_t r = 0; r < Rows; ++r) {
+          finish_scores<false>(tile.first_row + first + r, 0, to + r * width, maximum);
+        }
+      }
+    }
+    for (int r = 0; r < Rows; ++r) live.values[live.count + r] = tile.values[first + r];
+    live.count += Rows;
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      if (v >= blind) live.needed.count[v] = live.count;
+    }
+  }
+
+  /// The products of the vectors behind the first `Skipped`.
+  template <int Rows, int Skipped>
+  RELPOS_INLINE void store_products(const float* const* keys, float* to) const {
+    constexpr index_t first = Skipped * lanes<Isa>;
+    const auto scores =
+        score_product<Isa, Rows, Vectors - Skipped>(keys, group.queries + first, width, head_dim);
+    RELPOS_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      RELPOS_UNROLL
+      for (int v = 0; v < Vectors - Skipped; ++v) {
+        scores.at[r][v].store(to + r * width + first + v * lanes<Isa>);
+      }
+    }
+  }
+
+  /// The stages behind the product for the scores of one key, in memory; those of the first `blind` vectors are
+  /// not there. `Partial`: some queries do not see it.
+  template <bool Partial>
+  RELPOS_INLINE void finish_scores(index_t key_row, int blind, float* scores,
+                                   real (&maximum)[Vectors]) const {
+    real score[Vectors];
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      score[v] = Partial && v < blind ? real(0.0f) : real::load(scores + v * lanes<Isa>);
+      if (softcap != 0.0f) score[v] = real(softcap) * tanh<Isa>(score[v]);
+    }
+    add_biases(key_row, score);
+    if constexpr (Partial) hide(key_row, score);
+    raise(maximum, score);
+    store(score, scores);
+  }
+
+  static RELPOS_INLINE void raise(real (&maximum)[Vectors], const real (&score)[Vectors]) {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) maximum[v] = max(score[v], maximum[v]);
+  }
+  static RELPOS_INLINE void store(const real (&score)[Vectors], float* to) {
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) score[v].store(to + v * lanes<Isa>);
+  }
+
+  RELPOS_INLINE void add_biases(index_t key_row, real (&score)[Vectors]) const {
+    std::apply(
+        [&](const auto&... stage) RELPOS_LAMBDA {
+          (
+              [&]() RELPOS_LAMBDA {
+                const auto bias = stage.key(key_row);
+                RELPOS_UNROLL
+                for (int v = 0; v < Vectors; ++v) score[v] = bias.apply(v, score[v]);
+              }(),
+              ...);
+        },
+        biases);
+  }
+
+  RELPOS_INLINE void hide(index_t key_row, real (&score)[Vectors]) const {
+    const auto visible = masks.template visible<Vectors>(key_row);
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      score[v] = hidden_unless(visible.lane[v], score[v]);
+    }
+  }
+
+  /// Scores become weights relative to the new maximum; what was summed before is to be rescaled.
+  RELPOS_INLINE void exponentiate(const needed_keys<Vectors>& keys, const real (&maximum)[Vectors],
+                                  real (&rescale)[Vectors]) const {
+    real sum[Vectors];
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      const index_t at = v * lanes<Isa>;
+      rescale[v] = exp2<Isa>(real::load(group.maximum + at) - maximum[v]);
+      maximum[v].store(group.maximum + at);
+      sum[v] = real(0.0f);
+    }
+    keys.for_each([&](index_t k, auto skipped) RELPOS_LAMBDA {
+      RELPOS_UNROLL
+      for (int v = skipped; v < Vectors; ++v) {
+        float* const at = weights + k * width + v * lanes<Isa>;
+        const real weight = exp2<Isa>(real::load(at) - maximum[v]);
+        weight.store(at);
+        sum[v] = sum[v] + weight;
+      }
+    });
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      const index_t at = v * lanes<Isa>;
+      fma(real::load(group.sum + at), rescale[v], sum[v]).store(group.sum + at);
+    }
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

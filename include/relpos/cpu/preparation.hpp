@@ -1,0 +1,198 @@
+#pragma once
+// What a call computes once, before any query: the plan, bias tables, turned keys and their norms. Items that depend on
+// nothing but the call, in any order.
+
+#include <tuple>
+#include <utility>
+
+#include "relpos/call/bias_table.hpp"
+#include "relpos/call/problem.hpp"
+#include "relpos/call/row_positions.hpp"
+#include "relpos/call/visible_rows.hpp"
+#include "relpos/cpu/call_scratch.hpp"
+#include "relpos/cpu/prefill/key_tiles.hpp"
+#include "relpos/cpu/prefill/score_bound.hpp"
+#include "relpos/rows/given_rotation.hpp"
+#include "relpos/rows/rotation.hpp"
+#include "relpos/rows/strided_rows.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Isa, class Problem>
+class preparation;
+
+template <class Isa, class Out, class Query, class Store, class... Policies>
+class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
+ public:
+  using problem_type = attention_problem<Out, Query, Store, Policies...>;
+  using scratch_type = call_scratch<Isa, problem_type>;
+  using set_place = typename scratch_type::set_place;
+
+  preparation(const problem_type& problem, const scratch_type& scratch)
+      : problem_(problem), scratch_(scratch) {}
+
+  index_t count() const { return 1 + table_items() + gain_items() + key_items(); }
+
+  void run(index_t item, index_t slot) const {
+    if (item == 0) {
+      scratch_.plan().template fill<Isa>(problem_, scratch_.slots());
+    } else if (item < 1 + table_items()) {
+      fill_tables(scratch_.sets().find((item - 1) / shape().query_heads),
+                  (item - 1) % shape().query_heads, std::index_sequence_for<Policies...>());
+    } else if (item < 1 + table_items() + gain_items()) {
+      fill_gains(item - 1 - table_items());
+    } else {
+      prepare_keys(item - 1 - table_items() - gain_items(), slot);
+    }
+  }
+
+ private:
+  static constexpr bool by_tile = scratch_type::by_tile;
+  static constexpr bool turns_keys = scratch_type::turns_keys;
+  static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
+  static constexpr bool has_tables = (tabulates_bias<Policies> || ... || false);
+
+  // Tiles in one item: few enough that the keys of a single head occupy many threads.
+  static constexpr index_t tiles_per_item = 4;
+
+  const attention_shape& shape() const { return problem_.shape; }
+
+  index_t table_items() const {
+    return has_tables ? scratch_.sets().count() * shape().query_heads : 0;
+  }
+  index_t gain_items() const {
+    index_t count = 0;
+    if constexpr (by_tile) {
+      for (index_t set = 0; set < scratch_.sets().count(); ++set) count += gains(set).count;
+    }
+    return count;
+  }
+  index_t items_per_head() const { return ceil_div(scratch_.tiles_of_head(), tiles_per_item); }
+  index_t key_items() const {
+    bool any = turns_keys;
+    if constexpr (problem_type::can_bound) {
+      for (index_t at = 0; at < problem_.different_sequences() && !any; ++at) {
+        any = uses_bound(problem_.shape_of(at));
+      }
+    }
+    return any && shape().key_length > 0 ? shape().batch * shape().key_heads * items_per_head() : 0;
+  }
+
+  /// Of one set. Given positions have no order by which a mask could narrow them.
+  distance_range visible_distances_of([[maybe_unused]] const set_place& set,
+                                      [[maybe_unused]] index_t head) const {
+    distance_range visible;
+    if constexpr (any_given_positions<Policies...>) {
+      for (index_t at = 0; at < shape().batch; ++at) {
+        const attention_shape of = problem_.shape_of(at);
+        const auto position = row_positions(problem_.policies, positions{}, at);
+        visible = hull(visible, distances_between(position, 0, of.query_length, 0, of.key_length));
+      }
+    } else {
+      const index_t sequences = binds_by_batch ? shape().batch : problem_.different_sequences();
+      const index_t first = set.is_shared ? 0 : set.number;
+      const index_t last = set.is_shared ? sequences : set.number + 1;
+      for (index_t at = first; at < last; ++at) {
+        visible = hull(visible, visible_distances(bind_all(problem_.policies, at, head),
+                                                  problem_.shape_of(at), problem_.position_of(at),
+                                                  problem_.resident_of(at).piece(set.piece)));
+      }
+    }
+    return visible;
+  }
+
+  template <std::size_t... I>
+  void fill_tables(const set_place& set, index_t head, std::index_sequence<I...>) const {
+    const distance_range visible = visible_distances_of(set, head);
+    [[maybe_unused]] const auto fill = [&]<std::size_t At>(
+                                           std::integral_constant<std::size_t, At>) {
+      const auto& policy = std::get<At>(problem_.policies);
+      if constexpr (tabulates_bias<std::decay_t<decltype(policy)>>) {
+        scratch_.table(At, set, head) = fill_bias_table(
+            policy, head, visible, geometry<Isa>::group_rows, scratch_.table_values(At, set, head));
+      }
+    };
+    (fill(std::integral_constant<std::size_t, I>()), ...);
+  }
+
+  rotation_gains gains(index_t set) const
+    requires by_tile
+  {
+    return scratch_.gains(problem_, scratch_.sets().find(set));
+  }
+
+  void fill_gains([[maybe_unused]] index_t item) const {
+    if constexpr (by_tile) {
+      index_t set = 0;
+      for (; item >= gains(set).count; ++set) item -= gains(set).count;
+      with_rotation(problem_.policies, [&](const auto& policy) { gains(set).fill(item, policy); });
+    }
+  }
+
+  void prepare_keys(index_t item, index_t slot) const {
+    const index_t key_head = item / items_per_head() % shape().key_heads;
+    const index_t sequence = item / items_per_head() / shape().key_heads;
+    const attention_shape of = problem_.shape_of(sequence);
+    if (of.key_length == 0) return;
+    const key_tiles<Isa> tiling{problem_.position_of(sequence).key_offset, of.key_length};
+    const bool bounds = uses_bound(of);
+    if (!turns_keys && !bounds) return;
+    const prefill_slot<Isa> memory = scratch_.slot_of_prefill(slot);
+    const auto stored = problem_.store.template keys<Isa>(sequence, key_head);
+    const index_t first = item % items_per_head() * tiles_per_item;
+    for (index_t i = first; i < std::min(first + tiles_per_item, scratch_.tiles_of_head()); ++i) {
+      const index_t piece = i < scratch_.tiles_of_piece(0) ? 0 : 1;
+      const index_t tile = piece == 0 ? i : i - scratch_.tiles_of_piece(0);
+      const key_range rows = problem_.resident_of(sequence).piece(piece);
+      if (rows.last <= rows.first || tiling.of(rows.first) + tile > tiling.of(rows.last - 1)) {
+        continue;
+      }
+      const key_range range = intersect(tiling.rows(tiling.of(rows.first) + tile), rows);
+      float* const norm = bounds ? scratch_.key_norms(sequence, key_head, piece) + tile : nullptr;
+      if constexpr (turns_keys) {
+        float* const turned = scratch_.turned_keys(problem_.store, sequence, key_head);
+        turn_keys(range, sequence, stored, turned, memory);
+        if (bounds) *norm = norm_of(range, packed_rows{turned, of.head_dim}, memory);
+      } else {
+        *norm = norm_of(range, stored, memory);
+      }
+    }
+  }
+
+  template <class Stored>
+  void turn_keys(const key_range& range, index_t sequence, const Stored& stored, float* turned,
+                 const prefill_slot<Isa>& memory) const {
+    const auto turn_all = [&](const auto& source) {
+      for (index_t row = range.first; row < range.last; ++row) {
+        source.load(row, turned + row * shape().head_dim);
+      }
+    };
+    with_rotation(problem_.policies, [&](const auto& policy) {
+      if constexpr (by_tile) {
+        const rotation_rows rotations = policy.rotations();
+        turn_all(turned_rows<Isa, Stored>{
+            stored, rotations, rotations.keys, problem_.position_of(sequence).key_offset,
+            problem_.store.length(sequence), shape().head_dim, memory.stored_row});
+      } else {
+        const auto position = row_positions(problem_.policies, positions{}, sequence);
+        const auto of_key = [&](index_t row, index_t axis) { return position.key(row, axis); };
+        turn_all(given_rotation<Isa, Stored, std::decay_t<decltype(policy)>, decltype(of_key)>(
+            stored, policy, of_key, shape().head_dim, memory.stored_row, memory.turns_of_row));
+      }
+    });
+  }
+
+  template <row_source Rows>
+  float norm_of(const key_range& range, const Rows& rows, const prefill_slot<Isa>& memory) const {
+    return largest_norm(rows, range.first, range.last, shape().head_dim, memory.row_buffer);
+  }
+
+  bool uses_bound(const attention_shape& sequence) const {
+    return problem_.bounds_scores(geometry<Isa>::group_rows, sequence);
+  }
+
+  const problem_type& problem_;
+  const scratch_type& scratch_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

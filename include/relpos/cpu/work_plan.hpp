@@ -1,0 +1,127 @@
+#pragma once
+// How the work of a call is counted off: sequences from the one with the longest items to that with the shortest, so
+// that threads which take the next item from a queue end together.
+
+#include <algorithm>
+#include <numeric>
+
+#include "relpos/call/call_sequences.hpp"
+#include "relpos/call/kernel_choice.hpp"
+#include "relpos/core/scratch.hpp"
+#include "relpos/core/shape.hpp"
+#include "relpos/cpu/decode/geometry.hpp"
+#include "relpos/cpu/prefill/geometry.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// A sequence for the kernel of few queries.
+struct decoded_sequence {
+  decode_geometry geometry;
+  index_t first_state = 0;  // of its chunks, [head][row][chunk]
+
+  index_t state_of(const attention_shape& shape, index_t head, index_t row, index_t chunk) const {
+    return first_state + (head * shape.query_length + row) * geometry.chunks + chunk;
+  }
+};
+
+/// Items of attend, and of the merge that follows it, of all sequences.
+class work_plan {
+ public:
+  work_plan(scratch_divider& memory, index_t sequences)
+      : sequences_(sequences),
+        order_(memory.take<index_t>(sequences)),
+        attend_first_(memory.take<index_t>(sequences + 1)),
+        merge_first_(memory.take<index_t>(sequences + 1)),
+        decoded_(memory.take<decoded_sequence>(sequences)),
+        chunks_of_item_(memory.take<index_t>(1)) {}
+
+  /// By one thread, before the counts are asked for.
+  template <class Isa>
+  void fill(const call_sequences& call, index_t slots) const {
+    *chunks_of_item_ = divide(call, slots);
+    const auto cost_of = [&](index_t at) {
+      const attention_shape shape = call.shape_of(at);
+      if (!is_decoded(call.choice, shape)) {
+        return std::min(shape.query_length, geometry<Isa>::block_rows) *
+               call.resident_of(at).count();
+      }
+      // To read a key takes about as long as to compute with it for as many rows.
+      const index_t chunks = std::min(decoded_[at].geometry.chunks, *chunks_of_item_);
+      return decode_geometry::rows * chunks * decode_geometry::chunk_keys;
+    };
+    std::iota(order_, order_ + sequences_, index_t{0});
+    if (!call.is_uniform()) {
+      index_t* const costs = attend_first_;  // until the order is known
+      for (index_t at = 0; at < sequences_; ++at) costs[at] = cost_of(at);
+      sort_by_cost(costs);
+    }
+    attend_first_[0] = 0;
+    merge_first_[0] = 0;
+    for (index_t i = 0; i < sequences_; ++i) {
+      const attention_shape shape = call.shape_of(order_[i]);
+      index_t attend = shape.query_heads * ceil_div(shape.query_length, geometry<Isa>::block_rows);
+      index_t merge = 0;
+      if (is_decoded(call.choice, shape)) {
+        const decode_geometry& of = decoded_[order_[i]].geometry;
+        attend = shape.key_heads * of.items_of_block(*chunks_of_item_) * of.row_blocks;
+        merge = shape.query_heads;
+      }
+      attend_first_[i + 1] = attend_first_[i] + attend;
+      merge_first_[i + 1] = merge_first_[i] + merge;
+    }
+  }
+
+  /// Chunks of keys that one item of decode goes through.
+  index_t chunks_of_item() const { return *chunks_of_item_; }
+  const decoded_sequence& decoded(index_t sequence) const { return decoded_[sequence]; }
+
+  index_t attend_count() const { return attend_first_[sequences_]; }
+  index_t merge_count() const { return merge_first_[sequences_]; }
+
+  struct place {
+    index_t sequence;
+    index_t item;  // of the sequence
+  };
+  place attend_item(index_t item) const { return find(attend_first_, item); }
+  place merge_item(index_t item) const { return find(merge_first_, item); }
+
+ private:
+  /// Orders sequences by falling cost, and equal ones as they come.
+  void sort_by_cost(const index_t* costs) const {
+    std::sort(order_, order_ + sequences_, [&](index_t a, index_t b) {
+      return costs[a] != costs[b] ? costs[a] > costs[b] : a < b;
+    });
+  }
+
+  /// Returns the chunks of an item. Long runs of keys keep the memory busy; short ones occupy all threads.
+  index_t divide(const call_sequences& call, index_t slots) const {
+    index_t chunks = 0;
+    index_t states = 0;
+    for (index_t at = 0; at < call.shape.batch; ++at) {
+      const attention_shape shape = call.shape_of(at);
+      decoded_[at] = {};
+      if (!is_decoded(call.choice, shape)) continue;
+      const positions position = call.position_of(at);
+      const decode_geometry of(shape, position.key_offset, call.seen_rows(at), call.evicted(at));
+      decoded_[at] = {of, states};
+      chunks += shape.key_heads * of.chunks * of.row_blocks;
+      states += shape.query_heads * shape.query_length * of.chunks;
+    }
+    constexpr index_t items_of_slot = 8;
+    return std::max<index_t>(chunks / (items_of_slot * slots), 1);
+  }
+
+  place find(const index_t* first, index_t item) const {
+    const index_t* const after = std::upper_bound(first, first + sequences_ + 1, item);
+    return {order_[after - first - 1], item - after[-1]};
+  }
+
+  index_t sequences_;
+  index_t* order_;         // [sequences], from the longest items to the shortest
+  index_t* attend_first_;  // [sequences + 1], items before those of order_[i]
+  index_t* merge_first_;
+  decoded_sequence* decoded_;  // [sequences]
+  index_t* chunks_of_item_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,88 @@
+#pragma once
+// What the GPU's kernels ask of a call, beyond what every call must keep. Checked on the host, before anything is
+// launched.
+
+#include <cstdint>
+#include <type_traits>
+
+#include "relpos/call/arguments.hpp"
+#include "relpos/check/call.hpp"
+#include "relpos/cuda/arch/machine.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Head dimensions that kernels are compiled for. A caller who names only those that occur waits less for the compiler.
+template <int... Dims>
+struct head_dims {
+  static_assert(((Dims == 64 || Dims == 96 || Dims == 128 || Dims == 256) && ...),
+                "relpos: on a GPU head_dim is 64, 96, 128 or 256");
+
+  static constexpr bool has(index_t head_dim) { return ((head_dim == Dims) || ...); }
+
+  /// Calls use(std::integral_constant<int, head_dim>()).
+  template <class Use>
+  static void with(index_t head_dim, const Use& use) {
+    ((head_dim == Dims ? use(std::integral_constant<int, Dims>()) : void()), ...);
+  }
+};
+using all_head_dims = head_dims<64, 96, 128, 256>;
+
+template <class T, class... Arguments>
+constexpr bool check_device_arguments() {
+  static_assert(
+      multiplied<std::remove_const_t<T>>,
+      "relpos: on a GPU q, k and v hold float, relpos::half or relpos::bfloat16, all the same");
+  static_assert(check_arguments<Arguments...>());
+  return true;
+}
+
+/// Rows are copied in pieces of 16 bytes: channels lie one after another, and rows begin at multiples of 16 bytes.
+template <class T>
+status check_pieces(const char* name, const view<T, 4>& of) {
+  constexpr index_t piece = 16 / static_cast<index_t>(sizeof(T));
+  if (of.size() == 0) return {};
+  if (of.strides[3] != 1) {
+    return status::error(status_code::invalid_stride,
+                         "%s: channels must lie one after another on a GPU, strides are %s", name,
+                         shape_text(of.strides).text);
+  }
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    if (of.shape[axis] <= 1 || of.strides[axis] % piece == 0) continue;
+    return status::error(status_code::invalid_stride,
+                         "%s: strides must be multiples of %lld on a GPU, are %s", name,
+                         static_cast<long long>(piece), shape_text(of.strides).text);
+  }
+  if (reinterpret_cast<std::uintptr_t>(of.data) % 16 == 0) return {};
+  return status::error(status_code::invalid_stride,
+                       "%s: data must begin at a multiple of 16 bytes on a GPU, shape is %s", name,
+                       shape_text(of.shape).text);
+}
+
+/// Refuses what kernels are not compiled for.
+template <class Dims = all_head_dims, class T>
+status check_forward(const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>& v,
+                     const options& choice) {
+  if (!Dims::has(q.shape[3])) {
+    return status::error(
+        status_code::invalid_shape,
+        "q: head_dim must be one that kernels are compiled for, of 64, 96, 128 and "
+        "256, q is %s",
+        shape_text(q.shape).text);
+  }
+  if (v.shape[3] != q.shape[3]) {
+    return shapes_differ("v: value_dim must be head_dim on a GPU, v is %s, q is %s", v.shape,
+                         q.shape);
+  }
+  const index_t sequences = sequence_count(q.shape[0], choice.query_starts);
+  if (sequences > 65535 || q.shape[1] > 65535) {
+    return status::error(
+        status_code::invalid_shape,
+        "q: sequences and heads are at most 65535 on a GPU, there are %lld of q %s",
+        static_cast<long long>(sequences), shape_text(q.shape).text);
+  }
+  if (status valid = check_pieces("q", q); !valid) return valid;
+  if (status valid = check_pieces("k", k); !valid) return valid;
+  return check_pieces("v", v);
+}
+
+}  // namespace relpos::inline RELPOS_ABI

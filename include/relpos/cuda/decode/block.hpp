@@ -1,0 +1,291 @@
+#pragma once
+// Attention of up to sixteen query rows that share a key head over one chunk of keys, on tensor cores, whose other rows
+// stand idle: it is bound by reading keys and values. Each warp goes through tiles of its own, with the next one on its
+// way, and waits for no other until the end, where the states of the warps are joined in their order.
+
+#include <limits>
+
+#include "relpos/cuda/decode/shared_storage.hpp"
+#include "relpos/cuda/fragment/copy_tile.hpp"
+#include "relpos/cuda/fragment/output_fragment.hpp"
+#include "relpos/cuda/fragment/score_stages.hpp"
+#include "relpos/cuda/fragment/softmax_fragment.hpp"
+#include "relpos/cuda/fragment/tensor_product.hpp"
+#include "relpos/cuda/rotation/device_rotation.hpp"
+#include "relpos/stage/softmax.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Machine, int HeadDim, class Call>
+class split_block {
+ public:
+  using stored = typename Call::stored;
+  using lowered = typename Call::lowered;
+  using geometry = split_geometry<stored, HeadDim>;
+  using memory_type = split_memory<stored, HeadDim>;
+
+  /// Of the rows from `first_row` on of those that share a key head: query head of the group by query head, for each query.
+  RELPOS_DEVICE split_block(Machine& machine, const Call& call, index_t sequence, index_t key_head,
+                            index_t first_row, index_t chunk)
+      : machine_(machine),
+        call_(call),
+        sequence_(call.sequences[sequence]),
+        key_head_(key_head),
+        first_row_(first_row),
+        chunk_(chunk),
+        lane_(machine.thread() % warp_lanes),
+        warp_(machine.thread() / warp_lanes),
+        memory_(*reinterpret_cast<memory_type*>(machine.shared())) {}
+
+  RELPOS_DEVICE void run() {
+    if constexpr (!lowered::rotates) begin_queries();
+    machine_.commit();
+    unroll<2>([&](auto r) RELPOS_LAMBDA { find_row(r); });
+    machine_.sync_warp();
+    const seen_tile first = seen_from(warp_);
+    begin_tile(first.at, 0);
+    machine_.template wait<1>();  // for queries, and not for keys
+    if constexpr (lowered::rotates) turn_queries_to_chunk();
+    machine_.sync();
+    attend(first);
+    join();
+  }
+
+ private:
+  static constexpr int keys = geometry::keys;
+  static constexpr int step = step_length<stored>;
+  static constexpr int steps = HeadDim / step;
+
+  struct row_place {
+    index_t head;
+    index_t row;  // of the sequence
+  };
+  RELPOS_DEVICE row_place place_of(int row) const {
+    const index_t at = first_row_ + row;
+    return {key_head_ * call_.group + at % call_.group, at / call_.group};
+  }
+  RELPOS_DEVICE int rows_that_exist() const {
+    const index_t all = sequence_.queries.count * call_.group;
+    return static_cast<int>(std::min<index_t>(all - first_row_, geometry::rows));
+  }
+  RELPOS_DEVICE index_t q_pos_of(index_t row) const {
+    return row + sequence_.position.query_offset;
+  }
+  /// Of the sequence; of tile `tile` of the chunk.
+  RELPOS_DEVICE index_t first_key_of(int tile) const {
+    return (sequence_.first_chunk + chunk_) * split_chunks::keys + tile * keys -
+           sequence_.position.key_offset;
+  }
+
+  RELPOS_DEVICE void find_row(int r) {
+    const int row = accumulator_place{lane_}.row(2 * r);
+    const bool exists = row < rows_that_exist();
+    const row_place place = place_of(exists ? row : 0);
+    heads_.head[r] = &call_.head(sequence_.at, place.head);
+    rows_.row[r] = static_cast<int>(exists ? place.row : sequence_.queries.count);
+    if (lane_ % 4 != 0) return;
+    key_span seen{0, 0};
+    if (exists) seen = heads_.of(r).visible_to(place.row, sequence_.keys.count);
+    memory_.visible[warp_][row] = seen;
+  }
+
+  RELPOS_DEVICE typename memory_type::query_rows queries() const { return {memory_.queries}; }
+  RELPOS_DEVICE typename memory_type::key_rows keys_of(int stage) const {
+    return {memory_.tiles[warp_][stage].keys};
+  }
+  RELPOS_DEVICE typename memory_type::key_rows values_of(int stage) const {
+    return {memory_.tiles[warp_][stage].values};
+  }
+  RELPOS_DEVICE typename memory_type::weight_rows weights_of(int stage) const {
+    return {memory_.tiles[warp_][stage].keys};
+  }
+
+  /// Null where there is none.
+  RELPOS_DEVICE const stored* query_at(int row) const {
+    if (row >= rows_that_exist()) return nullptr;
+    const device_rows& rows = sequence_.queries;
+    const row_place place = place_of(row);
+    return call_.q.address(rows.batch, place.head, rows.first + place.row, 0);
+  }
+  RELPOS_DEVICE void begin_queries() {
+    queries().template copy_each<geometry::threads>(
+        machine_, machine_.thread(), [&](int row) RELPOS_LAMBDA { return query_at(row); },
+        query_at(0));
+  }
+  /// All keys of a chunk have one origin.
+  RELPOS_DEVICE void turn_queries_to_chunk() {
+    const index_t origin = rotation_rows::origin(first_key_of(0) + sequence_.position.key_offset);
+    turn_queries<HeadDim, geometry::warps>(
+        machine_, queries(), call_.rotation, [&](int row) { return query_at(row); },
+        [&](int row) { return q_pos_of(place_of(row).row); }, origin);
+  }
+
+  /// What masks say of a tile, of all rows.
+  RELPOS_DEVICE tile_class classify(int tile) const {
+    const index_t begin = first_key_of(tile);
+    bool some = false;
+    bool all = true;
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
+      if (rows_.row[r] >= sequence_.queries.count) return;
+      const key_span visible = memory_.visible[warp_][accumulator_place{lane_}.row(2 * r)];
+      if (visible.last <= begin || begin + keys <= visible.first || visible.last == visible.first) {
+        all = false;
+        return;
+      }
+      const bool whole = visible.first <= begin && begin + keys <= visible.last;
+      tile_class is = whole ? tile_class::full : tile_class::partial;
+      const index_t q_pos = q_pos_of(rows_.row[r]);
+      const index_t first_key = std::max<index_t>(begin, 0) + sequence_.position.key_offset;
+      const index_t last_key =
+          std::min<index_t>(begin + keys, sequence_.keys.count) + sequence_.position.key_offset;
+      is = both_of(is, classify_all(heads_.of(r).masks, {q_pos, q_pos + 1, first_key, last_key}));
+      some = some || is != tile_class::skip;
+      all = all && is == tile_class::full;
+    });
+    if (!machine_.any(some)) return tile_class::skip;
+    return machine_.any(!all) ? tile_class::partial : tile_class::full;
+  }
+
+  struct seen_tile {
+    int at;  // of the chunk; behind the last where there is none
+    tile_class is;
+
+    RELPOS_DEVICE bool exists() const { return at < geometry::tiles; }
+  };
+  /// The first tile of the warp from `tile` on that some row sees.
+  RELPOS_DEVICE seen_tile seen_from(int tile) const {
+    for (; tile < geometry::tiles; tile += geometry::warps) {
+      const tile_class is = classify(tile);
+      if (is != tile_class::skip) return {tile, is};
+    }
+    return {tile, tile_class::skip};
+  }
+
+  /// Begins to copy a tile, if it is one of the chunk.
+  RELPOS_DEVICE void begin_tile(int tile, int stage) {
+    if (tile < geometry::tiles) {
+      const auto copy = [&](const view<const stored, 4>& from,
+                            const typename memory_type::key_rows& to) {
+        copy_tile<warp_lanes>(machine_, lane_, from, sequence_.keys, key_head_, first_key_of(tile),
+                              to);
+      };
+      copy(call_.k, keys_of(stage));
+      copy(call_.v, values_of(stage));
+    }
+    machine_.commit();
+  }
+
+  RELPOS_DEVICE void attend(seen_tile tile) {
+    fragment<stored> held_queries[geometry::holds_queries ? steps : 1] = {};
+    if constexpr (geometry::holds_queries) {
+      unroll<steps>([&](auto i) RELPOS_LAMBDA { held_queries[i] = load_queries(i); });
+    }
+    const score_stages<Machine, Call, two_heads> stages(heads_, call_, sequence_, rows_,
+                                                        memory_.visible[warp_], lane_);
+    const row_factors factors = stages.factors();
+    for (int stage = 0; tile.exists(); stage = 1 - stage) {
+      const seen_tile next = seen_from(tile.at + geometry::warps);
+      machine_.template wait<0>();
+      machine_.sync_warp();  // the tile is there, and all lanes have done with the one before
+      begin_tile(next.at, 1 - stage);
+      if constexpr (lowered::rotates) {
+        turn_shared_keys(machine_, keys_of(stage), call_.rotation.rows,
+                         first_key_of(tile.at) + sequence_.position.key_offset);
+        machine_.sync_warp();
+      }
+      score_fragment<keys / 8> scores[1] = {};
+      unroll<steps>([&](auto i) RELPOS_LAMBDA {
+        const fragment<stored> query = [&] {
+          if constexpr (geometry::holds_queries) {
+            return held_queries[i];
+          } else {
+            return load_queries(i);
+          }
+        }();
+        const left_factor<stored> factor[1] = {as_left_factor(machine_, query)};
+        multiply_add_keys(machine_, scores, factor, keys_of(stage), i * step, lane_);
+      });
+      stages.apply(machine_, first_key_of(tile.at), tile.is, factors, scores[0]);
+      float rescale[1][2];
+      softmax_.add(machine_, scores[0], rescale[0]);
+      if (tile.is == tile_class::partial) machine_.sync_warp();  // all have done with the keys
+      weighted_values<stored, HeadDim, 1>::add(machine_, outputs_, values_of(stage), tile.is,
+                                               scores, rescale, weights_of(stage), lane_);
+      tile = next;
+    }
+  }
+
+  RELPOS_DEVICE fragment<stored> load_queries(int i) const {
+    return machine_.load(
+        static_cast<const stored*>(queries().template matrix_row<true>(0, i * step, lane_)));
+  }
+
+  /// Joins the states of the warps, and leaves that of the chunk.
+  RELPOS_DEVICE void join() {
+    machine_.template wait<0>();
+    machine_.sync();
+    auto& own = memory_.states[warp_];
+    const accumulator_place place{lane_};
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
+      const float sum = softmax_fragment::row_sum(machine_, softmax_.sum[r]);
+      const int row = place.row(2 * r);
+      if (lane_ % 4 == 0) {
+        own.maximum[row] = softmax_.maximum[r];
+        own.sum[row] = sum;
+      }
+      unroll<HeadDim / 8>([&](auto tile) RELPOS_LAMBDA {
+        unroll<2>([&](auto i) RELPOS_LAMBDA {
+          own.outputs[row][tile * 8 + place.column(i)] = outputs_[0].at[tile][2 * r + i];
+        });
+      });
+    });
+    machine_.sync();
+    for (int row = warp_; row < rows_that_exist(); row += geometry::warps) join_row(row);
+  }
+
+  /// By one warp.
+  RELPOS_DEVICE void join_row(int row) const {
+    const auto exp2 = [this](float x) { return machine_.exp2(x); };
+    float top = no_maximum;
+    for (const auto& each : memory_.states) top = relpos::max(each.maximum[row], top);
+    float sum = 0.0f;
+    float weights[geometry::warps];
+    unroll<geometry::warps>([&](auto warp) RELPOS_LAMBDA {
+      const auto& each = memory_.states[warp];
+      weights[warp] = state_weight(exp2, each.maximum[row], each.sum[row], top);
+      sum += weights[warp] * each.sum[row];
+    });
+    const row_place of = place_of(row);
+    const chunk_state state = call_.states.at(sequence_.state_of(of.head, of.row, chunk_));
+    for (int channel = lane_; channel < HeadDim; channel += warp_lanes) {
+      float output = 0.0f;
+      unroll<geometry::warps>([&](auto warp) RELPOS_LAMBDA {
+        // Outputs of weights that are all zero may be NaN.
+        if (weights[warp] != 0.0f) {
+          output += weights[warp] * memory_.states[warp].outputs[row][channel];
+        }
+      });
+      state.outputs[channel] = output;
+    }
+    if (lane_ == 0) {
+      *state.maximum = top;
+      *state.sum = sum;
+    }
+  }
+
+  Machine& machine_;
+  const Call& call_;
+  const device_sequence& sequence_;
+  index_t key_head_;
+  index_t first_row_;
+  index_t chunk_;
+  int lane_;
+  int warp_;
+  memory_type& memory_;
+  two_heads<typename Call::head_type> heads_;
+  lane_rows rows_;
+  softmax_fragment softmax_;
+  output_fragment<stored, HeadDim> outputs_[1];
+};
+
+}  // namespace relpos::inline RELPOS_ABI

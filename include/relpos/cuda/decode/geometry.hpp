@@ -1,0 +1,36 @@
+#pragma once
+// How attention of few queries is divided. Keys are split into chunks, counted in absolute position; a block has
+// one chunk and up to sixteen query rows that share a key head, and its warps take the tiles of the chunk in turn.
+
+#include "relpos/call/kernel_choice.hpp"
+#include "relpos/contract/rotation.hpp"
+#include "relpos/cuda/arch/machine.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// What is the same for all types and head dimensions.
+struct split_chunks {
+  static constexpr int rows = static_cast<int>(few_queries);  // of an mma
+  /// Enough that a block reads for longer than it takes to begin; few enough that one sequence occupies a GPU.
+  static constexpr int keys = 256;
+  // The queries of a block are turned to one origin.
+  static_assert(rotation_grid % keys == 0);
+
+  /// Blocks of rows that share a key head.
+  static constexpr index_t row_blocks(index_t query_length, index_t group) {
+    return ceil_div(query_length * group, rows);
+  }
+};
+
+template <multiplied T, int HeadDim>
+struct split_geometry {
+  static constexpr int row_bytes = HeadDim * static_cast<int>(sizeof(T));
+  static constexpr int warps = row_bytes <= 256 ? 4 : row_bytes <= 512 ? 2 : 1;
+  static constexpr int threads = warps * warp_lanes;
+  static constexpr int rows = split_chunks::rows;
+  static constexpr int keys = 16;  // of a tile
+  static constexpr int tiles = split_chunks::keys / keys;
+  static constexpr bool holds_queries = row_bytes <= 256;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,38 @@
+#pragma once
+
+#include "relpos/cuda/decode/geometry.hpp"
+#include "relpos/cuda/fragment/score_stages.hpp"
+#include "relpos/cuda/fragment/shared_rows.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The shared memory of a block of one chunk.
+template <class T, int HeadDim>
+struct split_memory {
+  using geometry = split_geometry<T, HeadDim>;
+  using query_rows = shared_rows<T, geometry::rows, HeadDim>;
+  using key_rows = shared_rows<T, geometry::keys, HeadDim>;
+  using weight_rows = shared_rows<T, geometry::rows, geometry::keys>;
+
+  /// What a warp has of its tiles. Rows are 32 bytes longer than their channels: those that lanes store two channels of lie
+  /// in different banks.
+  struct warp_state {
+    float maximum[geometry::rows];
+    float sum[geometry::rows];
+    float outputs[geometry::rows][HeadDim + 8];
+  };
+  struct tile {
+    alignas(16) T keys[key_rows::size];  // then weights, where values are not finite
+    alignas(16) T values[key_rows::size];
+  };
+  static_assert(weight_rows::size <= key_rows::size);
+
+  key_span visible[geometry::warps][geometry::rows];
+  alignas(16) T queries[query_rows::size];
+  union {
+    tile tiles[geometry::warps][2];      // that is computed with, and that arrives
+    warp_state states[geometry::warps];  // when all tiles are done
+  };
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,157 @@
+#pragma once
+// The sums of weight times value of a warp's rows, all channels, in registers.
+
+#include <bit>
+#include <cstdint>
+#include <type_traits>
+
+#include "relpos/core/tile.hpp"
+#include "relpos/core/unroll.hpp"
+#include "relpos/cuda/fragment/convert.hpp"
+#include "relpos/cuda/fragment/score_fragment.hpp"
+#include "relpos/cuda/fragment/tensor_product.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <multiplied T, int HeadDim>
+struct output_fragment {
+  float at[HeadDim / 8][4] = {};  // of an mma each
+};
+
+/// What adds a tile to the outputs of `RowTiles` times sixteen rows.
+template <multiplied T, int HeadDim, int RowTiles>
+struct weighted_values {
+  static constexpr int channel_tiles = HeadDim / 8;
+  using outputs_type = output_fragment<T, HeadDim>[RowTiles];
+
+  /// Multiplies what was summed before by `rescale` and adds a tile. `shared` has room for the weights of sixteen rows.
+  template <class Machine, class ValueRows, class WeightRows, int Tiles>
+  static RELPOS_DEVICE void add(Machine& machine, outputs_type& outputs, const ValueRows& rows,
+                                tile_class is, const score_fragment<Tiles> (&weights)[RowTiles],
+                                const float (&rescale)[RowTiles][2], const WeightRows& shared,
+                                int lane) {
+    unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
+      unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
+        unroll<4>([&](auto element)
+                      RELPOS_LAMBDA { outputs[m].at[tile][element] *= rescale[m][element / 2]; });
+      });
+    });
+    // Zero times what is not finite is not zero: what a row does not see must not reach it.
+    if (is == tile_class::partial && !all_finite(machine, rows, Tiles * 8, lane)) {
+      unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
+        add_seen(machine, outputs[m], rows, weights[m], shared, lane);
+      });
+      return;
+    }
+    constexpr int step = step_length<T>;
+    unroll<Tiles * 8 / step>([&](auto i) RELPOS_LAMBDA {
+      left_factor<T> weight[RowTiles];
+      unroll<RowTiles>([&](auto m)
+                           RELPOS_LAMBDA { weight[m] = weights_of(machine, weights[m], i); });
+      unroll<channel_tiles / 2>([&](auto two) RELPOS_LAMBDA {
+        const fragment<T> value = load_values(machine, rows, i * step, two * 16, lane);
+        unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
+          auto& at = outputs[m].at;
+          multiply_add(machine, at[2 * two], weight[m], value.part[0], value.part[1]);
+          multiply_add(machine, at[2 * two + 1], weight[m], value.part[2], value.part[3]);
+        });
+      });
+    });
+  }
+
+ private:
+  /// Accumulators are the left factor of the next product: rounded, of 16-bit values, and of float32 with keys in another
+  /// order: columns 2 i and 2 i + 1 are its i and i + 4.
+  template <class Machine, int Tiles>
+  static RELPOS_DEVICE left_factor<T> weights_of(Machine& machine,
+                                                 const score_fragment<Tiles>& weights, int step) {
+    fragment<T> result;
+    unroll<4>([&](auto part) RELPOS_LAMBDA {
+      if constexpr (std::is_same_v<T, float>) {
+        const float weight = weights.at[step][part % 2 * 2 + part / 2];
+        result.part[part].bits = std::bit_cast<std::uint32_t>(weight);
+      } else {
+        const float(&of)[4] = weights.at[2 * step + part / 2];
+        machine.round(of[part % 2 * 2], of[part % 2 * 2 + 1], result.part[part]);
+      }
+    });
+    return as_left_factor(machine, result);
+  }
+
+  /// The right factors of one step, for 16 channels: keys in the order that weights have.
+  template <class Machine, class ValueRows>
+  static RELPOS_DEVICE fragment<T> load_values(Machine& machine, const ValueRows& rows, int key,
+                                               int channel, int lane) {
+    if constexpr (std::is_same_v<T, float>) {
+      fragment<T> result;
+      unroll<4>([&](auto part) RELPOS_LAMBDA {
+        const float value =
+            *rows.at(key + lane % 4 * 2 + part % 2, channel + part / 2 * 8 + lane / 4);
+        result.part[part].bits = std::bit_cast<std::uint32_t>(value);
+      });
+      return result;
+    } else {
+      return machine.load_transposed(
+          static_cast<const T*>(rows.template matrix_row<true>(key, channel, lane)));
+    }
+  }
+
+  /// Whether all values of the tile are, and are when they are split. Each lane looks at some of them, 16 bytes at a time:
+  /// those of 16 bits that are not have all bits of the exponent set.
+  template <class Machine, class ValueRows>
+  static RELPOS_DEVICE bool all_finite(Machine& machine, const ValueRows& rows, int keys,
+                                       int lane) {
+    struct alignas(16) piece {
+      std::uint32_t bits[4];
+    };
+    constexpr std::uint32_t high = std::is_same_v<T, half> ? 0x7c000000u : 0x7f800000u;
+    constexpr std::uint32_t low = high >> 16;
+    const auto is_finite = [](std::uint32_t bits) RELPOS_LAMBDA {
+      if constexpr (std::is_same_v<T, float>) {
+        return (bits & 0x7fffffffu) < std::bit_cast<std::uint32_t>(split_limit);
+      } else {
+        return (bits & low) != low && (bits & high) != high;
+      }
+    };
+    constexpr int chunk = ValueRows::chunk;
+    constexpr int pieces = HeadDim / chunk;
+    bool finite = true;
+    for (int i = lane; i < keys * pieces; i += warp_lanes) {
+      piece of;
+      const void* const from = rows.at(i / pieces, i % pieces * chunk);
+      __builtin_memcpy(&of, __builtin_assume_aligned(from, 16), sizeof of);
+      unroll<4>([&](auto p) RELPOS_LAMBDA { finite = finite && is_finite(of.bits[p]); });
+    }
+    return !machine.any(!finite);
+  }
+
+  /// Number by number, but for weights of zero. Rare, and slow.
+  template <class Machine, class ValueRows, class WeightRows, int Tiles>
+  static RELPOS_DEVICE void add_seen(Machine& machine, output_fragment<T, HeadDim>& outputs,
+                                     const ValueRows& rows, const score_fragment<Tiles>& weights,
+                                     const WeightRows& shared, int lane) {
+    const accumulator_place place{lane};
+    unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
+      unroll<4>([&](auto element) RELPOS_LAMBDA {
+        *shared.at(place.row(element), tile * 8 + place.column(element)) =
+            narrow<T>(machine, weights.at[tile][element]);
+      });
+    });
+    machine.sync_warp();
+    for (int key = 0; key < Tiles * 8; ++key) {
+      unroll<2>([&](auto r) RELPOS_LAMBDA {
+        const float weight = widen(machine, *shared.at(place.row(2 * r), key));
+        if (weight == 0.0f) return;
+        unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
+          unroll<2>([&](auto i) RELPOS_LAMBDA {
+            outputs.at[tile][2 * r + i] +=
+                weight * widen(machine, *rows.at(key, tile * 8 + place.column(i)));
+          });
+        });
+      });
+    }
+    machine.sync_warp();
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,55 @@
+#pragma once
+// Rows of channels in shared memory. A row is 16 bytes longer than its channels, an odd number of 16 bytes: the eight
+// rows of a matrix, which ldmatrix reads at once, lie in different banks.
+
+#include "relpos/core/index.hpp"
+#include "relpos/cuda/arch/machine.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <multiplied T, int Rows, int Channels>
+struct shared_rows {
+  static constexpr int chunk = 16 / static_cast<int>(sizeof(T));  // numbers of one copy
+  static constexpr int stride = Channels + chunk;
+  static constexpr int size = Rows * stride;
+  static_assert(stride / chunk % 2 == 1);
+
+  T* data;
+
+  RELPOS_DEVICE T* at(int row, int channel) const { return data + row * stride + channel; }
+
+  /// Begins to copy `Rows` rows, by `Threads` threads, of which this is `thread`; those outside of [first, last) become
+  /// zeros. `from` is where row 0 is or would be, and `any` a row that exists.
+  template <int Threads, class Machine>
+  RELPOS_DEVICE void copy(Machine& machine, int thread, const T* from, index_t row_stride,
+                          int first, int last, const T* any) const {
+    const auto row_at = [&](int row) RELPOS_LAMBDA {
+      return first <= row && row < last ? from + row * row_stride : nullptr;
+    };
+    copy_each<Threads>(machine, thread, row_at, any);
+  }
+  /// The same of rows that lie anywhere: `row_at` is row -> its address, null for zeros.
+  template <int Threads, class Machine, class RowAt>
+  RELPOS_DEVICE void copy_each(Machine& machine, int thread, const RowAt& row_at,
+                               const T* any) const {
+    constexpr int chunks = Channels / chunk;
+    for (int i = thread; i < Rows * chunks; i += Threads) {
+      const int row = i / chunks;
+      const int channel = i % chunks * chunk;
+      const T* const from = row_at(row);
+      machine.copy(at(row, channel), from != nullptr ? from + channel : any, from != nullptr);
+    }
+  }
+
+  /// Places of the four matrices of a fragment, for the row that this lane names. Neighbouring matrices are
+  /// `RowsFirst`: beneath each other, and then the next channels; or the other way round.
+  template <bool RowsFirst>
+  RELPOS_DEVICE T* matrix_row(int row, int channel, int lane) const {
+    const int matrix = lane / 8;
+    const int below = RowsFirst ? matrix % 2 : matrix / 2;
+    const int beside = RowsFirst ? matrix / 2 : matrix % 2;
+    return at(row + below * 8 + lane % 8, channel + beside * chunk);
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,53 @@
+#pragma once
+// The online softmax (stage/softmax.hpp) of a warp's sixteen rows, of which a lane has two: as much of their sums as its
+// columns give, until they are added up at the end.
+
+#include "relpos/core/math.hpp"
+#include "relpos/core/unroll.hpp"
+#include "relpos/cuda/fragment/score_fragment.hpp"
+#include "relpos/stage/softmax.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+struct softmax_fragment {
+  float maximum[2] = {no_maximum,
+                      no_maximum};  // of exponents, base 2; the same in the four lanes of a row
+  float sum[2] = {0.0f, 0.0f};      // of weights relative to it, in this lane's columns
+
+  /// The larger, or the sum, over the four lanes of a row.
+  template <class Machine>
+  static RELPOS_DEVICE float row_maximum(Machine& machine, float x) {
+    x = relpos::max(machine.shuffle_xor(x, 1), x);
+    return relpos::max(machine.shuffle_xor(x, 2), x);
+  }
+  template <class Machine>
+  static RELPOS_DEVICE float row_sum(Machine& machine, float x) {
+    x += machine.shuffle_xor(x, 1);
+    return x + machine.shuffle_xor(x, 2);
+  }
+
+  /// Scores of one tile become weights; what was summed before is to be multiplied by `rescale`.
+  template <int Tiles, class Machine>
+  RELPOS_DEVICE void add(Machine& machine, score_fragment<Tiles>& scores, float (&rescale)[2]) {
+    unroll<2>([&](auto r) RELPOS_LAMBDA {
+      float largest = maximum[r];
+      unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
+        largest = relpos::max(scores.at[tile][2 * r], largest);
+        largest = relpos::max(scores.at[tile][2 * r + 1], largest);
+      });
+      largest = row_maximum(machine, largest);
+      rescale[r] = machine.exp2(maximum[r] - largest);
+      maximum[r] = largest;
+      sum[r] *= rescale[r];
+      unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
+        unroll<2>([&](auto i) RELPOS_LAMBDA {
+          float& weight = scores.at[tile][2 * r + i];
+          weight = machine.exp2(weight - largest);
+          sum[r] += weight;
+        });
+      });
+    });
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

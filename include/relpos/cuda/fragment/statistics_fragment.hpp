@@ -1,0 +1,106 @@
+#pragma once
+// What is told of the rows of a block beside their outputs. Each lane has the statistics of its two rows over its own
+// columns, in shared memory, where they take no registers of calls that do not ask for them; they are joined when a row is
+// done. stage/statistics.hpp has the formulas within a tile, stage/merge_statistics.hpp how two parts are joined. Logits
+// are in units of the exponent, base 2.
+
+#include <cmath>
+
+#include "relpos/call/scale.hpp"
+#include "relpos/core/unroll.hpp"
+#include "relpos/core/view.hpp"
+#include "relpos/cuda/fragment/score_fragment.hpp"
+#include "relpos/cuda/fragment/softmax_fragment.hpp"
+#include "relpos/cuda/params.hpp"
+#include "relpos/stage/statistics.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Of one row over some of its keys.
+struct statistics_sums {
+  float spread = 0.0f;   // sum of weight (s - maximum)
+  float count = 0.0f;    // of logits
+  float mean = 0.0f;     // of them
+  float squares = 0.0f;  // sum of (s - mean)^2
+
+  /// Those of other keys of the same row.
+  RELPOS_DEVICE void join(const statistics_sums& other) {
+    const float both = count + other.count;
+    const float part = both == 0.0f ? 0.0f : other.count / both;
+    const float apart = other.mean - mean;
+    spread += other.spread;
+    squares += other.squares + apart * apart * count * part;
+    mean = count == 0.0f ? other.mean : mean + apart * part;
+    count = both;
+  }
+};
+
+/// Scores of a lane's two rows in one tile, before they become weights.
+template <int Tiles>
+RELPOS_DEVICE void add_moments(const score_fragment<Tiles>& scores, statistics_sums (&of)[2]) {
+  unroll<2>([&](auto r) RELPOS_LAMBDA {
+    const auto for_each = [&](const auto& use) RELPOS_LAMBDA {
+      unroll<Tiles>([&](auto t) RELPOS_LAMBDA {
+        unroll<2>([&](auto i) RELPOS_LAMBDA { use(scores.at[t][2 * r + i]); });
+      });
+    };
+    float first = hidden_score;
+    for_each([&](float score)
+                 RELPOS_LAMBDA { first = select(first == hidden_score, score, first); });
+    if (first == hidden_score) return;
+    logit_moments<float> moments(of[r].count, of[r].mean, of[r].squares);
+    moments.begin_tile(first);
+    for_each([&](float score) RELPOS_LAMBDA { moments.add(score); });
+    moments.end_tile();
+    of[r].count = moments.count;
+    of[r].mean = moments.mean;
+    of[r].squares = moments.squares;
+  });
+}
+
+/// Their weights, which are relative to the maximum of `now`; what was summed before, to that of `before`.
+template <int Tiles>
+RELPOS_DEVICE void add_spread_of_weights(const score_fragment<Tiles>& weights,
+                                         const softmax_fragment& before,
+                                         const softmax_fragment& now, const float (&rescale)[2],
+                                         statistics_sums (&of)[2]) {
+  unroll<2>([&](auto r) RELPOS_LAMBDA {
+    float spread =
+        raised_spread(of[r].spread, before.maximum[r], now.maximum[r], before.sum[r], rescale[r]);
+    unroll<Tiles>([&](auto t) RELPOS_LAMBDA {
+      unroll<2>([&](auto i) RELPOS_LAMBDA {
+        const float weight = weights.at[t][2 * r + i];
+        if (weight != 0.0f) spread += weight * std::log2(weight);
+      });
+    });
+    of[r].spread = spread;
+  });
+}
+
+/// Those of all columns, in each of the four lanes of a row.
+template <class Machine>
+RELPOS_DEVICE statistics_sums of_all_lanes(Machine& machine, statistics_sums own) {
+  for (int other = 1; other < 4; other *= 2) {
+    own.join({machine.shuffle_xor(own.spread, other), machine.shuffle_xor(own.count, other),
+              machine.shuffle_xor(own.mean, other), machine.shuffle_xor(own.squares, other)});
+  }
+  return own;
+}
+
+/// Writes those of a row whose weights, of which the sum is `sum`, are probabilities when they are multiplied by `factor`.
+RELPOS_DEVICE void write_statistics(const device_statistics& to, const statistics_sums& of,
+                                    float sum, float factor, index_t batch, index_t head,
+                                    index_t row) {
+  const auto write = [&](const view<float, 3>& where, float value) {
+    if (where.data != nullptr) where(batch, head, row) = value;
+  };
+  const logit_moments<float> moments(of.count, of.mean, of.squares);
+  const finished_statistics finished = finish_statistics(of.spread, moments, sum, factor);
+  write(to.max_probability, finished.max_probability);
+  write(to.entropy, finished.entropy);
+  write(to.logit_count, finished.logit_count);
+  write(to.logit_mean, finished.logit_mean);
+  write(to.logit_variance, finished.logit_variance);
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,92 @@
+#pragma once
+// Products of fragments, of every storage type. 16-bit numbers are multiplied as they are. Tensor cores cut a float32 to
+// 11 bits: it is split into two such numbers, and three of the four products of their parts are added, the smallest first;
+// the fourth, and what neither part has, is below 2^-21 of the whole (Markidis et al., arXiv 1803.04014; Ootomo and Yokota,
+// arXiv 2203.03341).
+
+#include <bit>
+#include <type_traits>
+
+#include "relpos/core/unroll.hpp"
+#include "relpos/cuda/arch/machine.hpp"
+#include "relpos/cuda/fragment/score_fragment.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Channels, or keys, that one step of a sum goes through.
+template <multiplied T>
+inline constexpr int step_length = 32 / static_cast<int>(sizeof(T));
+
+/// A left factor, [16 x step_length].
+template <multiplied T>
+struct left_factor {
+  fragment<T> whole;
+};
+template <>
+struct left_factor<float> {
+  fragment<tf32> large;
+  fragment<tf32> small;
+};
+
+struct split_number {
+  packed<tf32> large;
+  packed<tf32> small;
+};
+/// Numbers from here on become infinite when they are rounded to tf32.
+inline constexpr float split_limit = 0x1.ffep127f;
+
+/// What is infinite then has no small part. Its product with a small part of zero is not a number.
+template <class Machine>
+RELPOS_DEVICE split_number split(Machine& machine, packed<float> of) {
+  const auto x = std::bit_cast<float>(of.bits);
+  const packed<tf32> large = machine.round_to_tf32(x);
+  const float rest = x - std::bit_cast<float>(large.bits);
+  return {large, machine.round_to_tf32(rest == rest ? rest : 0.0f)};
+}
+
+template <class Machine, multiplied T>
+RELPOS_DEVICE left_factor<T> as_left_factor(Machine& machine, const fragment<T>& of) {
+  if constexpr (std::is_same_v<T, float>) {
+    left_factor<float> result;
+    unroll<4>([&](auto part) RELPOS_LAMBDA {
+      const split_number number = split(machine, of.part[part]);
+      result.large.part[part] = number.large;
+      result.small.part[part] = number.small;
+    });
+    return result;
+  } else {
+    return {of};
+  }
+}
+
+/// c [16 x 8] += a b, of one step.
+template <class Machine, multiplied T>
+RELPOS_DEVICE void multiply_add(Machine& machine, float (&c)[4], const left_factor<T>& a,
+                                packed<T> b0, packed<T> b1) {
+  if constexpr (std::is_same_v<T, float>) {
+    const split_number low = split(machine, b0);
+    const split_number high = split(machine, b1);
+    machine.multiply_add(c, a.small, low.large, high.large);
+    machine.multiply_add(c, a.large, low.small, high.small);
+    machine.multiply_add(c, a.large, low.large, high.large);
+  } else {
+    machine.multiply_add(c, a.whole, b0, b1);
+  }
+}
+
+/// scores += a [16 x step_length] times the transpose of `keys` at these channels, of each sixteen rows.
+template <class Machine, multiplied T, int RowTiles, int Tiles, class SharedRows>
+RELPOS_DEVICE void multiply_add_keys(Machine& machine, score_fragment<Tiles> (&scores)[RowTiles],
+                                     const left_factor<T> (&a)[RowTiles], const SharedRows& keys,
+                                     int channel, int lane) {
+  unroll<Tiles / 2>([&](auto two) RELPOS_LAMBDA {
+    const fragment<T> b = machine.load(
+        static_cast<const T*>(keys.template matrix_row<false>(two * 16, channel, lane)));
+    unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
+      multiply_add(machine, scores[m].at[2 * two], a[m], b.part[0], b.part[1]);
+      multiply_add(machine, scores[m].at[2 * two + 1], a[m], b.part[2], b.part[3]);
+    });
+  });
+}
+
+}  // namespace relpos::inline RELPOS_ABI

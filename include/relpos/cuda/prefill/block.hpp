@@ -1,0 +1,366 @@
+#pragma once
+// The fused attention of one block of query rows of one head, on tensor cores (Dao, arXiv 2307.08691):
+//
+//   for each key tile that some row sees, from the last to the first:
+//     S = QK . scale . softcap . bias . mask . online softmax . O = rescale O + PV
+//
+// Tiles begin at multiples of their size in absolute position. While the scores of a tile are computed its values arrive,
+// and until its values are added the keys of the next tile, which have two buffers. A tile that the masks hide is not
+// copied; a warp leaves out what its own rows do not see.
+
+#include <limits>
+
+#include "relpos/call/visible_rows.hpp"
+#include "relpos/cuda/fragment/copy_tile.hpp"
+#include "relpos/cuda/fragment/output_fragment.hpp"
+#include "relpos/cuda/fragment/score_stages.hpp"
+#include "relpos/cuda/fragment/softmax_fragment.hpp"
+#include "relpos/cuda/fragment/statistics_fragment.hpp"
+#include "relpos/cuda/fragment/store_outputs.hpp"
+#include "relpos/cuda/fragment/tensor_product.hpp"
+#include "relpos/cuda/params.hpp"
+#include "relpos/cuda/prefill/shared_storage.hpp"
+#include "relpos/cuda/prefill/tile_bound.hpp"
+#include "relpos/cuda/rotation/device_rotation.hpp"
+#include "relpos/stage/softmax.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class Machine, int HeadDim, class Call>
+class forward_block {
+ public:
+  using stored = typename Call::stored;
+  using lowered = typename Call::lowered;
+  using geometry = forward_geometry<stored, HeadDim>;
+  using memory_type = forward_memory<stored, HeadDim>;
+
+  /// Of the rows from `first_row` on of a sequence.
+  RELPOS_DEVICE forward_block(Machine& machine, const Call& call, index_t sequence,
+                              index_t query_head, index_t first_row)
+      : machine_(machine),
+        call_(call),
+        sequence_(call.sequences[sequence]),
+        head_(call.head(sequence, query_head)),
+        query_head_(static_cast<int>(query_head)),
+        first_row_(static_cast<int>(first_row)),
+        lane_(machine.thread() % warp_lanes),
+        warp_(machine.thread() / warp_lanes),
+        memory_(*reinterpret_cast<memory_type*>(machine.shared())) {}
+
+  RELPOS_DEVICE void run() {
+    if constexpr (!lowered::rotates) begin_queries();
+    if (call_.statistics.any) {
+      for (auto& rows : memory_.statistics[machine_.thread()]) {
+        for (statistics_sums& each : rows) each = {};
+      }
+    }
+    find_visible();
+    const visible_rows& seen = memory_.of_block;
+    if (seen.some_last > seen.some_first) {
+      const index_t tile = seen_tile(tile_of(seen.some_last - 1), false);
+      if (is_tile(tile)) attend(tile);
+    }
+    machine_.template wait<0>();
+    finish();
+  }
+
+ private:
+  static constexpr int keys = geometry::keys;
+  static constexpr int key_tiles = keys / 8;         // of an mma
+  static constexpr int channel_tiles = HeadDim / 8;  // of outputs
+  static constexpr int step = step_length<stored>;   // of the sum over channels
+  static constexpr int steps = HeadDim / step;
+  static constexpr int row_tiles = geometry::row_tiles;
+
+  RELPOS_DEVICE const positions& position() const { return sequence_.position; }
+  RELPOS_DEVICE index_t key_head() const { return query_head_ / call_.group; }
+
+  /// Null where there is none.
+  RELPOS_DEVICE const stored* query_at(int row) const {
+    const device_rows& rows = sequence_.queries;
+    if (first_row_ + row >= rows.count) return nullptr;
+    return call_.q.address(rows.batch, query_head_, rows.first + first_row_ + row, 0);
+  }
+  RELPOS_DEVICE void begin_queries() {
+    queries().template copy_each<geometry::threads>(
+        machine_, machine_.thread(), [&](int row) RELPOS_LAMBDA { return query_at(row); },
+        query_at(0));
+    machine_.commit();
+  }
+
+  /// Calls use(m, r) for each row of the lane: of sixteen rows `m`, row `r`.
+  template <class Use>
+  static RELPOS_DEVICE void for_each_row(const Use& use) {
+    unroll<row_tiles>([&](auto m)
+                          RELPOS_LAMBDA { unroll<2>([&](auto r) RELPOS_LAMBDA { use(m, r); }); });
+  }
+
+  /// Which keys rows see: of the lane, the warp and the block.
+  RELPOS_DEVICE void find_visible() {
+    const index_t count = sequence_.keys.count;
+    visible_rows seen = visible_rows::of_none(count);
+    for_each_row([&](auto m, auto r) RELPOS_LAMBDA {
+      const int row = warp_ * geometry::warp_rows + m * 16 + accumulator_place{lane_}.row(2 * r);
+      lane_rows& rows = rows_[m];
+      rows.row[r] = first_row_ + row;
+      key_span sees{0, 0};
+      if (rows.row[r] < sequence_.queries.count) {
+        sees = head_.visible_to(rows.row[r], count);
+        seen.add(key_range{sees.first, sees.last});
+      }
+      if (lane_ % 4 == 0) {
+        memory_.visible[warp_][m][accumulator_place{lane_}.row(2 * r)] = sees;
+      }
+    });
+    for (int other = 4; other < warp_lanes; other *= 2) {
+      const auto of_other = [&](index_t x) { return machine_.shuffle_xor(x, other); };
+      seen.add({of_other(seen.some_first), of_other(seen.some_last), of_other(seen.all_first),
+                of_other(seen.all_last)});
+    }
+    // They are few registers less in shared memory, and are asked for once a tile.
+    if (lane_ == 0) memory_.of_warp[warp_] = seen;
+    machine_.sync();
+    if (machine_.thread() == 0) {
+      for (const visible_rows& each : memory_.of_warp) seen.add(each);
+      memory_.of_block = seen;
+    }
+    machine_.sync();
+  }
+
+  // Tiles are counted in absolute position.
+  RELPOS_DEVICE index_t tile_of(index_t row) const {
+    return floor_div(row + position().key_offset, keys);
+  }
+  RELPOS_DEVICE index_t first_row_of(index_t tile) const {
+    return tile * keys - position().key_offset;
+  }
+
+  /// Whether it is not below the last one.
+  RELPOS_DEVICE bool is_tile(index_t tile) const {
+    return tile >= tile_of(memory_.of_block.some_first);
+  }
+
+  /// What masks say of a tile and of rows [first, first + count) of the block.
+  RELPOS_DEVICE tile_class classify(const visible_rows& rows, index_t tile, int first,
+                                    int count) const {
+    const index_t begin = first_row_of(tile);
+    const tile_class result = rows.classify(begin, begin + keys);
+    if (result == tile_class::skip) return result;
+    const index_t q_pos = first_row_ + first + position().query_offset;
+    const index_t last =
+        std::min<index_t>(q_pos + count, sequence_.queries.count + position().query_offset);
+    const index_t first_key = std::max<index_t>(begin, 0) + position().key_offset;
+    const index_t last_key =
+        std::min<index_t>(begin + keys, sequence_.keys.count) + position().key_offset;
+    return both_of(result, classify_all(head_.masks, {q_pos, last, first_key, last_key}));
+  }
+  /// The first tile from `tile` down that some row of the block sees; below the last where there is none. `bounded`: with a
+  /// weight that is not zero.
+  RELPOS_DEVICE index_t seen_tile(index_t tile, bool bounded) const {
+    while (is_tile(tile) &&
+           (classify(memory_.of_block, tile, 0, geometry::rows) == tile_class::skip ||
+            (bounded && vanishes(tile)))) {
+      --tile;
+    }
+    return tile;
+  }
+
+  RELPOS_DEVICE bool is_bounded() const {
+    return lowered::bounds_scores && call_.key_norms != nullptr;
+  }
+
+  /// Whether a tile adds nothing to any row of the block. All threads ask together.
+  RELPOS_DEVICE bool vanishes([[maybe_unused]] index_t tile) const {
+    if constexpr (lowered::bounds_scores) {
+      const float key_norm = call_.key_norm(sequence_.at, key_head(), tile - tile_of(0));
+      const index_t first_key = tile * keys;
+      bool adds = false;
+      for_each_row([&](auto m, auto r) RELPOS_LAMBDA {
+        const int row = rows_[m].row[r];
+        if (row >= sequence_.queries.count) return;
+        const index_t q_pos = row + position().query_offset;
+        const float product =
+            memory_.query_norms[row - first_row_] * key_norm * relpos::abs(head_.factors.query);
+        adds = adds || !row_vanishes<HeadDim>(head_, product, softmax_[m].maximum[r],
+                                              {first_key - q_pos, first_key + keys - 1 - q_pos});
+      });
+      return !machine_.sync_any(adds);
+    }
+    return false;
+  }
+
+  /// Of the queries, which are there. One thread for each row, or two.
+  RELPOS_DEVICE void measure_queries() {
+    constexpr int parts = geometry::threads / geometry::rows;
+    static_assert(parts * geometry::rows == geometry::threads && parts <= 2);
+    const int row = machine_.thread() / parts;
+    float square = 0.0f;
+    for (int c = machine_.thread() % parts; c < HeadDim; c += parts) {
+      const float x = widen(machine_, *queries().at(row, c));
+      square += x * x;
+    }
+    if constexpr (parts == 2) square += machine_.shuffle_xor(square, 1);
+    memory_.query_norms[row] = machine_.sqrt(square);
+  }
+
+  /// As the product takes them.
+  RELPOS_DEVICE typename memory_type::query_rows queries() const { return {memory_.queries}; }
+  RELPOS_DEVICE typename memory_type::key_rows key_buffer(int stage) const {
+    return {memory_.keys[stage]};
+  }
+  RELPOS_DEVICE typename memory_type::key_rows values() const { return {memory_.values}; }
+  /// Room for the weights of sixteen rows of the warp: keys whose scores are known.
+  RELPOS_DEVICE typename memory_type::weight_rows weights(int stage) const {
+    const typename memory_type::weight_rows all{memory_.keys[stage]};
+    return {all.at(warp_ * 16, 0)};
+  }
+
+  /// Begins to copy the keys, or values, of a tile.
+  RELPOS_DEVICE void begin_rows(const view<const stored, 4>& from, index_t tile,
+                                const typename memory_type::key_rows& to) {
+    copy_tile<geometry::threads>(machine_, machine_.thread(), from, sequence_.keys, key_head(),
+                                 first_row_of(tile), to);
+    machine_.commit();
+  }
+
+  RELPOS_DEVICE score_stages<Machine, Call, one_head> stages_of(int m) const {
+    return {{head_}, call_, sequence_, rows_[m], memory_.visible[warp_][m], lane_};
+  }
+
+  RELPOS_DEVICE void attend(index_t tile) {
+    int stage = 0;
+    begin_rows(call_.k, tile, key_buffer(stage));
+    row_factors factors[row_tiles];
+    unroll<row_tiles>([&](auto m) RELPOS_LAMBDA { factors[m] = stages_of(m).factors(); });
+    if (is_bounded()) {
+      machine_.template wait<0>();
+      machine_.sync();
+      measure_queries();
+      machine_.sync();
+    }
+    index_t key_origin = std::numeric_limits<index_t>::min();
+    while (is_tile(tile)) {
+      const index_t next = seen_tile(tile - 1, is_bounded());
+      // Queries and keys are there; all threads have done with the values of the tile before, and with its keys.
+      machine_.template wait<0>();
+      machine_.sync();
+      begin_rows(call_.v, tile, values());
+      if (is_tile(next)) {
+        begin_rows(call_.k, next, key_buffer(1 - stage));
+      } else {
+        machine_.commit();  // the same number of groups
+      }
+      turn_to(tile, key_origin);
+      const tile_class is =
+          classify(memory_.of_warp[warp_], tile, warp_ * geometry::warp_rows, geometry::warp_rows);
+      score_fragment<key_tiles> scores[row_tiles];
+      float rescale[row_tiles][2];
+      if (is != tile_class::skip) {
+        score(key_buffer(stage), scores);
+        unroll<row_tiles>([&](auto m) RELPOS_LAMBDA {
+          stages_of(m).apply(machine_, first_row_of(tile), is, factors[m], scores[m]);
+          weigh(softmax_[m], scores[m], rescale[m], memory_.statistics[machine_.thread()][m]);
+        });
+      }
+      machine_.template wait<1>();
+      machine_.sync();
+      if (is != tile_class::skip) {
+        weighted_values<stored, HeadDim, row_tiles>::add(machine_, outputs_, values(), is, scores,
+                                                         rescale, weights(stage), lane_);
+      }
+      stage = 1 - stage;
+      tile = next;
+    }
+  }
+
+  /// Scores become weights.
+  RELPOS_DEVICE void weigh(softmax_fragment& softmax, score_fragment<key_tiles>& scores,
+                           float (&rescale)[2], statistics_sums (&statistics)[2]) const {
+    if (!call_.statistics.any) {
+      softmax.add(machine_, scores, rescale);
+      return;
+    }
+    const softmax_fragment before = softmax;
+    add_moments(scores, statistics);
+    softmax.add(machine_, scores, rescale);
+    add_spread_of_weights(scores, before, softmax, rescale, statistics);
+  }
+
+  /// Turns the queries to the origin of a tile's keys, which all of them share.
+  RELPOS_DEVICE void turn_to([[maybe_unused]] index_t tile, [[maybe_unused]] index_t& key_origin) {
+    if constexpr (lowered::rotates) {
+      const index_t origin = rotation_rows::origin(tile * keys);
+      if (origin == key_origin) return;
+      key_origin = origin;
+      turn_queries<HeadDim, geometry::warps>(
+          machine_, queries(), call_.rotation, [&](int row) { return query_at(row); },
+          [&](int row) { return first_row_ + row + position().query_offset; }, origin);
+      machine_.sync();
+    }
+  }
+
+  RELPOS_DEVICE void score(const typename memory_type::key_rows& rows,
+                           score_fragment<key_tiles> (&scores)[row_tiles]) const {
+    unroll<row_tiles>([&](auto m) RELPOS_LAMBDA { scores[m] = {}; });
+    unroll<steps>([&](auto i) RELPOS_LAMBDA {
+      left_factor<stored> factors[row_tiles];
+      unroll<row_tiles>([&](auto m) RELPOS_LAMBDA {
+        const int row = warp_ * geometry::warp_rows + m * 16;
+        const fragment<stored> query = machine_.load(
+            static_cast<const stored*>(queries().template matrix_row<true>(row, i * step, lane_)));
+        factors[m] = as_left_factor(machine_, query);
+      });
+      multiply_add_keys(machine_, scores, factors, rows, i * step, lane_);
+    });
+  }
+
+  RELPOS_DEVICE void finish() {
+    const device_rows& rows = sequence_.queries;
+    const float sink = head_.sink * log2e;
+    const accumulator_place place{lane_};
+    const auto exp2 = [this](float x) { return machine_.exp2(x); };
+    for_each_row([&](auto m, auto r) RELPOS_LAMBDA {
+      const softmax_fragment& softmax = softmax_[m];
+      const float sum = softmax_fragment::row_sum(machine_, softmax.sum[r]);
+      statistics_sums statistics;
+      if (call_.statistics.any) {
+        statistics = of_all_lanes(machine_, memory_.statistics[machine_.thread()][m][r]);
+      }
+      const int row = rows_[m].row[r];
+      if (row >= rows.count) return;
+      const bool empty = sum == 0.0f;
+      const finished_row finished = finish_row(exp2, softmax.maximum[r], sum, sink);
+      const index_t at = rows.first + row;
+      auto* const out = call_.out.address(rows.batch, query_head_, at, 0);
+      unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
+        const auto output = [&](int i) RELPOS_LAMBDA {
+          return empty ? 0.0f : outputs_[m].at[tile][2 * r + i] * finished.factor;
+        };
+        store_two(machine_, out + (tile * 8 + place.column(0)) * call_.out.strides[3],
+                  call_.out.strides[3], call_.stores_pairs, output(0), output(1));
+      });
+      if (lane_ % 4 != 0) return;
+      if (call_.lse.data != nullptr) call_.lse(rows.batch, query_head_, at) = finished.lse();
+      if (call_.statistics.any) {
+        write_statistics(call_.statistics, statistics, sum, finished.factor, rows.batch,
+                         query_head_, at);
+      }
+    });
+  }
+
+  Machine& machine_;
+  const Call& call_;
+  const device_sequence& sequence_;
+  const typename Call::head_type& head_;
+  int query_head_;
+  int first_row_;
+  int lane_;
+  int warp_;
+  memory_type& memory_;
+  // Of each sixteen rows.
+  lane_rows rows_[row_tiles];
+  softmax_fragment softmax_[row_tiles];
+  output_fragment<stored, HeadDim> outputs_[row_tiles];
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "relpos/call/visible_rows.hpp"
+#include "relpos/cuda/fragment/score_stages.hpp"
+#include "relpos/cuda/fragment/shared_rows.hpp"
+#include "relpos/cuda/fragment/statistics_fragment.hpp"
+#include "relpos/cuda/prefill/geometry.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The shared memory of a block.
+template <class T, int HeadDim>
+struct forward_memory {
+  using geometry = forward_geometry<T, HeadDim>;
+  using query_rows = shared_rows<T, geometry::rows, HeadDim>;
+  using key_rows = shared_rows<T, geometry::keys, HeadDim>;
+  using weight_rows = shared_rows<T, geometry::warps * 16, geometry::keys>;
+
+  key_span visible[geometry::warps][geometry::row_tiles][16];
+  visible_rows of_warp[geometry::warps];
+  visible_rows of_block;
+  float query_norms[geometry::rows];
+  /// Of the rows of each lane, where they are asked for.
+  statistics_sums statistics[geometry::threads][geometry::row_tiles][2];
+  alignas(16) T queries[query_rows::size];
+  /// Of a tile and of the next; then weights, where values are not finite.
+  alignas(16) T keys[2][key_rows::size];
+  alignas(16) T values[key_rows::size];
+  static_assert(weight_rows::size <= key_rows::size);
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,73 @@
+#pragma once
+// Which key tiles a block may leave out with no change in any bit: as on the CPU (cpu/prefill/score_bound.hpp), those where
+// every weight of every row would be exactly zero. The norm of the longest key of each tile is measured before.
+
+#include <limits>
+
+#include "relpos/contract/bias_bound.hpp"
+#include "relpos/core/math.hpp"
+#include "relpos/cuda/fragment/convert.hpp"
+#include "relpos/cuda/params.hpp"
+#include "relpos/cuda/prefill/geometry.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The norms of keys of a call: of the tiles of each sequence and key head, counted from the first.
+struct key_tile_norms {
+  static constexpr index_t capacity(index_t key_length, int tile_keys) {
+    return key_length / tile_keys + 2;
+  }
+  /// Long calls alone are worth a look at every key.
+  static constexpr bool pays(index_t query_length) { return query_length >= 128; }
+};
+
+/// The largest Euclidean norm of the keys of one tile; NaN or infinite if one of them is. By one warp.
+template <int HeadDim, class Machine, class Call>
+RELPOS_DEVICE void measure_key_tile(Machine& machine, const Call& call, index_t sequence,
+                                    index_t head, index_t at) {
+  constexpr int keys = forward_geometry<typename Call::stored, HeadDim>::keys;
+  const int lane = machine.thread() % warp_lanes;
+  const device_sequence& of = call.sequences[sequence];
+  const index_t begin =
+      (floor_div(of.position.key_offset, keys) + at) * keys - of.position.key_offset;
+  float largest = 0.0f;
+  for (int key = 0; key < keys; ++key) {
+    const index_t row = begin + key;
+    if (row < 0 || row >= of.keys.count) continue;
+    const auto* const from = call.k.address(of.keys.batch, head, of.keys.first + row, 0);
+    float square = 0.0f;
+    for (int c = lane; c < HeadDim; c += warp_lanes) {
+      const float x = widen(machine, from[c]);
+      square += x * x;
+    }
+    for (int other = 1; other < warp_lanes; other *= 2) {
+      square += machine.shuffle_xor(square, other);
+    }
+    if (!(square <= largest)) largest = square;  // a NaN, which nothing is greater than, stays
+    if (largest != largest) break;
+  }
+  if (lane == 0) call.key_norm(sequence, head, at) = machine.sqrt(largest);
+}
+
+/// True if every weight of a row in a tile is exactly zero. `product` bounds |q.k| in units of the exponent; `distances`
+/// are those of the row to the tile. False whenever the bound is not finite.
+template <int HeadDim, class Biases, class Masks>
+RELPOS_DEVICE bool row_vanishes(const device_head<Biases, Masks>& head, float product,
+                                float maximum, const distance_range& distances) {
+  // Rounding of norms and products: below (head_dim + 8) / 2^21 of them. Squares that underflow in a norm: below 0.01.
+  constexpr float norm_slack = 1.0f + (HeadDim + 8) * 0x1p-21f;
+  constexpr float slack = 1e-6f;
+  constexpr float underflow_slack = 0.01f;
+  constexpr float least_exponent = -126.0f;
+  float score = product * norm_slack;
+  if (head.factors.softcap != 0.0f) {
+    const float unless_finite = score - score;  // NaN: softcap must not hide it
+    score = head.factors.softcap * relpos::min(score, 1.0f) + unless_finite;
+  }
+  const bias_bound bias = largest_bias(head.biases, distances, head.factors.bias);
+  const float rounding = slack * (score + bias.magnitude + relpos::abs(maximum)) + underflow_slack;
+  const float bound = score + bias.largest + rounding - maximum;
+  return std::numeric_limits<float>::lowest() <= bound && bound < least_exponent;
+}
+
+}  // namespace relpos::inline RELPOS_ABI

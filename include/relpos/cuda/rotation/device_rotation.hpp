@@ -1,0 +1,110 @@
+#pragma once
+// Rotation on a GPU, as on the CPU (rows/rotation.hpp): keys are turned by their rest beyond an origin; queries by their
+// own rest and by the turn between origins, once for each 512 keys. Each is rounded once.
+
+#include "relpos/contract/rotation.hpp"
+#include "relpos/core/unroll.hpp"
+#include "relpos/core/view.hpp"
+#include "relpos/cuda/fragment/convert.hpp"
+#include "relpos/cuda/fragment/shared_rows.hpp"
+#include "relpos/cuda/params.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Channels a and b of a pair.
+struct pair_places {
+  int a;
+  int b;
+
+  static constexpr pair_places of(int pair, int pairs, pair_layout layout) {
+    if (layout == pair_layout::interleaved) return {2 * pair, 2 * pair + 1};
+    return {pair, pair + pairs};
+  }
+};
+
+/// What a pair is multiplied by, of a row of a table, [2][pairs].
+constexpr channel_pair<float> turn_at(const float* row, int pair, int pairs) {
+  return {row[pair], row[pairs + pair]};
+}
+
+/// Turns a pair of a row; `to` may be `from`.
+template <class Machine, class T>
+RELPOS_DEVICE void turn_pair(Machine& machine, const rotation_rows& rows, int pair,
+                             const channel_pair<float>& by, const T* from, T* to) {
+  const pair_places at = pair_places::of(pair, static_cast<int>(rows.pairs), rows.layout);
+  const channel_pair<float> turned =
+      channel_pair<float>{widen(machine, from[at.a]), widen(machine, from[at.b])} * by;
+  to[at.a] = narrow<T>(machine, turned.a);
+  to[at.b] = narrow<T>(machine, turned.b);
+}
+
+/// Turns row `row` of key head `head` of a sequence that is not split, by one warp.
+template <int HeadDim, class Machine, class Call>
+RELPOS_DEVICE void turn_key(Machine& machine, const Call& call,
+                            const view<typename Call::stored, 4>& turned, index_t sequence,
+                            index_t head, index_t row) {
+  const device_sequence& of = call.sequences[sequence];
+  if (row >= of.keys.count || of.is_split) return;
+  const rotation_rows& rows = call.rotation.rows;
+  const auto pairs = static_cast<int>(rows.pairs);
+  const int lane = machine.thread() % warp_lanes;
+  const auto* const from = call.k.address(of.keys.batch, head, of.keys.first + row, 0);
+  auto* const to = turned.address(of.keys.batch, head, of.keys.first + row, 0);
+  const float* const rest = rows.row_of(rows.keys, row + of.position.key_offset);
+  for (int pair = lane; pair < pairs; pair += warp_lanes) {
+    turn_pair(machine, rows, pair, turn_at(rest, pair, pairs), from, to);
+  }
+  for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];
+}
+
+/// Turns keys in shared memory where they are, by one warp. `first` is the position of the first.
+template <class Machine, class T, int Rows, int Channels>
+RELPOS_DEVICE void turn_shared_keys(Machine& machine, const shared_rows<T, Rows, Channels>& keys,
+                                    const rotation_rows& rows, index_t first) {
+  // Turns of so many rows are asked for before the first is needed.
+  constexpr int together = 8;
+  static_assert(Rows % together == 0);
+  const auto pairs = static_cast<int>(rows.pairs);
+  const int lane = machine.thread() % warp_lanes;
+  for (int pair = lane; pair < pairs; pair += warp_lanes) {
+    for (int row = 0; row < Rows; row += together) {
+      channel_pair<float> by[together];
+      unroll<together>([&](auto i) RELPOS_LAMBDA {
+        by[i] = turn_at(rows.row_of(rows.keys, first + row + i), pair, pairs);
+      });
+      unroll<together>([&](auto i) RELPOS_LAMBDA {
+        T* const key = keys.at(row + i, 0);
+        turn_pair(machine, rows, pair, by[i], key, key);
+      });
+    }
+  }
+}
+
+/// Turns rows of queries to the origin of some keys, a warp each. `row_at` is row -> its address, null for zeros, and
+/// `position_of` row -> its position.
+template <int HeadDim, int Warps, class Machine, class T, int Rows, class RowAt, class PositionOf>
+RELPOS_DEVICE void turn_queries(Machine& machine, const shared_rows<T, Rows, HeadDim>& to,
+                                const device_rotation& rotation, const RowAt& row_at,
+                                const PositionOf& position_of, index_t key_origin) {
+  const rotation_rows& rows = rotation.rows;
+  const auto pairs = static_cast<int>(rows.pairs);
+  const int lane = machine.thread() % warp_lanes;
+  for (int row = machine.thread() / warp_lanes; row < Rows; row += Warps) {
+    const T* const from = row_at(row);
+    T* const turned = to.at(row, 0);
+    if (from == nullptr) {
+      for (int c = lane; c < HeadDim; c += warp_lanes) turned[c] = T{};
+      continue;
+    }
+    const index_t q_pos = position_of(row);
+    const float* const rest = rows.row_of(rows.queries, q_pos);
+    const float* const gain = rotation.gains.between(rotation_rows::origin(q_pos), key_origin);
+    for (int pair = lane; pair < pairs; pair += warp_lanes) {
+      const channel_pair<float> by = turn_at(rest, pair, pairs) * turn_at(gain, pair, pairs);
+      turn_pair(machine, rows, pair, by, from, turned);
+    }
+    for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) turned[c] = from[c];
+  }
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,147 @@
+#pragma once
+// Rotation to positions that are given per token (rows/given_rotation.hpp): rows of queries and keys are turned all the way
+// to their positions before anything else, by the turn of their rest times that of their origin. The host lists the
+// origins that occur, whose sines take float64.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+#include "relpos/call/rotation_gains.hpp"
+#include "relpos/core/scratch.hpp"
+#include "relpos/cuda/params.hpp"
+#include "relpos/cuda/rebase.hpp"
+#include "relpos/cuda/rotation/device_rotation.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Where a token stands on one axis: which of the origins that occur, and how far beyond it.
+struct token_turn {
+  std::int32_t origin;
+  std::int32_t rest;
+};
+/// What the device has of it.
+struct device_turns {
+  rotation_rows rows;         // the table of queries turns keys as well
+  const float* origins;       // [origin][2][pairs]
+  const token_turn* queries;  // [axis][sequence][row]
+  const token_turn* keys;
+  index_t sequences;
+};
+
+/// For one call of `Problem`, which rotates and has given positions.
+template <class Problem>
+class given_turns {
+ public:
+  /// Takes what the device reads of host memory.
+  given_turns(scratch_divider& memory, const Problem& problem) : problem_(problem) {
+    with_rotation(problem.policies, [&](const auto& policy) { rows_ = policy.rotations(); });
+    const attention_shape& shape = problem.shape;
+    index_of_keys_ = rows_.axes * shape.batch * shape.query_length;
+    count_ = index_of_keys_ + rows_.axes * shape.batch * shape.key_length;
+    index_t first = std::numeric_limits<index_t>::max();
+    index_t last = std::numeric_limits<index_t>::min();
+    for_each([&](index_t, index_t position) {
+      first = std::min(first, rotation_rows::origin(position));
+      last = std::max(last, rotation_rows::origin(position));
+    });
+    const index_t origins = count_ == 0 ? 0 : std::min(last - first + 1, count_);
+    rests_ = memory.take<float>(rotation_grid * 2 * rows_.pairs);
+    turns_ = memory.take<float>(origins * 2 * rows_.pairs);
+    tokens_ = memory.take<token_turn>(count_);
+    axes_ = memory.take<std::uint8_t>(rows_.axis_of_pair == nullptr ? 0 : rows_.pairs);
+  }
+
+  /// Takes what the host alone needs.
+  void take_workspace(scratch_divider& memory) { origins_ = memory.take<index_t>(count_); }
+
+  device_turns fill(std::ptrdiff_t to_device) const {
+    const index_t row = 2 * rows_.pairs;
+    std::copy(rows_.queries, rows_.queries + rotation_grid * row, rests_);
+    // Positions come in runs, of which each origin is noted once.
+    index_t* last = origins_;
+    for_each([&](index_t, index_t position) {
+      const index_t origin = rotation_rows::origin(position);
+      if (last == origins_ || last[-1] != origin) *last++ = origin;
+    });
+    std::sort(origins_, last);
+    last = std::unique(origins_, last);
+    with_rotation(problem_.policies, [&](const auto& policy) {
+      for (const index_t* origin = origins_; origin != last; ++origin) {
+        float* const to = turns_ + (origin - origins_) * row;
+        for (index_t pair = 0; pair < rows_.pairs; ++pair) {
+          const turn by = policy.relative_turn(pair, -*origin * rotation_grid);
+          to[pair] = static_cast<float>(by.real);
+          to[rows_.pairs + pair] = static_cast<float>(by.imaginary);
+        }
+      }
+    });
+    const index_t* at = origins_;
+    for_each([&](index_t i, index_t position) {
+      const index_t origin = rotation_rows::origin(position);
+      if (*at != origin) at = std::lower_bound(origins_, last, origin);
+      tokens_[i] = {static_cast<std::int32_t>(at - origins_),
+                    static_cast<std::int32_t>(position - origin * rotation_grid)};
+    });
+    device_turns result{rows_, moved(turns_, to_device), moved(tokens_, to_device),
+                        moved(tokens_ + index_of_keys_, to_device), problem_.shape.batch};
+    result.rows.queries = moved(rests_, to_device);
+    result.rows.keys = nullptr;
+    if (rows_.axis_of_pair != nullptr) {
+      std::copy(rows_.axis_of_pair, rows_.axis_of_pair + rows_.pairs, axes_);
+      result.rows.axis_of_pair = moved(axes_, to_device);
+    }
+    return result;
+  }
+
+ private:
+  /// Calls use(i, position) for each axis of each token: queries, then keys, [axis][sequence][row].
+  template <class Use>
+  void for_each(const Use& use) const {
+    const attention_shape& shape = problem_.shape;
+    index_t i = 0;
+    const auto ask = [&](index_t length, const auto& position_of) {
+      for (index_t axis = 0; axis < rows_.axes; ++axis) {
+        for (index_t at = 0; at < shape.batch; ++at) {
+          const auto given = row_positions(problem_.policies, positions{}, at);
+          for (index_t row = 0; row < length; ++row) use(i++, position_of(given, row, axis));
+        }
+      }
+    };
+    ask(shape.query_length,
+        [](const auto& of, index_t row, index_t axis) { return of.query(row, axis); });
+    ask(shape.key_length,
+        [](const auto& of, index_t row, index_t axis) { return of.key(row, axis); });
+  }
+
+  const Problem& problem_;
+  rotation_rows rows_{};
+  index_t index_of_keys_ = 0;
+  index_t count_ = 0;
+  float* rests_ = nullptr;  // [rotation_grid][2][pairs]
+  float* turns_ = nullptr;  // [origin][2][pairs]
+  token_turn* tokens_ = nullptr;
+  std::uint8_t* axes_ = nullptr;  // of pairs
+  index_t* origins_ = nullptr;
+};
+
+/// Turns row `row` of a head of a sequence, by one warp.
+template <int HeadDim, class Machine, class T>
+RELPOS_DEVICE void turn_token(Machine& machine, const device_turns& turns, const token_turn* tokens,
+                              index_t length, index_t sequence, index_t row, const T* from, T* to) {
+  const rotation_rows& rows = turns.rows;
+  const auto pairs = static_cast<int>(rows.pairs);
+  const int lane = machine.thread() % warp_lanes;
+  for (int pair = lane; pair < pairs; pair += warp_lanes) {
+    const token_turn& token =
+        tokens[(rows.axis_of(pair) * turns.sequences + sequence) * length + row];
+    const channel_pair<float> by = turn_at(rows.queries + token.rest * 2 * pairs, pair, pairs) *
+                                   turn_at(turns.origins + token.origin * 2 * pairs, pair, pairs);
+    turn_pair(machine, rows, pair, by, from, to);
+  }
+  for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,54 @@
+#pragma once
+// A call on a device, from the problem to its kernels.
+
+#include <cstddef>
+
+#include "relpos/cuda/launch.hpp"
+#include "relpos/cuda/staging.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Memory that the caller lends: of the device, and of the host, best page-locked. The host's must stay as it is until the
+/// stream has come past the call. Any alignment.
+struct device_scratch {
+  scratch device;
+  scratch host;
+};
+/// How much of it a call needs.
+struct device_scratch_bytes {
+  std::size_t device = 0;
+  std::size_t host = 0;
+};
+
+template <class Problem>
+device_scratch_bytes forward_scratch_bytes(const Problem& problem) {
+  scratch_divider host, device;
+  forward_data<Problem> data(host, problem);
+  static_cast<void>(device.take<std::byte>(static_cast<index_t>(host.bytes_taken())));
+  static_cast<void>(data.take_room(device));
+  data.take_workspace(host);
+  return {device.bytes_taken(), host.bytes_taken()};
+}
+
+/// Of a problem that is checked, in scratch of as many bytes.
+template <class Dims, class Device, class Problem>
+status run_forward(const Device& device, const Problem& problem, const device_scratch& memory) {
+  scratch_divider on_host(memory.host), on_device(memory.device);
+  // What is prepared is laid out on the host as it will be on the device. Behind it the device has room of its own.
+  const auto* const from = on_host.take<std::byte>(0);
+  forward_data<Problem> data(on_host, problem);
+  const std::size_t bytes = on_host.bytes_taken() - (scratch_divider::alignment - 1);
+  data.take_workspace(on_host);
+  auto* const to = on_device.take<std::byte>(static_cast<index_t>(bytes));
+  const forward_room room = data.take_room(on_device);
+  const auto call = data.fill(to - from);
+  const auto turns = data.token_turns(to - from);
+  if (status done = device.copy(to, from, bytes); !done) return done;
+  status result;
+  Dims::with(problem.shape.head_dim, [&](auto head_dim) {
+    result = run_passes<head_dim>(device, call, turns, problem.shape, data.extent(), room);
+  });
+  return result;
+}
+
+}  // namespace relpos::inline RELPOS_ABI

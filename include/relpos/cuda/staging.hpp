@@ -1,0 +1,284 @@
+#pragma once
+// What the host prepares for the blocks of one call: sequences, the policies of each head, tables of biases. It is laid
+// out in host memory as it will be in device memory, and copied there as a whole.
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "relpos/call/kernel_choice.hpp"
+#include "relpos/call/problem.hpp"
+#include "relpos/call/rotation_gains.hpp"
+#include "relpos/call/visible_rows.hpp"
+#include "relpos/core/scratch.hpp"
+#include "relpos/cuda/decode/geometry.hpp"
+#include "relpos/cuda/lowered_policies.hpp"
+#include "relpos/cuda/params.hpp"
+#include "relpos/cuda/rebase.hpp"
+#include "relpos/cuda/rotation/counted_turns.hpp"
+#include "relpos/cuda/rotation/given_turns.hpp"
+#include "relpos/cuda/row_facts.hpp"
+#include "relpos/cuda/workspace.hpp"
+#include "relpos/rows/tensor_views.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <multiplied T, class Out, class... Policies>
+using forward_problem = attention_problem<Out, T, key_views<T, T>, Policies...>;
+
+/// A call without a rotation.
+struct no_turns {
+  template <class Problem>
+  no_turns(scratch_divider&, const Problem&) {}
+  static void take_workspace(scratch_divider&) {}
+};
+
+template <class Problem>
+class forward_data;
+
+template <multiplied T, class Out, class... Policies>
+class forward_data<forward_problem<T, Out, Policies...>> {
+ public:
+  using problem_type = forward_problem<T, Out, Policies...>;
+  using lowered = lowered_policies<Policies...>;
+  using call_type = forward_call<T, Out, lowered>;
+  using head_type = typename call_type::head_type;
+
+  /// Takes what it needs of host memory.
+  forward_data(scratch_divider& memory, const problem_type& problem)
+      : problem_(problem),
+        // What differs between heads alone is there once.
+        sets_(problem.is_uniform() && !binds_by_batch && !row_facts_of_call::read_places
+                  ? std::min<index_t>(shape().batch, 1)
+                  : shape().batch),
+        sequences_(memory.take<device_sequence>(shape().batch)),
+        heads_(memory.take<head_type>(sets_ * shape().query_heads)),
+        rows_(memory, problem, sets_),
+        turns_(memory, problem) {
+    if constexpr (given) given_distances_ = all_distances(problem.policies, shape(), {});
+    measure();
+    index_t floats = 0;
+    for (index_t set = 0; set < sets_; ++set) floats += table_floats(set) * shape().query_heads;
+    tables_ = memory.take<float>(floats);
+  }
+
+  const forward_extent& extent() const { return extent_; }
+  /// What the device needs beside a copy of that.
+  forward_room<T> take_room(scratch_divider& memory) const {
+    return forward_room<T>::template take<lowered>(memory, problem_.q, problem_.store.k, shape(),
+                                                   extent_, turns_tokens);
+  }
+  /// What the host needs beside it.
+  void take_workspace(scratch_divider& memory) { turns_.take_workspace(memory); }
+
+  /// Fills it, for a copy that begins `to_device` bytes further.
+  call_type fill(std::ptrdiff_t to_device) {
+    index_t states = 0;
+    for (index_t at = 0; at < shape().batch; ++at) {
+      const chunk_range chunks = chunks_of(at);
+      sequences_[at] = sequence_of(at, chunks, states);
+      states += states_of(chunks, sequences_[at].queries.count);
+    }
+    to_device_ = to_device;
+    next_table_ = tables_;
+    index_t first_row = 0;
+    for (index_t set = 0; set < sets_; ++set) {
+      for (index_t head = 0; head < shape().query_heads; ++head) {
+        const auto bound = bind_all(problem_.policies, set, head);
+        const auto rows = rows_.fill(set, first_row, head, bound, to_device);
+        const score_factors factors(problem_.scale, problem_.softcap(),
+                                    softmax_temperature(problem_.policies, set, head));
+        new (&heads_[set * shape().query_heads + head]) head_type{
+            biases_of(bound, rows.factors, set, head, std::index_sequence_for<Policies...>()),
+            element_masks(bound), rows.visible, factors, sink_logit(bound)};
+      }
+      first_row += problem_.shape_of(set).query_length;
+    }
+    return {problem_.out,
+            problem_.q,
+            problem_.store.k,
+            problem_.store.v,
+            problem_.lse,
+            statistics(),
+            stores_pairs(),
+            shape().key_heads > 0 ? shape().query_heads / shape().key_heads : 0,
+            moved(sequences_, to_device),
+            moved(heads_, to_device),
+            sets_ == shape().batch ? shape().query_heads : 0,
+            shape().key_heads,
+            turns_if<lowered::rotates>(to_device),
+            places_for_biases(problem_.policies)};
+  }
+  /// Fills what turns queries and keys to the positions of their tokens, for the same copy.
+  auto token_turns(std::ptrdiff_t to_device) const { return turns_if<turns_tokens>(to_device); }
+
+ private:
+  static constexpr bool given = any_given_positions<Policies...>;
+  static constexpr bool turns_tokens = any_rotation<Policies...> && given;
+  using turns_of_call = std::conditional_t<
+      turns_tokens, given_turns<problem_type>,
+      std::conditional_t<lowered::rotates, counted_turns<problem_type>, no_turns>>;
+  using row_facts_of_call = row_facts<problem_type, Policies...>;
+  static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
+
+  const attention_shape& shape() const { return problem_.shape; }
+
+  template <bool Present>
+  auto turns_if([[maybe_unused]] std::ptrdiff_t to_device) const {
+    if constexpr (Present) {
+      return turns_.fill(to_device);
+    } else {
+      return no_data();
+    }
+  }
+
+  /// Chunks of keys that a sequence of few queries sees, counted in absolute position.
+  struct chunk_range {
+    bool is_split = false;
+    index_t first = 0;
+    index_t count = 0;
+  };
+  chunk_range chunks_of(index_t at) const {
+    const attention_shape of = problem_.shape_of(at);
+    if (!is_decoded(problem_.choice, of)) return {};
+    const positions position = problem_.position_of(at);
+    const key_range seen = seen_rows(problem_.policies, at, of, position);
+    if (seen.last <= seen.first) return {true, 0, 0};
+    const index_t first = floor_div(seen.first + position.key_offset, split_chunks::keys);
+    const index_t last = floor_div(seen.last - 1 + position.key_offset, split_chunks::keys);
+    return {true, first, last + 1 - first};
+  }
+  bool stores_pairs() const {
+    const view<Out, 4>& out = problem_.out;
+    const auto is_even = [](index_t stride) { return stride % 2 == 0; };
+    return out.strides[3] == 1 && is_even(out.strides[0]) && is_even(out.strides[1]) &&
+           is_even(out.strides[2]) &&
+           reinterpret_cast<std::uintptr_t>(out.data) % (2 * sizeof(Out)) == 0;
+  }
+
+  device_statistics statistics() const {
+    const row_statistics& of = problem_.choice.statistics;
+    const auto or_none = [](const std::optional<view<float, 3>>& rows) {
+      return rows.value_or(view<float, 3>());
+    };
+    return {or_none(of.max_probability), or_none(of.entropy),        or_none(of.logit_count),
+            or_none(of.logit_mean),      or_none(of.logit_variance), of.any()};
+  }
+
+  index_t states_of(const chunk_range& chunks, index_t rows) const {
+    return chunks.count * rows * shape().query_heads;
+  }
+
+  void measure() {
+    extent_.needs_all_logits = problem_.choice.statistics.of_logits();
+    for (index_t at = 0; at < shape().batch; ++at) {
+      const index_t rows = problem_.shape_of(at).query_length;
+      const chunk_range chunks = chunks_of(at);
+      index_t& longest = chunks.is_split ? extent_.split_rows : extent_.whole_rows;
+      longest = std::max(longest, rows);
+      extent_.chunks = std::max(extent_.chunks, chunks.count);
+      extent_.states += states_of(chunks, rows);
+    }
+  }
+
+  device_sequence sequence_of(index_t at, const chunk_range& chunks, index_t first_state) const {
+    const auto rows = [&](index_t length, const index_list& starts) -> device_rows {
+      const row_range of = rows_of(at, length, starts);
+      return {starts.empty() ? at : 0, of.first, of.count};
+    };
+    return {at,
+            rows(shape().query_length, problem_.choice.query_starts),
+            rows(shape().key_length, problem_.store.starts),
+            problem_.position_of(at),
+            chunks.is_split,
+            chunks.first,
+            chunks.count,
+            first_state};
+  }
+
+  /// Of all tables of one head.
+  index_t table_floats(index_t set) const {
+    index_t floats = 0;
+    const auto add = [&]<class Policy>(const Policy& policy) {
+      if constexpr (tabulates_bias<Policy>) {
+        floats += bias_table_capacity(policy, distances_of(set).size(), 0);
+      }
+    };
+    std::apply([&](const auto&... each) { (add(each), ...); }, problem_.policies);
+    return floats;
+  }
+
+  /// Of any query to any key. Given positions may differ in a batch that is uniform otherwise.
+  distance_range distances_of(index_t set) const {
+    if constexpr (given) {
+      return given_distances_;
+    } else {
+      return problem_.distances_of(set);
+    }
+  }
+
+  using bound_type = std::tuple<bound_policy<Policies>...>;
+
+  /// The stages of one head of a set.
+  template <std::size_t... I>
+  typename lowered::biases biases_of(const bound_type& bound, const float* factors,
+                                     [[maybe_unused]] index_t set, [[maybe_unused]] index_t head,
+                                     std::index_sequence<I...>) {
+    // In braces, and so in this order: what is tabulated takes its part of the tables.
+    const std::tuple<device_biases_of<Policies>...> biases{
+        bias_of(std::get<I>(problem_.policies), std::get<I>(bound), bound, set, head)...};
+    const auto row_factors = [&] {
+      if constexpr (lowered::has_row_factors) {
+        return std::tuple(device_row_factors{factors});
+      } else {
+        return std::tuple();
+      }
+    };
+    return std::apply([&](const auto&... each) { return std::tuple_cat(each..., row_factors()); },
+                      biases);
+  }
+
+  template <class Policy, class Bound>
+  device_biases_of<Policy> bias_of(const Policy& policy, const Bound& its, const bound_type& bound,
+                                   index_t set, index_t head) {
+    if constexpr (!is_bias<Policy>) {
+      return {};
+    } else if constexpr (!tabulates_bias<Policy>) {
+      return its;
+    } else {
+      const distance_range distances = distances_of(set);
+      // A bias that saturates may be asked for any distance, and the masks need not be.
+      distance_range asked = distances;
+      if constexpr (!given && !requires { policy.varies(); }) {
+        const attention_shape of = problem_.shape_of(set);
+        asked = visible_distances(bound, of, problem_.position_of(set), {0, of.key_length});
+      }
+      bias_table filled = fill_bias_table(policy, head, asked, 0, next_table_);
+      filled.data = moved(next_table_, to_device_);
+      next_table_ += bias_table_capacity(policy, distances.size(), 0);
+      if constexpr (gates_rows<Bound>) {
+        return device_bias<Policy>{its, filled};
+      } else {
+        return device_bias<Policy>{{}, filled};
+      }
+    }
+  }
+
+  const problem_type& problem_;
+  distance_range given_distances_{};
+  forward_extent extent_{};
+  index_t sets_;
+  device_sequence* sequences_;
+  head_type* heads_;
+  float* tables_ = nullptr;
+  float* next_table_ = nullptr;
+  std::ptrdiff_t to_device_ = 0;
+  row_facts_of_call rows_;
+  turns_of_call turns_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,48 @@
+#pragma once
+// What kernels of one call leave in device memory for those that follow.
+
+#include "relpos/core/scratch.hpp"
+#include "relpos/core/shape.hpp"
+#include "relpos/cuda/params.hpp"
+#include "relpos/cuda/prefill/tile_bound.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// How much of each kind of work a call has.
+struct forward_extent {
+  index_t whole_rows = 0;         // queries of the longest sequence that is not split
+  index_t split_rows = 0;         // of the longest that is
+  index_t chunks = 0;             // of the one with most
+  index_t states = 0;             // of chunks, of all
+  bool needs_all_logits = false;  // also those whose weights are zero
+};
+
+template <class T>
+struct forward_room {
+  T* queries = nullptr;  // turned
+  T* keys = nullptr;
+  float* norms = nullptr;
+  chunk_states states{};
+
+  /// `turns_tokens`: queries and keys are turned to the positions of their tokens first.
+  template <class Lowered>
+  static forward_room take(scratch_divider& memory, const view<const T, 4>& q,
+                           const view<const T, 4>& k, const attention_shape& shape,
+                           const forward_extent& extent, bool turns_tokens) {
+    forward_room result;
+    if (turns_tokens) result.queries = memory.take<T>(q.size());
+    if (turns_tokens || (Lowered::rotates && extent.whole_rows > 0)) {
+      result.keys = memory.take<T>(k.size());
+    }
+    if (Lowered::bounds_scores && key_tile_norms::pays(extent.whole_rows) &&
+        !extent.needs_all_logits) {
+      // Tiles are of 16 keys or more.
+      const index_t tiles = key_tile_norms::capacity(shape.key_length, 16);
+      result.norms = memory.take<float>(shape.batch * shape.key_heads * tiles);
+    }
+    result.states = chunk_states(memory, extent.states, shape.head_dim);
+    return result;
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

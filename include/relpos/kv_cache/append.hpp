@@ -1,0 +1,205 @@
+#pragma once
+// New rows of a cache.
+
+#include <tuple>
+#include <type_traits>
+
+#include "relpos/call/arguments.hpp"
+#include "relpos/check/call.hpp"
+#include "relpos/core/executor.hpp"
+#include "relpos/kv_cache/kv_cache.hpp"
+#include "relpos/rows/rotation.hpp"
+#include "relpos/rows/tensor_kv.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Refuses parts of a cache that share memory with each other, or with something that is read.
+template <class Stored, class Placement, class Key, class Value>
+status check_append_overlap(const kv_cache<Stored, Placement>& cache,
+                            const dense_keys<Key, Value>& rows, const options& choice,
+                            const policy_data& policies) {
+  status result;
+  const auto check = [&](const named_memory& part, const named_memory& other) {
+    if (result) result = check_apart(part, other);
+  };
+  index_t which = 0;
+  cache.named_parts([&](const named_memory& part) {
+    index_t of_other = 0;
+    cache.named_parts([&](const named_memory& other) {
+      if (of_other++ > which) check(part, other);
+    });
+    ++which;
+    rows.named_parts([&](const named_memory& read) { check(part, read); });
+    if (!choice.key_offsets.empty()) {
+      check(part, named_memory("options.key_offsets", choice.key_offsets.bytes()));
+    }
+    if (result) result = check_apart_from_policies(part, policies);
+  });
+  return result;
+}
+
+/// Refuses values that the cache has no place for, or that are missing.
+template <class Stored, class Placement, class Key, class Value>
+status check_values(const kv_cache<Stored, Placement>& cache, const dense_keys<Key, Value>& rows,
+                    bool with_values) {
+  const cache_memory<Stored>& memory = cache.memory;
+  if (with_values && memory.is_latent()) {
+    return status::error(status_code::invalid_value,
+                         "v: is given, but the values of the cache are the first %lld channels of "
+                         "its keys: append k alone, v is %s, cache.keys are %s",
+                         static_cast<long long>(cache.value_dim()), shape_text(rows.v.shape).text,
+                         shape_text(memory.keys.shape).text);
+  }
+  if (with_values || memory.is_latent() || memory.values.size() == 0) return {};
+  return shapes_differ(
+      "v: must be given, cache.values %s are not the first channels of cache.keys %s",
+      memory.values.shape, memory.keys.shape);
+}
+
+/// Refuses rows that do not belong to the cache, or have no room in it.
+template <class Stored, class Placement, class Key, class Value>
+status check_append(const kv_cache<Stored, Placement>& cache, const dense_keys<Key, Value>& rows,
+                    bool with_values) {
+  if (status valid = cache.check(); !valid) return valid;
+  if (status valid = check_values(cache, rows, with_values); !valid) return valid;
+  if (status valid = check_key_values(rows.k, rows.v, rows.starts); !valid) return valid;
+  const auto& keys = cache.memory.keys.shape;
+  if (rows.batch() != cache.batch()) {
+    return status::error(status_code::invalid_shape,
+                         "k: has %lld sequences, the cache %lld: k is %s, cache.keys are %s",
+                         static_cast<long long>(rows.batch()),
+                         static_cast<long long>(cache.batch()), shape_text(rows.k.shape).text,
+                         shape_text(keys).text);
+  }
+  if (rows.key_heads() != keys[1] || rows.head_dim() != keys[3]) {
+    return shapes_differ("k: heads and head_dim must be those of cache.keys, k is %s, keys are %s",
+                         rows.k.shape, keys);
+  }
+  if (rows.value_dim() != cache.value_dim()) {
+    return shapes_differ("v: value_dim must be that of cache.values, v is %s, values are %s",
+                         rows.v.shape, cache.memory.values.shape);
+  }
+  status result;
+  for (index_t at = 0; at < cache.batch() && result; ++at) {
+    const index_t added = rows.length(at);
+    const index_t length = cache.length(at) + added;
+    if (length > max_length) {
+      return status::error(status_code::invalid_shape,
+                           "k: sequence %lld would have %lld rows, at most 2^31 - 1",
+                           static_cast<long long>(at), static_cast<long long>(length));
+    }
+    if constexpr (Placement::forgets) {
+      // Each of them has a place of its own: sinks of a ring that is not filled yet are places too.
+      const index_t sinks = cache.placement.sinks;
+      const index_t behind_sinks = length - std::max(cache.length(at), sinks);
+      if (behind_sinks > keys[2] - sinks) {
+        return status::error(
+            status_code::invalid_shape,
+            "k: %lld rows at once, the ring holds %lld behind %lld sinks: k is %s, "
+            "cache.keys are %s",
+            static_cast<long long>(behind_sinks), static_cast<long long>(keys[2] - sinks),
+            static_cast<long long>(sinks), shape_text(rows.k.shape).text, shape_text(keys).text);
+      }
+    }
+    if (added > 0) result = cache.placement.check_room(at, length, keys, cache.length(at));
+  }
+  return result;
+}
+
+/// What `append` does with values of their own, or with the first channels of the keys in their place. Of the policies
+/// of a call a rotation turns the rows, if there is one.
+template <class Isa, executor Executor, class Stored, class Placement, class Key, class Value,
+          class... Rotation>
+status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& cache,
+                   const dense_keys<Key, Value>& rows, bool with_values, const options& choice,
+                   const policy_data& policies, const std::tuple<Rotation...>& rotation) {
+  if (status valid = check_slots(runner); !valid) return valid;
+  if (status valid = check_append(cache, rows, with_values); !valid) return valid;
+  if (status valid = check_options(choice); !valid) return valid;
+  if (status valid = check_sequence_offsets(choice, cache.batch()); !valid) return valid;
+  if (status valid = check_append_overlap(cache, rows, choice, policies); !valid) return valid;
+  const attention_shape shape{cache.batch(),  cache.key_heads(), cache.key_heads(), rows.longest(),
+                              rows.longest(), rows.head_dim(),   rows.value_dim()};
+  status result;
+  with_rotation(rotation, [&](const auto& policy) {
+    if constexpr (requires { policy.check(shape); }) result = policy.check(shape);
+  });
+  if (!result) return result;
+  if (status valid = check_rotation(cache, rotation); !valid) return valid;
+
+  runner.run(cache.batch() * cache.key_heads(), [&](index_t item, index_t) {
+    const index_t sequence = item / cache.key_heads();
+    const index_t head = item % cache.key_heads();
+    const auto keys = rows.template keys<Isa>(sequence, head);
+    const auto values = rows.template values<Isa>(sequence, head);
+    const index_t first = cache.length(sequence);
+    const index_t slab_rows = cache.memory.keys.shape[2];
+    const index_t offset =
+        choice.key_offsets.empty() ? choice.key_offset : choice.key_offsets[sequence];
+    float plain[max_cache_channels];
+    [[maybe_unused]] float turned[max_cache_channels];
+    for (index_t row = 0; row < rows.length(sequence); ++row) {
+      const cache_cell cell = cache.placement.cell(sequence, first + row, slab_rows);
+      const float* from = read_row(keys, row, plain);
+      with_rotation(rotation, [&](const auto& policy) {
+        const rotation_rows by = policy.rotations();
+        turn_row<Isa>(from, by.row_of(by.keys, first + row + offset), by.pairs, by.layout,
+                      rows.head_dim(), turned);
+        from = turned;
+      });
+      store_row(from, cache.memory.keys, cache.memory.key_scales, cell, head);
+      if (!with_values) continue;
+      store_row(read_row(values, row, plain), cache.memory.values, cache.memory.value_scales, cell,
+                head);
+    }
+  });
+  // Apart from the rows, each of which is counted from the length before.
+  runner.run(cache.batch(), [&](index_t sequence, index_t) {
+    index_t& length = cache.lengths[static_cast<std::size_t>(sequence)];
+    length += rows.length(sequence);
+    if constexpr (Placement::forgets) {
+      cache.placement.appended(sequence, length, cache.memory.keys.shape[2]);
+    }
+  });
+  return {};
+}
+
+/// The same of the arguments of a call.
+template <class Isa, executor Executor, class Stored, class Placement, class Key, class Value,
+          class... Arguments>
+status append_with(const Executor& runner, const kv_cache<Stored, Placement>& cache,
+                   const view<Key, 4>& k, const view<Value, 4>& v, bool with_values,
+                   const Arguments&... arguments) {
+  static_assert(storage<std::remove_const_t<Key>> && storage<std::remove_const_t<Value>>,
+                "relpos: k and v hold float, relpos::bfloat16 or relpos::half");
+  static_assert(check_arguments<Arguments...>());
+  static_assert(!any_given_positions<Arguments...>,
+                "relpos: the rows of a cache are counted: token_positions are of tensors");
+  const options choice = options_of(arguments...);
+  const auto policies = policies_of(arguments...);
+  const dense_keys<std::remove_const_t<Key>, std::remove_const_t<Value>> rows{k, v,
+                                                                              choice.key_starts};
+  return append_rows<Isa>(runner, cache, rows, with_values, choice, policy_data(policies),
+                          rotations_of(policies));
+}
+
+/// Writes the rows of k [batch, key head, new row, d] and v behind those of each sequence; one after another where
+/// options.key_starts bound them. A rotation among `arguments`, the same as in the calls of attention, turns the keys
+/// first: row r of a sequence stands at position r + options.key_offset. Nothing that was there before is moved.
+template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
+          class Value, class... Arguments>
+status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
+              const view<Key, 4>& k, const view<Value, 4>& v,
+              const Arguments&... arguments) noexcept {
+  return append_with<Isa>(runner, cache, k, v, true, arguments...);
+}
+
+/// The same for a cache whose values are the first channels of its keys (kv_cache/latent.hpp), or have no channels.
+template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
+          class... Arguments>
+status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
+              const view<Key, 4>& k, const Arguments&... arguments) noexcept {
+  return append_with<Isa>(runner, cache, k, k.slice(3, 0, cache.value_dim()), false, arguments...);
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,84 @@
+#pragma once
+// Refuses caches that are not those of the layers of one model:
+//
+//   one block table, one shape of pages, as many rows of a sequence   in every layer
+//   keys, values, scales and lengths                                  of each layer alone
+
+#include "relpos/check/shared_bytes.hpp"
+#include "relpos/kv_cache/page_layers.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Refuses a layer that is not what it says, or differs from the first in what they have in common.
+inline status check_page_layer(const page_layers& layers, index_t which, index_t pages,
+                               index_t sequence) {
+  const page_layer first = layers[0];
+  const page_layer layer = layers[which];
+  const auto number = static_cast<long long>(which);
+  if (status valid = layer.check_memory(); !valid) {
+    if (layers.count() == 1) return valid;
+    return status::error(valid.code, "layer %lld: %.291s", number, valid.message);
+  }
+  if (layer.shape()[0] != pages) {
+    return status::error(status_code::invalid_shape,
+                         "page_pool: has %lld pages, cache.keys of layer %lld are %s",
+                         static_cast<long long>(pages), number, shape_text(layer.shape()).text);
+  }
+  if (which == 0) return layer.check_sequence(sequence);
+  if (layer.shape()[2] != first.shape()[2]) {
+    return status::error(status_code::invalid_shape,
+                         "cache.keys: pages of layer %lld have %lld rows, of layer 0 %lld: they "
+                         "are %s and %s",
+                         number, static_cast<long long>(layer.shape()[2]),
+                         static_cast<long long>(first.shape()[2]), shape_text(layer.shape()).text,
+                         shape_text(first.shape()).text);
+  }
+  if (!layer.has_table_of(first)) {
+    return status::error(status_code::invalid_value,
+                         "cache.block_table: layer %lld has another than layer 0, one must serve "
+                         "all: they are %s and %s",
+                         number, shape_text(layer.block_table().shape).text,
+                         shape_text(first.block_table().shape).text);
+  }
+  if (layer.length(sequence) == first.length(sequence)) return {};
+  return status::error(
+      status_code::invalid_value,
+      "cache.lengths: sequence %lld has %lld rows in layer %lld and %lld in layer 0",
+      static_cast<long long>(sequence), static_cast<long long>(layer.length(sequence)), number,
+      static_cast<long long>(first.length(sequence)));
+}
+
+/// Refuses layers of which one would write what another holds. Their memory may be woven together.
+inline status check_page_layers_apart(const page_layers& layers) {
+  const auto bytes = [](const page_layer& of) {
+    return byte_range::of(of.lengths().data(), of.lengths().size_bytes());
+  };
+  for (index_t i = 1; i < layers.count(); ++i) {
+    const page_layer layer = layers[i];
+    const auto parts = layer.parts();
+    for (index_t j = 0; j < i; ++j) {
+      const page_layer other = layers[j];
+      if (bytes(layer).overlaps(bytes(other))) {
+        return status::error(status_code::overlap,
+                             "cache.lengths: layers %lld and %lld share them, append counts the "
+                             "rows of each layer",
+                             static_cast<long long>(j), static_cast<long long>(i));
+      }
+      for (const named_memory& theirs : other.parts()) {
+        for (const named_memory& ours : parts) {
+          if (!ours.bytes.overlaps(theirs.bytes)) continue;
+          // Only certain sharing is refused, not strides that do not tell.
+          if (sharing_of(ours.elements, theirs.elements) != sharing::some) continue;
+          return status::error(status_code::overlap,
+                               "%s of layer %lld %s and %s of layer %lld %s share memory, each "
+                               "layer must have pages of its own",
+                               theirs.name, static_cast<long long>(j), theirs.text().text,
+                               ours.name, static_cast<long long>(i), ours.text().text);
+        }
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,212 @@
+#pragma once
+// Keys and values that stay from call to call:
+//
+//   relpos::contiguous_cache<relpos::bfloat16> cache{{keys, values}, lengths};
+//   relpos::append(runner, cache, k, v, relpos::rotary{rope});                 // once per token
+//   relpos::attention(runner, memory, out, q, cache, relpos::rotary{rope}, relpos::causal{});
+//
+// A cache is a view over memory of the caller's. Keys are rotated once, when they are appended, relative to the origins
+// of contract/rotation.hpp, and serve every later query; append and attention take the same policies.
+// contiguous.hpp, ring.hpp and paged.hpp say where a row is; append.hpp writes rows.
+
+#include <span>
+#include <tuple>
+
+#include "relpos/call/sequences.hpp"
+#include "relpos/check/overlap.hpp"
+#include "relpos/contract/rotation.hpp"
+#include "relpos/kv_cache/memory.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// `lengths` has the rows of each sequence; append and truncate write it. Row r of a sequence is at position
+/// r + options.key_offset.
+template <cache_storage Stored, cache_placement Placement>
+struct kv_cache {
+  static_assert(!Placement::forgets || forgetting_placement<Placement>,
+                "relpos: a placement that evicts rows has all of forgetting_placement "
+                "(kv_cache/placement.hpp)");
+  static constexpr bool holds_turned_keys = true;
+  static constexpr bool forgets = Placement::forgets;
+
+  cache_memory<Stored> memory;
+  std::span<index_t> lengths;
+  Placement placement{};
+
+  index_t batch() const { return static_cast<index_t>(lengths.size()); }
+  index_t key_heads() const { return memory.keys.shape[1]; }
+  index_t head_dim() const { return memory.keys.shape[3]; }
+  index_t value_dim() const { return memory.values.shape[3]; }
+  index_t length(index_t sequence) const { return lengths[static_cast<std::size_t>(sequence)]; }
+  index_t longest() const {
+    index_t result = 0;
+    for (const index_t each : lengths) result = std::max(result, each);
+    return result;
+  }
+  static bool lengths_are_equal() { return false; }
+
+  template <class Isa>
+  auto keys(index_t sequence, index_t head) const {
+    return cache_rows<Isa, Stored, Placement>(memory.keys, memory.key_scales, placement, sequence,
+                                              head);
+  }
+  template <class Isa>
+  auto values(index_t sequence, index_t head) const {
+    return cache_rows<Isa, Stored, Placement>(memory.values, memory.value_scales, placement,
+                                              sequence, head);
+  }
+
+  key_range forgotten([[maybe_unused]] index_t sequence) const {
+    if constexpr (Placement::forgets) {
+      return placement.gone(sequence);
+    } else {
+      return {};
+    }
+  }
+  /// The rows that a query at the position of `row` does not see, because they are gone or lie before the window.
+  key_range hidden(index_t sequence, index_t row) const
+    requires(Placement::forgets)
+  {
+    return placement.hidden(sequence, row);
+  }
+  auto masks(const options& choice) const {
+    if constexpr (Placement::forgets) {
+      return std::tuple(placement.mask(choice));
+    } else {
+      return std::tuple<>();
+    }
+  }
+
+  template <class Use>
+  void named_parts(const Use& use) const {
+    use(named_memory("cache.keys", memory.keys));
+    use(named_memory("cache.key_scales", memory.key_scales));
+    if (!memory.is_latent()) {
+      use(named_memory("cache.values", memory.values));
+      use(named_memory("cache.value_scales", memory.value_scales));
+    }
+    use(named_memory("cache.lengths", byte_range::of(lengths.data(), lengths.size_bytes())));
+    placement.named_parts(use);
+  }
+
+  /// Refuses a rotation that would turn the values with the keys.
+  status check_rotation(const rotation_rows& by) const {
+    if (!memory.is_latent()) return {};
+    const index_t turned = 2 * by.pairs;
+    return status::error(status_code::invalid_value,
+                         "rotation: would turn the first %lld channels of keys %s, whose first "
+                         "%lld are the values too: turn those behind them before, by "
+                         "relpos::rotate, and give none",
+                         static_cast<long long>(turned), shape_text(memory.keys.shape).text,
+                         static_cast<long long>(value_dim()));
+  }
+
+  /// Refuses a cache that is not what it says: shapes, lengths, places of rows.
+  status check() const {
+    if (status valid = check_memory(); !valid) return valid;
+    for (index_t i = 0; i < batch(); ++i) {
+      if (status valid = check_sequence(i); !valid) return valid;
+    }
+    return {};
+  }
+  /// The parts of it: shapes and lengths, and the places of one sequence.
+  status check_memory() const {
+    if (status valid = check_cache_memory(memory); !valid) return valid;
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+      if (0 <= lengths[i] && lengths[i] <= max_length) continue;
+      return status::error(status_code::invalid_value,
+                           "cache.lengths: is %lld at %zu, must be 0 to 2^31 - 1",
+                           static_cast<long long>(lengths[i]), i);
+    }
+    return placement.check(memory.keys.shape, lengths);
+  }
+  status check_sequence(index_t sequence) const {
+    if (sequence < 0 || sequence >= batch()) {
+      return status::error(status_code::invalid_value,
+                           "sequence: is %lld, the cache has %lld of them",
+                           static_cast<long long>(sequence), static_cast<long long>(batch()));
+    }
+    return placement.check_room(sequence, length(sequence), memory.keys.shape, 0);
+  }
+
+  /// The same, and queries that do not belong to it.
+  template <class Query>
+  status check(const view<Query, 4>& q, const options& choice) const {
+    if (status valid = check_queries(q, choice.query_starts); !valid) return valid;
+    if (status valid = check(); !valid) return valid;
+    if (!choice.key_starts.empty()) {
+      return status::error(status_code::invalid_value,
+                           "options.key_starts: are given, but the cache has lengths of its own");
+    }
+    const index_t sequences = sequence_count(q.shape[0], choice.query_starts);
+    if (sequences != batch()) {
+      return status::error(status_code::invalid_shape,
+                           "cache: has %lld sequences, but there are queries of %lld: q is %s",
+                           static_cast<long long>(batch()), static_cast<long long>(sequences),
+                           shape_text(q.shape).text);
+    }
+    const auto& shape = memory.keys.shape;
+    if (shape[3] != q.shape[3]) {
+      return shapes_differ("cache.keys: head_dim differs, keys are %s, q is %s", shape, q.shape);
+    }
+    if (shape[1] == 0 ? q.shape[1] != 0 : q.shape[1] % shape[1] != 0) {
+      return shapes_differ(
+          "cache.keys: query heads must be a multiple of key heads, keys are %s, q is %s", shape,
+          q.shape);
+    }
+    if (q.shape[2] > max_length) {
+      return status::error(status_code::invalid_shape, "q: at most 2^31 - 1 rows, q is %s",
+                           shape_text(q.shape).text);
+    }
+    return {};
+  }
+};
+
+/// The newest rows of a sequence that `truncate` may take: all of them, but in a ring only so many that the window of
+/// the next row is still there. 0 where the cache or the sequence is none.
+template <class Stored, class Placement>
+index_t rewindable_rows(const kv_cache<Stored, Placement>& cache, index_t sequence) noexcept {
+  if (!cache.check() || !cache.check_sequence(sequence)) return 0;
+  if constexpr (Placement::forgets) {
+    return cache.placement.rewindable(sequence, cache.length(sequence), cache.memory.keys.shape[2]);
+  } else {
+    return cache.length(sequence);
+  }
+}
+
+/// Forgets all rows of a sequence behind the first `length`: drafted tokens that are not taken. (page_pool has one that
+/// also returns pages.) A ring refuses to go further back than `rewindable_rows`, except to `sinks` rows or less: what
+/// follows then has the bits of an unlimited cache with the same window.
+template <class Stored, class Placement>
+status truncate(const kv_cache<Stored, Placement>& cache, index_t sequence,
+                index_t length) noexcept {
+  if (status valid = cache.check(); !valid) return valid;
+  if (status valid = cache.check_sequence(sequence); !valid) return valid;
+  if (length < 0 || length > cache.length(sequence)) {
+    return status::error(status_code::invalid_value,
+                         "length: is %lld, sequence %lld has %lld rows to keep",
+                         static_cast<long long>(length), static_cast<long long>(sequence),
+                         static_cast<long long>(cache.length(sequence)));
+  }
+  if constexpr (Placement::forgets) {
+    const index_t from = cache.length(sequence);
+    const index_t slab_rows = cache.memory.keys.shape[2];
+    if (!cache.placement.can_rewind_to(sequence, from, length, slab_rows)) {
+      return status::error(
+          status_code::invalid_value,
+          "length: is %lld, the ring can take %lld rows back from %lld of sequence %lld, after "
+          "which the next row has its window of %lld keys (%s), cache.keys are %s",
+          static_cast<long long>(length),
+          static_cast<long long>(cache.placement.rewindable(sequence, from, slab_rows)),
+          static_cast<long long>(from), static_cast<long long>(sequence),
+          static_cast<long long>(cache.placement.seen_rows(slab_rows)),
+          cache.placement.window > 0 ? "cache.window" : "all rows, as cache.window is 0",
+          shape_text(cache.memory.keys.shape).text);
+    }
+    cache.placement.truncated(sequence, length);
+  }
+  cache.lengths[static_cast<std::size_t>(sequence)] = length;
+  return {};
+}
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,178 @@
+#pragma once
+// The memory of a cache, the caller's, and how rows are written to it and read.
+
+#include <algorithm>
+#include <concepts>
+
+#include "relpos/call/kv_source.hpp"
+#include "relpos/check/shapes.hpp"
+#include "relpos/core/storage.hpp"
+#include "relpos/core/view.hpp"
+#include "relpos/kv_cache/placement.hpp"
+#include "relpos/kv_cache/quantised_row.hpp"
+#include "relpos/rows/strided_rows.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Elements of the same indices are the same: strides of a single one mean nothing.
+template <class T, int Rank>
+bool begin_alike(const view<T, Rank>& a, const view<T, Rank>& b) {
+  if (a.data != b.data) return false;
+  for (std::size_t axis = 0; axis < Rank; ++axis) {
+    const index_t both = std::min(a.shape[axis], b.shape[axis]);
+    if (both > 1 && a.strides[axis] != b.strides[axis]) return false;
+  }
+  return true;
+}
+
+/// Rows in slabs: a slab is a sequence, or a page. Channels are contiguous, all else may have any strides. float,
+/// bfloat16 and half are stored as they are; int8 as round(x / scale) with scale = max |x| / 127 of each row, in
+/// `key_scales` and `value_scales`; rows below 2^-118 are zeros.
+template <cache_storage Stored>
+struct cache_memory {
+  view<Stored, 4> keys;         // [slab, key head, row, d]
+  view<Stored, 4> values;       // [slab, key head, row, d_v]
+  view<float, 3> key_scales{};  // [slab, key head, row], of int8 alone
+  view<float, 3> value_scales{};
+
+  /// The values are the first channels of the keys (kv_cache/latent.hpp), which are stored once and read as both.
+  bool is_latent() const { return values.size() > 0 && begin_alike(values, keys); }
+};
+
+/// What a row of a cache has at most, so that it can be turned without scratch.
+inline constexpr index_t max_cache_channels = 1024;
+
+/// Refuses memory that cannot be what it says.
+template <class Stored>
+status check_cache_memory(const cache_memory<Stored>& memory) {
+  const auto& k = memory.keys.shape;
+  const auto& v = memory.values.shape;
+  if (status valid = check_output("cache.keys", memory.keys); !valid) return valid;
+  if (status valid = check_view("cache.values", memory.values); !valid) return valid;
+  if (memory.is_latent() && v[3] > k[3]) {
+    return shapes_differ(
+        "cache.values: begin where cache.keys do and so cannot have more channels, values are %s, "
+        "keys are %s",
+        v, k);
+  }
+  if (status valid = check_output("cache.values", memory.values); !valid) return valid;
+  if (k[0] != v[0] || k[1] != v[1] || k[2] != v[2]) {
+    return shapes_differ(
+        "cache.values: slabs, heads and rows must be those of cache.keys, values "
+        "are %s, keys are %s",
+        v, k);
+  }
+  if (k[3] < 1 || k[3] > max_cache_channels || v[3] > max_cache_channels) {
+    return shapes_differ("cache: a row has 1 to 1024 channels, keys are %s, values are %s", k, v);
+  }
+  if ((memory.keys.size() > 0 && memory.keys.strides[3] != 1) ||
+      (memory.values.size() > 0 && memory.values.strides[3] != 1)) {
+    return shapes_differ(
+        "cache: the channels of a row must be contiguous, strides of keys are %s, "
+        "of values %s",
+        memory.keys.strides, memory.values.strides);
+  }
+  if constexpr (storage_traits<Stored>::is_scaled) {
+    const std::array<index_t, 3> rows{k[0], k[1], k[2]};
+    if (status valid = check_output("cache.key_scales", memory.key_scales); !valid) return valid;
+    if (status valid = check_output("cache.value_scales", memory.value_scales); !valid) {
+      return valid;
+    }
+    if (memory.key_scales.shape != rows) {
+      return shapes_differ("cache.key_scales: shape is %s, must be %s", memory.key_scales.shape,
+                           rows);
+    }
+    if (memory.value_scales.shape != rows) {
+      return shapes_differ("cache.value_scales: shape is %s, must be %s", memory.value_scales.shape,
+                           rows);
+    }
+    if (memory.is_latent() && !begin_alike(memory.value_scales, memory.key_scales)) {
+      return shapes_differ(
+          "cache.value_scales: must be cache.key_scales where the values are the first channels of "
+          "the keys, values are %s, keys are %s",
+          v, k);
+    }
+  }
+  return {};
+}
+
+/// Writes a row of floats.
+template <class Stored>
+void store_row(const float* from, const view<Stored, 4>& rows, const view<float, 3>& scales,
+               const cache_cell& at, index_t head) {
+  const index_t channels = rows.shape[3];
+  Stored* const to = rows.address(at.slab, head, at.row, 0);
+  if constexpr (storage_traits<Stored>::is_scaled) {
+    scales(at.slab, head, at.row) = quantise_row(from, channels, to);
+  } else {
+    for (index_t c = 0; c < channels; ++c) to[c] = static_cast<Stored>(from[c]);
+  }
+}
+
+/// The rows of one head of one sequence, as a source.
+template <class Isa, cache_storage Stored, cache_placement Placement>
+class cache_rows {
+ public:
+  using stored = Stored;
+  static constexpr bool is_scaled = storage_traits<Stored>::is_scaled;
+
+  cache_rows(const view<Stored, 4>& rows, const view<float, 3>& scales, const Placement& placement,
+             index_t sequence, index_t head)
+      : rows_(rows.slice(1, head, 1)), placement_(placement), sequence_(sequence) {
+    if constexpr (is_scaled) scales_ = scales.slice(1, head, 1);
+  }
+
+  static bool are_contiguous() { return true; }
+  void find(index_t first, index_t count, const Stored** to) const {
+    for_each_run(first, count, [&](const cache_cell& cell, index_t at, index_t run) {
+      const Stored* const begin = place(cell);
+      for (index_t j = 0; j < run; ++j) to[at + j] = begin + j * rows_.strides[2];
+    });
+  }
+  RELPOS_INLINE const Stored* at(index_t row) const {
+    return place(placement_.cell(sequence_, row, rows_.shape[2]));
+  }
+  void find_scales(index_t first, index_t count, float* to) const
+    requires is_scaled
+  {
+    for_each_run(first, count, [&](const cache_cell& cell, index_t at, index_t run) {
+      const float* const begin = scales_.address(cell.slab, 0, cell.row);
+      for (index_t j = 0; j < run; ++j) to[at + j] = begin[j * scales_.strides[2]];
+    });
+  }
+  RELPOS_INLINE const float* in_place(index_t row) const {
+    if constexpr (std::same_as<Stored, float>) return at(row);
+    return nullptr;
+  }
+  void load(index_t row, float* to) const {
+    load_row<Isa>(at(row), rows_.shape[3], to);
+    if constexpr (is_scaled) {
+      float by = 0.0f;
+      find_scales(row, 1, &by);
+      for (index_t c = 0; c < rows_.shape[3]; ++c) to[c] *= by;
+    }
+  }
+
+ private:
+  RELPOS_INLINE const Stored* place(const cache_cell& cell) const {
+    return rows_.data + cell.slab * rows_.strides[0] + cell.row * rows_.strides[2];
+  }
+
+  /// Calls use(cell, at, run) for rows [first + at, first + at + run) that lie one after another, as those of a page.
+  template <class Use>
+  RELPOS_INLINE void for_each_run(index_t first, index_t count, const Use& use) const {
+    for (index_t i = 0; i < count;) {
+      const cache_cell cell = placement_.cell(sequence_, first + i, rows_.shape[2]);
+      const index_t run = std::min(count - i, placement_.run(first + i, cell, rows_.shape[2]));
+      use(cell, i, run);
+      i += run;
+    }
+  }
+
+  view<Stored, 4> rows_;
+  view<float, 3> scales_;
+  Placement placement_;
+  index_t sequence_;
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,77 @@
+#pragma once
+// A cache of pages, any of which holds any part of any sequence: memory is taken as sequences grow, and sequences with a
+// common beginning share its pages (Kwon et al., arXiv 2309.06180). page_pool.hpp has the free pages.
+
+#include <cstdint>
+
+#include "relpos/kv_cache/kv_cache.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Slab p is page p, of as many rows as the memory says.
+struct paged_placement {
+  static constexpr bool forgets = false;
+
+  /// [sequence, block]: the page of rows [block * page rows, ...). What lies behind a sequence's length is not read.
+  view<std::int32_t, 2> block_table;
+
+  constexpr cache_cell cell(index_t sequence, index_t row, index_t page_rows) const {
+    // 32 bits: a division of 64 takes twice as long.
+    const auto at = static_cast<std::uint32_t>(row);
+    const auto rows = static_cast<std::uint32_t>(page_rows);
+    const index_t block = at / rows;
+    return {block_table.data[sequence * block_table.strides[0] + block * block_table.strides[1]],
+            static_cast<index_t>(at % rows)};
+  }
+
+  static constexpr index_t run(index_t, const cache_cell& from, index_t page_rows) {
+    return page_rows - from.row;
+  }
+
+  status check(const std::array<index_t, 4>& keys, std::span<const index_t> lengths) const {
+    if (status valid = check_output("cache.block_table", block_table); !valid) return valid;
+    if (block_table.shape[0] != static_cast<index_t>(lengths.size())) {
+      return status::error(status_code::invalid_shape,
+                           "cache.block_table: shape is %s, must have a row for each of %zu "
+                           "sequences",
+                           shape_text(block_table.shape).text, lengths.size());
+    }
+    if (keys[2] >= 1 && keys[2] <= max_length) return {};
+    return status::error(status_code::invalid_shape,
+                         "cache.keys: pages of %lld rows in %s, must be 1 to 2^31 - 1",
+                         static_cast<long long>(keys[2]), shape_text(keys).text);
+  }
+  /// Refuses a table that lacks pages for so many rows, or has one that does not exist. Pages of the first `checked` rows
+  /// were looked at before.
+  status check_room(index_t sequence, index_t rows, const std::array<index_t, 4>& keys,
+                    index_t checked = 0) const {
+    const index_t blocks = ceil_div(rows, keys[2]);
+    if (blocks > block_table.shape[1]) {
+      return status::error(status_code::invalid_shape,
+                           "cache.block_table: sequence %lld needs %lld pages for %lld rows, shape "
+                           "is %s",
+                           static_cast<long long>(sequence), static_cast<long long>(blocks),
+                           static_cast<long long>(rows), shape_text(block_table.shape).text);
+    }
+    for (index_t block = ceil_div(checked, keys[2]); block < blocks; ++block) {
+      const index_t page = block_table(sequence, block);
+      if (0 <= page && page < keys[0]) continue;
+      return status::error(status_code::invalid_value,
+                           "cache.block_table: is %lld at [%lld, %lld], must be a page of %s",
+                           static_cast<long long>(page), static_cast<long long>(sequence),
+                           static_cast<long long>(block), shape_text(keys).text);
+    }
+    return {};
+  }
+
+  template <class Use>
+  void named_parts(const Use& use) const {
+    use(named_memory("cache.block_table", block_table));
+  }
+};
+
+/// `paged_cache<bfloat16>{{keys, values}, lengths, {block_table}}`, memory [page, key head, row, channel].
+template <cache_storage Stored>
+using paged_cache = kv_cache<Stored, paged_placement>;
+
+}  // namespace relpos::inline RELPOS_ABI

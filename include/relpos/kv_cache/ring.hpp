@@ -1,0 +1,118 @@
+#pragma once
+// A cache of fixed size for a sliding window: behind `sinks` rows that it keeps forever (Xiao et al., arXiv
+// 2309.17453), the newest rows take the places of the oldest. Rows that are gone are not visible, whatever the mask.
+
+#include "relpos/kv_cache/kv_cache.hpp"
+#include "relpos/kv_cache/ring_mask.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Slab i is sequence i. For chunks of c rows under a window of w keys a slab has sinks + w + c - 1 rows, and d more
+/// where d drafts are taken back. A call whose window reaches a row that was evicted is refused, where `window` or a
+/// mask tells the window.
+struct ring_placement {
+  static constexpr bool forgets = true;
+
+  /// Per sequence, the first row behind the sinks that is there; zeros at first, written by append and truncate.
+  std::span<index_t> oldest;
+  index_t sinks = 0;
+  /// Keys that each query sees behind the sinks, itself included. With 0 it sees all that the ring holds, as a window of
+  /// rows - sinks keys where rows are appended one by one.
+  index_t window = 0;
+
+  constexpr cache_cell cell(index_t sequence, index_t row, index_t slab_rows) const {
+    if (row < sinks) return {sequence, row};
+    return {sequence, sinks + (row - sinks) % (slab_rows - sinks)};
+  }
+
+  constexpr index_t run(index_t row, const cache_cell& from, index_t slab_rows) const {
+    return row < sinks ? sinks - row : slab_rows - from.row;
+  }
+
+  status check(const std::array<index_t, 4>& keys, std::span<const index_t> lengths) const {
+    if (keys[0] != static_cast<index_t>(lengths.size()) || oldest.size() != lengths.size()) {
+      return status::error(
+          status_code::invalid_shape,
+          "cache.lengths, oldest: have %zu and %zu numbers, must have one for each "
+          "sequence of cache.keys, %s",
+          lengths.size(), oldest.size(), shape_text(keys).text);
+    }
+    if (sinks < 0 || sinks >= std::max<index_t>(keys[2], 1)) {
+      return status::error(status_code::invalid_value,
+                           "cache.sinks: is %lld, must be 0 or more and leave room in %lld rows",
+                           static_cast<long long>(sinks), static_cast<long long>(keys[2]));
+    }
+    if (window < 0 || window > keys[2] - sinks) {
+      return status::error(
+          status_code::invalid_value,
+          "cache.window: is %lld, must be 0 to %lld, the rows behind %lld sinks of "
+          "cache.keys, %s",
+          static_cast<long long>(window), static_cast<long long>(keys[2] - sinks),
+          static_cast<long long>(sinks), shape_text(keys).text);
+    }
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+      // Rows [oldest, length) lie in the ring at once.
+      const index_t first = std::max(oldest[i], sinks);
+      const bool is_within = 0 <= oldest[i] && oldest[i] <= std::max(lengths[i], sinks);
+      if (is_within && lengths[i] - first <= keys[2] - sinks) continue;
+      return status::error(status_code::invalid_value,
+                           "cache.oldest: is %lld at %zu, but of %lld rows the ring of %lld has "
+                           "room for %lld",
+                           static_cast<long long>(oldest[i]), i, static_cast<long long>(lengths[i]),
+                           static_cast<long long>(keys[2]),
+                           static_cast<long long>(keys[2] - sinks));
+    }
+    return {};
+  }
+  static status check_room(index_t, index_t, const std::array<index_t, 4>&, index_t = 0) {
+    return {};
+  }
+
+  template <class Use>
+  void named_parts(const Use& use) const {
+    use(named_memory("cache.oldest", byte_range::of(oldest.data(), oldest.size_bytes())));
+  }
+
+  void appended(index_t sequence, index_t length, index_t slab_rows) const {
+    index_t& first = oldest[static_cast<std::size_t>(sequence)];
+    first = std::max({first, sinks, length - (slab_rows - sinks)});
+  }
+  /// The window, or all that the ring holds.
+  constexpr index_t seen_rows(index_t slab_rows) const {
+    return window > 0 ? window : slab_rows - sinks;
+  }
+  /// The newest rows that truncate may take: the window of the next row must still be there.
+  index_t rewindable(index_t sequence, index_t length, index_t slab_rows) const {
+    const index_t first = oldest[static_cast<std::size_t>(sequence)];
+    if (first <= sinks) return length;
+    return std::clamp<index_t>(length - (first + seen_rows(slab_rows) - 1), 0, length);
+  }
+  /// The sinks are always there, and nothing behind them is needed then.
+  bool can_rewind_to(index_t sequence, index_t from, index_t to, index_t slab_rows) const {
+    return to <= sinks || from - to <= rewindable(sequence, from, slab_rows);
+  }
+  void truncated(index_t sequence, index_t length) const {
+    index_t& first = oldest[static_cast<std::size_t>(sequence)];
+    first = std::min(first, std::max(length, sinks));
+  }
+
+  /// Rows behind the sinks that are no longer there.
+  key_range gone(index_t sequence) const {
+    return {sinks, std::max(oldest[static_cast<std::size_t>(sequence)], sinks)};
+  }
+
+  /// Rows behind the sinks that a query at the position of `row` does not see.
+  key_range hidden(index_t sequence, index_t row) const {
+    const index_t last = gone(sequence).last;
+    return {sinks, window > 0 ? std::max(last, row - window + 1) : last};
+  }
+  ring_mask mask(const options& choice) const {
+    return {oldest.data(), sinks, window, choice.key_offset, choice.key_offsets};
+  }
+};
+
+/// `ring_cache<half>{{keys, values}, lengths, {oldest, sinks, window}}`, memory [sequence, key head, row, channel].
+template <cache_storage Stored>
+using ring_cache = kv_cache<Stored, ring_placement>;
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,127 @@
+#pragma once
+// Attention over a slice of the keys, and the merge of two such results into that over both. Associative
+// up to rounding; merging an empty state changes nothing.
+//
+//   w = 1 / (1 + e^(lse_b - lse_a)),   out = w out_a + (1 - w) out_b,   lse = ln(e^lse_a + e^lse_b)
+
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+
+#include "relpos/call/row_statistics.hpp"
+#include "relpos/check/overlap.hpp"
+#include "relpos/check/shapes.hpp"
+#include "relpos/core/executor.hpp"
+#include "relpos/core/view.hpp"
+#include "relpos/stage/merge_statistics.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Normalised attention over some of the keys: out [batch, head, query, d_v] and the natural-log sum of
+/// exponentials lse [batch, head, query], -inf (with out ignored) where no key was seen.
+struct partial_state {
+  view<float, 4> out;
+  view<float, 3> lse;
+  row_statistics statistics{};  // those that are wanted of the whole
+};
+
+/// Refuses what cannot be merged: `from` has what `into` has, and moments come with their count.
+inline status check_merged_statistics(const row_statistics& into, const row_statistics& from,
+                                      const std::array<index_t, 3>& rows) {
+  const auto of_into = into.all();
+  const auto of_from = from.all();
+  for (std::size_t i = 0; i < of_into.size(); ++i) {
+    if (!of_into[i].rows) continue;
+    const char* const name = of_into[i].name;
+    if (!of_from[i].rows) {
+      return status::error(status_code::invalid_value, "from.%s: is absent, but into.%s is not",
+                           name, name);
+    }
+    const view<float, 3> written = of_into[i].rows_or_none();
+    const view<float, 3> read = of_from[i].rows_or_none();
+    if (status valid = check_output(name, written); !valid) return valid;
+    if (status valid = check_view(name, read); !valid) return valid;
+    for (const auto& shape : {written.shape, read.shape}) {
+      if (shape == rows) continue;
+      return status::error(status_code::invalid_shape, "%s: shape is %s, must be %s", name,
+                           shape_text(shape).text, shape_text(rows).text);
+    }
+  }
+  const bool mean_without_count = into.logit_mean && !into.logit_count;
+  const bool variance_without_mean = into.logit_variance && !into.logit_mean;
+  if (mean_without_count || variance_without_mean) {
+    return status::error(status_code::invalid_value,
+                         "into.statistics: logit_mean merges with logit_count, and logit_variance "
+                         "with both; one of them is absent");
+  }
+  return {};
+}
+
+inline status check_merge(const partial_state& into, const partial_state& from) {
+  if (status valid = check_output("into.out", into.out); !valid) return valid;
+  if (status valid = check_output("into.lse", into.lse); !valid) return valid;
+  if (status valid = check_view("from.out", from.out); !valid) return valid;
+  if (status valid = check_view("from.lse", from.lse); !valid) return valid;
+  const std::array<index_t, 3> rows{into.out.shape[0], into.out.shape[1], into.out.shape[2]};
+  if (into.lse.shape != rows) {
+    return shapes_differ("into.lse: shape is %s, must be %s", into.lse.shape, rows);
+  }
+  if (from.out.shape != into.out.shape) {
+    return shapes_differ("from.out: shape is %s, must be %s", from.out.shape, into.out.shape);
+  }
+  if (from.lse.shape != rows) {
+    return shapes_differ("from.lse: shape is %s, must be %s", from.lse.shape, rows);
+  }
+  if (status valid = check_merged_statistics(into.statistics, from.statistics, rows); !valid) {
+    return valid;
+  }
+  const auto written = written_memory(
+      call_outputs<float>{into.out, into.lse, into.statistics, "into.out", "into.lse"});
+  const auto read = written_memory(
+      call_outputs<float>{from.out, from.lse, from.statistics, "from.out", "from.lse"});
+  for (const named_memory& to : written) {
+    for (const named_memory& of : read) {
+      if (status valid = check_apart(to, of); !valid) return valid;
+    }
+  }
+  return check_all_apart(written);
+}
+
+inline void merge_row(const partial_state& into, const partial_state& from, index_t batch,
+                      index_t head, index_t row) {
+  const float empty = -std::numeric_limits<float>::infinity();
+  float& lse = into.lse(batch, head, row);
+  const float other = from.lse(batch, head, row);
+  if (other == empty) return;
+  const float weight = lse == empty ? 0.0f : 1.0f / (1.0f + std::exp(other - lse));
+  if (lse == empty) {
+    copy_row_statistics(into.statistics, from.statistics, batch, head, row);
+  } else {
+    merge_row_statistics(into.statistics, from.statistics, weight, batch, head, row);
+  }
+  for (index_t c = 0; c < into.out.shape[3]; ++c) {
+    float& out = into.out(batch, head, row, c);
+    const float added = (1.0f - weight) * from.out(batch, head, row, c);
+    out = lse == empty ? added : weight * out + added;
+  }
+  const float larger = lse > other ? lse : other;
+  lse = lse == empty ? other : larger + std::log1p(std::exp(-std::abs(lse - other)));
+}
+
+/// Merges `from` into `into`: states of the same queries over disjoint keys. One item per head.
+template <executor Executor>
+status merge(const Executor& runner, const partial_state& into,
+             const partial_state& from) noexcept {
+  if (status valid = check_slots(runner); !valid) return valid;
+  if (status valid = check_merge(into, from); !valid) return valid;
+  const auto& shape = into.out.shape;
+  runner.run(shape[0] * shape[1], [&](index_t item, index_t) {
+    for (index_t row = 0; row < shape[2]; ++row) {
+      merge_row(into, from, item / shape[1], item % shape[1], row);
+    }
+  });
+  return {};
+}
+
+}  // namespace relpos::inline RELPOS_ABI

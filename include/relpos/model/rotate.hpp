@@ -1,0 +1,132 @@
+#pragma once
+// The rotation of RoPE by itself, for callers who keep rotated keys in a cache of their own.
+//
+//   const auto frequencies = relpos::rope_frequencies(head_dim);
+//   relpos::status done = relpos::rotate(k, frequencies, relpos::pair_layout::half_split, position);
+//
+// Channel pair (a, b) of the row at position p becomes f (a cos - b sin, a sin + b cos) of the angle
+// p radians[i], with f the attention factor. Su et al., "RoFormer", arXiv 2104.09864, equation 34.
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "relpos/check/given_position_views.hpp"
+#include "relpos/check/numbers.hpp"
+#include "relpos/check/shapes.hpp"
+#include "relpos/contract/rotation.hpp"
+#include "relpos/core/phase.hpp"
+#include "relpos/core/storage.hpp"
+#include "relpos/model/frequencies.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+template <class T>
+status check_rotation(const view<T, 4>& rows, const rotary_frequencies& frequencies) {
+  if (status valid = check_output("rows", rows); !valid) return valid;
+  const auto rotary_dim = 2 * static_cast<index_t>(frequencies.radians.size());
+  if (rotary_dim == 0 || rotary_dim > rows.shape[3]) {
+    return status::error(
+        status_code::invalid_shape,
+        "frequencies: %lld pairs of channels, must be 1 to half of the channels of %s",
+        static_cast<long long>(rotary_dim / 2), shape_text(rows.shape).text);
+  }
+  for (const double radians : frequencies.radians) {
+    if (std::isfinite(radians)) continue;
+    return status::error(status_code::invalid_value, "frequencies: %g is not finite", radians);
+  }
+  if (!frequencies.axes.empty() && frequencies.axes.size() != frequencies.radians.size()) {
+    return status::error(status_code::invalid_shape,
+                         "frequencies: axes are given for %zu pairs of %zu",
+                         frequencies.axes.size(), frequencies.radians.size());
+  }
+  if (!frequencies.log2_decay.empty()) {
+    return status::error(status_code::invalid_value,
+                         "frequencies: those of XPOS scale a key by its distance from a query, "
+                         "which a rotation in place does not know; give attention a rotary{table}");
+  }
+  return {};
+}
+
+/// `position_of` is (batch, row, axis) -> position.
+template <storage T, class PositionOf>
+void rotate_checked(const view<T, 4>& rows, const rotary_frequencies& frequencies,
+                    pair_layout layout, const PositionOf& position_of) {
+  const auto pairs = static_cast<index_t>(frequencies.radians.size());
+  const std::vector<phase> phases(frequencies.radians.begin(), frequencies.radians.end());
+  std::vector<float> cosines(phases.size());
+  std::vector<float> sines(phases.size());
+  std::vector<index_t> turned_by(phases.size(), std::numeric_limits<index_t>::min());
+  const bool interleaved = layout == pair_layout::interleaved;
+  const index_t step = interleaved ? 2 : 1;
+  const index_t apart = interleaved ? 1 : pairs;
+
+  for (index_t row = 0; row < rows.shape[2]; ++row) {
+    for (index_t batch = 0; batch < rows.shape[0]; ++batch) {
+      for (std::size_t i = 0; i < phases.size(); ++i) {
+        const index_t axis = frequencies.axes.empty() ? 0 : frequencies.axes[i];
+        const index_t position = position_of(batch, row, axis);
+        if (position == turned_by[i]) continue;
+        turned_by[i] = position;
+        const double angle = phases[i].angle(position);
+        cosines[i] = static_cast<float>(frequencies.attention_factor * std::cos(angle));
+        sines[i] = static_cast<float>(frequencies.attention_factor * std::sin(angle));
+      }
+      for (index_t head = 0; head < rows.shape[1]; ++head) {
+        for (index_t i = 0; i < pairs; ++i) {
+          T& first = rows(batch, head, row, i * step);
+          T& second = rows(batch, head, row, i * step + apart);
+          const auto at = static_cast<std::size_t>(i);
+          const auto turned =
+              channel_pair<float>{static_cast<float>(first), static_cast<float>(second)} *
+              channel_pair<float>{cosines[at], sines[at]};
+          first = static_cast<T>(turned.a);
+          second = static_cast<T>(turned.b);
+        }
+      }
+    }
+  }
+}
+
+/// Rotates rows [batch, head, position, channel] in place; row r is at position r + position_offset, within
+/// +-2^60. Channels beyond the pairs (partial rotary) stay as they are. Computed in float32 from angles in
+/// float64. Allocates one position's cosines and sines.
+template <storage T>
+status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
+              index_t position_offset = 0) {
+  if (status valid = check_rotation(rows, frequencies); !valid) return valid;
+  if (status valid = check_offset("position_offset", position_offset); !valid) return valid;
+  rotate_checked(rows, frequencies, layout,
+                 [&](index_t, index_t row, index_t) { return row + position_offset; });
+  return {};
+}
+
+/// The same with a position for each token, [batch or 1, position], or for each of its axes, [axis, batch or 1,
+/// position].
+template <storage T>
+status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
+              const view<const index_t, 3>& of_tokens) {
+  if (status valid = check_rotation(rows, frequencies); !valid) return valid;
+  if (status valid = check_given_positions("of_tokens", of_tokens, rows.shape[0], rows.shape[2]);
+      !valid) {
+    return valid;
+  }
+  for (const std::uint8_t axis : frequencies.axes) {
+    if (axis < of_tokens.shape[0]) continue;
+    return status::error(status_code::invalid_shape,
+                         "of_tokens: have %lld axes, but a pair turns by axis %d",
+                         static_cast<long long>(of_tokens.shape[0]), static_cast<int>(axis));
+  }
+  rotate_checked(rows, frequencies, layout, [&](index_t batch, index_t row, index_t axis) {
+    return given_position(of_tokens, batch, row, axis);
+  });
+  return {};
+}
+template <storage T>
+status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
+              const view<const index_t, 2>& of_tokens) {
+  return rotate(rows, frequencies, layout, with_one_axis(of_tokens));
+}
+
+}  // namespace relpos::inline RELPOS_ABI

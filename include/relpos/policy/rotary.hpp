@@ -1,0 +1,55 @@
+#pragma once
+// RoPE and XPOS: queries and keys are rotated by their positions before their product.
+//
+//   const relpos::rotary_table rope(relpos::rope_frequencies(head_dim), relpos::pair_layout::half_split);
+//   out = relpos::attention(q, k, v, relpos::rotary{rope}, relpos::causal{});
+//
+//   const relpos::rotary_table xpos(relpos::xpos_frequencies(head_dim), relpos::pair_layout::interleaved);
+//   out = relpos::attention(q, k, v, relpos::rotary{xpos}, relpos::blockwise_causal{train_length / 2});
+//
+// Which encoding it is, is in the frequencies. A call rotates each key once, into its scratch, and each query
+// as it is packed: nothing is added to the loop over keys. The same at any position, of any length.
+// Su et al., "RoFormer", arXiv 2104.09864; Sun et al., "A Length-Extrapolatable Transformer", arXiv 2212.10554.
+
+#include <concepts>
+#include <type_traits>
+
+#include "relpos/contract/policy.hpp"
+#include "relpos/model/rotary_table.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// `rotary{table}`; the table is kept by the caller. Of more than 2 pairs channels, the rest are left as they
+/// are (partial rotary). q and k are not rotated yet.
+struct rotary {
+  const rotary_table* table;
+
+  template <class Table>
+    requires std::same_as<std::remove_cvref_t<Table>, rotary_table>
+  constexpr rotary(Table&& made) : table(&made) {
+    static_assert(std::is_lvalue_reference_v<Table>,
+                  "relpos: a policy refers to its data and does not copy it: give the table a name "
+                  "and keep it alive, instead of passing a temporary");
+  }
+
+  rotation_rows rotations() const { return table->rows(); }
+  turn relative_turn(index_t pair, index_t distance) const {
+    return table->relative(pair, distance);
+  }
+
+  status check(const attention_shape& shape) const {
+    if (table->fault() != nullptr) {
+      return status::error(status_code::invalid_value, "rotary: %s", table->fault());
+    }
+    if (2 * table->pairs() > shape.head_dim) {
+      return status::error(status_code::invalid_shape,
+                           "rotary: %lld pairs of channels, must be at most half of head_dim %lld",
+                           static_cast<long long>(table->pairs()),
+                           static_cast<long long>(shape.head_dim));
+    }
+    return {};
+  }
+  bool reads(const byte_range& memory) const { return table->overlaps(memory); }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,236 @@
+#pragma once
+// Attention as its definition reads, one score at a time, in the arithmetic type `Real`: the oracle of
+// the fused kernels (double), and the yardstick of their rounding (float). Same policies, no tiles, no
+// tables, no memory beyond a row's: three passes over the visible keys recompute each score.
+
+#include <cmath>
+#include <limits>
+#include <tuple>
+#include <utility>
+
+#include "relpos/call/problem.hpp"
+#include "relpos/call/rotation_gains.hpp"
+#include "relpos/call/row_positions.hpp"
+#include "relpos/call/scale.hpp"
+#include "relpos/contract/mask.hpp"
+#include "relpos/core/math.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// One query row of one head.
+template <class Real, class Problem>
+class reference_row {
+ public:
+  reference_row(const problem_sequence<Problem>& sequence, index_t head, index_t row)
+      : sequence_(sequence),
+        q_(sequence.q()),
+        k_(sequence.call.store.keys_of(sequence.at)),
+        v_(sequence.call.store.values_of(sequence.at)),
+        head_(head),
+        key_head_(sequence.shape.key_head(head)),
+        row_(row),
+        position_(row_positions(sequence.call.policies, sequence.position, sequence.at)) {
+    const auto bound = bind_all(sequence.call.policies, sequence.at, head);
+    index_t visible = 0;
+    if constexpr (Problem::has_row_factor) {
+      for (index_t key = 0; key < sequence.shape.key_length; ++key) visible += sees(key) ? 1 : 0;
+    }
+    factor_ = static_cast<Real>(logit_factor(bound, position_.query(row), visible));
+    sink_ = static_cast<Real>(sink_logit(bound));
+  }
+
+  Real sink() const { return sink_; }
+
+  bool sees(index_t key) const {
+    const counted_positions row_of{sequence_.position};  // masks go by rows
+    return all_policies([&](const auto& policy) {
+      return relpos::sees(bind(policy, sequence_.at, head_), row_of.query(row_), row_of.key(key));
+    });
+  }
+
+  Real score(index_t key) const {
+    Real s = product(key) * static_cast<Real>(sequence_.call.scale);
+    const auto softcap = static_cast<Real>(sequence_.call.softcap());
+    if (softcap > 0) s = softcap * std::tanh(s / softcap);
+    all_policies([&](const auto& policy) {
+      s += bias(policy, distance(key, 0), key);
+      return true;
+    });
+    if (s == -std::numeric_limits<Real>::infinity()) return s;  // hidden, whatever the factor
+    return s * factor_ /
+           static_cast<Real>(softmax_temperature(sequence_.call.policies, sequence_.at, head_));
+  }
+
+  /// Adds `weight` times the value of a key.
+  void add_value(index_t key, Real weight, const view<Real, 4>& out) const {
+    const auto* const value = v_.address(0, key_head_, key, 0);
+    Real* const sum = out.address(0, head_, row_, 0);
+    const index_t value_stride = v_.strides[3];
+    const index_t sum_stride = out.strides[3];
+    const index_t channels = sequence_.shape.value_dim;
+    for (index_t c = 0; c < channels; ++c) {
+      sum[c * sum_stride] += weight * real(value[c * value_stride]);
+    }
+  }
+
+ private:
+  template <class Stored>
+  static Real real(Stored x) {
+    return static_cast<Real>(static_cast<float>(x));
+  }
+
+  index_t distance(index_t key, index_t axis) const {
+    return position_.key(key, axis) - position_.query(row_, axis);
+  }
+
+  /// R q.R k, by the turn between the two.
+  Real product(index_t key) const {
+    Real turned = 0;
+    index_t plain = 0;  // channels from here on are not turned
+    with_rotation(sequence_.call.policies, [&](const auto& policy) {
+      turned = turned_product(policy, key);
+      plain = 2 * policy.rotations().pairs;
+    });
+    return add_plain_product(turned, key, plain);
+  }
+
+  template <class Rotation>
+  Real turned_product(const Rotation& policy, index_t key) const {
+    const rotation_rows rotations = policy.rotations();
+    const bool interleaved = rotations.layout == pair_layout::interleaved;
+    // The factor of both tables at an origin, where nothing is turned yet.
+    const auto factor = static_cast<Real>(rotations.queries[0]);
+    const auto* const q = q_.address(0, head_, row_, 0);
+    const auto* const k = k_.address(0, key_head_, key, 0);
+    const index_t q_stride = q_.strides[3];
+    const index_t k_stride = k_.strides[3];
+    Real sum = 0;
+    for (index_t i = 0; i < rotations.pairs; ++i) {
+      const index_t a = interleaved ? 2 * i : i;
+      const index_t b = interleaved ? 2 * i + 1 : i + rotations.pairs;
+      const turn by = policy.relative_turn(i, distance(key, rotations.axis_of(i)));
+      const Real q_a = real(q[a * q_stride]), q_b = real(q[b * q_stride]);
+      const Real k_a = real(k[a * k_stride]), k_b = real(k[b * k_stride]);
+      const Real along = q_a * k_a + q_b * k_b;
+      const Real across = q_b * k_a - q_a * k_b;
+      sum += factor * factor *
+             (along * static_cast<Real>(by.real) - across * static_cast<Real>(by.imaginary));
+    }
+    return sum;
+  }
+
+  /// `sum` and the product of the channels from `first` on.
+  Real add_plain_product(Real sum, index_t key, index_t first) const {
+    const auto* const q = q_.address(0, head_, row_, 0);
+    const auto* const k = k_.address(0, key_head_, key, 0);
+    const index_t q_stride = q_.strides[3];
+    const index_t k_stride = k_.strides[3];
+    const index_t channels = sequence_.shape.head_dim;
+    for (index_t c = first; c < channels; ++c) sum += real(q[c * q_stride]) * real(k[c * k_stride]);
+    return sum;
+  }
+
+  template <class Policy>
+  Real bias(const Policy& policy, index_t distance, index_t key) const {
+    const auto bound = bind(policy, sequence_.at, head_);
+    using bound_type = std::decay_t<decltype(bound)>;
+    if constexpr (computes_bias<bound_type>) {
+      return bound.bias(static_cast<Real>(distance));
+    } else if constexpr (tabulates_bias<Policy>) {
+      const auto tabulated = static_cast<Real>(policy.tabulated_bias(head_, distance));
+      if constexpr (gates_rows<bound_type>) {
+        return static_cast<Real>(bound.row_gate(row_)) * tabulated;
+      }
+      return tabulated;
+    } else if constexpr (stores_bias<bound_type>) {
+      return static_cast<Real>(bound.bias_element(row_, key));
+    } else {
+      return Real(0);
+    }
+  }
+
+  template <class Ask>
+  bool all_policies(Ask&& ask) const {
+    return std::apply([&](const auto&... each) { return (ask(each) && ... && true); },
+                      sequence_.call.policies);
+  }
+
+  const problem_sequence<Problem>& sequence_;
+  decltype(Problem::q) q_;  // of the sequence
+  decltype(std::declval<Problem>().store.k) k_;
+  decltype(std::declval<Problem>().store.v) v_;
+  index_t head_;
+  index_t key_head_;
+  index_t row_;
+  row_positions_of<decltype(Problem::policies)> position_;
+  Real factor_ = 1;  // of the logits
+  Real sink_ = 0;
+};
+
+/// The statistics of one row, rounded to float; `sum` is of exponentials relative to `origin`.
+template <class Real, class Problem>
+void reference_statistics(const problem_sequence<Problem>& sequence,
+                          const reference_row<Real, Problem>& row, index_t head, index_t query,
+                          Real origin, Real sum) {
+  Real largest = 0;
+  Real entropy = 0;
+  Real count = 0;
+  Real mean = 0;
+  Real squares = 0;  // of differences from the mean: Welford's recurrence
+  for (index_t key = 0; key < sequence.shape.key_length; ++key) {
+    if (!row.sees(key)) continue;
+    const Real score = row.score(key);
+    if (score == -std::numeric_limits<Real>::infinity()) continue;
+    const Real probability = std::exp(score - origin) / sum;
+    if (!(probability <= largest)) largest = probability;  // NaN too
+    if (probability != 0) entropy -= probability * std::log(probability);
+    count += 1;
+    const Real difference = score - mean;
+    mean += difference / count;
+    squares += difference * (score - mean);
+  }
+  const auto write = [&](const std::optional<view<float, 3>>& where, Real value) {
+    if (where) (*where)(0, head, query) = static_cast<float>(value);
+  };
+  write(sequence.statistics.max_probability, largest);
+  write(sequence.statistics.entropy, entropy);
+  write(sequence.statistics.logit_count, count);
+  write(sequence.statistics.logit_mean, mean);
+  write(sequence.statistics.logit_variance, count > 0 ? squares / count : Real(0));
+}
+
+/// One row of out and lse. A row that sees no key, or only scores of -inf, gives 0 and -inf.
+template <class Real, class Problem>
+void reference_attention_row(const problem_sequence<Problem>& sequence, index_t head, index_t query,
+                             const view<Real, 3>& lse) {
+  const reference_row<Real, Problem> row(sequence, head, query);
+  const view<Real, 4>& out = sequence.out();
+  const index_t keys = sequence.shape.key_length;
+  const index_t channels = sequence.shape.value_dim;
+  const Real nothing = -std::numeric_limits<Real>::infinity();
+
+  Real largest = row.sink();
+  for (index_t key = 0; key < keys; ++key) {
+    if (row.sees(key)) largest = max(row.score(key), largest);
+  }
+  const Real origin = largest == nothing ? Real(0) : largest;
+
+  Real sum = std::exp(row.sink() - origin);
+  for (index_t c = 0; c < channels; ++c) out(0, head, query, c) = 0;
+  for (index_t key = 0; key < keys; ++key) {
+    if (!row.sees(key)) continue;
+    const Real weight = std::exp(row.score(key) - origin);
+    sum += weight;
+    if (weight == 0) continue;
+    row.add_value(key, weight, out);
+  }
+  if (sum != 0) {
+    for (index_t c = 0; c < channels; ++c) out(0, head, query, c) /= sum;
+  }
+  if (lse.data != nullptr) lse(0, head, query) = sum == 0 ? nothing : origin + std::log(sum);
+  if (sequence.statistics.any()) {
+    reference_statistics<Real>(sequence, row, head, query, origin, sum);
+  }
+}
+
+}  // namespace relpos::inline RELPOS_ABI

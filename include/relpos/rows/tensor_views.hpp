@@ -1,0 +1,53 @@
+#pragma once
+// Keys and values in the caller's tensors: what every kind of kernel asks of them.
+
+#include <tuple>
+
+#include "relpos/call/options.hpp"
+#include "relpos/call/sequences.hpp"
+#include "relpos/check/overlap.hpp"
+#include "relpos/check/shapes.hpp"
+#include "relpos/core/index_list.hpp"
+#include "relpos/core/storage.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// k [batch, key head, key, d] and v [batch, key head, key, d_v]; where there are `starts`, the sequences lie one
+/// after another in one batch entry.
+template <class Key, class Value>
+struct key_views {
+  static_assert(storage<Key> && storage<Value>,
+                "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
+                "const");
+  static constexpr bool holds_turned_keys = false;
+  static constexpr bool forgets = false;
+
+  view<const Key, 4> k;
+  view<const Value, 4> v;
+  index_list starts{};
+
+  index_t batch() const { return sequence_count(k.shape[0], starts); }
+  index_t key_heads() const { return k.shape[1]; }
+  index_t head_dim() const { return k.shape[3]; }
+  index_t value_dim() const { return v.shape[3]; }
+  index_t length(index_t sequence) const { return rows_of(sequence, k.shape[2], starts).count; }
+  index_t longest() const { return longest_sequence(k.shape[2], starts); }
+  bool lengths_are_equal() const { return starts.empty(); }
+
+  static std::tuple<> masks(const options&) { return {}; }
+  static key_range forgotten(index_t) { return {}; }
+
+  template <class Use>
+  void named_parts(const Use& use) const {
+    use(named_memory("k", k));
+    use(named_memory("v", v));
+    if (!starts.empty()) use(named_memory("options.key_starts", starts.bytes()));
+  }
+
+  template <class Query>
+  status check(const view<Query, 4>& q, const options& choice) const {
+    return check_inputs(q, k, v, choice.query_starts, starts);
+  }
+};
+
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,29 @@
+// A buffer for each sequence: attention over appended rows of every storage is the reference over the rows as stored.
+
+#include <gtest/gtest.h>
+
+#include "kv_cache/caches.hpp"
+#include "kv_cache/prefill_and_decode.hpp"
+
+namespace {
+
+using support::cache_sizes;
+
+template <class Stored>
+void expect_stored() {
+  using own = support::own_contiguous<Stored>;
+  support::expect_policies<own>([](const cache_sizes& of) { return own(of); });
+}
+
+TEST(contiguous_cache, of_float_is_the_reference_over_all_rows) { expect_stored<float>(); }
+TEST(contiguous_cache, of_bfloat16_is_the_reference_over_rounded_rows) {
+  expect_stored<relpos::bfloat16>();
+}
+TEST(contiguous_cache, of_half_is_the_reference_over_rounded_rows) {
+  expect_stored<relpos::half>();
+}
+TEST(contiguous_cache, of_int8_is_the_reference_over_rounded_rows) {
+  expect_stored<relpos::int8>();
+}
+
+}  // namespace

@@ -1,0 +1,29 @@
+// A ring that keeps all rows: attention over appended rows of every storage is the reference over the rows as stored.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "kv_cache/caches.hpp"
+#include "kv_cache/prefill_and_decode.hpp"
+
+namespace {
+
+using relpos::index_t;
+using support::cache_sizes;
+
+template <class Stored>
+void expect_stored() {
+  using own = support::own_ring<Stored>;
+  support::expect_policies<own>(
+      [](const cache_sizes& of) { return own(of, std::min<index_t>(2, of.rows - 1)); });
+}
+
+TEST(ring_cache, of_float_is_the_reference_over_all_rows) { expect_stored<float>(); }
+TEST(ring_cache, of_bfloat16_is_the_reference_over_rounded_rows) {
+  expect_stored<relpos::bfloat16>();
+}
+TEST(ring_cache, of_half_is_the_reference_over_rounded_rows) { expect_stored<relpos::half>(); }
+TEST(ring_cache, of_int8_is_the_reference_over_rounded_rows) { expect_stored<relpos::int8>(); }
+
+}  // namespace
