@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-#include "relpos/model/xpos_frequencies.hpp"
+#include "relpos/model/frequencies.hpp"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "relpos/model/mrope_axes.hpp"
+#include "relpos/model/frequencies.hpp"
 
 #include <gtest/gtest.h>
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "relpos/model/xpos_frequencies.hpp"
+#include "relpos/model/frequencies.hpp"
 #include "support/random_tensors.hpp"
 
 namespace {

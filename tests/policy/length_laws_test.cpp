@@ -6,8 +6,8 @@
 
 #include "relpos/policy/additive_bias.hpp"
 #include "relpos/policy/alibi.hpp"
-#include "relpos/policy/mask/band.hpp"
 #include "relpos/policy/mask/causal.hpp"
+#include "relpos/policy/mask/sliding_window.hpp"
 #include "relpos/policy/temperature.hpp"
 #include "support/attend.hpp"
 #include "support/naive.hpp"

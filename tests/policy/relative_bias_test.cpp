@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "relpos/policy/mask/band.hpp"
 #include "relpos/policy/mask/causal.hpp"
+#include "relpos/policy/mask/sliding_window.hpp"
 #include "support/attend.hpp"
 #include "support/naive.hpp"
 

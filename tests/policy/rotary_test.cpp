@@ -5,10 +5,10 @@
 #include <cmath>
 #include <vector>
 
+#include "relpos/model/frequencies.hpp"
 #include "relpos/model/rotate.hpp"
-#include "relpos/model/xpos_frequencies.hpp"
 #include "relpos/policy/alibi.hpp"
-#include "relpos/policy/mask/blockwise_causal.hpp"
+#include "relpos/policy/mask/blockwise.hpp"
 #include "relpos/policy/mask/causal.hpp"
 #include "relpos/policy/temperature.hpp"
 #include "support/attend.hpp"

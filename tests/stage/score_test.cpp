@@ -6,8 +6,7 @@
 #include <limits>
 
 #include "relpos/simd/pack.hpp"
-#include "relpos/stage/bias.hpp"
-#include "relpos/stage/row_factor.hpp"
+#include "relpos/stage/score.hpp"
 
 namespace {
 

@@ -7,7 +7,7 @@
 #include "relpos/call/call_sequences.hpp"
 #include "relpos/call/row_positions.hpp"
 #include "relpos/call/scale.hpp"
-#include "relpos/call/seen_rows.hpp"
+#include "relpos/call/visible_rows.hpp"
 #include "relpos/contract/bias_bound.hpp"
 #include "relpos/contract/policy.hpp"
 #include "relpos/core/view.hpp"

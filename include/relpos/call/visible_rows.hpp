@@ -1,6 +1,6 @@
 #pragma once
-// The keys that range masks leave to the queries of a call, as rows: of one query, and of several that are computed
-// together.
+// The keys that range masks leave to the queries of a call, as rows: of one query, of several that are computed
+// together, and of all of a sequence.
 
 #include <algorithm>
 #include <tuple>
@@ -78,5 +78,24 @@ struct visible_rows {
     return all_first <= first && last <= all_last ? tile_class::full : tile_class::partial;
   }
 };
+
+/// The hull of the rows of a sequence that range masks leave to any of its queries.
+template <class... Policies>
+key_range seen_rows(const std::tuple<Policies...>& policies, index_t sequence,
+                    const attention_shape& shape, const positions& position) {
+  constexpr bool by_head =
+      ((masks_range<bound_policy<Policies>> && binds<Policies>) || ... || false);
+  key_range seen{shape.key_length, 0};
+  for (index_t head = 0; head < (by_head ? shape.query_heads : 1); ++head) {
+    const auto bound = bind_all(policies, sequence, head);
+    for (index_t row = 0; row < shape.query_length; ++row) {
+      const key_range keys = visible_key_rows(bound, row + position.query_offset,
+                                              position.key_offset, shape.key_length);
+      if (keys.first == keys.last) continue;
+      seen = {std::min(seen.first, keys.first), std::max(seen.last, keys.last)};
+    }
+  }
+  return seen;
+}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -6,7 +6,6 @@
 #include "relpos/call/options.hpp"
 #include "relpos/check/numbers.hpp"
 #include "relpos/core/index_list.hpp"
-#include "relpos/core/shape_text.hpp"
 #include "relpos/core/status.hpp"
 
 namespace relpos::inline RELPOS_ABI {

@@ -7,7 +7,6 @@
 #include "relpos/call/sequences.hpp"
 #include "relpos/check/sequences.hpp"
 #include "relpos/core/memory.hpp"
-#include "relpos/core/shape_text.hpp"
 #include "relpos/core/status.hpp"
 #include "relpos/core/view.hpp"
 

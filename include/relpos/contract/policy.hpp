@@ -65,7 +65,6 @@
 #include "relpos/core/position.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/status.hpp"
-#include "relpos/core/tile.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

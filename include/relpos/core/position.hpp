@@ -53,4 +53,21 @@ constexpr distance_range hull(distance_range a, distance_range b) {
 /// Wider than any difference of positions, and yet its size is a number.
 inline constexpr distance_range unlimited_distances{-(max_offset << 2) + 1, (max_offset << 2) - 1};
 
+// A tile is a block of query rows against a block of keys. What a mask says about a whole tile
+// decides whether it is computed at all, and whether its scores need masking one by one.
+
+enum class tile_class {
+  skip,     // no query sees any key
+  partial,  // anything; each score is asked for
+  full      // every query sees every key
+};
+
+/// Half-open ranges of absolute positions.
+struct tile {
+  index_t first_query = 0;
+  index_t last_query = 0;
+  index_t first_key = 0;
+  index_t last_key = 0;
+};
+
 }  // namespace relpos::inline RELPOS_ABI

@@ -11,10 +11,10 @@
 #include "relpos/call/table_sets.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/cpu/decode/slot.hpp"
-#include "relpos/cpu/prefill/key_tiles.hpp"
+#include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/cpu/prefill/slot.hpp"
 #include "relpos/cpu/work_plan.hpp"
-#include "relpos/stage/chunk_state.hpp"
+#include "relpos/stage/softmax.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -4,15 +4,12 @@
 
 #include <tuple>
 
-#include "relpos/contract/linear_bias.hpp"
-#include "relpos/contract/matrix_bias.hpp"
-#include "relpos/contract/sink_window.hpp"
+#include "relpos/contract/bound_policies.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/cpu/decode/decode.hpp"
 #include "relpos/cpu/prefill/bias_stage.hpp"
 #include "relpos/cpu/prefill/group_distances.hpp"
 #include "relpos/cpu/prefill/prefill.hpp"
-#include "relpos/cpu/prefill/row_factor_stage.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -10,11 +10,11 @@
 #include <tuple>
 #include <utility>
 
+#include "relpos/call/kv_source.hpp"
 #include "relpos/call/problem.hpp"
 #include "relpos/call/row_positions.hpp"
 #include "relpos/call/visible_rows.hpp"
 #include "relpos/contract/mask.hpp"
-#include "relpos/contract/row_source.hpp"
 #include "relpos/cpu/lowered_head.hpp"
 #include "relpos/simd/pack.hpp"
 

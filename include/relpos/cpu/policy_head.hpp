@@ -8,14 +8,13 @@
 #include "relpos/call/problem.hpp"
 #include "relpos/call/row_positions.hpp"
 #include "relpos/call/visible_rows.hpp"
-#include "relpos/contract/element_masks.hpp"
+#include "relpos/contract/mask.hpp"
 #include "relpos/cpu/call_scratch.hpp"
 #include "relpos/cpu/decode/query_rows.hpp"
 #include "relpos/cpu/decode/stages.hpp"
 #include "relpos/cpu/extreme_row.hpp"
 #include "relpos/cpu/lowered_head.hpp"
 #include "relpos/cpu/prefill/bias_stage.hpp"
-#include "relpos/cpu/prefill/row_factor_stage.hpp"
 #include "relpos/rows/call_rows.hpp"
 
 namespace relpos::inline RELPOS_ABI {

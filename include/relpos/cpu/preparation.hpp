@@ -10,7 +10,7 @@
 #include "relpos/call/row_positions.hpp"
 #include "relpos/call/visible_rows.hpp"
 #include "relpos/cpu/call_scratch.hpp"
-#include "relpos/cpu/prefill/key_tiles.hpp"
+#include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/cpu/prefill/score_bound.hpp"
 #include "relpos/rows/given_rotation.hpp"
 #include "relpos/rows/rotation.hpp"

@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "relpos/call/call_sequences.hpp"
-#include "relpos/call/kernel_choice.hpp"
+#include "relpos/call/options.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/cpu/decode/geometry.hpp"

@@ -8,7 +8,7 @@
 
 #include "relpos/call/bias_table.hpp"
 #include "relpos/call/row_positions.hpp"
-#include "relpos/contract/element_masks.hpp"
+#include "relpos/contract/mask.hpp"
 #include "relpos/contract/policy.hpp"
 #include "relpos/cuda/params.hpp"
 

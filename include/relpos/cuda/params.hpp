@@ -1,20 +1,28 @@
 #pragma once
 // What the blocks of one fused forward pass read: views of the caller's device memory, and what the host has prepared
-// for them, which is copied to the device before they run (forward_data.hpp).
+// for them, which is copied to the device before they run (staging.hpp).
 
+#include <cstddef>
 #include <cstdint>
 
 #include "relpos/call/rotation_gains.hpp"
 #include "relpos/call/row_positions.hpp"
 #include "relpos/call/scale.hpp"
+#include "relpos/config.hpp"
 #include "relpos/contract/policy.hpp"
 #include "relpos/core/position.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/cuda/arch/machine.hpp"
-#include "relpos/stage/chunk_state.hpp"
+#include "relpos/stage/softmax.hpp"
 
 namespace relpos::inline RELPOS_ABI {
+
+/// Where a copy has what is `at`, if all of it lies `bytes` further.
+template <class Of>
+Of* moved(Of* at, std::ptrdiff_t bytes) {
+  return reinterpret_cast<Of*>(reinterpret_cast<std::byte*>(at) + bytes);
+}
 
 /// A run of rows of a batch entry.
 struct device_rows {

@@ -10,7 +10,6 @@
 #include "relpos/call/visible_rows.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/cuda/params.hpp"
-#include "relpos/cuda/rebase.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

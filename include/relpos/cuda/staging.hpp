@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "relpos/call/kernel_choice.hpp"
+#include "relpos/call/options.hpp"
 #include "relpos/call/problem.hpp"
 #include "relpos/call/rotation_gains.hpp"
 #include "relpos/call/visible_rows.hpp"
@@ -18,7 +18,6 @@
 #include "relpos/cuda/decode/geometry.hpp"
 #include "relpos/cuda/lowered_policies.hpp"
 #include "relpos/cuda/params.hpp"
-#include "relpos/cuda/rebase.hpp"
 #include "relpos/cuda/rotation/counted_turns.hpp"
 #include "relpos/cuda/rotation/given_turns.hpp"
 #include "relpos/cuda/row_facts.hpp"

@@ -2,10 +2,27 @@
 // A cache of fixed size for a sliding window: behind `sinks` rows that it keeps forever (Xiao et al., arXiv
 // 2309.17453), the newest rows take the places of the oldest. Rows that are gone are not visible, whatever the mask.
 
+#include <algorithm>
+
+#include "relpos/contract/bound_policies.hpp"
+#include "relpos/core/index_list.hpp"
 #include "relpos/kv_cache/kv_cache.hpp"
-#include "relpos/kv_cache/ring_mask.hpp"
 
 namespace relpos::inline RELPOS_ABI {
+
+/// The mask that a ring adds to a call: it hides evicted rows, and rows between the sinks and the window.
+struct ring_mask {
+  const index_t* oldest;  // per sequence, the first row behind the sinks that is there
+  index_t sinks;
+  index_t window;  // 0: all that is there
+  index_t offset;
+  index_list offsets;
+
+  constexpr sink_window bind(index_t sequence, index_t) const {
+    const index_t first = offsets.empty() ? offset : offsets[sequence];
+    return {sinks > 0, first + sinks, first + std::max(oldest[sequence], sinks), window};
+  }
+};
 
 /// Slab i is sequence i. For chunks of c rows under a window of w keys a slab has sinks + w + c - 1 rows, and d more
 /// where d drafts are taken back. A call whose window reaches a row that was evicted is refused, where `window` or a

@@ -133,4 +133,58 @@ inline rotary_frequencies longrope_frequencies(std::span<const double> divisors,
   return result;
 }
 
+/// zeta of XPOS for one channel pair, (2 i / rotary_dim + gamma) / (1 + gamma): what remains of the pair's
+/// part of a score after scale_base positions.
+inline double xpos_decay(index_t pair, index_t rotary_dim, double gamma = 0.4) {
+  const double part = 2.0 * static_cast<double>(pair) / static_cast<double>(rotary_dim);
+  return 1.0 - (1.0 - part) / (1.0 + gamma);
+}
+
+/// XPOS (Sun et al., arXiv 2212.10554): the angles of RoPE, and pair i of a score shrinks by zeta_i =
+/// (2 i / rotary_dim + gamma) / (1 + gamma) with every scale_base positions between key and query. For causal
+/// attention: towards later keys the factor would grow. gamma and scale_base are positive.
+inline rotary_frequencies xpos_frequencies(index_t rotary_dim, double gamma = 0.4,
+                                           double scale_base = 512.0, double base = 10000.0) {
+  if (!(gamma > 0.0) || !(scale_base > 0.0)) return {};
+  rotary_frequencies result = rope_frequencies(rotary_dim, base);
+  for (index_t i = 0; i < static_cast<index_t>(result.radians.size()); ++i) {
+    result.log2_decay.push_back(std::log2(xpos_decay(i, rotary_dim, gamma)) / scale_base);
+  }
+  return result;
+}
+
+// M-RoPE: channel pairs of one head turn by different axes of a token's position, time, height and width (Wang et
+// al., "Qwen2-VL", arXiv 2409.12191).
+//
+//   auto frequencies = relpos::rope_frequencies(128, 1e6);
+//   frequencies.axes = relpos::mrope_axes(std::array<relpos::index_t, 3>{16, 24, 24});
+//   const relpos::rotary_table mrope(frequencies, relpos::pair_layout::half_split);
+//   out = relpos::attention(q, k, v, relpos::rotary{mrope}, relpos::causal{},
+//                           relpos::token_positions{positions, positions});  // [3, batch, position]
+
+/// One section of pairs after the other (Qwen2-VL, Qwen2.5-VL): section a has sections[a] pairs, which turn by
+/// axis a.
+inline std::vector<std::uint8_t> mrope_axes(std::span<const index_t> sections) {
+  std::vector<std::uint8_t> axes;
+  for (std::size_t axis = 0; axis < sections.size(); ++axis) {
+    for (index_t i = 0; i < sections[axis]; ++i) axes.push_back(static_cast<std::uint8_t>(axis));
+  }
+  return axes;
+}
+
+/// Sections dealt out in turn, so that each axis has fast and slow pairs (Qwen3-VL): of A axes, pair i turns by
+/// axis i mod A while the section of that axis lasts, and by the first axis after that.
+inline std::vector<std::uint8_t> interleaved_mrope_axes(std::span<const index_t> sections) {
+  index_t pairs = 0;
+  for (const index_t section : sections) pairs += section;
+  const auto count = static_cast<index_t>(sections.size());
+  std::vector<std::uint8_t> axes;
+  for (index_t i = 0; i < pairs; ++i) {
+    const index_t axis = i % count;
+    const bool lasts = i / count < sections[static_cast<std::size_t>(axis)];
+    axes.push_back(static_cast<std::uint8_t>(lasts ? axis : 0));
+  }
+  return axes;
+}
+
 }  // namespace relpos::inline RELPOS_ABI

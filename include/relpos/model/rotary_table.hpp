@@ -8,8 +8,8 @@
 
 #include "relpos/contract/rotation.hpp"
 #include "relpos/core/memory.hpp"
-#include "relpos/core/phase.hpp"
 #include "relpos/model/frequencies.hpp"
+#include "relpos/model/phase.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

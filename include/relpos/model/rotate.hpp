@@ -12,13 +12,13 @@
 #include <limits>
 #include <vector>
 
-#include "relpos/check/given_position_views.hpp"
 #include "relpos/check/numbers.hpp"
+#include "relpos/check/positions.hpp"
 #include "relpos/check/shapes.hpp"
 #include "relpos/contract/rotation.hpp"
-#include "relpos/core/phase.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/model/frequencies.hpp"
+#include "relpos/model/phase.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

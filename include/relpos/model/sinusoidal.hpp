@@ -8,9 +8,9 @@
 
 #include "relpos/check/numbers.hpp"
 #include "relpos/check/shapes.hpp"
-#include "relpos/core/phase.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/model/frequencies.hpp"
+#include "relpos/model/phase.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

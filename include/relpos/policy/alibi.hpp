@@ -10,8 +10,8 @@
 
 #include <cmath>
 
-#include "relpos/check/per_head.hpp"
-#include "relpos/contract/linear_bias.hpp"
+#include "relpos/check/numbers.hpp"
+#include "relpos/contract/bound_policies.hpp"
 #include "relpos/contract/policy.hpp"
 #include "relpos/core/math.hpp"
 #include "relpos/core/named_data.hpp"

@@ -12,7 +12,7 @@
 #include <cmath>
 #include <concepts>
 
-#include "relpos/check/per_head.hpp"
+#include "relpos/check/numbers.hpp"
 #include "relpos/contract/policy.hpp"
 #include "relpos/core/named_data.hpp"
 

@@ -5,7 +5,7 @@
 //
 //   p_j = e^(s_j) / (e^sink + sum of e^(s_i))
 
-#include "relpos/check/per_head.hpp"
+#include "relpos/check/numbers.hpp"
 #include "relpos/contract/policy.hpp"
 #include "relpos/core/named_data.hpp"
 

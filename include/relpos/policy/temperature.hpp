@@ -6,7 +6,7 @@
 
 #include <concepts>
 
-#include "relpos/check/per_head.hpp"
+#include "relpos/check/numbers.hpp"
 #include "relpos/contract/policy.hpp"
 #include "relpos/core/named_data.hpp"
 

@@ -8,7 +8,7 @@
 // Rotations, biases of a distance and length laws of a position read them. Masks do not: what a query sees goes
 // by rows and their offset, and is restricted with left_padding, documents or tree.
 
-#include "relpos/check/given_position_views.hpp"
+#include "relpos/check/positions.hpp"
 #include "relpos/contract/policy.hpp"
 #include "relpos/core/view.hpp"
 

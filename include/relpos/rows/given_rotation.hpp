@@ -7,8 +7,8 @@
 #include <limits>
 #include <type_traits>
 
+#include "relpos/call/kv_source.hpp"
 #include "relpos/contract/rotation.hpp"
-#include "relpos/contract/row_source.hpp"
 #include "relpos/rows/rotation.hpp"
 
 namespace relpos::inline RELPOS_ABI {

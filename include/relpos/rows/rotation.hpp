@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
+#include "relpos/call/kv_source.hpp"
 #include "relpos/call/rotation_gains.hpp"
-#include "relpos/contract/row_source.hpp"
 #include "relpos/rows/prefetch_row.hpp"
 #include "relpos/simd/pack.hpp"
 

@@ -16,6 +16,7 @@
 
 #include "relpos/call/scale.hpp"
 #include "relpos/core/math.hpp"
+#include "relpos/core/scratch.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -54,5 +55,30 @@ constexpr finished_row finish_row(const Exp2& exp2, float maximum, float sum, fl
   const float total = sum * kept + of_sink;
   return {total == 0.0f ? 0.0f : kept / total, top, total};
 }
+
+// Softmax over one chunk of keys, of each query row: what decode leaves to be merged.
+
+/// Of one row: sum of weight * value, and, relative to the same maximum, the sum of weights.
+struct chunk_state {
+  float* outputs;  // [d_v]
+  float* maximum;  // of the exponents, base 2
+  float* sum;
+};
+
+class chunk_states {
+ public:
+  chunk_states() = default;
+  chunk_states(scratch_divider& memory, index_t states, index_t value_dim)
+      : data_(memory.take<float>(states * (value_dim + 2))), width_(value_dim + 2) {}
+
+  constexpr chunk_state at(index_t i) const {
+    float* const state = data_ + i * width_;
+    return {state + 2, state, state + 1};
+  }
+
+ private:
+  float* data_ = nullptr;  // [state][maximum, sum, outputs]
+  index_t width_ = 0;
+};
 
 }  // namespace relpos::inline RELPOS_ABI

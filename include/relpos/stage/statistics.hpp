@@ -6,7 +6,7 @@
 
 #include "relpos/call/scale.hpp"
 #include "relpos/core/math.hpp"
-#include "relpos/stage/mask.hpp"
+#include "relpos/stage/score.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

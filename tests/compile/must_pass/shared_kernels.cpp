@@ -2,7 +2,7 @@
 #include <type_traits>
 
 #include "relpos/cpu/common_kernels.hpp"
-#include "relpos/kv_cache/ring_mask.hpp"
+#include "relpos/kv_cache/ring.hpp"
 #include "relpos/policies.hpp"
 
 using namespace relpos;

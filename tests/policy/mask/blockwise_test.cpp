@@ -1,9 +1,8 @@
-#include "relpos/policy/mask/blockwise_causal.hpp"
+#include "relpos/policy/mask/blockwise.hpp"
 
 #include <gtest/gtest.h>
 
 #include "policy/mask/expect_visible.hpp"
-#include "relpos/policy/mask/block_lower.hpp"
 #include "relpos/policy/mask/causal.hpp"
 #include "support/golden.hpp"
 

@@ -1,12 +1,10 @@
-#include "relpos/policy/mask/both.hpp"
+#include "relpos/policy/mask/both_either.hpp"
 
 #include <gtest/gtest.h>
 
 #include "policy/mask/expect_visible.hpp"
-#include "relpos/policy/mask/band.hpp"
 #include "relpos/policy/mask/causal.hpp"
-#include "relpos/policy/mask/either.hpp"
-#include "relpos/policy/mask/sinks.hpp"
+#include "relpos/policy/mask/sliding_window.hpp"
 
 namespace {
 

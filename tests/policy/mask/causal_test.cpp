@@ -3,8 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "policy/mask/expect_visible.hpp"
-#include "relpos/policy/mask/band.hpp"
-#include "relpos/policy/mask/full.hpp"
+#include "relpos/policy/mask/sliding_window.hpp"
 
 namespace {
 

@@ -6,7 +6,7 @@
 #include <span>
 
 #include "policy/mask/expect_visible.hpp"
-#include "relpos/policy/mask/blockwise_causal.hpp"
+#include "relpos/policy/mask/blockwise.hpp"
 #include "relpos/policy/mask/causal.hpp"
 
 namespace {

@@ -4,8 +4,7 @@
 
 #include "policy/mask/expect_visible.hpp"
 #include "relpos/policy/mask/causal.hpp"
-#include "relpos/policy/mask/full.hpp"
-#include "relpos/policy/mask/sinks.hpp"
+#include "relpos/policy/mask/sliding_window.hpp"
 
 namespace {
 

@@ -4,7 +4,7 @@
 //
 //   for each tile:
 //     S = q.k . softcap . bias . mask . online softmax . O = rescale O + PV
-//   after each chunk: leave maximum, sum and O of each row, to be merged (decode_merge.hpp)
+//   after each chunk: leave maximum, sum and O of each row, to be merged (merge.hpp)
 //
 // Tiles and chunks begin at multiples of their sizes in absolute position, lanes too: a row's bits depend on its own
 // query, keys and positions alone.
@@ -23,7 +23,7 @@
 #include "relpos/rows/any_rows.hpp"
 #include "relpos/rows/rotation.hpp"
 #include "relpos/simd/exp2.hpp"
-#include "relpos/stage/chunk_state.hpp"
+#include "relpos/stage/softmax.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

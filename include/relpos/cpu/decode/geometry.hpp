@@ -5,10 +5,11 @@
 
 #include <algorithm>
 
-#include "relpos/call/kernel_choice.hpp"
+#include "relpos/call/options.hpp"
 #include "relpos/call/resident_rows.hpp"
 #include "relpos/core/position.hpp"
 #include "relpos/core/shape.hpp"
+#include "relpos/simd/isa.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -72,6 +73,27 @@ struct decode_geometry {
   index_t key_offset_ = 0;
   index_t first_ = 0;  // counted in absolute position
   key_range gap_{};    // chunks of which all is gone
+};
+
+/// Key rows of a tile of decode: lane i is row first_row + i. Lanes [first, last) are computed, whole vectors; rows
+/// [rows.first, rows.last) exist and are seen by some query.
+struct key_lanes {
+  index_t first_row = 0;
+  index_t first = 0;
+  index_t last = 0;
+  key_range rows;
+
+  /// `range` of the tile that begins at `tile`.
+  template <class Isa>
+  static key_lanes of(index_t tile, const key_range& range) {
+    if (range.last <= range.first) return {tile, 0, 0, {tile, tile}};
+    return {tile, (range.first - tile) / lanes<Isa> * lanes<Isa>,
+            ceil_div(range.last - tile, lanes<Isa>) * lanes<Isa>, range};
+  }
+
+  constexpr index_t nearest_row(index_t lane) const {
+    return std::clamp(first_row + lane, rows.first, rows.last - 1);
+  }
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "relpos/cpu/decode/geometry.hpp"
-#include "relpos/cpu/decode/key_lanes.hpp"
 #include "relpos/cpu/decode/products.hpp"
 #include "relpos/cpu/decode/slot.hpp"
 #include "relpos/rows/any_rows.hpp"

@@ -7,7 +7,6 @@
 #include "relpos/core/math.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/cpu/work_plan.hpp"
-#include "relpos/stage/chunk_state.hpp"
 #include "relpos/stage/softmax.hpp"
 
 namespace relpos::inline RELPOS_ABI {

@@ -8,15 +8,13 @@
 
 #include "relpos/call/bias_table.hpp"
 #include "relpos/call/row_positions.hpp"
-#include "relpos/contract/element_masks.hpp"
+#include "relpos/contract/mask.hpp"
 #include "relpos/contract/policy.hpp"
-#include "relpos/cpu/decode/key_lanes.hpp"
+#include "relpos/cpu/decode/geometry.hpp"
 #include "relpos/cpu/prefill/bias_stage.hpp"
 #include "relpos/simd/pack.hpp"
 #include "relpos/simd/tanh.hpp"
-#include "relpos/stage/bias.hpp"
-#include "relpos/stage/mask.hpp"
-#include "relpos/stage/row_factor.hpp"
+#include "relpos/stage/score.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

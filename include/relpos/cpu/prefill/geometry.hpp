@@ -2,7 +2,10 @@
 // The sizes of tiles. A work item is one query block of one head: `groups` query groups that share each
 // key tile while it is in cache; a group is what one register tile spans, queries in the SIMD lanes.
 
+#include <algorithm>
+
 #include "relpos/core/index.hpp"
+#include "relpos/core/position.hpp"
 #include "relpos/simd/isa.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -19,6 +22,34 @@ struct geometry {
   // begin at multiples of this in absolute position, so that how a sequence is cut into calls does not
   // change the order of summation.
   static constexpr index_t tile_keys = 128;
+};
+
+/// Where a group's queries are, and which rows of it exist.
+struct group_rows {
+  index_t first_row = 0;  // of the call
+  index_t count = 0;
+  index_t q_pos = 0;  // of first_row
+  index_t key_offset = 0;
+};
+
+/// The tiles of a call's keys, counted in absolute position: a tile begins at a multiple of its size.
+template <class Isa>
+struct key_tiles {
+  static constexpr index_t size = geometry<Isa>::tile_keys;
+
+  index_t key_offset = 0;
+  index_t key_length = 0;
+
+  /// The tile of a row of the call.
+  constexpr index_t of(index_t row) const { return floor_div(row + key_offset, size); }
+  /// The rows of a tile that exist.
+  constexpr key_range rows(index_t tile) const {
+    const index_t begin = tile * size - key_offset;
+    return {std::max<index_t>(begin, 0), std::min(begin + size, key_length)};
+  }
+
+  /// More than any call with so many keys has.
+  static constexpr index_t capacity(index_t length) { return length / size + 2; }
 };
 
 }  // namespace relpos::inline RELPOS_ABI

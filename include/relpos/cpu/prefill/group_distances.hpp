@@ -5,7 +5,6 @@
 #include "relpos/call/bias_table.hpp"
 #include "relpos/call/row_positions.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
-#include "relpos/cpu/prefill/group_rows.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {

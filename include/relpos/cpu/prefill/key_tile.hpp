@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "relpos/contract/row_source.hpp"
+#include "relpos/call/kv_source.hpp"
 #include "relpos/core/position.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/core/shape.hpp"

@@ -10,11 +10,10 @@
 #include <tuple>
 
 #include "relpos/call/visible_rows.hpp"
-#include "relpos/contract/element_masks.hpp"
+#include "relpos/contract/mask.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
-#include "relpos/cpu/prefill/group_rows.hpp"
 #include "relpos/simd/pack.hpp"
-#include "relpos/stage/mask.hpp"
+#include "relpos/stage/score.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

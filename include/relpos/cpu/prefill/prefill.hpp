@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "relpos/cpu/lowered_head.hpp"
-#include "relpos/cpu/prefill/key_tiles.hpp"
+#include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/cpu/prefill/score_bound.hpp"
 #include "relpos/cpu/prefill/slot.hpp"
 #include "relpos/cpu/prefill/tile_attention.hpp"

@@ -12,8 +12,8 @@
 #include <cmath>
 #include <limits>
 
+#include "relpos/call/kv_source.hpp"
 #include "relpos/contract/bias_bound.hpp"
-#include "relpos/contract/row_source.hpp"
 #include "relpos/cpu/prefill/query_group.hpp"
 #include "relpos/simd/exp2.hpp"
 

@@ -11,7 +11,7 @@
 #include "relpos/cpu/prefill/query_group.hpp"
 #include "relpos/simd/exp2.hpp"
 #include "relpos/simd/tanh.hpp"
-#include "relpos/stage/mask.hpp"
+#include "relpos/stage/score.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -2,7 +2,7 @@
 // How attention of few queries is divided. Keys are split into chunks, counted in absolute position; a block has
 // one chunk and up to sixteen query rows that share a key head, and its warps take the tiles of the chunk in turn.
 
-#include "relpos/call/kernel_choice.hpp"
+#include "relpos/call/options.hpp"
 #include "relpos/contract/rotation.hpp"
 #include "relpos/cuda/arch/machine.hpp"
 

@@ -8,14 +8,12 @@
 #include <utility>
 
 #include "relpos/call/row_positions.hpp"
-#include "relpos/contract/element_masks.hpp"
+#include "relpos/contract/mask.hpp"
 #include "relpos/core/unroll.hpp"
-#include "relpos/cuda/fragment/score_fragment.hpp"
+#include "relpos/cuda/fragment/tensor_product.hpp"
 #include "relpos/cuda/lowered_policies.hpp"
 #include "relpos/cuda/params.hpp"
-#include "relpos/stage/bias.hpp"
-#include "relpos/stage/mask.hpp"
-#include "relpos/stage/row_factor.hpp"
+#include "relpos/stage/score.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

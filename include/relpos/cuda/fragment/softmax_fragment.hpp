@@ -4,7 +4,7 @@
 
 #include "relpos/core/math.hpp"
 #include "relpos/core/unroll.hpp"
-#include "relpos/cuda/fragment/score_fragment.hpp"
+#include "relpos/cuda/fragment/tensor_product.hpp"
 #include "relpos/stage/softmax.hpp"
 
 namespace relpos::inline RELPOS_ABI {

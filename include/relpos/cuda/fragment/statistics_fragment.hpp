@@ -9,8 +9,8 @@
 #include "relpos/call/scale.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/core/view.hpp"
-#include "relpos/cuda/fragment/score_fragment.hpp"
 #include "relpos/cuda/fragment/softmax_fragment.hpp"
+#include "relpos/cuda/fragment/tensor_product.hpp"
 #include "relpos/cuda/params.hpp"
 #include "relpos/stage/statistics.hpp"
 

@@ -7,11 +7,17 @@
 #include <bit>
 #include <type_traits>
 
+#include "relpos/config.hpp"
 #include "relpos/core/unroll.hpp"
 #include "relpos/cuda/arch/machine.hpp"
-#include "relpos/cuda/fragment/score_fragment.hpp"
 
 namespace relpos::inline RELPOS_ABI {
+
+/// Scores of 16 rows and 8 `Tiles` keys: those of a lane.
+template <int Tiles>
+struct score_fragment {
+  float at[Tiles][4];
+};
 
 /// Channels, or keys, that one step of a sum goes through.
 template <multiplied T>

@@ -16,7 +16,6 @@
 #include "relpos/cuda/fragment/score_stages.hpp"
 #include "relpos/cuda/fragment/softmax_fragment.hpp"
 #include "relpos/cuda/fragment/statistics_fragment.hpp"
-#include "relpos/cuda/fragment/store_outputs.hpp"
 #include "relpos/cuda/fragment/tensor_product.hpp"
 #include "relpos/cuda/params.hpp"
 #include "relpos/cuda/prefill/shared_storage.hpp"

@@ -8,7 +8,6 @@
 #include "relpos/call/rotation_gains.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/cuda/params.hpp"
-#include "relpos/cuda/rebase.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -12,7 +12,6 @@
 #include "relpos/call/rotation_gains.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/cuda/params.hpp"
-#include "relpos/cuda/rebase.hpp"
 #include "relpos/cuda/rotation/device_rotation.hpp"
 
 namespace relpos::inline RELPOS_ABI {

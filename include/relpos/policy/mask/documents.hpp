@@ -6,7 +6,7 @@
 #include "relpos/check/numbers.hpp"
 #include "relpos/contract/policy.hpp"
 #include "relpos/core/named_data.hpp"
-#include "relpos/policy/mask/full.hpp"
+#include "relpos/policy/mask/causal.hpp"
 #include "relpos/policy/mask/sequence_mask.hpp"
 
 namespace relpos::inline RELPOS_ABI {

@@ -1,6 +1,7 @@
 #pragma once
-// What biases add to scores. `Real` is a score or a vector of them; scores, and so what is added, are in units of the
-// exponent: `factor` is log2(e) / temperature.
+// What is done to a score between product and softmax: bias, factor of its row, mask. `Real` is a score or a vector of
+// them, `Integer` as many row numbers. Scores, and so what is added, are in units of the exponent: `factor` is
+// log2(e) / temperature.
 
 #include <algorithm>
 #include <limits>
@@ -54,6 +55,29 @@ constexpr float scaled_element(float bias, float factor) {
   constexpr float largest = std::numeric_limits<float>::max();
   if (bias > largest || bias < -largest) return bias;
   return std::clamp(bias * factor, -largest, largest);
+}
+
+/// A score that is to have no weight.
+inline constexpr float hidden_score = -std::numeric_limits<float>::infinity();
+
+/// Whether range masks, which leave keys [first, last), show this one.
+template <class Integer>
+RELPOS_INLINE constexpr auto range_shows(Integer key, Integer first, Integer last) {
+  return (first <= key) & (key < last);
+}
+
+/// Replaced, never added to: what is hidden may be NaN.
+template <class Seen, class Real>
+RELPOS_INLINE constexpr Real hidden_unless(Seen seen, Real score) {
+  return select(seen, score, Real(hidden_score));
+}
+
+/// The last stage before the mask: what a length law multiplies the logits of a row by, bias included. A key that a bias
+/// hides stays hidden where the factor is 0 or negative.
+template <class Real>
+RELPOS_INLINE constexpr Real times_row_factor(Real score, Real factor) {
+  const Real hidden(hidden_score);
+  return select(score == hidden, hidden, score * factor);
 }
 
 }  // namespace relpos::inline RELPOS_ABI
