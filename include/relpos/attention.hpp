@@ -39,10 +39,10 @@ template <class T>
 using read_only = view<const std::remove_const_t<T>, 4>;
 
 template <class Key, class Value>
-using dense_keys_of = dense_keys<std::remove_const_t<Key>, std::remove_const_t<Value>>;
+using tensor_kv_of = tensor_kv<std::remove_const_t<Key>, std::remove_const_t<Value>>;
 
 /// Bytes of scratch of a call over any store of keys and values.
-template <class Isa, class Query, key_store Store, class... Policies>
+template <class Isa, class Query, kv_source Store, class... Policies>
 std::size_t scratch_bytes_of(index_t slots, const view<Query, 4>& q, const Store& store,
                              const options& choice, const std::tuple<Policies...>& policies) {
   if (!store.check(q, choice)) return 0;
@@ -64,12 +64,12 @@ std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const
   static_assert(check_arguments<Arguments...>());
   const options choice = options_of(arguments...);
   return scratch_bytes_of<Isa>(static_cast<index_t>(runner.slots()), q,
-                               dense_keys_of<Key, Value>{k, v, choice.key_starts}, choice,
+                               tensor_kv_of<Key, Value>{k, v, choice.key_starts}, choice,
                                policies_of(arguments...));
 }
 
 /// The same over a cache.
-template <class Isa = native, executor Executor, class Query, key_store Store, class... Arguments>
+template <class Isa = native, executor Executor, class Query, kv_source Store, class... Arguments>
 std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const Store& cache,
                           const Arguments&... arguments) noexcept {
   static_assert(check_arguments<Arguments...>());
@@ -78,7 +78,7 @@ std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const
 }
 
 /// What `prepare` returns, for outputs and keys of any kind. A failure in `valid` refuses the call.
-template <class Isa, executor Executor, class Out, class Query, key_store Store, class... Arguments>
+template <class Isa, executor Executor, class Out, class Query, kv_source Store, class... Arguments>
 auto prepare_call(const Executor& runner, const status& valid, const call_outputs<Out>& to,
                   const view<Query, 4>& q, const Store& store, const options& choice,
                   const Arguments&... arguments) noexcept {
@@ -111,12 +111,12 @@ auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 
   static_assert(check_arguments<Arguments...>());
   const options choice = options_of(arguments...);
   return prepare_call<Isa>(runner, status(), call_outputs<Out>{out, choice.lse, choice.statistics},
-                           q, dense_keys_of<Key, Value>{k, v, choice.key_starts}, choice,
+                           q, tensor_kv_of<Key, Value>{k, v, choice.key_starts}, choice,
                            arguments...);
 }
 
 /// The same over a cache.
-template <class Isa = native, executor Executor, class Out, class Query, key_store Store,
+template <class Isa = native, executor Executor, class Out, class Query, kv_source Store,
           class... Arguments>
 auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 4>& q,
              const Store& cache, const Arguments&... arguments) noexcept {
@@ -141,7 +141,7 @@ status attention(const Executor& runner, scratch memory, const view<Out, 4>& out
 
 /// The same over the rows of a cache (kv_cache/kv_cache.hpp), whose keys were turned when they were appended, by the
 /// rotation that is among these policies too.
-template <class Isa = native, executor Executor, class Out, class Query, key_store Store,
+template <class Isa = native, executor Executor, class Out, class Query, kv_source Store,
           class... Arguments>
 status attention(const Executor& runner, scratch memory, const view<Out, 4>& out,
                  const view<Query, 4>& q, const Store& cache,
@@ -187,8 +187,7 @@ auto prepare(const Executor& runner, const partial_state& state, const view<Quer
   const options choice = options_of(arguments...);
   const call_outputs<float> to{state.out, state.lse, state.statistics, "state.out", "state.lse"};
   return prepare_call<Isa>(runner, check_partial(choice), to, q,
-                           dense_keys_of<Key, Value>{k, v, choice.key_starts}, choice,
-                           arguments...);
+                           tensor_kv_of<Key, Value>{k, v, choice.key_starts}, choice, arguments...);
 }
 
 /// Attention over a slice of the keys, to be merged with that over the others (`merge`).
@@ -220,7 +219,7 @@ status reference_attention(const view<Real, 4>& out,
   const options choice = options_of(arguments...);
   const auto policies = policies_of(arguments...);
   const call_outputs<Real, Real> to{out, lse, choice.statistics, "out", "lse"};
-  const dense_keys_of<Key, Value> store{k, v, choice.key_starts};
+  const tensor_kv_of<Key, Value> store{k, v, choice.key_starts};
   if (status valid = store.check(q, choice); !valid) return valid;
   const attention_shape shape = shape_of_call(q, store, choice);
   if (status valid = check_call(to, q, store, choice, shape, policies); !valid) return valid;

@@ -71,7 +71,7 @@ struct any_isa {
 ///   check_rotation(rows)               refuses a rotation of its keys; a store that takes all has none
 ///   named_parts(use)                   calls use(named_memory) for each part of its memory
 template <class Store>
-concept key_store =
+concept kv_source =
     requires(const Store& store, const options& choice, index_t at, const view<const float, 4>& q) {
       { store.batch() } -> std::same_as<index_t>;
       { store.key_heads() } -> std::same_as<index_t>;

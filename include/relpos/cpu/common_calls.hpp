@@ -19,11 +19,11 @@ namespace relpos::inline RELPOS_ABI {
   declared template status check_outputs(const call_outputs<float>&, const view<const float, 4>&,  \
                                          index_t);                                                 \
   declared template status check_overlap(const call_outputs<float>&, const view<const float, 4>&,  \
-                                         const dense_keys<float, float>&, const options&,          \
+                                         const tensor_kv<float, float>&, const options&,           \
                                          const policy_data&);                                      \
   declared template status check_scratch_overlap(                                                  \
       const byte_range&, const call_outputs<float>&, const view<const float, 4>&,                  \
-      const dense_keys<float, float>&, const options&, const policy_data&);                        \
+      const tensor_kv<float, float>&, const options&, const policy_data&);                         \
   declared template class call_memory<isa>;                                                        \
   declared template struct prefill_slot<isa>;                                                      \
   declared template struct decode_slot<isa>;                                                       \

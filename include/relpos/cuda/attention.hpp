@@ -39,7 +39,7 @@ device_scratch_bytes scratch_bytes(const on_stream&, const view<T, 4>& q, const 
   using stored = std::remove_const_t<T>;
   const options choice = options_of(arguments...);
   const auto policies = policies_of(arguments...);
-  const key_views<stored, stored> store{k, v, choice.key_starts};
+  const tensor_views<stored, stored> store{k, v, choice.key_starts};
   if (!store.check(q, choice) || !check_forward<Dims>(q, k, v, choice)) return {};
   const attention_shape shape = shape_of_call(q, store, choice);
   if (!check_options(choice) || !check_sequence_offsets(choice, shape.batch)) return {};
@@ -63,7 +63,7 @@ status attention(const on_stream& on, const device_scratch& memory, const view<O
   using stored = std::remove_const_t<T>;
   const options choice = options_of(arguments...);
   const auto policies = policies_of(arguments...);
-  const key_views<stored, stored> store{k, v, choice.key_starts};
+  const tensor_views<stored, stored> store{k, v, choice.key_starts};
   const call_outputs<Out> to{out, choice.lse, choice.statistics};
   if (status valid = store.check(q, choice); !valid) return valid;
   const attention_shape shape = shape_of_call(q, store, choice);

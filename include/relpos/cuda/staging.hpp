@@ -27,7 +27,7 @@
 namespace relpos::inline RELPOS_ABI {
 
 template <multiplied T, class Out, class... Policies>
-using forward_problem = attention_problem<Out, T, key_views<T, T>, Policies...>;
+using forward_problem = attention_problem<Out, T, tensor_views<T, T>, Policies...>;
 
 /// A call without a rotation.
 struct no_turns {

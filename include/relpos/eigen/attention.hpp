@@ -67,7 +67,7 @@ void attention(const Device& device, Out&& out, const Query& q, const Key& k, co
 }
 
 /// Fills `out` from the rows of a cache (kv_cache/kv_cache.hpp).
-template <eigen_device Device, eigen_expression Out, eigen_expression Query, key_store Cache,
+template <eigen_device Device, eigen_expression Out, eigen_expression Query, kv_source Cache,
           class... Arguments>
 void attention(const Device& device, Out&& out, const Query& q, const Cache& cache,
                const Arguments&... arguments) {
@@ -78,7 +78,7 @@ void attention(const Device& device, Out&& out, const Query& q, const Cache& cac
 }
 
 /// Writes the rows of k [batch, key heads, new row, d] and v behind those of each sequence.
-template <eigen_device Device, key_store Cache, eigen_expression Key, eigen_expression Value,
+template <eigen_device Device, kv_source Cache, eigen_expression Key, eigen_expression Value,
           class... Arguments>
 void append(const Device& device, const Cache& cache, const Key& k, const Value& v,
             const Arguments&... arguments) {
@@ -87,7 +87,7 @@ void append(const Device& device, const Cache& cache, const Key& k, const Value&
 }
 
 /// The same for a cache whose values are the first channels of its keys (kv_cache/latent.hpp).
-template <eigen_device Device, key_store Cache, eigen_expression Key, class... Arguments>
+template <eigen_device Device, kv_source Cache, eigen_expression Key, class... Arguments>
 void append(const Device& device, const Cache& cache, const Key& k, const Arguments&... arguments) {
   static_assert(check_tensors<const Key>());
   throw_unless(append(executor_of(device), cache, view_of(k), arguments...));

@@ -16,7 +16,7 @@ namespace relpos::inline RELPOS_ABI {
 /// Refuses parts of a cache that share memory with each other, or with something that is read.
 template <class Stored, class Placement, class Key, class Value>
 status check_append_overlap(const kv_cache<Stored, Placement>& cache,
-                            const dense_keys<Key, Value>& rows, const options& choice,
+                            const tensor_kv<Key, Value>& rows, const options& choice,
                             const policy_data& policies) {
   status result;
   const auto check = [&](const named_memory& part, const named_memory& other) {
@@ -40,7 +40,7 @@ status check_append_overlap(const kv_cache<Stored, Placement>& cache,
 
 /// Refuses values that the cache has no place for, or that are missing.
 template <class Stored, class Placement, class Key, class Value>
-status check_values(const kv_cache<Stored, Placement>& cache, const dense_keys<Key, Value>& rows,
+status check_values(const kv_cache<Stored, Placement>& cache, const tensor_kv<Key, Value>& rows,
                     bool with_values) {
   const cache_memory<Stored>& memory = cache.memory;
   if (with_values && memory.is_latent()) {
@@ -58,7 +58,7 @@ status check_values(const kv_cache<Stored, Placement>& cache, const dense_keys<K
 
 /// Refuses rows that do not belong to the cache, or have no room in it.
 template <class Stored, class Placement, class Key, class Value>
-status check_append(const kv_cache<Stored, Placement>& cache, const dense_keys<Key, Value>& rows,
+status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Key, Value>& rows,
                     bool with_values) {
   if (status valid = cache.check(); !valid) return valid;
   if (status valid = check_values(cache, rows, with_values); !valid) return valid;
@@ -111,7 +111,7 @@ status check_append(const kv_cache<Stored, Placement>& cache, const dense_keys<K
 template <class Isa, executor Executor, class Stored, class Placement, class Key, class Value,
           class... Rotation>
 status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& cache,
-                   const dense_keys<Key, Value>& rows, bool with_values, const options& choice,
+                   const tensor_kv<Key, Value>& rows, bool with_values, const options& choice,
                    const policy_data& policies, const std::tuple<Rotation...>& rotation) {
   if (status valid = check_slots(runner); !valid) return valid;
   if (status valid = check_append(cache, rows, with_values); !valid) return valid;
@@ -177,8 +177,8 @@ status append_with(const Executor& runner, const kv_cache<Stored, Placement>& ca
                 "relpos: the rows of a cache are counted: token_positions are of tensors");
   const options choice = options_of(arguments...);
   const auto policies = policies_of(arguments...);
-  const dense_keys<std::remove_const_t<Key>, std::remove_const_t<Value>> rows{k, v,
-                                                                              choice.key_starts};
+  const tensor_kv<std::remove_const_t<Key>, std::remove_const_t<Value>> rows{k, v,
+                                                                             choice.key_starts};
   return append_rows<Isa>(runner, cache, rows, with_values, choice, policy_data(policies),
                           rotations_of(policies));
 }

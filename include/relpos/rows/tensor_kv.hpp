@@ -8,7 +8,7 @@
 namespace relpos::inline RELPOS_ABI {
 
 template <class Key, class Value>
-struct dense_keys : key_views<Key, Value> {
+struct tensor_kv : tensor_views<Key, Value> {
   /// Of all sequences, and before one of them.
   index_t all_rows() const { return this->k.shape[0] * this->k.shape[2]; }
   index_t rows_before(index_t sequence) const {

@@ -15,7 +15,7 @@ namespace relpos::inline RELPOS_ABI {
 /// k [batch, key head, key, d] and v [batch, key head, key, d_v]; where there are `starts`, the sequences lie one
 /// after another in one batch entry.
 template <class Key, class Value>
-struct key_views {
+struct tensor_views {
   static_assert(storage<Key> && storage<Value>,
                 "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
                 "const");

@@ -65,7 +65,7 @@ attended<Out> attend_in_order(thread_order order, const inputs<T>& in, relpos::o
       tensor<float, 3>({q.shape[0], q.shape[1], rows}, not_a_number)};
   choice.lse = result.lse.view();
   EXPECT_TRUE(relpos::check_forward(q.view(), in.k.view(), in.v.view(), choice));
-  const relpos::key_views<T, T> store{in.k.view(), in.v.view(), choice.key_starts};
+  const relpos::tensor_views<T, T> store{in.k.view(), in.v.view(), choice.key_starts};
   const auto problem =
       relpos::make_problem(result.out.view(), relpos::view<const T, 4>(q.view()), store, choice.lse,
                            choice, std::tuple<Policies...>(policies...));

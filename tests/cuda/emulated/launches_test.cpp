@@ -65,7 +65,7 @@ lines launches(index_t queries, index_t keys, const std::string& fails_at, relpo
                                                 .value_dim = 64},
                                                1);
   support::tensor<float> out({1, 4, queries, 64});
-  const relpos::key_views<half, half> store{in.k.view(), in.v.view(), choice.key_starts};
+  const relpos::tensor_views<half, half> store{in.k.view(), in.v.view(), choice.key_starts};
   const auto problem =
       relpos::make_problem(out.view(), relpos::view<const half, 4>(in.q.view()), store, {}, choice,
                            std::tuple<Policies...>(policies...));
