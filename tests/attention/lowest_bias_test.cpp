@@ -178,7 +178,7 @@ TEST_P(lowest_bias, of_many_keys_and_at_any_temperature) {
   support::tensor<float> v({1, 1, many, 1});
   support::tensor<float> numbers({1, 1, 1, many});
   for (index_t key = 0; key < many; ++key) v.view()(0, 0, key, 0) = key % 2 == 0 ? 1.0f : 1.1f;
-  const auto attend_many = [&](float number, float temperature) {
+  const auto attend_prefill = [&](float number, float temperature) {
     for (float& each : numbers.values) each = number;
     support::tensor<float> out({1, 1, 1, 1});
     std::vector<std::byte> memory(1 << 20);
@@ -189,8 +189,8 @@ TEST_P(lowest_bias, of_many_keys_and_at_any_temperature) {
                                   choice));
     return out(0, 0, 0, 0);
   };
-  EXPECT_NEAR(attend_many(lowest, 1.0f), 1.05f, 2e-6f);
-  EXPECT_NEAR(attend_many(-1e30f, 1e-10f), 1.05f, 2e-6f);
+  EXPECT_NEAR(attend_prefill(lowest, 1.0f), 1.05f, 2e-6f);
+  EXPECT_NEAR(attend_prefill(-1e30f, 1e-10f), 1.05f, 2e-6f);
 }
 
 INSTANTIATE_TEST_SUITE_P(kernels, lowest_bias,

@@ -1,5 +1,5 @@
 #pragma once
-// The fused forward pass of the device against the reference in double. The folder on the include path says which
+// Attention on the device against the reference in double. The folder on the include path says which
 // device: emulated/ or gpu/.
 
 #include <algorithm>

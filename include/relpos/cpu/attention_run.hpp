@@ -17,8 +17,8 @@ namespace relpos::inline RELPOS_ABI {
 
 /// One item of a sequence for the kernel of few queries.
 template <class Isa, class Problem>
-void attend_few(const problem_sequence<Problem>& sequence,
-                const call_scratch<Isa, Problem>& scratch, index_t item, index_t slot) {
+void attend_decode(const problem_sequence<Problem>& sequence,
+                   const call_scratch<Isa, Problem>& scratch, index_t item, index_t slot) {
   const decoded_sequence& decoded = scratch.plan().decoded(sequence.at);
   const decode_item of = decode_item::of(scratch.plan(), decoded.geometry, item);
   const decode_slot<Isa> memory = scratch.slot_of_decode(slot);
@@ -32,8 +32,8 @@ void attend_few(const problem_sequence<Problem>& sequence,
 /// The same for that of many. Within a head from the last block, the longest where a mask is causal, to the first; heads
 /// one after another, so that the items of a head find its keys in cache.
 template <class Isa, class Problem>
-void attend_many(const problem_sequence<Problem>& sequence,
-                 const call_scratch<Isa, Problem>& scratch, index_t item, index_t slot) {
+void attend_prefill(const problem_sequence<Problem>& sequence,
+                    const call_scratch<Isa, Problem>& scratch, index_t item, index_t slot) {
   using head_type = policy_head<Isa, Problem>;
   prefill_slot<Isa> memory = scratch.slot_of_prefill(slot);
   const index_t blocks = ceil_div(sequence.shape.query_length, geometry<Isa>::block_rows);
@@ -53,9 +53,9 @@ void run_attention(const Executor& runner, const Problem& problem,
     const work_plan::place at = plan.attend_item(i);
     const problem_sequence<Problem> sequence = problem.of(at.sequence);
     if (is_decoded(problem.choice, sequence.shape)) {
-      attend_few<Isa>(sequence, scratch, at.item, slot);
+      attend_decode<Isa>(sequence, scratch, at.item, slot);
     } else {
-      attend_many<Isa>(sequence, scratch, at.item, slot);
+      attend_prefill<Isa>(sequence, scratch, at.item, slot);
     }
   });
   runner.run(plan.merge_count(), [&](index_t i, [[maybe_unused]] index_t slot) {

@@ -40,11 +40,11 @@ device_scratch_bytes scratch_bytes(const on_stream&, const view<T, 4>& q, const 
   const options choice = options_of(arguments...);
   const auto policies = policies_of(arguments...);
   const tensor_views<stored, stored> store{k, v, choice.key_starts};
-  if (!store.check(q, choice) || !check_forward<Dims>(q, k, v, choice)) return {};
+  if (!store.check(q, choice) || !check_device_call<Dims>(q, k, v, choice)) return {};
   const attention_shape shape = shape_of_call(q, store, choice);
   if (!check_options(choice) || !check_sequence_offsets(choice, shape.batch)) return {};
   if (!check_policies(policies, shape)) return {};
-  return forward_scratch_bytes(
+  return measure_device_scratch(
       make_problem(view<float, 4>(), view<const stored, 4>(q), store, {}, choice, policies));
 }
 
@@ -68,11 +68,11 @@ status attention(const on_stream& on, const device_scratch& memory, const view<O
   if (status valid = store.check(q, choice); !valid) return valid;
   const attention_shape shape = shape_of_call(q, store, choice);
   if (status valid = check_call(to, q, store, choice, shape, policies); !valid) return valid;
-  if (status valid = check_forward<Dims>(q, k, v, choice); !valid) return valid;
+  if (status valid = check_device_call<Dims>(q, k, v, choice); !valid) return valid;
   const auto problem =
       make_problem(out, view<const stored, 4>(q), store, choice.lse, choice, policies);
   if (status valid = check_sequences(problem); !valid) return valid;
-  const device_scratch_bytes needed = forward_scratch_bytes(problem);
+  const device_scratch_bytes needed = measure_device_scratch(problem);
   const auto check = [&](const scratch& lent, std::size_t bytes) {
     if (status valid = check_scratch(lent, bytes); !valid) return valid;
     return check_scratch_overlap(byte_range::of(lent.data, bytes), to, q, store, choice,
@@ -82,7 +82,7 @@ status attention(const on_stream& on, const device_scratch& memory, const view<O
   if (status valid = check(memory.host, needed.host); !valid) return valid;
   if (shape.batch == 0 || shape.query_heads == 0 || shape.query_length == 0) return {};
   stream_device device(on.stream);
-  return run_forward<Dims>(device, problem, memory);
+  return run_device_call<Dims>(device, problem, memory);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -7,7 +7,7 @@
 
 #include "relpos/call/arguments.hpp"
 #include "relpos/check/call.hpp"
-#include "relpos/cuda/arch/machine.hpp"
+#include "relpos/cuda/arch/arch.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -60,8 +60,8 @@ status check_pieces(const char* name, const view<T, 4>& of) {
 
 /// Refuses what kernels are not compiled for.
 template <class Dims = all_head_dims, class T>
-status check_forward(const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>& v,
-                     const options& choice) {
+status check_device_call(const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>& v,
+                         const options& choice) {
   if (!Dims::has(q.shape[3])) {
     return status::error(
         status_code::invalid_shape,

@@ -1,5 +1,5 @@
 #pragma once
-// What the blocks of one fused forward pass read: views of the caller's device memory, and what the host has prepared
+// What the blocks of one call read: views of the caller's device memory, and what the host has prepared
 // for them, which is copied to the device before they run (staging.hpp).
 
 #include <cstddef>
@@ -13,14 +13,14 @@
 #include "relpos/core/position.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/view.hpp"
-#include "relpos/cuda/arch/machine.hpp"
+#include "relpos/cuda/arch/arch.hpp"
 #include "relpos/stage/softmax.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 /// Where a copy has what is `at`, if all of it lies `bytes` further.
 template <class Of>
-Of* moved(Of* at, std::ptrdiff_t bytes) {
+Of* rebase(Of* at, std::ptrdiff_t bytes) {
   return reinterpret_cast<Of*>(reinterpret_cast<std::byte*>(at) + bytes);
 }
 
@@ -38,7 +38,7 @@ struct device_sequence {
   device_rows keys;
   positions position;
   // Of few queries: chunks of keys that are seen, and the first of their states, [head][row][chunk].
-  bool is_split;
+  bool is_decoded;
   index_t first_chunk;  // in absolute position
   index_t chunks;
   index_t first_state;
@@ -91,7 +91,7 @@ struct device_statistics {
 
 /// `Lowered` names the types of policies that kernels depend on (lowered_policies.hpp).
 template <multiplied T, class Out, class Lowered>
-struct forward_call {
+struct call_params {
   using stored = T;
   using lowered = Lowered;
   using head_type = device_head<typename Lowered::biases, typename Lowered::masks>;
@@ -113,7 +113,7 @@ struct forward_call {
   float* key_norms =
       nullptr;  // [sequence][key head][tile] where tiles are left out by a bound (tile_bound.hpp)
   index_t norm_tiles = 0;  // room for so many of a head
-  chunk_states states{};   // of sequences that are split
+  chunk_states states{};   // of sequences that are decoded
 
   RELPOS_DEVICE auto positions_of(const device_sequence& sequence) const {
     if constexpr (Lowered::counts_positions) {

@@ -55,7 +55,7 @@ class row_facts {
                                                        position.key_offset, key_length));
         }
       }
-      result.visible = moved(visible, to_device);
+      result.visible = rebase(visible, to_device);
     }
     if constexpr (scales) {
       float* const factors = factors_ + place(scales_by_head);
@@ -66,7 +66,7 @@ class row_facts {
           factors[row] = logit_factor(bound, places.query(row), seen);
         }
       }
-      result.factors = moved(factors, to_device);
+      result.factors = rebase(factors, to_device);
     }
     return result;
   }

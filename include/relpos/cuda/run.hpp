@@ -21,32 +21,32 @@ struct device_scratch_bytes {
 };
 
 template <class Problem>
-device_scratch_bytes forward_scratch_bytes(const Problem& problem) {
+device_scratch_bytes measure_device_scratch(const Problem& problem) {
   scratch_divider host, device;
-  forward_data<Problem> data(host, problem);
+  call_staging<Problem> data(host, problem);
   static_cast<void>(device.take<std::byte>(static_cast<index_t>(host.bytes_taken())));
-  static_cast<void>(data.take_room(device));
-  data.take_workspace(host);
+  static_cast<void>(data.take_device_workspace(device));
+  data.take_host_workspace(host);
   return {device.bytes_taken(), host.bytes_taken()};
 }
 
 /// Of a problem that is checked, in scratch of as many bytes.
 template <class Dims, class Device, class Problem>
-status run_forward(const Device& device, const Problem& problem, const device_scratch& memory) {
+status run_device_call(const Device& device, const Problem& problem, const device_scratch& memory) {
   scratch_divider on_host(memory.host), on_device(memory.device);
-  // What is prepared is laid out on the host as it will be on the device. Behind it the device has room of its own.
+  // What is prepared is laid out on the host as it will be on the device. Behind it the device has workspace of its own.
   const auto* const from = on_host.take<std::byte>(0);
-  forward_data<Problem> data(on_host, problem);
+  call_staging<Problem> data(on_host, problem);
   const std::size_t bytes = on_host.bytes_taken() - (scratch_divider::alignment - 1);
-  data.take_workspace(on_host);
+  data.take_host_workspace(on_host);
   auto* const to = on_device.take<std::byte>(static_cast<index_t>(bytes));
-  const forward_room room = data.take_room(on_device);
+  const device_workspace workspace = data.take_device_workspace(on_device);
   const auto call = data.fill(to - from);
   const auto turns = data.token_turns(to - from);
   if (status done = device.copy(to, from, bytes); !done) return done;
   status result;
   Dims::with(problem.shape.head_dim, [&](auto head_dim) {
-    result = run_passes<head_dim>(device, call, turns, problem.shape, data.extent(), room);
+    result = launch_kernels<head_dim>(device, call, turns, problem.shape, data.extent(), workspace);
   });
   return result;
 }

@@ -27,28 +27,28 @@
 namespace relpos::inline RELPOS_ABI {
 
 template <multiplied T, class Out, class... Policies>
-using forward_problem = attention_problem<Out, T, tensor_views<T, T>, Policies...>;
+using device_problem = attention_problem<Out, T, tensor_views<T, T>, Policies...>;
 
 /// A call without a rotation.
 struct no_turns {
   template <class Problem>
   no_turns(scratch_divider&, const Problem&) {}
-  static void take_workspace(scratch_divider&) {}
+  static void take_host_workspace(scratch_divider&) {}
 };
 
 template <class Problem>
-class forward_data;
+class call_staging;
 
 template <multiplied T, class Out, class... Policies>
-class forward_data<forward_problem<T, Out, Policies...>> {
+class call_staging<device_problem<T, Out, Policies...>> {
  public:
-  using problem_type = forward_problem<T, Out, Policies...>;
+  using problem_type = device_problem<T, Out, Policies...>;
   using lowered = lowered_policies<Policies...>;
-  using call_type = forward_call<T, Out, lowered>;
+  using call_type = call_params<T, Out, lowered>;
   using head_type = typename call_type::head_type;
 
   /// Takes what it needs of host memory.
-  forward_data(scratch_divider& memory, const problem_type& problem)
+  call_staging(scratch_divider& memory, const problem_type& problem)
       : problem_(problem),
         // What differs between heads alone is there once.
         sets_(problem.is_uniform() && !binds_by_batch && !row_facts_of_call::read_places
@@ -65,14 +65,14 @@ class forward_data<forward_problem<T, Out, Policies...>> {
     tables_ = memory.take<float>(floats);
   }
 
-  const forward_extent& extent() const { return extent_; }
+  const call_extent& extent() const { return extent_; }
   /// What the device needs beside a copy of that.
-  forward_room<T> take_room(scratch_divider& memory) const {
-    return forward_room<T>::template take<lowered>(memory, problem_.q, problem_.store.k, shape(),
-                                                   extent_, turns_tokens);
+  device_workspace<T> take_device_workspace(scratch_divider& memory) const {
+    return device_workspace<T>::template take<lowered>(memory, problem_.q, problem_.store.k,
+                                                       shape(), extent_, turns_tokens);
   }
   /// What the host needs beside it.
-  void take_workspace(scratch_divider& memory) { turns_.take_workspace(memory); }
+  void take_host_workspace(scratch_divider& memory) { turns_.take_host_workspace(memory); }
 
   /// Fills it, for a copy that begins `to_device` bytes further.
   call_type fill(std::ptrdiff_t to_device) {
@@ -105,8 +105,8 @@ class forward_data<forward_problem<T, Out, Policies...>> {
             statistics(),
             stores_pairs(),
             shape().key_heads > 0 ? shape().query_heads / shape().key_heads : 0,
-            moved(sequences_, to_device),
-            moved(heads_, to_device),
+            rebase(sequences_, to_device),
+            rebase(heads_, to_device),
             sets_ == shape().batch ? shape().query_heads : 0,
             shape().key_heads,
             turns_if<lowered::rotates>(to_device),
@@ -137,7 +137,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
 
   /// Chunks of keys that a sequence of few queries sees, counted in absolute position.
   struct chunk_range {
-    bool is_split = false;
+    bool is_decoded = false;
     index_t first = 0;
     index_t count = 0;
   };
@@ -147,8 +147,8 @@ class forward_data<forward_problem<T, Out, Policies...>> {
     const positions position = problem_.position_of(at);
     const key_range seen = seen_rows(problem_.policies, at, of, position);
     if (seen.last <= seen.first) return {true, 0, 0};
-    const index_t first = floor_div(seen.first + position.key_offset, split_chunks::keys);
-    const index_t last = floor_div(seen.last - 1 + position.key_offset, split_chunks::keys);
+    const index_t first = floor_div(seen.first + position.key_offset, decode_chunks::keys);
+    const index_t last = floor_div(seen.last - 1 + position.key_offset, decode_chunks::keys);
     return {true, first, last + 1 - first};
   }
   bool stores_pairs() const {
@@ -177,7 +177,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
     for (index_t at = 0; at < shape().batch; ++at) {
       const index_t rows = problem_.shape_of(at).query_length;
       const chunk_range chunks = chunks_of(at);
-      index_t& longest = chunks.is_split ? extent_.split_rows : extent_.whole_rows;
+      index_t& longest = chunks.is_decoded ? extent_.decode_rows : extent_.prefill_rows;
       longest = std::max(longest, rows);
       extent_.chunks = std::max(extent_.chunks, chunks.count);
       extent_.states += states_of(chunks, rows);
@@ -193,7 +193,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
             rows(shape().query_length, problem_.choice.query_starts),
             rows(shape().key_length, problem_.store.starts),
             problem_.position_of(at),
-            chunks.is_split,
+            chunks.is_decoded,
             chunks.first,
             chunks.count,
             first_state};
@@ -257,7 +257,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
         asked = visible_distances(bound, of, problem_.position_of(set), {0, of.key_length});
       }
       bias_table filled = fill_bias_table(policy, head, asked, 0, next_table_);
-      filled.data = moved(next_table_, to_device_);
+      filled.data = rebase(next_table_, to_device_);
       next_table_ += bias_table_capacity(policy, distances.size(), 0);
       if constexpr (gates_rows<Bound>) {
         return device_bias<Policy>{its, filled};
@@ -269,7 +269,7 @@ class forward_data<forward_problem<T, Out, Policies...>> {
 
   const problem_type& problem_;
   distance_range given_distances_{};
-  forward_extent extent_{};
+  call_extent extent_{};
   index_t sets_;
   device_sequence* sequences_;
   head_type* heads_;

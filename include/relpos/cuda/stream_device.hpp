@@ -1,5 +1,5 @@
 #pragma once
-// A stream of a GPU, on which the passes of a call run.
+// A stream of a GPU, on which the kernels of a call run.
 
 #include <cstddef>
 
@@ -19,34 +19,35 @@ inline status device_status(cudaError_t error, const char* what) {
   return status::error(status_code::device, "%s: %s", what, cudaGetErrorString(error));
 }
 
-template <class Pass>
-__global__ void __launch_bounds__(Pass::threads) pass_kernel(const __grid_constant__ Pass pass) {
-  sm80 machine;
-  pass(machine, block_grid{blockIdx.x, blockIdx.y, blockIdx.z});
+template <class Kernel>
+__global__ void __launch_bounds__(Kernel::threads)
+    run_kernel(const __grid_constant__ Kernel kernel) {
+  sm80 arch;
+  kernel(arch, block_grid{blockIdx.x, blockIdx.y, blockIdx.z});
 }
 
 class stream_device {
  public:
   explicit stream_device(cudaStream_t stream) : stream_(stream) {}
 
-  /// Refuses a pass whose blocks take more shared memory than the GPU has.
-  template <class Pass>
+  /// Refuses a kernel whose blocks take more shared memory than the GPU has.
+  template <class Kernel>
   static status admit() {
     return device_status(
-        cudaFuncSetAttribute(pass_kernel<Pass>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(Pass::shared_bytes)),
+        cudaFuncSetAttribute(run_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(Kernel::shared_bytes)),
         "attention: shared memory of a block");
   }
 
-  template <class Pass>
-  status launch(const Pass& pass, const block_grid& blocks) const {
+  template <class Kernel>
+  status launch(const Kernel& kernel, const block_grid& blocks) const {
     cudaLaunchConfig_t how{};
     how.gridDim = dim3(static_cast<unsigned>(blocks.x), static_cast<unsigned>(blocks.y),
                        static_cast<unsigned>(blocks.z));
-    how.blockDim = dim3(static_cast<unsigned>(Pass::threads));
-    how.dynamicSmemBytes = Pass::shared_bytes;
+    how.blockDim = dim3(static_cast<unsigned>(Kernel::threads));
+    how.dynamicSmemBytes = Kernel::shared_bytes;
     how.stream = stream_;
-    return device_status(cudaLaunchKernelEx(&how, pass_kernel<Pass>, pass), "attention: launch");
+    return device_status(cudaLaunchKernelEx(&how, run_kernel<Kernel>, kernel), "attention: launch");
   }
 
   status copy(void* to, const void* from, std::size_t bytes) const {

@@ -9,16 +9,16 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// How much of each kind of work a call has.
-struct forward_extent {
-  index_t whole_rows = 0;         // queries of the longest sequence that is not split
-  index_t split_rows = 0;         // of the longest that is
+struct call_extent {
+  index_t prefill_rows = 0;       // queries of the longest sequence that is prefilled
+  index_t decode_rows = 0;        // of the longest that is decoded
   index_t chunks = 0;             // of the one with most
   index_t states = 0;             // of chunks, of all
   bool needs_all_logits = false;  // also those whose weights are zero
 };
 
 template <class T>
-struct forward_room {
+struct device_workspace {
   T* queries = nullptr;  // turned
   T* keys = nullptr;
   float* norms = nullptr;
@@ -26,15 +26,15 @@ struct forward_room {
 
   /// `turns_tokens`: queries and keys are turned to the positions of their tokens first.
   template <class Lowered>
-  static forward_room take(scratch_divider& memory, const view<const T, 4>& q,
-                           const view<const T, 4>& k, const attention_shape& shape,
-                           const forward_extent& extent, bool turns_tokens) {
-    forward_room result;
+  static device_workspace take(scratch_divider& memory, const view<const T, 4>& q,
+                               const view<const T, 4>& k, const attention_shape& shape,
+                               const call_extent& extent, bool turns_tokens) {
+    device_workspace result;
     if (turns_tokens) result.queries = memory.take<T>(q.size());
-    if (turns_tokens || (Lowered::rotates && extent.whole_rows > 0)) {
+    if (turns_tokens || (Lowered::rotates && extent.prefill_rows > 0)) {
       result.keys = memory.take<T>(k.size());
     }
-    if (Lowered::bounds_scores && key_tile_norms::pays(extent.whole_rows) &&
+    if (Lowered::bounds_scores && key_tile_norms::pays(extent.prefill_rows) &&
         !extent.needs_all_logits) {
       // Tiles are of 16 keys or more.
       const index_t tiles = key_tile_norms::capacity(shape.key_length, 16);

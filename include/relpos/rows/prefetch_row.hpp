@@ -12,7 +12,7 @@ RELPOS_INLINE void fetch_line(const void* at) {
 }
 
 /// Asks for a row that will be read soon; null is no row.
-RELPOS_INLINE void fetch_row(const float* row, index_t floats) {
+RELPOS_INLINE void prefetch_row(const float* row, index_t floats) {
   constexpr index_t line = 16;
   if (row == nullptr) return;
   for (index_t c = 0; c < floats; c += line) fetch_line(row + c);

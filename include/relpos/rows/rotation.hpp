@@ -54,7 +54,7 @@ struct turned_rows {
   // Rows are turned in order, and waiting for them is what takes the time.
   void load(index_t row, float* to) const {
     constexpr index_t ahead = 16;
-    if (row + ahead < rows) fetch_row(source.in_place(row + ahead), channels);
+    if (row + ahead < rows) prefetch_row(source.in_place(row + ahead), channels);
     turn_row<Isa>(read_row(source, row, buffer), rotations.row_of(table, row + offset),
                   rotations.pairs, rotations.layout, channels, to);
   }

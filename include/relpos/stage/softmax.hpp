@@ -9,7 +9,7 @@
 //           total = S 2^(m - top) + 2^(sink - top),   top = max(m, sink)
 //
 // The loops add keys themselves: they differ in the registers that hold m and S and in the order of the sum. Callers choose
-// `exp2`: std::exp2 on the CPU, the machine's on a GPU, which gives 0 instead of subnormals.
+// `exp2`: std::exp2 on the CPU, the instruction on a GPU, which gives 0 instead of subnormals.
 
 #include <cmath>
 #include <limits>

@@ -20,7 +20,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "relpos/cuda/arch/machine.hpp"
+#include "relpos/cuda/arch/arch.hpp"
 
 namespace support {
 
@@ -63,9 +63,9 @@ class emulated_block {
   static constexpr int lanes = relpos::warp_lanes;
 
   /// One thread's view.
-  class machine {
+  class arch {
    public:
-    machine(emulated_block& block, int thread) : block_(block), thread_(thread) {}
+    arch(emulated_block& block, int thread) : block_(block), thread_(thread) {}
 
     int thread() const { return thread_; }
     std::byte* shared() { return block_.shared_; }
@@ -228,12 +228,12 @@ class emulated_block {
     int thread_;
   };
 
-  /// Runs body(machine) on each thread. `bytes` of shared memory.
+  /// Runs body(arch) on each thread. `bytes` of shared memory.
   template <class Body>
   static void run(int threads, std::size_t bytes, thread_order order, const Body& body) {
     emulated_block block(threads, bytes, order);
     block.body_ = [&](int thread) {
-      machine of(block, thread);
+      arch of(block, thread);
       body(of);
     };
     block.run_all();
@@ -279,17 +279,17 @@ class emulated_block {
     }
     for (bool any = true; any;) {
       any = false;
-      bool moved = false;
+      bool rebase = false;
       for (const int i : order_) {
         thread_state& thread = threads_[static_cast<std::size_t>(i)];
         if (thread.done) continue;
         any = true;
         if (thread.waits) continue;
-        moved = true;
+        rebase = true;
         running_ = i;
         swapcontext(&scheduler_, &thread.context);
       }
-      if (any && !moved) throw std::runtime_error("threads wait for each other for ever");
+      if (any && !rebase) throw std::runtime_error("threads wait for each other for ever");
     }
   }
 

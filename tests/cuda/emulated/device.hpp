@@ -25,18 +25,18 @@ class emulated_device {
  public:
   explicit emulated_device(thread_order order) : order_(order) {}
 
-  template <class Pass>
+  template <class Kernel>
   static relpos::status admit() {
     return {};
   }
-  template <class Pass>
-  relpos::status launch(const Pass& pass, const relpos::block_grid& blocks) const {
+  template <class Kernel>
+  relpos::status launch(const Kernel& kernel, const relpos::block_grid& blocks) const {
     for (index_t z = 0; z < blocks.z; ++z) {
       for (index_t y = 0; y < blocks.y; ++y) {
         for (index_t x = 0; x < blocks.x; ++x) {
           emulated_block::run(
-              Pass::threads, Pass::shared_bytes, order_,
-              [&](emulated_block::machine& of) { pass(of, relpos::block_grid{x, y, z}); });
+              Kernel::threads, Kernel::shared_bytes, order_,
+              [&](emulated_block::arch& of) { kernel(of, relpos::block_grid{x, y, z}); });
         }
       }
     }
@@ -64,16 +64,16 @@ attended<Out> attend_in_order(thread_order order, const inputs<T>& in, relpos::o
       tensor<Out>({q.shape[0], q.shape[1], rows, in.v.shape[3]}, Out(not_a_number)),
       tensor<float, 3>({q.shape[0], q.shape[1], rows}, not_a_number)};
   choice.lse = result.lse.view();
-  EXPECT_TRUE(relpos::check_forward(q.view(), in.k.view(), in.v.view(), choice));
+  EXPECT_TRUE(relpos::check_device_call(q.view(), in.k.view(), in.v.view(), choice));
   const relpos::tensor_views<T, T> store{in.k.view(), in.v.view(), choice.key_starts};
   const auto problem =
       relpos::make_problem(result.out.view(), relpos::view<const T, 4>(q.view()), store, choice.lse,
                            choice, std::tuple<Policies...>(policies...));
   if (q.view().size() == 0) return result;
-  const relpos::device_scratch_bytes bytes = relpos::forward_scratch_bytes(problem);
+  const relpos::device_scratch_bytes bytes = relpos::measure_device_scratch(problem);
   std::vector<std::byte> device(bytes.device, std::byte{0xff}), host(bytes.host);
-  EXPECT_TRUE(relpos::run_forward<relpos::head_dims<HeadDim>>(emulated_device(order), problem,
-                                                              {device, host}));
+  EXPECT_TRUE(relpos::run_device_call<relpos::head_dims<HeadDim>>(emulated_device(order), problem,
+                                                                  {device, host}));
   return result;
 }
 

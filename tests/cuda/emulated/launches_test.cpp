@@ -14,20 +14,20 @@ namespace {
 using relpos::half;
 using relpos::index_t;
 
-template <class Pass>
+template <class Kernel>
 inline constexpr const char* name_of = "?";
 template <int HeadDim, class Call>
-inline constexpr const char* name_of<relpos::forward_pass<HeadDim, Call>> = "forward";
+inline constexpr const char* name_of<relpos::prefill_kernel<HeadDim, Call>> = "prefill";
 template <int HeadDim, class Call>
-inline constexpr const char* name_of<relpos::split_pass<HeadDim, Call>> = "split";
+inline constexpr const char* name_of<relpos::decode_kernel<HeadDim, Call>> = "decode";
 template <int HeadDim, class Call>
-inline constexpr const char* name_of<relpos::split_merge_pass<HeadDim, Call>> = "merge";
+inline constexpr const char* name_of<relpos::decode_merge_kernel<HeadDim, Call>> = "merge";
 template <int HeadDim, class Call>
-inline constexpr const char* name_of<relpos::turn_keys_pass<HeadDim, Call>> = "turn";
+inline constexpr const char* name_of<relpos::rotate_keys_kernel<HeadDim, Call>> = "rotate";
 template <int HeadDim, class Call>
-inline constexpr const char* name_of<relpos::turn_tokens_pass<HeadDim, Call>> = "turn_tokens";
+inline constexpr const char* name_of<relpos::rotate_tokens_kernel<HeadDim, Call>> = "rotate_tokens";
 template <int HeadDim, class Call>
-inline constexpr const char* name_of<relpos::measure_keys_pass<HeadDim, Call>> = "measure";
+inline constexpr const char* name_of<relpos::measure_keys_kernel<HeadDim, Call>> = "measure";
 
 /// Writes down what it is asked for, and fails at the `fails_at`th.
 struct recorder {
@@ -40,13 +40,13 @@ struct recorder {
     return relpos::status::error(relpos::status_code::device, "%s", what.c_str());
   }
   static relpos::status copy(void*, const void*, std::size_t) { return {}; }
-  template <class Pass>
+  template <class Kernel>
   relpos::status admit() const {
-    return answer(std::string("admit ") + name_of<Pass>);
+    return answer(std::string("admit ") + name_of<Kernel>);
   }
-  template <class Pass>
-  relpos::status launch(const Pass&, const relpos::block_grid& blocks) const {
-    return answer(std::string(name_of<Pass>) + " " + std::to_string(blocks.x) + " " +
+  template <class Kernel>
+  relpos::status launch(const Kernel&, const relpos::block_grid& blocks) const {
+    return answer(std::string(name_of<Kernel>) + " " + std::to_string(blocks.x) + " " +
                   std::to_string(blocks.y) + " " + std::to_string(blocks.z));
   }
 };
@@ -69,11 +69,11 @@ lines launches(index_t queries, index_t keys, const std::string& fails_at, relpo
   const auto problem =
       relpos::make_problem(out.view(), relpos::view<const half, 4>(in.q.view()), store, {}, choice,
                            std::tuple<Policies...>(policies...));
-  const relpos::device_scratch_bytes bytes = relpos::forward_scratch_bytes(problem);
+  const relpos::device_scratch_bytes bytes = relpos::measure_device_scratch(problem);
   std::vector<std::byte> device(bytes.device), host(bytes.host);
   lines record;
-  const relpos::status done = relpos::run_forward<relpos::head_dims<64>>(recorder{record, fails_at},
-                                                                         problem, {device, host});
+  const relpos::status done = relpos::run_device_call<relpos::head_dims<64>>(
+      recorder{record, fails_at}, problem, {device, host});
   EXPECT_EQ(done.code == relpos::status_code::ok, fails_at.empty());
   return record;
 }
@@ -82,40 +82,41 @@ const std::vector<float> slopes{0.1f, 0.2f, 0.3f, 0.4f};
 
 TEST(launches, of_many_queries) {
   EXPECT_EQ(launches(130, 200, "", {}, relpos::causal{}),
-            (lines{"admit forward", "forward 2 4 1"}));
+            (lines{"admit prefill", "prefill 2 4 1"}));
   // Tiles of 64 keys, four of them a block.
   EXPECT_EQ(launches(130, 600, "", {}, relpos::alibi{slopes}, relpos::causal{}),
-            (lines{"admit forward", "measure 3 2 1", "forward 2 4 1"}));
+            (lines{"admit prefill", "measure 3 2 1", "prefill 2 4 1"}));
   const relpos::rotary_table table(relpos::rope_frequencies(64), relpos::pair_layout::half_split);
   EXPECT_EQ(launches(130, 200, "", {}, relpos::rotary{table}, relpos::causal{}),
-            (lines{"admit forward", "turn 50 2 1", "forward 2 4 1"}));
+            (lines{"admit prefill", "rotate 50 2 1", "prefill 2 4 1"}));
 }
 
 TEST(launches, of_few_queries) {
   // Two heads of a group, of 9 queries: two blocks of rows, for each of five chunks of 256 keys.
   EXPECT_EQ(launches(9, 1100, "", {.kernel = relpos::kernel_class::decode}, relpos::causal{}),
-            (lines{"admit split", "split 10 2 1", "merge 9 4 1"}));
+            (lines{"admit decode", "decode 10 2 1", "merge 9 4 1"}));
   // The window lies in the last chunk.
   EXPECT_EQ(launches(1, 1100, "", {}, relpos::band{50, 0}),
-            (lines{"admit split", "split 1 2 1", "merge 1 4 1"}));
-  EXPECT_EQ(launches(1, 0, "", {}, relpos::causal{}), (lines{"admit split", "merge 1 4 1"}));
+            (lines{"admit decode", "decode 1 2 1", "merge 1 4 1"}));
+  EXPECT_EQ(launches(1, 0, "", {}, relpos::causal{}), (lines{"admit decode", "merge 1 4 1"}));
 }
 
 TEST(launches, of_both_in_a_batch) {
   const std::vector<index_t> queries{0, 1, 101};
   const std::vector<index_t> keys{0, 600, 750};
-  EXPECT_EQ(launches(101, 750, "", {.query_starts = queries, .key_starts = keys}, relpos::causal{}),
-            (lines{"admit forward", "admit split", "split 3 2 2", "merge 1 4 2", "forward 1 4 2"}));
+  EXPECT_EQ(
+      launches(101, 750, "", {.query_starts = queries, .key_starts = keys}, relpos::causal{}),
+      (lines{"admit prefill", "admit decode", "decode 3 2 2", "merge 1 4 2", "prefill 1 4 2"}));
 }
 
 TEST(launches, end_where_one_fails) {
   const std::vector<index_t> queries{0, 1, 101};
   const std::vector<index_t> keys{0, 600, 750};
   const relpos::options both{.query_starts = queries, .key_starts = keys};
-  EXPECT_EQ(launches(101, 750, "admit split", both, relpos::causal{}),
-            (lines{"admit forward", "admit split"}));
-  EXPECT_EQ(launches(101, 750, "split 3 2 2", both, relpos::causal{}),
-            (lines{"admit forward", "admit split", "split 3 2 2"}));
+  EXPECT_EQ(launches(101, 750, "admit decode", both, relpos::causal{}),
+            (lines{"admit prefill", "admit decode"}));
+  EXPECT_EQ(launches(101, 750, "decode 3 2 2", both, relpos::causal{}),
+            (lines{"admit prefill", "admit decode", "decode 3 2 2"}));
 }
 
 }  // namespace

@@ -56,8 +56,8 @@ class decode {
 
  private:
   using real = float_pack<Isa>;
-  using key_rows = decode_rows<Isa, Key>;
-  using value_rows = decode_rows<Isa, Value>;
+  using key_rows = decode_kv_rows<Isa, Key>;
+  using value_rows = decode_kv_rows<Isa, Value>;
   using query_rows = decode_query_rows;
   static constexpr index_t most_rows = decode_geometry::rows;
   static constexpr index_t tile_keys = decode_geometry::tile_keys;

@@ -14,7 +14,7 @@
 namespace relpos::inline RELPOS_ABI {
 
 struct decode_geometry {
-  static constexpr index_t rows = few_queries;
+  static constexpr index_t rows = decode_row_limit;
   static constexpr index_t tile_keys = 128;
   static constexpr index_t chunk_tiles = 8;
   static constexpr index_t chunk_keys = chunk_tiles * tile_keys;

@@ -12,12 +12,12 @@
 namespace relpos::inline RELPOS_ABI {
 
 template <class Isa, class Stored>
-class decode_rows {
+class decode_kv_rows {
  public:
   using stored = Stored;
 
   /// `memory` holds known_tiles times tile_keys pointers.
-  decode_rows(const any_rows<Stored>& source, index_t channels, void* memory)
+  decode_kv_rows(const any_rows<Stored>& source, index_t channels, void* memory)
       : source_(source),
         channels_(channels),
         width_(decode_slot<Isa>::padded(channels)),

@@ -53,8 +53,8 @@ struct key_tile {
                                 index_t value_dim) const {
     const index_t last = std::min(first + rows, next_count);
     for (index_t i = first; i < last; ++i) {
-      fetch_row(next_keys[i], head_dim);
-      fetch_row(next_values[i], value_dim);
+      prefetch_row(next_keys[i], head_dim);
+      prefetch_row(next_values[i], value_dim);
     }
   }
 };

@@ -1,8 +1,8 @@
 #pragma once
-// The machine of compute capability 8.0 and later, in PTX.
+// The architecture of compute capability 8.0 and later, in PTX.
 
 #include "relpos/core/index.hpp"
-#include "relpos/cuda/arch/machine.hpp"
+#include "relpos/cuda/arch/arch.hpp"
 
 #if RELPOS_COMPILES_CUDA
 

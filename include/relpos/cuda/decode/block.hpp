@@ -16,26 +16,26 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-template <class Machine, int HeadDim, class Call>
-class split_block {
+template <class Arch, int HeadDim, class Call>
+class decode_block {
  public:
   using stored = typename Call::stored;
   using lowered = typename Call::lowered;
-  using geometry = split_geometry<stored, HeadDim>;
-  using memory_type = split_memory<stored, HeadDim>;
+  using geometry = decode_block_geometry<stored, HeadDim>;
+  using memory_type = decode_shared_storage<stored, HeadDim>;
 
   /// Of the rows from `first_row` on of those that share a key head: query head of the group by query head, for each query.
-  RELPOS_DEVICE split_block(Machine& machine, const Call& call, index_t sequence, index_t key_head,
-                            index_t first_row, index_t chunk)
-      : machine_(machine),
+  RELPOS_DEVICE decode_block(Arch& arch, const Call& call, index_t sequence, index_t key_head,
+                             index_t first_row, index_t chunk)
+      : machine_(arch),
         call_(call),
         sequence_(call.sequences[sequence]),
         key_head_(key_head),
         first_row_(first_row),
         chunk_(chunk),
-        lane_(machine.thread() % warp_lanes),
-        warp_(machine.thread() / warp_lanes),
-        memory_(*reinterpret_cast<memory_type*>(machine.shared())) {}
+        lane_(arch.thread() % warp_lanes),
+        warp_(arch.thread() / warp_lanes),
+        memory_(*reinterpret_cast<memory_type*>(arch.shared())) {}
 
   RELPOS_DEVICE void run() {
     if constexpr (!lowered::rotates) begin_queries();
@@ -73,7 +73,7 @@ class split_block {
   }
   /// Of the sequence; of tile `tile` of the chunk.
   RELPOS_DEVICE index_t first_key_of(int tile) const {
-    return (sequence_.first_chunk + chunk_) * split_chunks::keys + tile * keys -
+    return (sequence_.first_chunk + chunk_) * decode_chunks::keys + tile * keys -
            sequence_.position.key_offset;
   }
 
@@ -180,8 +180,8 @@ class split_block {
     if constexpr (geometry::holds_queries) {
       unroll<steps>([&](auto i) RELPOS_LAMBDA { held_queries[i] = load_queries(i); });
     }
-    const score_stages<Machine, Call, two_heads> stages(heads_, call_, sequence_, rows_,
-                                                        memory_.visible[warp_], lane_);
+    const score_stages<Arch, Call, two_heads> stages(heads_, call_, sequence_, rows_,
+                                                     memory_.visible[warp_], lane_);
     const row_factors factors = stages.factors();
     for (int stage = 0; tile.exists(); stage = 1 - stage) {
       const seen_tile next = seen_from(tile.at + geometry::warps);
@@ -273,7 +273,7 @@ class split_block {
     }
   }
 
-  Machine& machine_;
+  Arch& machine_;
   const Call& call_;
   const device_sequence& sequence_;
   index_t key_head_;

@@ -1,16 +1,16 @@
 #pragma once
-// How attention of few queries is divided. Keys are split into chunks, counted in absolute position; a block has
+// How decode is divided. Keys are split into chunks, counted in absolute position; a block has
 // one chunk and up to sixteen query rows that share a key head, and its warps take the tiles of the chunk in turn.
 
 #include "relpos/call/options.hpp"
 #include "relpos/contract/rotation.hpp"
-#include "relpos/cuda/arch/machine.hpp"
+#include "relpos/cuda/arch/arch.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 /// What is the same for all types and head dimensions.
-struct split_chunks {
-  static constexpr int rows = static_cast<int>(few_queries);  // of an mma
+struct decode_chunks {
+  static constexpr int rows = static_cast<int>(decode_row_limit);  // of an mma
   /// Enough that a block reads for longer than it takes to begin; few enough that one sequence occupies a GPU.
   static constexpr int keys = 256;
   // The queries of a block are turned to one origin.
@@ -23,13 +23,13 @@ struct split_chunks {
 };
 
 template <multiplied T, int HeadDim>
-struct split_geometry {
+struct decode_block_geometry {
   static constexpr int row_bytes = HeadDim * static_cast<int>(sizeof(T));
   static constexpr int warps = row_bytes <= 256 ? 4 : row_bytes <= 512 ? 2 : 1;
   static constexpr int threads = warps * warp_lanes;
-  static constexpr int rows = split_chunks::rows;
+  static constexpr int rows = decode_chunks::rows;
   static constexpr int keys = 16;  // of a tile
-  static constexpr int tiles = split_chunks::keys / keys;
+  static constexpr int tiles = decode_chunks::keys / keys;
   static constexpr bool holds_queries = row_bytes <= 256;
 };
 

@@ -12,29 +12,29 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-struct split_merge_geometry {
+struct decode_merge_geometry {
   static constexpr int warps = 4;
   static constexpr int threads = warps * warp_lanes;
 };
 
 template <int HeadDim>
-struct split_merge_memory {
-  float outputs[split_merge_geometry::warps][HeadDim];
+struct decode_merge_shared_storage {
+  float outputs[decode_merge_geometry::warps][HeadDim];
 };
 
 /// Writes out and lse of row `row` of a sequence and query head.
-template <int HeadDim, class Machine, class Call>
-RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index_t sequence,
-                                   index_t query_head, index_t row) {
+template <int HeadDim, class Arch, class Call>
+RELPOS_DEVICE void merge_decoded_row(Arch& arch, const Call& call, index_t sequence,
+                                     index_t query_head, index_t row) {
   using out_type = std::remove_reference_t<decltype(call.out(0, 0, 0, 0))>;
-  using geometry = split_merge_geometry;
+  using geometry = decode_merge_geometry;
   constexpr float nothing = -std::numeric_limits<float>::infinity();
   constexpr int of_lane = HeadDim / warp_lanes;
   const device_sequence& of = call.sequences[sequence];
-  auto& memory = *reinterpret_cast<split_merge_memory<HeadDim>*>(machine.shared());
-  const int lane = machine.thread() % warp_lanes;
-  const int warp = machine.thread() / warp_lanes;
-  const auto exp2 = [&](float x) { return machine.exp2(x); };
+  auto& memory = *reinterpret_cast<decode_merge_shared_storage<HeadDim>*>(arch.shared());
+  const int lane = arch.thread() % warp_lanes;
+  const int warp = arch.thread() / warp_lanes;
+  const auto exp2 = [&](float x) { return arch.exp2(x); };
   const auto state = [&](index_t chunk) {
     return call.states.at(of.state_of(query_head, row, chunk));
   };
@@ -52,15 +52,15 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index_t s
     if (*state(chunk).sum != 0.0f) top = relpos::max(*state(chunk).maximum, top);
   }
   for (int other = 1; other < warp_lanes; other *= 2) {
-    top = relpos::max(machine.shuffle_xor(top, other), top);
+    top = relpos::max(arch.shuffle_xor(top, other), top);
   }
   float total = 0.0f;
   for (index_t chunk = first_of(lane, warp_lanes); chunk < of.chunks; chunk += warp_lanes) {
     const chunk_state each = state(chunk);
     total += *each.sum * state_weight(exp2, *each.maximum, *each.sum, top);
   }
-  for (int other = 1; other < warp_lanes; other *= 2) total += machine.shuffle_xor(total, other);
-  if (sink != nothing) total += machine.exp2(sink - top);
+  for (int other = 1; other < warp_lanes; other *= 2) total += arch.shuffle_xor(total, other);
+  if (sink != nothing) total += arch.exp2(sink - top);
 
   float outputs[of_lane] = {};
   for (index_t chunk = first_of(warp, geometry::warps); chunk < of.chunks;
@@ -73,15 +73,15 @@ RELPOS_DEVICE void merge_split_row(Machine& machine, const Call& call, index_t s
   }
   unroll<of_lane>([&](auto i)
                       RELPOS_LAMBDA { memory.outputs[warp][i * warp_lanes + lane] = outputs[i]; });
-  machine.sync();
+  arch.sync();
   const index_t at = of.queries.first + row;
-  for (int channel = machine.thread(); channel < HeadDim; channel += geometry::threads) {
+  for (int channel = arch.thread(); channel < HeadDim; channel += geometry::threads) {
     float sum = 0.0f;
     for (const auto& each : memory.outputs) sum += each[channel];
     call.out(of.queries.batch, query_head, at, channel) =
-        narrow<out_type>(machine, total == 0.0f ? 0.0f : sum / total);
+        narrow<out_type>(arch, total == 0.0f ? 0.0f : sum / total);
   }
-  if (call.lse.data != nullptr && machine.thread() == 0) {
+  if (call.lse.data != nullptr && arch.thread() == 0) {
     call.lse(of.queries.batch, query_head, at) = lse_of(top, total);
   }
 }

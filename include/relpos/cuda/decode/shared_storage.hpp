@@ -8,8 +8,8 @@ namespace relpos::inline RELPOS_ABI {
 
 /// The shared memory of a block of one chunk.
 template <class T, int HeadDim>
-struct split_memory {
-  using geometry = split_geometry<T, HeadDim>;
+struct decode_shared_storage {
+  using geometry = decode_block_geometry<T, HeadDim>;
   using query_rows = shared_rows<T, geometry::rows, HeadDim>;
   using key_rows = shared_rows<T, geometry::keys, HeadDim>;
   using weight_rows = shared_rows<T, geometry::rows, geometry::keys>;

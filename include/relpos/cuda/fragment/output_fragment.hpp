@@ -24,17 +24,17 @@ struct RELPOS_MAY_ALIAS two_halves {
 };
 
 /// Stores the outputs of two neighbouring channels, in one piece where they can be.
-template <class Machine, class Out>
-RELPOS_DEVICE void store_two(Machine& machine, Out* to, index_t stride, bool in_one_piece,
-                             float first, float second) {
+template <class Arch, class Out>
+RELPOS_DEVICE void store_two(Arch& arch, Out* to, index_t stride, bool in_one_piece, float first,
+                             float second) {
   if (!in_one_piece) {
-    to[0] = narrow<Out>(machine, first);
-    to[stride] = narrow<Out>(machine, second);
+    to[0] = narrow<Out>(arch, first);
+    to[stride] = narrow<Out>(arch, second);
   } else if constexpr (std::is_same_v<Out, float>) {
     *reinterpret_cast<two_floats*>(to) = {first, second};
   } else {
     packed<Out> both;
-    machine.round(first, second, both);
+    arch.round(first, second, both);
     *reinterpret_cast<two_halves*>(to) = {both.bits};
   }
 }
@@ -51,8 +51,8 @@ struct weighted_values {
   using outputs_type = output_fragment<T, HeadDim>[RowTiles];
 
   /// Multiplies what was summed before by `rescale` and adds a tile. `shared` has room for the weights of sixteen rows.
-  template <class Machine, class ValueRows, class WeightRows, int Tiles>
-  static RELPOS_DEVICE void add(Machine& machine, outputs_type& outputs, const ValueRows& rows,
+  template <class Arch, class ValueRows, class WeightRows, int Tiles>
+  static RELPOS_DEVICE void add(Arch& arch, outputs_type& outputs, const ValueRows& rows,
                                 tile_class is, const score_fragment<Tiles> (&weights)[RowTiles],
                                 const float (&rescale)[RowTiles][2], const WeightRows& shared,
                                 int lane) {
@@ -63,23 +63,22 @@ struct weighted_values {
       });
     });
     // Zero times what is not finite is not zero: what a row does not see must not reach it.
-    if (is == tile_class::partial && !all_finite(machine, rows, Tiles * 8, lane)) {
+    if (is == tile_class::partial && !all_finite(arch, rows, Tiles * 8, lane)) {
       unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
-        add_seen(machine, outputs[m], rows, weights[m], shared, lane);
+        add_seen(arch, outputs[m], rows, weights[m], shared, lane);
       });
       return;
     }
     constexpr int step = step_length<T>;
     unroll<Tiles * 8 / step>([&](auto i) RELPOS_LAMBDA {
       left_factor<T> weight[RowTiles];
-      unroll<RowTiles>([&](auto m)
-                           RELPOS_LAMBDA { weight[m] = weights_of(machine, weights[m], i); });
+      unroll<RowTiles>([&](auto m) RELPOS_LAMBDA { weight[m] = weights_of(arch, weights[m], i); });
       unroll<channel_tiles / 2>([&](auto two) RELPOS_LAMBDA {
-        const fragment<T> value = load_values(machine, rows, i * step, two * 16, lane);
+        const fragment<T> value = load_values(arch, rows, i * step, two * 16, lane);
         unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
           auto& at = outputs[m].at;
-          multiply_add(machine, at[2 * two], weight[m], value.part[0], value.part[1]);
-          multiply_add(machine, at[2 * two + 1], weight[m], value.part[2], value.part[3]);
+          multiply_add(arch, at[2 * two], weight[m], value.part[0], value.part[1]);
+          multiply_add(arch, at[2 * two + 1], weight[m], value.part[2], value.part[3]);
         });
       });
     });
@@ -88,9 +87,9 @@ struct weighted_values {
  private:
   /// Accumulators are the left factor of the next product: rounded, of 16-bit values, and of float32 with keys in another
   /// order: columns 2 i and 2 i + 1 are its i and i + 4.
-  template <class Machine, int Tiles>
-  static RELPOS_DEVICE left_factor<T> weights_of(Machine& machine,
-                                                 const score_fragment<Tiles>& weights, int step) {
+  template <class Arch, int Tiles>
+  static RELPOS_DEVICE left_factor<T> weights_of(Arch& arch, const score_fragment<Tiles>& weights,
+                                                 int step) {
     fragment<T> result;
     unroll<4>([&](auto part) RELPOS_LAMBDA {
       if constexpr (std::is_same_v<T, float>) {
@@ -98,15 +97,15 @@ struct weighted_values {
         result.part[part].bits = std::bit_cast<std::uint32_t>(weight);
       } else {
         const float(&of)[4] = weights.at[2 * step + part / 2];
-        machine.round(of[part % 2 * 2], of[part % 2 * 2 + 1], result.part[part]);
+        arch.round(of[part % 2 * 2], of[part % 2 * 2 + 1], result.part[part]);
       }
     });
-    return as_left_factor(machine, result);
+    return as_left_factor(arch, result);
   }
 
   /// The right factors of one step, for 16 channels: keys in the order that weights have.
-  template <class Machine, class ValueRows>
-  static RELPOS_DEVICE fragment<T> load_values(Machine& machine, const ValueRows& rows, int key,
+  template <class Arch, class ValueRows>
+  static RELPOS_DEVICE fragment<T> load_values(Arch& arch, const ValueRows& rows, int key,
                                                int channel, int lane) {
     if constexpr (std::is_same_v<T, float>) {
       fragment<T> result;
@@ -117,16 +116,15 @@ struct weighted_values {
       });
       return result;
     } else {
-      return machine.load_transposed(
+      return arch.load_transposed(
           static_cast<const T*>(rows.template matrix_row<true>(key, channel, lane)));
     }
   }
 
   /// Whether all values of the tile are, and are when they are split. Each lane looks at some of them, 16 bytes at a time:
   /// those of 16 bits that are not have all bits of the exponent set.
-  template <class Machine, class ValueRows>
-  static RELPOS_DEVICE bool all_finite(Machine& machine, const ValueRows& rows, int keys,
-                                       int lane) {
+  template <class Arch, class ValueRows>
+  static RELPOS_DEVICE bool all_finite(Arch& arch, const ValueRows& rows, int keys, int lane) {
     struct alignas(16) piece {
       std::uint32_t bits[4];
     };
@@ -148,35 +146,35 @@ struct weighted_values {
       __builtin_memcpy(&of, __builtin_assume_aligned(from, 16), sizeof of);
       unroll<4>([&](auto p) RELPOS_LAMBDA { finite = finite && is_finite(of.bits[p]); });
     }
-    return !machine.any(!finite);
+    return !arch.any(!finite);
   }
 
   /// Number by number, but for weights of zero. Rare, and slow.
-  template <class Machine, class ValueRows, class WeightRows, int Tiles>
-  static RELPOS_DEVICE void add_seen(Machine& machine, output_fragment<T, HeadDim>& outputs,
+  template <class Arch, class ValueRows, class WeightRows, int Tiles>
+  static RELPOS_DEVICE void add_seen(Arch& arch, output_fragment<T, HeadDim>& outputs,
                                      const ValueRows& rows, const score_fragment<Tiles>& weights,
                                      const WeightRows& shared, int lane) {
     const accumulator_place place{lane};
     unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
       unroll<4>([&](auto element) RELPOS_LAMBDA {
         *shared.at(place.row(element), tile * 8 + place.column(element)) =
-            narrow<T>(machine, weights.at[tile][element]);
+            narrow<T>(arch, weights.at[tile][element]);
       });
     });
-    machine.sync_warp();
+    arch.sync_warp();
     for (int key = 0; key < Tiles * 8; ++key) {
       unroll<2>([&](auto r) RELPOS_LAMBDA {
-        const float weight = widen(machine, *shared.at(place.row(2 * r), key));
+        const float weight = widen(arch, *shared.at(place.row(2 * r), key));
         if (weight == 0.0f) return;
         unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
           unroll<2>([&](auto i) RELPOS_LAMBDA {
             outputs.at[tile][2 * r + i] +=
-                weight * widen(machine, *rows.at(key, tile * 8 + place.column(i)));
+                weight * widen(arch, *rows.at(key, tile * 8 + place.column(i)));
           });
         });
       });
     }
-    machine.sync_warp();
+    arch.sync_warp();
   }
 };
 

@@ -39,7 +39,7 @@ struct two_heads {
   RELPOS_DEVICE const Head& of(int r) const { return *head[r]; }
 };
 
-template <class Machine, class Call, template <class> class Heads>
+template <class Arch, class Call, template <class> class Heads>
 class score_stages {
  public:
   using lowered = typename Call::lowered;
@@ -71,13 +71,13 @@ class score_stages {
   /// Products become scores in units of the exponent, base 2. The tile begins at key row `first_key`, which may lie
   /// outside of the sequence where `is` is partial.
   template <int Tiles>
-  RELPOS_DEVICE void apply(Machine& machine, index_t first_key, tile_class is,
-                           const row_factors& factors, score_fragment<Tiles>& scores) const {
+  RELPOS_DEVICE void apply(Arch& arch, index_t first_key, tile_class is, const row_factors& factors,
+                           score_fragment<Tiles>& scores) const {
     for_each(scores, [&](float& s, int r, int) RELPOS_LAMBDA { s *= heads_.of(r).factors.query; });
     // All heads have a softcap, or none.
     if (heads_.of(0).factors.softcap != 0.0f) {
       for_each(scores, [&](float& s, int r, int)
-                           RELPOS_LAMBDA { s = heads_.of(r).factors.softcap * machine.tanh(s); });
+                           RELPOS_LAMBDA { s = heads_.of(r).factors.softcap * arch.tanh(s); });
     }
     unroll<static_cast<int>(std::tuple_size_v<typename lowered::biases>)>(
         [&](auto i) RELPOS_LAMBDA { add_bias<i>(first_key, scores); });

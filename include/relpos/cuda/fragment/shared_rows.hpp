@@ -3,7 +3,7 @@
 // rows of a matrix, which ldmatrix reads at once, lie in different banks.
 
 #include "relpos/core/index.hpp"
-#include "relpos/cuda/arch/machine.hpp"
+#include "relpos/cuda/arch/arch.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -20,24 +20,23 @@ struct shared_rows {
 
   /// Begins to copy `Rows` rows, by `Threads` threads, of which this is `thread`; those outside of [first, last) become
   /// zeros. `from` is where row 0 is or would be, and `any` a row that exists.
-  template <int Threads, class Machine>
-  RELPOS_DEVICE void copy(Machine& machine, int thread, const T* from, index_t row_stride,
-                          int first, int last, const T* any) const {
+  template <int Threads, class Arch>
+  RELPOS_DEVICE void copy(Arch& arch, int thread, const T* from, index_t row_stride, int first,
+                          int last, const T* any) const {
     const auto row_at = [&](int row) RELPOS_LAMBDA {
       return first <= row && row < last ? from + row * row_stride : nullptr;
     };
-    copy_each<Threads>(machine, thread, row_at, any);
+    copy_each<Threads>(arch, thread, row_at, any);
   }
   /// The same of rows that lie anywhere: `row_at` is row -> its address, null for zeros.
-  template <int Threads, class Machine, class RowAt>
-  RELPOS_DEVICE void copy_each(Machine& machine, int thread, const RowAt& row_at,
-                               const T* any) const {
+  template <int Threads, class Arch, class RowAt>
+  RELPOS_DEVICE void copy_each(Arch& arch, int thread, const RowAt& row_at, const T* any) const {
     constexpr int chunks = Channels / chunk;
     for (int i = thread; i < Rows * chunks; i += Threads) {
       const int row = i / chunks;
       const int channel = i % chunks * chunk;
       const T* const from = row_at(row);
-      machine.copy(at(row, channel), from != nullptr ? from + channel : any, from != nullptr);
+      arch.copy(at(row, channel), from != nullptr ? from + channel : any, from != nullptr);
     }
   }
 

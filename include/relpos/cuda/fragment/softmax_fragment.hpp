@@ -15,34 +15,34 @@ struct softmax_fragment {
   float sum[2] = {0.0f, 0.0f};      // of weights relative to it, in this lane's columns
 
   /// The larger, or the sum, over the four lanes of a row.
-  template <class Machine>
-  static RELPOS_DEVICE float row_maximum(Machine& machine, float x) {
-    x = relpos::max(machine.shuffle_xor(x, 1), x);
-    return relpos::max(machine.shuffle_xor(x, 2), x);
+  template <class Arch>
+  static RELPOS_DEVICE float row_maximum(Arch& arch, float x) {
+    x = relpos::max(arch.shuffle_xor(x, 1), x);
+    return relpos::max(arch.shuffle_xor(x, 2), x);
   }
-  template <class Machine>
-  static RELPOS_DEVICE float row_sum(Machine& machine, float x) {
-    x += machine.shuffle_xor(x, 1);
-    return x + machine.shuffle_xor(x, 2);
+  template <class Arch>
+  static RELPOS_DEVICE float row_sum(Arch& arch, float x) {
+    x += arch.shuffle_xor(x, 1);
+    return x + arch.shuffle_xor(x, 2);
   }
 
   /// Scores of one tile become weights; what was summed before is to be multiplied by `rescale`.
-  template <int Tiles, class Machine>
-  RELPOS_DEVICE void add(Machine& machine, score_fragment<Tiles>& scores, float (&rescale)[2]) {
+  template <int Tiles, class Arch>
+  RELPOS_DEVICE void add(Arch& arch, score_fragment<Tiles>& scores, float (&rescale)[2]) {
     unroll<2>([&](auto r) RELPOS_LAMBDA {
       float largest = maximum[r];
       unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
         largest = relpos::max(scores.at[tile][2 * r], largest);
         largest = relpos::max(scores.at[tile][2 * r + 1], largest);
       });
-      largest = row_maximum(machine, largest);
-      rescale[r] = machine.exp2(maximum[r] - largest);
+      largest = row_maximum(arch, largest);
+      rescale[r] = arch.exp2(maximum[r] - largest);
       maximum[r] = largest;
       sum[r] *= rescale[r];
       unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
         unroll<2>([&](auto i) RELPOS_LAMBDA {
           float& weight = scores.at[tile][2 * r + i];
-          weight = machine.exp2(weight - largest);
+          weight = arch.exp2(weight - largest);
           sum[r] += weight;
         });
       });

@@ -78,11 +78,11 @@ RELPOS_DEVICE void add_spread_of_weights(const score_fragment<Tiles>& weights,
 }
 
 /// Those of all columns, in each of the four lanes of a row.
-template <class Machine>
-RELPOS_DEVICE statistics_sums of_all_lanes(Machine& machine, statistics_sums own) {
+template <class Arch>
+RELPOS_DEVICE statistics_sums of_all_lanes(Arch& arch, statistics_sums own) {
   for (int other = 1; other < 4; other *= 2) {
-    own.join({machine.shuffle_xor(own.spread, other), machine.shuffle_xor(own.count, other),
-              machine.shuffle_xor(own.mean, other), machine.shuffle_xor(own.squares, other)});
+    own.join({arch.shuffle_xor(own.spread, other), arch.shuffle_xor(own.count, other),
+              arch.shuffle_xor(own.mean, other), arch.shuffle_xor(own.squares, other)});
   }
   return own;
 }

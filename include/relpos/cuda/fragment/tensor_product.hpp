@@ -9,7 +9,7 @@
 
 #include "relpos/config.hpp"
 #include "relpos/core/unroll.hpp"
-#include "relpos/cuda/arch/machine.hpp"
+#include "relpos/cuda/arch/arch.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -42,20 +42,20 @@ struct split_number {
 inline constexpr float split_limit = 0x1.ffep127f;
 
 /// What is infinite then has no small part. Its product with a small part of zero is not a number.
-template <class Machine>
-RELPOS_DEVICE split_number split(Machine& machine, packed<float> of) {
+template <class Arch>
+RELPOS_DEVICE split_number split(Arch& arch, packed<float> of) {
   const auto x = std::bit_cast<float>(of.bits);
-  const packed<tf32> large = machine.round_to_tf32(x);
+  const packed<tf32> large = arch.round_to_tf32(x);
   const float rest = x - std::bit_cast<float>(large.bits);
-  return {large, machine.round_to_tf32(rest == rest ? rest : 0.0f)};
+  return {large, arch.round_to_tf32(rest == rest ? rest : 0.0f)};
 }
 
-template <class Machine, multiplied T>
-RELPOS_DEVICE left_factor<T> as_left_factor(Machine& machine, const fragment<T>& of) {
+template <class Arch, multiplied T>
+RELPOS_DEVICE left_factor<T> as_left_factor(Arch& arch, const fragment<T>& of) {
   if constexpr (std::is_same_v<T, float>) {
     left_factor<float> result;
     unroll<4>([&](auto part) RELPOS_LAMBDA {
-      const split_number number = split(machine, of.part[part]);
+      const split_number number = split(arch, of.part[part]);
       result.large.part[part] = number.large;
       result.small.part[part] = number.small;
     });
@@ -66,31 +66,31 @@ RELPOS_DEVICE left_factor<T> as_left_factor(Machine& machine, const fragment<T>&
 }
 
 /// c [16 x 8] += a b, of one step.
-template <class Machine, multiplied T>
-RELPOS_DEVICE void multiply_add(Machine& machine, float (&c)[4], const left_factor<T>& a,
-                                packed<T> b0, packed<T> b1) {
+template <class Arch, multiplied T>
+RELPOS_DEVICE void multiply_add(Arch& arch, float (&c)[4], const left_factor<T>& a, packed<T> b0,
+                                packed<T> b1) {
   if constexpr (std::is_same_v<T, float>) {
-    const split_number low = split(machine, b0);
-    const split_number high = split(machine, b1);
-    machine.multiply_add(c, a.small, low.large, high.large);
-    machine.multiply_add(c, a.large, low.small, high.small);
-    machine.multiply_add(c, a.large, low.large, high.large);
+    const split_number low = split(arch, b0);
+    const split_number high = split(arch, b1);
+    arch.multiply_add(c, a.small, low.large, high.large);
+    arch.multiply_add(c, a.large, low.small, high.small);
+    arch.multiply_add(c, a.large, low.large, high.large);
   } else {
-    machine.multiply_add(c, a.whole, b0, b1);
+    arch.multiply_add(c, a.whole, b0, b1);
   }
 }
 
 /// scores += a [16 x step_length] times the transpose of `keys` at these channels, of each sixteen rows.
-template <class Machine, multiplied T, int RowTiles, int Tiles, class SharedRows>
-RELPOS_DEVICE void multiply_add_keys(Machine& machine, score_fragment<Tiles> (&scores)[RowTiles],
+template <class Arch, multiplied T, int RowTiles, int Tiles, class SharedRows>
+RELPOS_DEVICE void multiply_add_keys(Arch& arch, score_fragment<Tiles> (&scores)[RowTiles],
                                      const left_factor<T> (&a)[RowTiles], const SharedRows& keys,
                                      int channel, int lane) {
   unroll<Tiles / 2>([&](auto two) RELPOS_LAMBDA {
-    const fragment<T> b = machine.load(
-        static_cast<const T*>(keys.template matrix_row<false>(two * 16, channel, lane)));
+    const fragment<T> b =
+        arch.load(static_cast<const T*>(keys.template matrix_row<false>(two * 16, channel, lane)));
     unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
-      multiply_add(machine, scores[m].at[2 * two], a[m], b.part[0], b.part[1]);
-      multiply_add(machine, scores[m].at[2 * two + 1], a[m], b.part[2], b.part[3]);
+      multiply_add(arch, scores[m].at[2 * two], a[m], b.part[0], b.part[1]);
+      multiply_add(arch, scores[m].at[2 * two + 1], a[m], b.part[2], b.part[3]);
     });
   });
 }

@@ -25,26 +25,26 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-template <class Machine, int HeadDim, class Call>
-class forward_block {
+template <class Arch, int HeadDim, class Call>
+class prefill_block {
  public:
   using stored = typename Call::stored;
   using lowered = typename Call::lowered;
-  using geometry = forward_geometry<stored, HeadDim>;
-  using memory_type = forward_memory<stored, HeadDim>;
+  using geometry = prefill_block_geometry<stored, HeadDim>;
+  using memory_type = prefill_shared_storage<stored, HeadDim>;
 
   /// Of the rows from `first_row` on of a sequence.
-  RELPOS_DEVICE forward_block(Machine& machine, const Call& call, index_t sequence,
-                              index_t query_head, index_t first_row)
-      : machine_(machine),
+  RELPOS_DEVICE prefill_block(Arch& arch, const Call& call, index_t sequence, index_t query_head,
+                              index_t first_row)
+      : machine_(arch),
         call_(call),
         sequence_(call.sequences[sequence]),
         head_(call.head(sequence, query_head)),
         query_head_(static_cast<int>(query_head)),
         first_row_(static_cast<int>(first_row)),
-        lane_(machine.thread() % warp_lanes),
-        warp_(machine.thread() / warp_lanes),
-        memory_(*reinterpret_cast<memory_type*>(machine.shared())) {}
+        lane_(arch.thread() % warp_lanes),
+        warp_(arch.thread() / warp_lanes),
+        memory_(*reinterpret_cast<memory_type*>(arch.shared())) {}
 
   RELPOS_DEVICE void run() {
     if constexpr (!lowered::rotates) begin_queries();
@@ -222,7 +222,7 @@ class forward_block {
     machine_.commit();
   }
 
-  RELPOS_DEVICE score_stages<Machine, Call, one_head> stages_of(int m) const {
+  RELPOS_DEVICE score_stages<Arch, Call, one_head> stages_of(int m) const {
     return {{head_}, call_, sequence_, rows_[m], memory_.visible[warp_][m], lane_};
   }
 
@@ -347,7 +347,7 @@ class forward_block {
     });
   }
 
-  Machine& machine_;
+  Arch& machine_;
   const Call& call_;
   const device_sequence& sequence_;
   const typename Call::head_type& head_;

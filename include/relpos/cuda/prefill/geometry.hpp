@@ -1,12 +1,12 @@
 #pragma once
-// How the fused forward pass is divided: a block has some query rows of a head, a warp sixteen or thirty-two of them.
+// How prefill is divided: a block has some query rows of a head, a warp sixteen or thirty-two of them.
 
-#include "relpos/cuda/arch/machine.hpp"
+#include "relpos/cuda/arch/arch.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 template <multiplied T, int HeadDim>
-struct forward_geometry {
+struct prefill_block_geometry {
   static_assert(HeadDim % 32 == 0 && HeadDim <= 256);
   static constexpr int row_bytes = HeadDim * static_cast<int>(sizeof(T));
   static constexpr int warps = row_bytes <= 512 ? 4 : 2;

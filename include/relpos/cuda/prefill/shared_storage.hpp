@@ -10,8 +10,8 @@ namespace relpos::inline RELPOS_ABI {
 
 /// The shared memory of a block.
 template <class T, int HeadDim>
-struct forward_memory {
-  using geometry = forward_geometry<T, HeadDim>;
+struct prefill_shared_storage {
+  using geometry = prefill_block_geometry<T, HeadDim>;
   using query_rows = shared_rows<T, geometry::rows, HeadDim>;
   using key_rows = shared_rows<T, geometry::keys, HeadDim>;
   using weight_rows = shared_rows<T, geometry::warps * 16, geometry::keys>;

@@ -22,11 +22,11 @@ struct key_tile_norms {
 };
 
 /// The largest Euclidean norm of the keys of one tile; NaN or infinite if one of them is. By one warp.
-template <int HeadDim, class Machine, class Call>
-RELPOS_DEVICE void measure_key_tile(Machine& machine, const Call& call, index_t sequence,
-                                    index_t head, index_t at) {
-  constexpr int keys = forward_geometry<typename Call::stored, HeadDim>::keys;
-  const int lane = machine.thread() % warp_lanes;
+template <int HeadDim, class Arch, class Call>
+RELPOS_DEVICE void measure_key_tile(Arch& arch, const Call& call, index_t sequence, index_t head,
+                                    index_t at) {
+  constexpr int keys = prefill_block_geometry<typename Call::stored, HeadDim>::keys;
+  const int lane = arch.thread() % warp_lanes;
   const device_sequence& of = call.sequences[sequence];
   const index_t begin =
       (floor_div(of.position.key_offset, keys) + at) * keys - of.position.key_offset;
@@ -37,16 +37,16 @@ RELPOS_DEVICE void measure_key_tile(Machine& machine, const Call& call, index_t 
     const auto* const from = call.k.address(of.keys.batch, head, of.keys.first + row, 0);
     float square = 0.0f;
     for (int c = lane; c < HeadDim; c += warp_lanes) {
-      const float x = widen(machine, from[c]);
+      const float x = widen(arch, from[c]);
       square += x * x;
     }
     for (int other = 1; other < warp_lanes; other *= 2) {
-      square += machine.shuffle_xor(square, other);
+      square += arch.shuffle_xor(square, other);
     }
     if (!(square <= largest)) largest = square;  // a NaN, which nothing is greater than, stays
     if (largest != largest) break;
   }
-  if (lane == 0) call.key_norm(sequence, head, at) = machine.sqrt(largest);
+  if (lane == 0) call.key_norm(sequence, head, at) = arch.sqrt(largest);
 }
 
 /// True if every weight of a row in a tile is exactly zero. `product` bounds |q.k| in units of the exponent; `distances`

@@ -24,7 +24,7 @@ class counted_turns {
   }
 
   /// The host alone needs nothing.
-  static void take_workspace(scratch_divider&) {}
+  static void take_host_workspace(scratch_divider&) {}
 
   device_rotation fill(std::ptrdiff_t to_device) const {
     std::copy(rows_.queries, rows_.queries + numbers(), rests_);
@@ -34,9 +34,9 @@ class counted_turns {
       for (index_t i = 0; i < gains.count; ++i) gains.fill(i, policy);
     });
     device_rotation result{rows_, gains};
-    result.rows.queries = moved(rests_, to_device);
-    result.rows.keys = moved(rests_ + numbers(), to_device);
-    result.gains.data = moved(gains_, to_device);
+    result.rows.queries = rebase(rests_, to_device);
+    result.rows.keys = rebase(rests_ + numbers(), to_device);
+    result.gains.data = rebase(gains_, to_device);
     return result;
   }
 

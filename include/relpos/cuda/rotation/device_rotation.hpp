@@ -28,44 +28,44 @@ constexpr channel_pair<float> turn_at(const float* row, int pair, int pairs) {
 }
 
 /// Turns a pair of a row; `to` may be `from`.
-template <class Machine, class T>
-RELPOS_DEVICE void turn_pair(Machine& machine, const rotation_rows& rows, int pair,
+template <class Arch, class T>
+RELPOS_DEVICE void turn_pair(Arch& arch, const rotation_rows& rows, int pair,
                              const channel_pair<float>& by, const T* from, T* to) {
   const pair_places at = pair_places::of(pair, static_cast<int>(rows.pairs), rows.layout);
   const channel_pair<float> turned =
-      channel_pair<float>{widen(machine, from[at.a]), widen(machine, from[at.b])} * by;
-  to[at.a] = narrow<T>(machine, turned.a);
-  to[at.b] = narrow<T>(machine, turned.b);
+      channel_pair<float>{widen(arch, from[at.a]), widen(arch, from[at.b])} * by;
+  to[at.a] = narrow<T>(arch, turned.a);
+  to[at.b] = narrow<T>(arch, turned.b);
 }
 
 /// Turns row `row` of key head `head` of a sequence that is not split, by one warp.
-template <int HeadDim, class Machine, class Call>
-RELPOS_DEVICE void turn_key(Machine& machine, const Call& call,
+template <int HeadDim, class Arch, class Call>
+RELPOS_DEVICE void turn_key(Arch& arch, const Call& call,
                             const view<typename Call::stored, 4>& turned, index_t sequence,
                             index_t head, index_t row) {
   const device_sequence& of = call.sequences[sequence];
-  if (row >= of.keys.count || of.is_split) return;
+  if (row >= of.keys.count || of.is_decoded) return;
   const rotation_rows& rows = call.rotation.rows;
   const auto pairs = static_cast<int>(rows.pairs);
-  const int lane = machine.thread() % warp_lanes;
+  const int lane = arch.thread() % warp_lanes;
   const auto* const from = call.k.address(of.keys.batch, head, of.keys.first + row, 0);
   auto* const to = turned.address(of.keys.batch, head, of.keys.first + row, 0);
   const float* const rest = rows.row_of(rows.keys, row + of.position.key_offset);
   for (int pair = lane; pair < pairs; pair += warp_lanes) {
-    turn_pair(machine, rows, pair, turn_at(rest, pair, pairs), from, to);
+    turn_pair(arch, rows, pair, turn_at(rest, pair, pairs), from, to);
   }
   for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];
 }
 
 /// Turns keys in shared memory where they are, by one warp. `first` is the position of the first.
-template <class Machine, class T, int Rows, int Channels>
-RELPOS_DEVICE void turn_shared_keys(Machine& machine, const shared_rows<T, Rows, Channels>& keys,
+template <class Arch, class T, int Rows, int Channels>
+RELPOS_DEVICE void turn_shared_keys(Arch& arch, const shared_rows<T, Rows, Channels>& keys,
                                     const rotation_rows& rows, index_t first) {
   // Turns of so many rows are asked for before the first is needed.
   constexpr int together = 8;
   static_assert(Rows % together == 0);
   const auto pairs = static_cast<int>(rows.pairs);
-  const int lane = machine.thread() % warp_lanes;
+  const int lane = arch.thread() % warp_lanes;
   for (int pair = lane; pair < pairs; pair += warp_lanes) {
     for (int row = 0; row < Rows; row += together) {
       channel_pair<float> by[together];
@@ -74,7 +74,7 @@ RELPOS_DEVICE void turn_shared_keys(Machine& machine, const shared_rows<T, Rows,
       });
       unroll<together>([&](auto i) RELPOS_LAMBDA {
         T* const key = keys.at(row + i, 0);
-        turn_pair(machine, rows, pair, by[i], key, key);
+        turn_pair(arch, rows, pair, by[i], key, key);
       });
     }
   }
@@ -82,14 +82,14 @@ RELPOS_DEVICE void turn_shared_keys(Machine& machine, const shared_rows<T, Rows,
 
 /// Turns rows of queries to the origin of some keys, a warp each. `row_at` is row -> its address, null for zeros, and
 /// `position_of` row -> its position.
-template <int HeadDim, int Warps, class Machine, class T, int Rows, class RowAt, class PositionOf>
-RELPOS_DEVICE void turn_queries(Machine& machine, const shared_rows<T, Rows, HeadDim>& to,
+template <int HeadDim, int Warps, class Arch, class T, int Rows, class RowAt, class PositionOf>
+RELPOS_DEVICE void turn_queries(Arch& arch, const shared_rows<T, Rows, HeadDim>& to,
                                 const device_rotation& rotation, const RowAt& row_at,
                                 const PositionOf& position_of, index_t key_origin) {
   const rotation_rows& rows = rotation.rows;
   const auto pairs = static_cast<int>(rows.pairs);
-  const int lane = machine.thread() % warp_lanes;
-  for (int row = machine.thread() / warp_lanes; row < Rows; row += Warps) {
+  const int lane = arch.thread() % warp_lanes;
+  for (int row = arch.thread() / warp_lanes; row < Rows; row += Warps) {
     const T* const from = row_at(row);
     T* const turned = to.at(row, 0);
     if (from == nullptr) {
@@ -101,7 +101,7 @@ RELPOS_DEVICE void turn_queries(Machine& machine, const shared_rows<T, Rows, Hea
     const float* const gain = rotation.gains.between(rotation_rows::origin(q_pos), key_origin);
     for (int pair = lane; pair < pairs; pair += warp_lanes) {
       const channel_pair<float> by = turn_at(rest, pair, pairs) * turn_at(gain, pair, pairs);
-      turn_pair(machine, rows, pair, by, from, turned);
+      turn_pair(arch, rows, pair, by, from, turned);
     }
     for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) turned[c] = from[c];
   }

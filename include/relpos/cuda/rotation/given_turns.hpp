@@ -54,7 +54,7 @@ class given_turns {
   }
 
   /// Takes what the host alone needs.
-  void take_workspace(scratch_divider& memory) { origins_ = memory.take<index_t>(count_); }
+  void take_host_workspace(scratch_divider& memory) { origins_ = memory.take<index_t>(count_); }
 
   device_turns fill(std::ptrdiff_t to_device) const {
     const index_t row = 2 * rows_.pairs;
@@ -84,13 +84,13 @@ class given_turns {
       tokens_[i] = {static_cast<std::int32_t>(at - origins_),
                     static_cast<std::int32_t>(position - origin * rotation_grid)};
     });
-    device_turns result{rows_, moved(turns_, to_device), moved(tokens_, to_device),
-                        moved(tokens_ + index_of_keys_, to_device), problem_.shape.batch};
-    result.rows.queries = moved(rests_, to_device);
+    device_turns result{rows_, rebase(turns_, to_device), rebase(tokens_, to_device),
+                        rebase(tokens_ + index_of_keys_, to_device), problem_.shape.batch};
+    result.rows.queries = rebase(rests_, to_device);
     result.rows.keys = nullptr;
     if (rows_.axis_of_pair != nullptr) {
       std::copy(rows_.axis_of_pair, rows_.axis_of_pair + rows_.pairs, axes_);
-      result.rows.axis_of_pair = moved(axes_, to_device);
+      result.rows.axis_of_pair = rebase(axes_, to_device);
     }
     return result;
   }
@@ -127,18 +127,18 @@ class given_turns {
 };
 
 /// Turns row `row` of a head of a sequence, by one warp.
-template <int HeadDim, class Machine, class T>
-RELPOS_DEVICE void turn_token(Machine& machine, const device_turns& turns, const token_turn* tokens,
+template <int HeadDim, class Arch, class T>
+RELPOS_DEVICE void turn_token(Arch& arch, const device_turns& turns, const token_turn* tokens,
                               index_t length, index_t sequence, index_t row, const T* from, T* to) {
   const rotation_rows& rows = turns.rows;
   const auto pairs = static_cast<int>(rows.pairs);
-  const int lane = machine.thread() % warp_lanes;
+  const int lane = arch.thread() % warp_lanes;
   for (int pair = lane; pair < pairs; pair += warp_lanes) {
     const token_turn& token =
         tokens[(rows.axis_of(pair) * turns.sequences + sequence) * length + row];
     const channel_pair<float> by = turn_at(rows.queries + token.rest * 2 * pairs, pair, pairs) *
                                    turn_at(turns.origins + token.origin * 2 * pairs, pair, pairs);
-    turn_pair(machine, rows, pair, by, from, to);
+    turn_pair(arch, rows, pair, by, from, to);
   }
   for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];
 }

@@ -20,36 +20,36 @@ rows of(index_t head_dim) { return rows(numbers, {2, 4, 8, head_dim}); }
 
 void expect_refused(const rows& q, const rows& k, const rows& v, status_code code,
                     const std::string& words) {
-  const relpos::status got = relpos::check_forward(q, k, v, {});
+  const relpos::status got = relpos::check_device_call(q, k, v, {});
   EXPECT_EQ(got.code, code) << got.message;
   EXPECT_NE(std::string(got.message).find(words), std::string::npos) << got.message;
 }
 
-TEST(check_forward, what_fits) {
+TEST(check_device_call, what_fits) {
   for (const index_t head_dim : {64, 96, 128, 256}) {
-    EXPECT_TRUE(relpos::check_forward(of(head_dim), of(head_dim), of(head_dim), {}));
+    EXPECT_TRUE(relpos::check_device_call(of(head_dim), of(head_dim), of(head_dim), {}));
   }
   // [batch, position, head, channel].
   const rows strided(numbers, {2, 4, 8, 64}, {8 * 256, 64, 256, 1});
-  EXPECT_TRUE(relpos::check_forward(strided, strided, strided, {}));
+  EXPECT_TRUE(relpos::check_device_call(strided, strided, strided, {}));
   // The stride of an axis of one is never stepped over.
   const rows one(numbers, {1, 1, 8, 64}, {3, 5, 64, 1});
-  EXPECT_TRUE(relpos::check_forward(one, one, one, {}));
+  EXPECT_TRUE(relpos::check_device_call(one, one, one, {}));
   const rows none(nullptr, {2, 4, 0, 64});
-  EXPECT_TRUE(relpos::check_forward(none, none, none, {}));
+  EXPECT_TRUE(relpos::check_device_call(none, none, none, {}));
 }
 
-TEST(check_forward, head_dims) {
+TEST(check_device_call, head_dims) {
   for (const index_t head_dim : {1, 32, 80, 160, 512}) {
     expect_refused(of(head_dim), of(head_dim), of(head_dim), status_code::invalid_shape,
                    "q: head_dim must be one that kernels are compiled for");
   }
   expect_refused(of(64), of(64), of(128), status_code::invalid_shape, "v: value_dim");
-  EXPECT_TRUE(relpos::check_forward<relpos::head_dims<128>>(of(128), of(128), of(128), {}));
-  EXPECT_FALSE(relpos::check_forward<relpos::head_dims<128>>(of(64), of(64), of(64), {}));
+  EXPECT_TRUE(relpos::check_device_call<relpos::head_dims<128>>(of(128), of(128), of(128), {}));
+  EXPECT_FALSE(relpos::check_device_call<relpos::head_dims<128>>(of(64), of(64), of(64), {}));
 }
 
-TEST(check_forward, rows_that_do_not_begin_at_16_bytes) {
+TEST(check_device_call, rows_that_do_not_begin_at_16_bytes) {
   const rows good = of(64);
   const rows shifted(numbers + 1, {2, 4, 8, 64});
   const rows wide(numbers, {2, 4, 8, 64}, {4 * 8 * 65, 8 * 65, 65, 1});
@@ -66,7 +66,7 @@ TEST(check_forward, rows_that_do_not_begin_at_16_bytes) {
   }
 }
 
-TEST(check_forward, more_heads_than_a_launch_has) {
+TEST(check_device_call, more_heads_than_a_launch_has) {
   const rows many(numbers, {70000, 4, 0, 64});
   expect_refused(many, many, many, status_code::invalid_shape, "at most 65535");
 }

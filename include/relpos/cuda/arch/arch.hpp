@@ -1,10 +1,10 @@
 #pragma once
-// What the code of a thread block asks of the processor. A kernel is written once, over a machine: `sm80` is the GPU
-// (arch/sm80.hpp), and tests run the same kernel on the CPU, on a machine that acts out the definitions of the
+// What the code of a thread block asks of the processor. A kernel is written once, over an architecture: `sm80` is the GPU
+// (arch/sm80.hpp), and tests run the same kernel on the CPU, on one that acts out the definitions of the
 // instructions. The instructions, and who holds which element of a fragment, are those of the PTX ISA, sections on
 // mma.m16n8k16, mma.m16n8k8, ldmatrix and cp.async.
 //
-// A machine is one thread's view. All threads of a warp make the same calls in the same order, and all threads of a
+// An architecture is one thread's view. All threads of a warp make the same calls in the same order, and all threads of a
 // block the same calls of sync().
 //
 //   int thread()                              of the block

@@ -14,7 +14,7 @@ namespace {
 using relpos::half;
 using relpos::index_t;
 
-using forward_policies = support::device_test;
+using device_policies = support::device_test;
 using support::device_array;
 
 const std::vector<float> slopes{0.3f, 0.02f};
@@ -36,14 +36,14 @@ void expect(const relpos::options& choice, const Policies&... policies) {
   support::expect_device<64>(in(), choice, policies...);
 }
 
-TEST_F(forward_policies, linear_biases) {
+TEST_F(device_policies, linear_biases) {
   expect({}, relpos::alibi_symmetric{slopes});
   expect({}, relpos::alibi_two_sided{slopes, slopes});
   expect({}, relpos::alibi_offset{slopes});
   expect({}, relpos::alibi_one_sided{slopes});
 }
 
-TEST_F(forward_policies, tabulated_biases) {
+TEST_F(device_policies, tabulated_biases) {
   std::vector<float> table(64);
   for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i % 7) * 0.3f;
   expect({}, relpos::t5_bias{table, relpos::bidirectional});
@@ -59,13 +59,13 @@ TEST_F(forward_policies, tabulated_biases) {
   expect({}, relpos::gated_bias{of_rows, relpos::relative_bias{wave}});
 }
 
-TEST_F(forward_policies, matrices) {
+TEST_F(device_policies, matrices) {
   const device_array<float> numbers(support::random_tensor({1, 2, 70, 150}, 3).values);
   const relpos::view<const float, 4> matrix(numbers.data(), {1, 2, 70, 150});
   expect({}, relpos::additive_bias{matrix}, relpos::causal{});
 }
 
-TEST_F(forward_policies, masks_of_ranges) {
+TEST_F(device_policies, masks_of_ranges) {
   expect({}, relpos::band{20, 3});
   expect({}, relpos::blockwise_causal{32});
   expect({}, relpos::block_lower{16});
@@ -88,7 +88,7 @@ struct window_of_head {
   constexpr of_head bind(index_t head) const { return {10 + 30 * head}; }
 };
 
-TEST_F(forward_policies, masks_of_ranges_that_differ_between_heads) {
+TEST_F(device_policies, masks_of_ranges_that_differ_between_heads) {
   const std::vector<float> of_heads{0.5f, 1.5f};
   expect({}, window_of_head{}, relpos::ssmax{of_heads});
   expect({.kernel = relpos::kernel_class::decode}, window_of_head{}, relpos::ssmax{of_heads});
@@ -103,12 +103,12 @@ struct bound_window {
   }
 };
 
-TEST_F(forward_policies, a_mask_may_bind_to_its_own_type) {
+TEST_F(device_policies, a_mask_may_bind_to_its_own_type) {
   expect({}, bound_window{});
   expect({.kernel = relpos::kernel_class::decode}, bound_window{});
 }
 
-TEST_F(forward_policies, masks_and_laws_of_heads_in_a_ragged_batch) {
+TEST_F(device_policies, masks_and_laws_of_heads_in_a_ragged_batch) {
   const auto rows = support::random_inputs<half>({.batch = 1,
                                                   .query_heads = 2,
                                                   .key_heads = 1,
@@ -127,11 +127,11 @@ TEST_F(forward_policies, masks_and_laws_of_heads_in_a_ragged_batch) {
                              relpos::ssmax{of_heads});
 }
 
-TEST_F(forward_policies, masks_of_elements) {
+TEST_F(device_policies, masks_of_elements) {
   expect({}, relpos::either{relpos::band{10, 0}, relpos::sinks{4}}, relpos::causal{});
 }
 
-TEST_F(forward_policies, temperatures_and_laws) {
+TEST_F(device_policies, temperatures_and_laws) {
   expect({}, relpos::temperature{0.7});
   const std::vector<float> of_heads{0.5f, 1.5f};
   expect({}, relpos::head_temperature{of_heads}, relpos::causal{});
@@ -172,7 +172,7 @@ void expect_turned(const relpos::rotary_table& table, const relpos::options& cho
   support::expect_device_reference(got, in(), score_error, choice, relpos::rotary{table}, mask);
 }
 
-TEST_F(forward_policies, rotations) {
+TEST_F(device_policies, rotations) {
   const relpos::rotary_table rope(relpos::rope_frequencies(64), relpos::pair_layout::half_split);
   const relpos::rotary_table partial(relpos::rope_frequencies(32),
                                      relpos::pair_layout::interleaved);
@@ -190,7 +190,7 @@ TEST_F(forward_policies, rotations) {
   expect_turned(xpos, decode, relpos::causal{});
 }
 
-TEST_F(forward_policies, options) {
+TEST_F(device_policies, options) {
   expect({.scale = 0.3f, .softcap = 5.0f}, relpos::alibi{slopes}, relpos::causal{});
   const std::vector<float> sinks{1.0f, -2.0f};
   expect({}, relpos::sink_logits{sinks}, relpos::causal{});

@@ -1,4 +1,4 @@
-// The fused forward pass of the GPU against the reference: shapes around the edges of tiles and blocks, types, offsets, and
+// Prefill on the GPU against the reference: shapes around the edges of tiles and blocks, types, offsets, and
 // what masks hide.
 
 #include <gtest/gtest.h>
@@ -24,7 +24,7 @@ using support::inputs;
 using support::random_inputs;
 using support::sizes;
 
-using forward = support::device_test;
+using prefill = support::device_test;
 
 const std::vector<float> slopes{0.3f, 0.02f};
 const std::vector<float> four_slopes{0.3f, 0.02f, 0.11f, 0.004f};
@@ -53,14 +53,14 @@ void expect_lengths(std::initializer_list<index_t> lengths) {
   }
 }
 
-TEST_F(forward, of_half_at_64) { expect_lengths<half, 64>({1, 2, 15, 16, 17, 63, 64, 65, 129}); }
-TEST_F(forward, of_bfloat16_at_96) { expect_lengths<bfloat16, 96>({1, 64, 65, 130}); }
-TEST_F(forward, of_bfloat16_at_128) { expect_lengths<bfloat16, 128>({1, 64, 65, 130}); }
-TEST_F(forward, of_half_at_256) { expect_lengths<half, 256>({1, 31, 33, 65, 130}); }
+TEST_F(prefill, of_half_at_64) { expect_lengths<half, 64>({1, 2, 15, 16, 17, 63, 64, 65, 129}); }
+TEST_F(prefill, of_bfloat16_at_96) { expect_lengths<bfloat16, 96>({1, 64, 65, 130}); }
+TEST_F(prefill, of_bfloat16_at_128) { expect_lengths<bfloat16, 128>({1, 64, 65, 130}); }
+TEST_F(prefill, of_half_at_256) { expect_lengths<half, 256>({1, 31, 33, 65, 130}); }
 
-TEST_F(forward, of_float_at_64) { expect_lengths<float, 64>({1, 17, 64, 65, 130}); }
-TEST_F(forward, of_float_at_128) { expect_lengths<float, 128>({1, 33, 130}); }
-TEST_F(forward, of_float_at_256) { expect_lengths<float, 256>({1, 33, 65}); }
+TEST_F(prefill, of_float_at_64) { expect_lengths<float, 64>({1, 17, 64, 65, 130}); }
+TEST_F(prefill, of_float_at_128) { expect_lengths<float, 128>({1, 33, 130}); }
+TEST_F(prefill, of_float_at_256) { expect_lengths<float, 256>({1, 33, 65}); }
 
 /// Rounded once, where rows begin.
 template <class T>
@@ -72,27 +72,27 @@ void expect_rounded_outputs(index_t queries) {
   for (std::size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i].bits, T(exact[i]).bits) << i;
 }
 
-TEST_F(forward, outputs_of_16_bits) {
+TEST_F(prefill, outputs_of_16_bits) {
   for (const index_t queries : {1, 70}) {
     expect_rounded_outputs<half>(queries);
     expect_rounded_outputs<bfloat16>(queries);
   }
 }
 
-TEST_F(forward, without_policies) {
+TEST_F(prefill, without_policies) {
   expect_device<64>(inputs_of<half, 64>(70, 150), {});
   expect_device<64>(inputs_of<half, 64>(70, 0), {});
   expect_device<64>(inputs_of<half, 64>(0, 70), {});
 }
 
-TEST_F(forward, heads_that_share_keys_in_a_batch) {
+TEST_F(prefill, heads_that_share_keys_in_a_batch) {
   for (const index_t key_heads : {1, 2, 4}) {
     expect_device<64>(inputs_of<half, 64>(65, 130, 2, 4, key_heads), {}, relpos::alibi{four_slopes},
                       relpos::causal{});
   }
 }
 
-TEST_F(forward, positions_from_offsets) {
+TEST_F(prefill, positions_from_offsets) {
   const auto in = inputs_of<half, 64>(70, 150);
   for (const index_t key_offset : {index_t{0}, index_t{5}, index_t{-77}, (index_t{1} << 40) + 3}) {
     for (const index_t query_offset : {key_offset, key_offset + 80, key_offset - 30}) {
@@ -103,7 +103,7 @@ TEST_F(forward, positions_from_offsets) {
   }
 }
 
-TEST_F(forward, positions_of_each_sequence) {
+TEST_F(prefill, positions_of_each_sequence) {
   const auto in = inputs_of<half, 64>(20, 100, 3);
   const std::vector<index_t> query_offsets{80, index_t{1} << 40, 1000};
   const std::vector<index_t> key_offsets{0, (index_t{1} << 40) - 70, 950};
@@ -111,7 +111,7 @@ TEST_F(forward, positions_of_each_sequence) {
   expect_device<64>(in, choice, relpos::alibi{slopes}, relpos::causal{});
 }
 
-TEST_F(forward, ragged_batches) {
+TEST_F(prefill, ragged_batches) {
   const auto in = inputs_of<half, 64>(100, 230);
   const std::vector<index_t> queries{0, 1, 1, 70, 100};
   const std::vector<index_t> keys{0, 3, 40, 130, 230};
@@ -179,7 +179,7 @@ void expect_statistics(const inputs<float>& in, relpos::options choice,
                              statistics_of_reference<float>(in, choice, policies...));
 }
 
-TEST_F(forward, statistics_of_rows) {
+TEST_F(prefill, statistics_of_rows) {
   expect_statistics(inputs_of<float, 64>(130, 150), {}, relpos::alibi{slopes}, relpos::causal{});
   // Tiles whose weights are zero have logits.
   const std::vector<float> steep{20.0f, 0.5f};
@@ -205,7 +205,7 @@ void poison(inputs<half>& in, index_t first, index_t last) {
   }
 }
 
-TEST_F(forward, what_no_row_sees_reaches_none) {
+TEST_F(prefill, what_no_row_sees_reaches_none) {
   auto in = inputs_of<half, 64>(70, 150);
   poison(in, 100, 150);
   // Query row i is at position i: the last sees keys up to 69.
@@ -213,7 +213,7 @@ TEST_F(forward, what_no_row_sees_reaches_none) {
   expect_device<64>(in, {.query_offset = 30}, relpos::alibi{slopes}, relpos::causal{});
 }
 
-TEST_F(forward, the_largest_number_is_hidden_too) {
+TEST_F(prefill, the_largest_number_is_hidden_too) {
   for (const index_t queries : {1, 70}) {
     auto in = inputs_of<float, 64>(queries, 150);
     for (index_t c = 0; c < 64; ++c) in.v(0, 0, 149, c) = std::numeric_limits<float>::max();
@@ -229,7 +229,7 @@ TEST_F(forward, the_largest_number_is_hidden_too) {
   }
 }
 
-TEST_F(forward, what_a_row_does_not_see_reaches_others_alone) {
+TEST_F(prefill, what_a_row_does_not_see_reaches_others_alone) {
   auto in = inputs_of<half, 64>(70, 150);
   // Query row i sees keys up to 80 + i: rows from 30 on see the first that is no number.
   poison(in, 110, 111);
@@ -254,7 +254,7 @@ TEST_F(forward, what_a_row_does_not_see_reaches_others_alone) {
   }
 }
 
-TEST_F(forward, a_row_has_the_same_bits_in_any_chunk) {
+TEST_F(prefill, a_row_has_the_same_bits_in_any_chunk) {
   const auto in = inputs_of<half, 64>(130, 200);
   constexpr auto prefill = relpos::kernel_class::prefill;
   const auto whole = support::attend_on_device<64>(in, {}, relpos::alibi{slopes}, relpos::causal{});

@@ -1,4 +1,4 @@
-// Attention of few queries on the GPU, whose keys are split into chunks, against the reference: rows of one block and of
+// Decode on the GPU, whose keys are split into chunks, against the reference: rows of one block and of
 // several, edges of chunks, what masks hide, and bits that depend on nothing beside the row.
 
 #include <gtest/gtest.h>
@@ -20,10 +20,9 @@ using support::device_array;
 using support::expect_device;
 using support::inputs;
 
-using few_queries = support::device_test;
+using decode = support::device_test;
 
 const std::vector<float> slopes{0.3f, 0.02f, 0.11f, 0.004f};
-constexpr auto decode = relpos::kernel_class::decode;
 
 template <class T, int HeadDim>
 inputs<T> inputs_of(index_t queries, index_t keys, index_t key_heads = 1, index_t batch = 1) {
@@ -42,33 +41,34 @@ void expect_lengths(std::initializer_list<index_t> queries, std::initializer_lis
   for (const index_t rows : queries) {
     for (const index_t length : keys) {
       SCOPED_TRACE(testing::Message() << rows << " queries, " << length << " keys");
-      expect_device<HeadDim>(inputs_of<T, HeadDim>(rows, length), {.kernel = decode},
-                             relpos::alibi{slopes}, relpos::causal{});
+      expect_device<HeadDim>(inputs_of<T, HeadDim>(rows, length),
+                             {.kernel = relpos::kernel_class::decode}, relpos::alibi{slopes},
+                             relpos::causal{});
     }
   }
 }
 
 // Four heads share keys: four queries fill a block, five take two.
-TEST_F(few_queries, of_half_at_64) {
+TEST_F(decode, of_half_at_64) {
   expect_lengths<half, 64>({1, 4, 5, 9}, {1, 15, 17, 255, 256, 257, 700});
 }
-TEST_F(few_queries, of_bfloat16_at_96) { expect_lengths<bfloat16, 96>({1, 4}, {33, 700}); }
-TEST_F(few_queries, of_bfloat16_at_128) { expect_lengths<bfloat16, 128>({1, 4}, {33, 700}); }
-TEST_F(few_queries, of_half_at_256) { expect_lengths<half, 256>({1, 5}, {33, 700}); }
-TEST_F(few_queries, of_float) {
+TEST_F(decode, of_bfloat16_at_96) { expect_lengths<bfloat16, 96>({1, 4}, {33, 700}); }
+TEST_F(decode, of_bfloat16_at_128) { expect_lengths<bfloat16, 128>({1, 4}, {33, 700}); }
+TEST_F(decode, of_half_at_256) { expect_lengths<half, 256>({1, 5}, {33, 700}); }
+TEST_F(decode, of_float) {
   expect_lengths<float, 64>({1, 5}, {33, 700});
   expect_lengths<float, 128>({3}, {33, 300});
   expect_lengths<float, 256>({3}, {33, 300});
 }
 
-TEST_F(few_queries, heads_that_share_keys_or_do_not) {
+TEST_F(decode, heads_that_share_keys_or_do_not) {
   for (const index_t key_heads : {1, 2, 4}) {
     expect_device<64>(inputs_of<half, 64>(2, 700, key_heads, 2), {}, relpos::alibi{slopes},
                       relpos::causal{});
   }
 }
 
-TEST_F(few_queries, positions_from_offsets) {
+TEST_F(decode, positions_from_offsets) {
   const auto in = inputs_of<half, 64>(2, 700);
   for (const index_t key_offset : {index_t{5}, index_t{-300}, (index_t{1} << 40) + 3}) {
     for (const index_t query_offset : {key_offset + 698, key_offset + 40, key_offset - 30}) {
@@ -79,7 +79,7 @@ TEST_F(few_queries, positions_from_offsets) {
   }
 }
 
-TEST_F(few_queries, none_and_no_keys) {
+TEST_F(decode, none_and_no_keys) {
   expect_device<64>(inputs_of<half, 64>(0, 70), {});
   expect_device<64>(inputs_of<half, 64>(1, 0), {});
   const std::vector<float> logits{1.0f, -2.0f, 0.0f, 3.0f};
@@ -88,7 +88,7 @@ TEST_F(few_queries, none_and_no_keys) {
                     relpos::causal{});
 }
 
-TEST_F(few_queries, beside_many_in_a_ragged_batch) {
+TEST_F(decode, beside_many_in_a_ragged_batch) {
   const auto in = inputs_of<half, 64>(90, 1500);
   const std::vector<index_t> queries{0, 1, 1, 70, 73, 90};
   const std::vector<index_t> keys{0, 650, 700, 800, 1483, 1500};
@@ -96,7 +96,7 @@ TEST_F(few_queries, beside_many_in_a_ragged_batch) {
                     relpos::causal{});
 }
 
-TEST_F(few_queries, policies) {
+TEST_F(decode, policies) {
   const auto in = inputs_of<half, 64>(3, 700);
   std::vector<float> table(32 * 4);
   for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i % 7) * 0.3f;
@@ -117,7 +117,7 @@ TEST_F(few_queries, policies) {
   expect_device<64>(in, {}, relpos::additive_bias{matrix}, relpos::causal{});
 }
 
-TEST_F(few_queries, what_is_hidden_reaches_no_row) {
+TEST_F(decode, what_is_hidden_reaches_no_row) {
   auto in = inputs_of<half, 64>(3, 700);
   for (index_t row = 600; row < 700; ++row) {
     for (index_t c = 0; c < 64; ++c) {
@@ -157,7 +157,7 @@ void expect_same_bits_alone(index_t keys, const Policies&... policies) {
   }
 }
 
-TEST_F(few_queries, a_row_has_the_same_bits_beside_any_others) {
+TEST_F(decode, a_row_has_the_same_bits_beside_any_others) {
   expect_same_bits_alone(700, relpos::alibi{slopes}, relpos::causal{});
   // The first row, at 1535, sees a chunk of 256 that the others do not, and all see more chunks than a merge has warps.
   expect_same_bits_alone(1538, relpos::band{1280, 0});

@@ -21,7 +21,7 @@ namespace {
 using relpos::half;
 using support::emulated_block;
 using support::thread_order;
-using machine = emulated_block::machine;
+using arch = emulated_block::arch;
 using rows16 = relpos::shared_rows<half, 16, 64>;
 
 constexpr int warp = relpos::warp_lanes;
@@ -35,10 +35,10 @@ std::vector<half> whole_numbers(int seed) {
   return numbers;
 }
 
-/// Copies 16 rows, and then calls use(machine, rows, lane) on each lane of a warp.
+/// Copies 16 rows, and then calls use(arch, rows, lane) on each lane of a warp.
 template <class Use>
 void with_rows(const std::vector<half>& numbers, const Use& use) {
-  emulated_block::run(warp, rows16::size * sizeof(half), thread_order::up, [&](machine& of) {
+  emulated_block::run(warp, rows16::size * sizeof(half), thread_order::up, [&](arch& of) {
     const rows16 rows{reinterpret_cast<half*>(of.shared())};
     rows.copy<warp>(of, of.thread(), numbers.data(), 64, 0, 16, numbers.data());
     of.commit();
@@ -48,11 +48,11 @@ void with_rows(const std::vector<half>& numbers, const Use& use) {
   });
 }
 
-TEST(machine, products_of_rows_with_rows) {
+TEST(arch, products_of_rows_with_rows) {
   // S = A A^T, of 16 rows and 16 channels from 32 on.
   const auto numbers = whole_numbers(3);
   std::vector<float> got(256, -1.0f);
-  with_rows(numbers, [&](machine& of, const rows16& rows, int lane) {
+  with_rows(numbers, [&](arch& of, const rows16& rows, int lane) {
     float sums[2][4] = {};
     const auto query = of.load(static_cast<const half*>(rows.matrix_row<true>(0, 32, lane)));
     const auto key = of.load(static_cast<const half*>(rows.matrix_row<false>(0, 32, lane)));
@@ -78,12 +78,12 @@ TEST(machine, products_of_rows_with_rows) {
   }
 }
 
-TEST(machine, products_of_accumulators_with_columns) {
+TEST(arch, products_of_accumulators_with_columns) {
   // O = S V, where S is an accumulator of 16 x 16 and V has 16 channels from 16 on.
   const auto numbers = whole_numbers(0);
   const auto weight = [](int row, int key) { return static_cast<float>((row * 5 + key * 3) % 7); };
   std::vector<float> got(256, -1.0f);
-  with_rows(numbers, [&](machine& of, const rows16& rows, int lane) {
+  with_rows(numbers, [&](arch& of, const rows16& rows, int lane) {
     const relpos::accumulator_place place{lane};
     relpos::fragment<half> weights;
     for (int part = 0; part < 4; ++part) {
@@ -118,9 +118,9 @@ TEST(machine, products_of_accumulators_with_columns) {
   }
 }
 
-TEST(machine, rows_outside_of_a_sequence_are_zeros) {
+TEST(arch, rows_outside_of_a_sequence_are_zeros) {
   const auto numbers = whole_numbers(9);
-  emulated_block::run(warp, rows16::size * sizeof(half), thread_order::down, [&](machine& of) {
+  emulated_block::run(warp, rows16::size * sizeof(half), thread_order::down, [&](arch& of) {
     const rows16 rows{reinterpret_cast<half*>(of.shared())};
     // Rows 3 to 10 of a tile are rows 0 to 7 of a sequence.
     rows.copy<warp>(of, of.thread(), numbers.data() - 3 * 64, 64, 3, 11, numbers.data());
@@ -159,7 +159,7 @@ void expect_no_conflict() {
   }
 }
 
-TEST(machine, matrices_have_no_bank_conflicts) {
+TEST(arch, matrices_have_no_bank_conflicts) {
   expect_no_conflict<half, 64>();
   expect_no_conflict<half, 96>();
   expect_no_conflict<half, 128>();
@@ -168,7 +168,7 @@ TEST(machine, matrices_have_no_bank_conflicts) {
   expect_no_conflict<float, 96>();
 }
 
-TEST(machine, float_values_have_no_bank_conflicts) {
+TEST(arch, float_values_have_no_bank_conflicts) {
   // As output_fragment reads them: lanes of a step have keys two apart, and channels side by side.
   using rows = relpos::shared_rows<float, 16, 64>;
   std::set<int> banks;
@@ -178,11 +178,11 @@ TEST(machine, float_values_have_no_bank_conflicts) {
   EXPECT_EQ(banks.size(), 32u);
 }
 
-TEST(machine, products_of_split_numbers) {
+TEST(arch, products_of_split_numbers) {
   // S = A B^T of 16 rows and 8 columns: to 22 bits, where one product of tf32 has 11.
   const auto number = [](int row, int k) { return 1.0f / static_cast<float>(3 + row * 8 + k); };
   std::vector<double> got(128, -1.0);
-  emulated_block::run(warp, 16, thread_order::up, [&](machine& of) {
+  emulated_block::run(warp, 16, thread_order::up, [&](arch& of) {
     const int lane = of.thread();
     const auto at = [&](int row, int k) {
       return relpos::packed<float>{std::bit_cast<std::uint32_t>(number(row, k))};
@@ -209,11 +209,11 @@ TEST(machine, products_of_split_numbers) {
   }
 }
 
-// The machine of the tests finds what it is meant to find.
+// The emulated architecture finds what it is meant to find.
 
 TEST(emulated_block, a_copy_is_not_there_before_it_is_waited_for) {
   const auto numbers = whole_numbers(1);
-  emulated_block::run(warp, rows16::size * sizeof(half), thread_order::up, [&](machine& of) {
+  emulated_block::run(warp, rows16::size * sizeof(half), thread_order::up, [&](arch& of) {
     const rows16 rows{reinterpret_cast<half*>(of.shared())};
     rows.copy<warp>(of, of.thread(), numbers.data(), 64, 0, 16, numbers.data());
     of.commit();
@@ -227,7 +227,7 @@ TEST(emulated_block, a_copy_is_not_there_before_it_is_waited_for) {
 
 TEST(emulated_block, a_barrier_that_some_miss_is_an_error) {
   EXPECT_THROW(emulated_block::run(warp, 16, thread_order::up,
-                                   [&](machine& of) {
+                                   [&](arch& of) {
                                      if (of.thread() != 5) of.sync();
                                    }),
                std::runtime_error);
