@@ -6,7 +6,7 @@ namespace demo {
 namespace {
 
 template <class Rows>
-matrix turned(const Rows& rows, const matrix& cosines, const matrix& sines) {
+matrix rotated(const Rows& rows, const matrix& cosines, const matrix& sines) {
   constexpr int pairs = head_dim / 2;
   const auto a = rows.leftCols(pairs).array();
   const auto b = rows.rightCols(pairs).array();
@@ -27,9 +27,9 @@ void unfused_attention::operator()(tensor& out, const projections& in) {
     return Eigen::Map<mapped>(of.data() + head * length * head_dim, length, head_dim);
   };
   for (int head = 0; head < heads; ++head) {
-    if (turns_) {
-      const matrix q = turned(rows(in.q, head), turns_->query_cosines, turns_->query_sines);
-      const matrix k = turned(rows(in.k, head), turns_->key_cosines, turns_->key_sines);
+    if (rotors_) {
+      const matrix q = rotated(rows(in.q, head), rotors_->query_cosines, rotors_->query_sines);
+      const matrix k = rotated(rows(in.k, head), rotors_->key_cosines, rotors_->key_sines);
       scores_.noalias() = scale_ * (q * k.transpose());
     } else {
       scores_.noalias() = scale_ * (rows(in.q, head) * rows(in.k, head).transpose());
@@ -46,7 +46,7 @@ void unfused_attention::operator()(tensor& out, const projections& in) {
 }
 
 std::size_t unfused_attention::bytes() const {
-  const auto of_rotation = turns_ ? 4 * static_cast<std::size_t>(turns_->key_sines.size()) : 0;
+  const auto of_rotation = rotors_ ? 4 * static_cast<std::size_t>(rotors_->key_sines.size()) : 0;
   const auto matrices = (biases_.size() + 1) * static_cast<std::size_t>(scores_.size());
   return (matrices + of_rotation) * sizeof(float);
 }

@@ -16,7 +16,7 @@ struct rotation {
   matrix query_cosines, query_sines;
   matrix key_cosines, key_sines;
 
-  /// Pair i turns by theta(i) with every position; of XPOS it also grows, by zeta(i) from one position to the
+  /// Pair i rotates by theta(i) with every position; of XPOS it also grows, by zeta(i) from one position to the
   /// next, and the key by the inverse, both relative to the middle of the sequence.
   template <class Theta, class Zeta>
   rotation(int length, const Theta& theta, const Zeta& zeta)
@@ -43,8 +43,8 @@ class unfused_attention {
   /// `bias(head, q_pos, k_pos)` is asked once for each element, -inf for what is masked. Not timed.
   template <class Bias>
   unfused_attention(int length, float scale, const Bias& bias,
-                    std::optional<rotation> turns = std::nullopt)
-      : scale_(scale), turns_(std::move(turns)), scores_(length, length) {
+                    std::optional<rotation> rotors = std::nullopt)
+      : scale_(scale), rotors_(std::move(rotors)), scores_(length, length) {
     for (int head = 0; head < heads; ++head) {
       matrix& of_head = biases_.emplace_back(length, length);
       for (int q_pos = 0; q_pos < length; ++q_pos) {
@@ -62,7 +62,7 @@ class unfused_attention {
 
  private:
   float scale_;
-  std::optional<rotation> turns_;
+  std::optional<rotation> rotors_;
   std::vector<matrix> biases_;
   matrix scores_;
 };

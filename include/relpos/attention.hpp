@@ -86,9 +86,9 @@ auto prepare_call(const Executor& runner, const status& valid, const call_output
                 "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
                 "const");
   static_assert(
-      !Store::holds_turned_keys ||
+      !Store::holds_rotated_keys ||
           !((is_rotation<Arguments> || ... || false) && any_given_positions<Arguments...>),
-      "relpos: the keys of a cache are turned to counted positions: token_positions and a "
+      "relpos: the keys of a cache are rotated to counted positions: token_positions and a "
       "rotation are of tensors");
   auto policies = std::tuple_cat(policies_of(arguments...), store.masks(choice));
   return prepared_call<Isa, Out, std::remove_const_t<Query>, Store, decltype(policies)>(
@@ -139,7 +139,7 @@ status attention(const Executor& runner, scratch memory, const view<Out, 4>& out
   return relpos::prepare<Isa>(runner, out, q, k, v, arguments...).run(runner, memory);
 }
 
-/// The same over the rows of a cache (kv_cache/kv_cache.hpp), whose keys were turned when they were appended, by the
+/// The same over the rows of a cache (kv_cache/kv_cache.hpp), whose keys were rotated when they were appended, by the
 /// rotation that is among these policies too.
 template <class Isa = native, executor Executor, class Out, class Query, kv_source Store,
           class... Arguments>

@@ -127,7 +127,7 @@
 /// What was loaded before is loaded again after, if it is needed: where registers are scarce that is cheaper than the
 /// stack, on which compilers would keep it.
 #define RELPOS_FORGET_MEMORY() asm volatile("" ::: "memory")
-/// Before a loop of the CPU with a number of turns that the type knows: each is code of its own, and the accumulators that
+/// Before a loop of the CPU with a number of iterations that the type knows: each is code of its own, and the accumulators that
 /// it indexes are registers. Where the body needs the index as a constant, and for GPUs: core/unroll.hpp.
 // nvcc passes the pragma on to the host's compiler, and warns that it does not know it.
 #if defined(__NVCC__)

@@ -89,8 +89,8 @@ TEST(decode_prefill, of_biases) {
 
 TEST(decode_prefill, of_rotations) {
   for (const auto& frequencies : {relpos::rope_frequencies(24), relpos::xpos_frequencies(16)}) {
-    const relpos::rotary_table turns(frequencies, relpos::pair_layout::half_split);
-    expect_tokens(relpos::rotary{turns});
+    const relpos::rotary_table rope(frequencies, relpos::pair_layout::half_split);
+    expect_tokens(relpos::rotary{rope});
   }
 }
 

@@ -118,8 +118,8 @@ TEST(merge_positions, of_a_bias_that_never_saturates) {
 
 TEST(merge_positions, of_rotations) {
   for (const auto& frequencies : {relpos::rope_frequencies(12), relpos::xpos_frequencies(8)}) {
-    const relpos::rotary_table turns(frequencies, relpos::pair_layout::half_split);
-    expect_slices(relpos::rotary{turns}, relpos::causal{});
+    const relpos::rotary_table rope(frequencies, relpos::pair_layout::half_split);
+    expect_slices(relpos::rotary{rope}, relpos::causal{});
   }
 }
 

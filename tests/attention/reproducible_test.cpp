@@ -126,11 +126,11 @@ TEST(reproducible, any_executor) {
                                                       {}, bias, relpos::band{150, 40})));
   }
   const relpos::rotary_table xpos(relpos::xpos_frequencies(24), relpos::pair_layout::half_split);
-  const attended<float> turned = attend(in, {}, relpos::rotary{xpos}, relpos::causal{});
+  const attended<float> rotated = attend(in, {}, relpos::rotary{xpos}, relpos::causal{});
   for (const index_t slots : {1, 2, 5}) {
     const support::shuffled runner{slots, static_cast<std::uint32_t>(slots)};
-    EXPECT_TRUE(same_bits(turned, support::attend_on(runner, in.q.view(), in.k.view(), in.v.view(),
-                                                     {}, relpos::rotary{xpos}, relpos::causal{})));
+    EXPECT_TRUE(same_bits(rotated, support::attend_on(runner, in.q.view(), in.k.view(), in.v.view(),
+                                                      {}, relpos::rotary{xpos}, relpos::causal{})));
   }
   for (int times = 0; times < 5; ++times) {
     EXPECT_TRUE(same_bits(

@@ -108,9 +108,9 @@ TEST(shards, of_a_t5_table_in_both_layouts) {
 
 TEST(shards, of_rotations_which_know_no_head) {
   for (const auto& frequencies : {relpos::rope_frequencies(12), relpos::xpos_frequencies(8)}) {
-    const relpos::rotary_table turns(frequencies, relpos::pair_layout::interleaved);
+    const relpos::rotary_table rope(frequencies, relpos::pair_layout::interleaved);
     expect_shards(
-        [&](index_t, index_t, const auto& use) { use(relpos::rotary{turns}, relpos::causal{}); });
+        [&](index_t, index_t, const auto& use) { use(relpos::rotary{rope}, relpos::causal{}); });
   }
 }
 

@@ -65,7 +65,7 @@ TEST(storage, sixteen_bits_in_float_out) { expect_stored<half, half, bfloat16, f
 TEST(storage, float_in_sixteen_bits_out) { expect_stored<float, float, float, bfloat16>(); }
 TEST(storage, each_its_own) { expect_stored<float, bfloat16, half, half>(); }
 
-TEST(storage, sixteen_bits_turned) {
+TEST(storage, sixteen_bits_rotated) {
   const relpos::rotary_table xpos(relpos::xpos_frequencies(18), relpos::pair_layout::interleaved);
   const auto q = random_tensor<bfloat16>({1, 4, 130, 19}, 1, 3.0f);
   const auto k = random_tensor<half>({1, 2, 700, 19}, 2);

@@ -140,21 +140,21 @@ TEST_F(device_policies, temperatures_and_laws) {
   expect({}, relpos::position_log{0.1f, 16}, relpos::causal{});
 }
 
-/// Rows are rounded once more when they are turned. Three times the error of the sums of exponentials when rows are turned
+/// Rows are rounded once more when they are rotated. Three times the error of the sums of exponentials when rows are rotated
 /// by RoPE and rounded before a call without a rotation: twice, and as much again for XPOS, of which that cannot be had.
-double error_of_turned_rows() {
+double error_of_rotated_rows() {
   const auto layout = relpos::pair_layout::half_split;
   const auto frequencies = relpos::rope_frequencies(64);
   const relpos::rotary_table rope(frequencies, layout);
-  support::inputs<half> turned = in();
-  EXPECT_TRUE(relpos::rotate(turned.q.view(), frequencies, layout, 80));
-  EXPECT_TRUE(relpos::rotate(turned.k.view(), frequencies, layout, 0));
+  support::inputs<half> rotated = in();
+  EXPECT_TRUE(relpos::rotate(rotated.q.view(), frequencies, layout, 80));
+  EXPECT_TRUE(relpos::rotate(rotated.k.view(), frequencies, layout, 0));
   const auto sums = [](const support::inputs<half>& of, const auto&... policies) {
     std::vector<double> out, lse;
     support::run_reference(out, lse, of.q.view(), of.k.view(), of.v.view(), {}, policies...);
     return lse;
   };
-  const auto& rounded = turned;
+  const auto& rounded = rotated;
   const std::vector<double> exact = sums(in(), relpos::rotary{rope}, relpos::causal{});
   const std::vector<double> naive = sums(rounded, relpos::causal{});
   double largest = 0.0;
@@ -165,9 +165,9 @@ double error_of_turned_rows() {
 }
 
 template <class Mask>
-void expect_turned(const relpos::rotary_table& table, const relpos::options& choice,
-                   const Mask& mask) {
-  static const double score_error = error_of_turned_rows();
+void expect_rotated(const relpos::rotary_table& table, const relpos::options& choice,
+                    const Mask& mask) {
+  static const double score_error = error_of_rotated_rows();
   const auto got = support::attend_on_device<64>(in(), choice, relpos::rotary{table}, mask);
   support::expect_device_reference(got, in(), score_error, choice, relpos::rotary{table}, mask);
 }
@@ -180,14 +180,14 @@ TEST_F(device_policies, rotations) {
   for (const relpos::index_t offset :
        {index_t{0}, index_t{450}, index_t{-100}, (index_t{1} << 40) + 400}) {
     const relpos::options choice{.key_offset = offset};
-    expect_turned(rope, choice, relpos::causal{});
-    expect_turned(partial, choice, relpos::causal{});
-    expect_turned(xpos, choice, relpos::causal{});
-    expect_turned(xpos, choice, relpos::blockwise_causal{32});
+    expect_rotated(rope, choice, relpos::causal{});
+    expect_rotated(partial, choice, relpos::causal{});
+    expect_rotated(xpos, choice, relpos::causal{});
+    expect_rotated(xpos, choice, relpos::blockwise_causal{32});
   }
   // Keys on both sides of an origin, in chunks.
   const relpos::options decode{.key_offset = 450, .kernel = relpos::kernel_class::decode};
-  expect_turned(xpos, decode, relpos::causal{});
+  expect_rotated(xpos, decode, relpos::causal{});
 }
 
 TEST_F(device_policies, options) {

@@ -25,7 +25,7 @@ const std::vector<float> table = support::random_tensor({1, 1, 32, 4}, 3, 2.0f).
 
 /// Turned keys, as a cache of float holds them, appended as they are.
 template <class Stored>
-void expect_rounded_once_turned() {
+void expect_rounded_once_rotated() {
   const cache_sizes of{.batch = 2, .key_heads = 2, .rows = 530, .head_dim = 24, .value_dim = 5};
   const support::sizes sizes{
       .batch = 2, .key_heads = 2, .key_length = 530, .head_dim = 24, .value_dim = 5};
@@ -42,10 +42,10 @@ void expect_rounded_once_turned() {
   EXPECT_TRUE(same_bits(exact.memory.values, in.v));
 }
 
-TEST(cache, keys_are_rounded_once_they_are_turned) {
-  expect_rounded_once_turned<relpos::bfloat16>();
-  expect_rounded_once_turned<relpos::half>();
-  expect_rounded_once_turned<relpos::int8>();
+TEST(cache, keys_are_rounded_once_they_are_rotated) {
+  expect_rounded_once_rotated<relpos::bfloat16>();
+  expect_rounded_once_rotated<relpos::half>();
+  expect_rounded_once_rotated<relpos::int8>();
 }
 
 // Of a row of zeros and one that is not finite: a step of 0, and of NaN.

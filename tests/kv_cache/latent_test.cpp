@@ -211,7 +211,7 @@ TEST(latent, more_than_1024_channels) {
       status_code::invalid_shape, {"1024 channels", "[1, 1, 1, 1025]", "[1, 1, 1, 512]"});
 }
 
-/// A rotation turns the first channels, which are the values.
+/// A rotation rotates the first channels, which are the values.
 TEST(latent, a_rotation_is_refused) {
   refused_appends<float> of;
   const relpos::cache_memory<float> memory = latent_memory(of.own.memory.keys.view(), 4);

@@ -20,7 +20,7 @@ namespace support {
 
 inline const std::vector<float> slopes_of_four{0.3f, 0.05f, 0.004f, 0.0f};
 
-/// How far a logit may be from that of exact keys, where keys are rounded after they were turned,
+/// How far a logit may be from that of exact keys, where keys are rounded after they were rotated,
 /// by Cauchy and Schwarz: the error of a key times the query. Half a step of 16 bits is a part `u`
 /// of each channel, of int8 1 / 254 of the largest. `growth` is what a decaying rotation may add to
 /// a key, over the 512 positions of an origin.
@@ -41,7 +41,7 @@ double logit_error(const inputs<float>& in, double growth) {
   };
   const auto channels = static_cast<double>(in.q.shape[3]);
   if constexpr (std::is_same_v<Stored, relpos::int8>) {
-    // The query's norm, sqrt(d) steps' halves, 1 / sqrt(d); a turned channel is at most sqrt(2).
+    // The query's norm, sqrt(d) steps' halves, 1 / sqrt(d); a rotated channel is at most sqrt(2).
     return largest_norm(in.q) * std::sqrt(2.0) * growth / 254.0;
   } else {
     const double u = storage_rounding<Stored>();
@@ -98,10 +98,10 @@ void expect_prefill_and_decode(const case_of_lengths& of, const Make& make, doub
                             .rows = of.length,
                             .head_dim = of.head_dim,
                             .value_dim = of.value_dim});
-  const bool turns = growth > 0.0;
-  const tensor<float> k = turns ? in.k : stored<stored_type>(in.k);
+  const bool rotates = growth > 0.0;
+  const tensor<float> k = rotates ? in.k : stored<stored_type>(in.k);
   const tensor<float> v = stored<stored_type>(in.v);
-  const double score_error = turns ? logit_error<stored_type>(in, growth) : 0.0;
+  const double score_error = rotates ? logit_error<stored_type>(in, growth) : 0.0;
   index_t first = 0;
   for (const index_t last : {of.length * 2 / 3, of.length - 1, of.length}) {
     if (last <= first) continue;
@@ -123,7 +123,7 @@ void expect_policies(const Make& make) {
                                    relpos::causal{});
     for (const auto layout : {relpos::pair_layout::half_split, relpos::pair_layout::interleaved}) {
       SCOPED_TRACE(layout == relpos::pair_layout::interleaved ? "interleaved" : "half split");
-      const index_t even = each.head_dim / 2 * 2;  // a last channel is not turned
+      const index_t even = each.head_dim / 2 * 2;  // a last channel is not rotated
       const relpos::rotary_table rope(relpos::rope_frequencies(even), layout);
       const relpos::rotary_table xpos(relpos::xpos_frequencies(even), layout);
       expect_prefill_and_decode<Own>(each, make, 1.0, relpos::rotary{rope}, relpos::causal{});

@@ -154,7 +154,7 @@ TEST(ring_age, biases_laws_and_masks) {
   }
 }
 
-// The turned keys of both pieces, against partial attention over the same rows in tensors.
+// The rotated keys of both pieces, against partial attention over the same rows in tensors.
 TEST(ring_age, rotations) {
   const relpos::rotary_table table(relpos::rope_frequencies(channels),
                                    relpos::pair_layout::half_split);

@@ -99,7 +99,7 @@ TEST(yarn_frequencies, keep_the_fast_and_divide_the_slow) {
 
 /// The pair, as a fraction of an index, that turns so many times over `length` positions: the i of
 /// length base^(-2i/d) = 2 pi turns.
-double turning_pair(double turns, double length, index_t d, double base) {
+double rotating_pair(double turns, double length, index_t d, double base) {
   return static_cast<double>(d) / 2.0 * (std::log(length) - std::log(2.0 * pi * turns)) /
          std::log(base);
 }
@@ -118,8 +118,8 @@ TEST(yarn_frequencies, ramp_between_pairs_that_are_not_whole) {
     const double factor = of.factor;
     const double base = of.base;
     const index_t last_pair = d / 2 - 1;
-    const double low = turning_pair(of.fast, static_cast<double>(of.train_length), d, base);
-    const double high = turning_pair(of.slow, static_cast<double>(of.train_length), d, base);
+    const double low = rotating_pair(of.fast, static_cast<double>(of.train_length), d, base);
+    const double high = rotating_pair(of.slow, static_cast<double>(of.train_length), d, base);
     ASSERT_GT(low, 0.0);
     ASSERT_LT(high, static_cast<double>(last_pair));
     const rotary_frequencies got = relpos::yarn_frequencies(
@@ -140,8 +140,8 @@ TEST(yarn_frequencies, ramp_between_pairs_that_are_not_whole) {
                   .radians,
               relpos::yarn_frequencies(d, factor, of.train_length, base, of.fast, of.slow).radians);
   }
-  EXPECT_NEAR(turning_pair(32.0, 4096.0, 64, 150000.0), 8.0928, 1e-4);
-  EXPECT_NEAR(turning_pair(1.0, 4096.0, 64, 150000.0), 17.3980, 1e-4);
+  EXPECT_NEAR(rotating_pair(32.0, 4096.0, 64, 150000.0), 8.0928, 1e-4);
+  EXPECT_NEAR(rotating_pair(1.0, 4096.0, 64, 150000.0), 17.3980, 1e-4);
 }
 
 TEST(yarn_frequencies, of_a_ramp_without_width_are_a_step) {
@@ -149,7 +149,7 @@ TEST(yarn_frequencies, of_a_ramp_without_width_are_a_step) {
   const double turns = 12.0;
   const rotary_frequencies got =
       relpos::yarn_frequencies(64, 8.0, 4096, base, turns, turns, relpos::yarn_ramp::exact);
-  const double step = turning_pair(turns, 4096.0, 64, base);
+  const double step = rotating_pair(turns, 4096.0, 64, base);
   ASSERT_GT(std::abs(step - std::round(step)), 0.01);
   expect_radians(got, pairs(64, [&](index_t i) {
                    return theta(i, 64, base) / (static_cast<double>(i) > step ? 8.0 : 1.0);

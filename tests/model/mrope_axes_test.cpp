@@ -37,7 +37,7 @@ TEST(mrope_axes, are_as_many_as_pairs) {
   frequencies.axes.pop_back();
   EXPECT_EQ(fault(), "axes must have one number per pair, or none");
   frequencies.axes.push_back(4);
-  EXPECT_EQ(fault(), "a pair turns by an axis beyond the fourth");
+  EXPECT_EQ(fault(), "a pair rotates by an axis beyond the fourth");
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ void expect_rotated(const tensor<float>& got, const tensor<float>& from, index_t
   }
 }
 
-TEST(rotate, turns_pairs_of_either_layout) {
+TEST(rotate, rotates_pairs_of_either_layout) {
   for (const pair_layout layout : {pair_layout::interleaved, pair_layout::half_split}) {
     for (const index_t rotary_dim : {2, 8, 20}) {
       for (const index_t offset : {0, 5, -3, 1000000}) {
@@ -229,7 +229,7 @@ TEST(rotate, refuses_positions_that_do_not_fit) {
             "3]");
   frequencies.axes = {0, 0, 1, 1};
   EXPECT_EQ(refusal({positions.data(), {1, 2, 3}}),
-            "of_tokens: have 1 axes, but a pair turns by axis 1");
+            "of_tokens: have 1 axes, but a pair rotates by axis 1");
   frequencies.axes = {0, 0, 1};
   EXPECT_EQ(refusal({positions.data(), {2, 2, 3}}), "frequencies: axes are given for 3 pairs of 4");
 }

@@ -126,10 +126,10 @@ TEST(rotary, is_exact_at_far_positions) {
                                  -(index_t{1} << 40) + 5, relpos::max_offset - 600}) {
       SCOPED_TRACE(offset);
       const relpos::options there{.key_offset = offset};
-      const meaning turned{.rotation = rope_meaning(16, layout), .query_offset = 530};
+      const meaning rotated{.rotation = rope_meaning(16, layout), .query_offset = 530};
       const meaning scaled{
           .visible = is_causal, .rotation = xpos_meaning(16, layout), .query_offset = 530};
-      expect_means(attend(in, there, rotary{rope}), in, turned);
+      expect_means(attend(in, there, rotary{rope}), in, rotated);
       expect_means(attend(in, there, rotary{xpos}, relpos::causal{}), in, scaled);
     }
   }

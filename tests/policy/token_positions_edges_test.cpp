@@ -131,13 +131,13 @@ TEST(token_positions, of_slices_of_the_keys) {
     const auto k = in.k.view().slice(2, first, last - first);
     const auto v = in.v.view().slice(2, first, last - first);
     const relpos::token_positions of_slice{whole.queries, whole.keys.slice(2, first, last - first)};
-    const relpos::rotary turned{half_split};
+    const relpos::rotary rotated{half_split};
     const relpos::alibi bias{slopes};
-    std::vector<std::byte> memory(relpos::scratch_bytes(relpos::serial{}, in.q.view(), k, v, turned,
-                                                        bias, relpos::causal{}, of_slice));
+    std::vector<std::byte> memory(relpos::scratch_bytes(relpos::serial{}, in.q.view(), k, v,
+                                                        rotated, bias, relpos::causal{}, of_slice));
     const relpos::status done =
         relpos::partial(relpos::serial{}, memory, {part.out.view(), part.lse.view()}, in.q.view(),
-                        k, v, turned, bias, relpos::causal{}, of_slice,
+                        k, v, rotated, bias, relpos::causal{}, of_slice,
                         relpos::options{.query_offset = 290 - 75, .key_offset = first});
     ASSERT_TRUE(done) << done.message;
     ASSERT_TRUE(relpos::merge(relpos::serial{}, {merged.out.view(), merged.lse.view()},
@@ -230,7 +230,7 @@ TEST(token_positions, that_do_not_fit_are_refused) {
   frequencies.axes = {0, 0, 1, 1, 1, 2, 2, 2};
   const relpos::rotary_table mrope(frequencies, relpos::pair_layout::half_split);
   EXPECT_EQ(refusal(relpos::rotary{mrope}, at.policy()),
-            "token_positions: have 1 axes, but the pairs of the rotation turn by 3");
+            "token_positions: have 1 axes, but the pairs of the rotation rotate by 3");
 }
 
 TEST(token_positions, are_not_written) {

@@ -13,7 +13,7 @@
 
 namespace support {
 
-/// Pair i of the first rotary_dim channels turns by theta(i) radians with every position, and a query grows
+/// Pair i of the first rotary_dim channels rotates by theta(i) radians with every position, and a query grows
 /// by zeta(i), a key by its inverse.
 struct rotary_meaning {
   index_t rotary_dim = 0;
@@ -81,10 +81,10 @@ struct naive_result {
   naive_statistics<Real> statistics{};
 };
 
-/// One row at `position_of` an axis, turned; `side` is 1 for a query and -1 for a key.
+/// One row at `position_of` an axis, rotated; `side` is 1 for a query and -1 for a key.
 template <class Real, class PositionOf>
-void turn_naively(std::vector<Real>& row, const rotary_meaning& by, const PositionOf& position_of,
-                  double side) {
+void rotate_naively(std::vector<Real>& row, const rotary_meaning& by, const PositionOf& position_of,
+                    double side) {
   const index_t pairs = by.rotary_dim / 2;
   for (index_t i = 0; i < pairs; ++i) {
     const auto first = static_cast<std::size_t>(by.interleaved ? 2 * i : i);
@@ -118,16 +118,16 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
   const token_position query_at = place(means.query_position, query_offset);
   const token_position key_at = place(means.key_position, means.key_offset);
 
-  // A row of q or k, turned. Positions are from the first query on: so the scales of XPOS stay small.
-  const auto turned = [&](const auto& of, index_t b, index_t h, index_t row,
-                          const token_position& at, double side) {
+  // A row of q or k, rotated. Positions are from the first query on: so the scales of XPOS stay small.
+  const auto rotated = [&](const auto& of, index_t b, index_t h, index_t row,
+                           const token_position& at, double side) {
     std::vector<Real> result(static_cast<std::size_t>(of.shape[3]));
     for (index_t c = 0; c < of.shape[3]; ++c) {
       result[static_cast<std::size_t>(c)] = real(of(b, h, row, c));
     }
     if (means.rotation) {
       const auto from_first = [&](index_t axis) { return at(b, row, axis) - query_at(b, 0, axis); };
-      turn_naively(result, *means.rotation, from_first, side);
+      rotate_naively(result, *means.rotation, from_first, side);
     }
     return result;
   };
@@ -137,9 +137,9 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
   for (index_t b = 0; b < batch; ++b) {
     for (index_t h = 0; h < heads; ++h) {
       const index_t kh = h / queries_per_key_head;
-      std::vector<std::vector<Real>> turned_keys;
+      std::vector<std::vector<Real>> rotated_keys;
       for (index_t key = 0; key < keys; ++key) {
-        turned_keys.push_back(turned(in.k, b, kh, key, key_at, -1.0));
+        rotated_keys.push_back(rotated(in.k, b, kh, key, key_at, -1.0));
       }
       for (index_t row = 0; row < queries; ++row) {
         const index_t q_pos = row + query_offset;
@@ -153,11 +153,11 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
           sees[at] = !means.visible || means.visible(h, q_pos, key + means.key_offset);
           visible += sees[at] ? 1 : 0;
         }
-        const std::vector<Real> query = turned(in.q, b, h, row, query_at, 1.0);
+        const std::vector<Real> query = rotated(in.q, b, h, row, query_at, 1.0);
         for (index_t key = 0; key < keys; ++key) {
           const auto at = static_cast<std::size_t>(key);
           if (!sees[at]) continue;
-          const std::vector<Real>& key_row = turned_keys[at];
+          const std::vector<Real>& key_row = rotated_keys[at];
           Real s = 0;
           for (std::size_t c = 0; c < query.size(); ++c) s += query[c] * key_row[c];
           s *= scale;

@@ -61,8 +61,8 @@ struct any_isa {
 ///   length(sequence), longest()        rows; row r is at position r + key offset
 ///   lengths_are_equal()
 ///   keys<Isa>(sequence, head), values<Isa>(sequence, head)      stored_rows
-///   holds_turned_keys                  keys were rotated when they were stored; where they were not, all_rows() and
-///                                      rows_before(sequence) count them, for memory of turned keys
+///   holds_rotated_keys                  keys were rotated when they were stored; where they were not, all_rows() and
+///                                      rows_before(sequence) count them, for memory of rotated keys
 ///   masks(options)                     a tuple of policies that hide rows which are no longer there
 ///   forgotten(sequence)                the range of these rows
 ///   forgets                            whether there may be any; then also hidden(sequence, row), the rows behind
@@ -79,7 +79,7 @@ concept kv_source =
       { store.value_dim() } -> std::same_as<index_t>;
       { store.length(at) } -> std::same_as<index_t>;
       { store.longest() } -> std::same_as<index_t>;
-      { Store::holds_turned_keys } -> std::convertible_to<bool>;
+      { Store::holds_rotated_keys } -> std::convertible_to<bool>;
       { store.lengths_are_equal() } -> std::same_as<bool>;
       store.masks(choice);
       { store.forgotten(at) } -> std::same_as<key_range>;
@@ -90,7 +90,7 @@ concept kv_source =
       { store.template values<any_isa>(at, at) } -> stored_rows;
     } && (!Store::forgets || requires(const Store& store, index_t at) {
       { store.hidden(at, at) } -> std::same_as<key_range>;
-    }) && (Store::holds_turned_keys || requires(const Store& store, index_t at) {
+    }) && (Store::holds_rotated_keys || requires(const Store& store, index_t at) {
       { store.all_rows() } -> std::same_as<index_t>;
       { store.rows_before(at) } -> std::same_as<index_t>;
     });

@@ -51,7 +51,7 @@ inline status check_given_positions(const char* name, const view<const index_t, 
 
 // Positions that are given per token, against what the other policies of a call do with them.
 
-/// Refuses a rotation that cannot turn by the positions of `axes` axes.
+/// Refuses a rotation that cannot rotate by the positions of `axes` axes.
 inline status check_rotation_positions(const rotation_rows& rotations, index_t axes) {
   if (rotations.decays) {
     return status::error(status_code::invalid_value,
@@ -61,7 +61,7 @@ inline status check_rotation_positions(const rotation_rows& rotations, index_t a
   if (rotations.axes <= axes) return {};
   return status::error(
       status_code::invalid_shape,
-      "token_positions: have %lld axes, but the pairs of the rotation turn by %lld",
+      "token_positions: have %lld axes, but the pairs of the rotation rotate by %lld",
       static_cast<long long>(axes), static_cast<long long>(rotations.axes));
 }
 

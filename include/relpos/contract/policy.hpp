@@ -8,7 +8,7 @@
 //
 //   rotation R of queries and keys
 //     rotation_rows rotations()                tables of what channel pairs are multiplied by
-//     turn relative_turn(index_t pair, index_t distance)
+//     rotor relative_rotor(index_t pair, index_t distance)
 //                                              and what is left of it in the product
 //   bias, one of
 //     Real bias(Real distance)                 vector-generic, computed in the loop; distance is
@@ -107,7 +107,7 @@ auto bind_all(const std::tuple<Policies...>& policies, index_t batch, index_t he
 template <class Policy>
 concept is_rotation = requires(const Policy& policy, index_t at) {
   { policy.rotations() } -> std::same_as<rotation_rows>;
-  { policy.relative_turn(at, at) } -> std::same_as<turn>;
+  { policy.relative_rotor(at, at) } -> std::same_as<rotor>;
 };
 
 template <class Bound>

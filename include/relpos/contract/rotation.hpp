@@ -3,12 +3,12 @@
 // a complex number that depends on the row's position. In the product of a query and a key only the
 // quotient of the two is left:
 //
-//   q.k = sum over pairs of Re(q conj(k) turn(pair, k_pos - q_pos))
+//   q.k = sum over pairs of Re(q conj(k) rotor(pair, k_pos - q_pos))
 //
-// Positions are split by a grid of origins, 512 apart: position = origin + rest. The kernel turns queries and
-// keys by their rests, from tables of 512 rows that serve at any position, and queries once more by the turn
-// between the two origins. So no number grows with a position: where the turn decays, a stored key is
-// scaled by at most its decay over 512 positions, and none overflows at any length.
+// Positions lie in blocks of 512: position = 512 block + offset. The kernel rotates queries and keys by their
+// offsets, from tables of 512 rows that serve every block, and queries once more by the rotor between the two
+// blocks. So no number grows with a position: where the rotor decays, a stored key is scaled by at most its
+// decay over 512 positions, and none overflows at any length.
 
 #include <cstdint>
 
@@ -35,35 +35,38 @@ struct channel_pair {
   }
 };
 
-/// A complex number in units that a score can take: real + i imaginary.
-struct turn {
+/// A complex factor of a pair, in units that a score can take: real + i imaginary.
+struct rotor {
   double real = 1.0;
   double imaginary = 0.0;
 };
+using turn [[deprecated("relpos::turn is relpos::rotor")]] = rotor;
 
 /// Positions of a token have no more axes that a rotation reads.
 inline constexpr index_t max_axes = 4;
 
-/// Positions between two origins.
-inline constexpr index_t rotation_grid = 512;
+/// Positions of a block.
+inline constexpr index_t rotation_block = 512;
 
-/// Row r of a table is for positions r beyond an origin: real parts of all pairs, then imaginary parts.
+/// Row r of a table is for offset r in a block: real parts of all pairs, then imaginary parts.
 struct rotation_rows {
   index_t pairs = 0;
   pair_layout layout = pair_layout::half_split;
-  const float* queries = nullptr;  // [rotation_grid][2][pairs]
+  const float* queries = nullptr;  // [rotation_block][2][pairs]
   const float* keys = nullptr;     // the same size; what the product takes is its conjugate
-  bool decays = false;             // the turns of queries and keys differ in size
-  /// Which axis of a token's position a pair turns by; null: all by the first.
+  bool decays = false;             // the rotors of queries and keys differ in size
+  /// Which axis of a token's position a pair rotates by; null: all by the first.
   const std::uint8_t* axis_of_pair = nullptr;
   index_t axes = 1;
 
   constexpr index_t axis_of(index_t pair) const {
     return axis_of_pair == nullptr ? 0 : axis_of_pair[pair];
   }
-  static constexpr index_t origin(index_t position) { return floor_div(position, rotation_grid); }
+  static constexpr index_t block_of(index_t position) {
+    return floor_div(position, rotation_block);
+  }
   constexpr const float* row_of(const float* table, index_t position) const {
-    return table + (position - origin(position) * rotation_grid) * 2 * pairs;
+    return table + (position - block_of(position) * rotation_block) * 2 * pairs;
   }
 };
 

@@ -23,7 +23,7 @@ struct call_needs {
   bool counted_positions;
   bool key_norms;
   bool rotation;
-  bool turns_by_tile;
+  bool rotates_by_tile;
 };
 
 template <class Isa>
@@ -53,9 +53,9 @@ class call_memory {
     if (states > 0) states_ = chunk_states(memory, states, shape_.value_dim);
     // A slot is large enough for either kernel: options that choose one change little of the size.
     scratch_divider prefill;
-    prefill_slot<Isa>(prefill, shape_, needs.rotation, needs.turns_by_tile);
+    prefill_slot<Isa>(prefill, shape_, needs.rotation, needs.rotates_by_tile);
     scratch_divider decode;
-    decode_slot<Isa>(decode, shape_, needs.rotation, needs.turns_by_tile);
+    decode_slot<Isa>(decode, shape_, needs.rotation, needs.rotates_by_tile);
     slot_bytes_ = static_cast<index_t>(std::max(prefill.bytes_taken(), decode.bytes_taken()));
     slots_ = memory.take<std::byte>(slots * slot_bytes_);
   }
@@ -78,11 +78,11 @@ class call_memory {
 
   prefill_slot<Isa> slot_of_prefill(index_t i) const {
     scratch_divider memory(slot(i));
-    return prefill_slot<Isa>(memory, shape_, needs_.rotation, needs_.turns_by_tile);
+    return prefill_slot<Isa>(memory, shape_, needs_.rotation, needs_.rotates_by_tile);
   }
   decode_slot<Isa> slot_of_decode(index_t i) const {
     scratch_divider memory(slot(i));
-    return decode_slot<Isa>(memory, shape_, needs_.rotation, needs_.turns_by_tile);
+    return decode_slot<Isa>(memory, shape_, needs_.rotation, needs_.rotates_by_tile);
   }
 
  protected:

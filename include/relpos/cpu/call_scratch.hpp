@@ -1,5 +1,5 @@
 #pragma once
-// The scratch of one call: what every call has (call_memory.hpp), and the tables and turned keys of its policies, which
+// The scratch of one call: what every call has (call_memory.hpp), and the tables and rotated keys of its policies, which
 // prepare fills for all work items, O(length).
 
 #include <array>
@@ -22,8 +22,8 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>>
  public:
   using problem_type = attention_problem<Out, Query, Store, Policies...>;
   static constexpr bool rotates = any_rotation<Policies...>;
-  static constexpr bool by_tile = turns_between_origins<Policies...>;
-  static constexpr bool turns_keys = rotates && !Store::holds_turned_keys;
+  static constexpr bool by_tile = any_block_rotation<Policies...>;
+  static constexpr bool rotates_keys = rotates && !Store::holds_rotated_keys;
   using set_place = table_sets::place;
 
   call_scratch(scratch_divider& memory, const problem_type& problem, index_t slots)
@@ -31,7 +31,7 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>>
                          {.counted_positions = problem_type::counts_positions,
                           .key_norms = problem_type::can_bound,
                           .rotation = rotates,
-                          .turns_by_tile = by_tile}) {
+                          .rotates_by_tile = by_tile}) {
     std::size_t i = 0;
     const auto take_table = [&]<class Policy>(const Policy& policy) {
       if constexpr (tabulates_bias<Policy>) {
@@ -51,14 +51,14 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>>
         gains_pairs_ = policy.rotations().pairs;
         for (index_t piece = 0; piece < pieces; ++piece) {
           const index_t size =
-              rotation_gains::capacity(this->sets().distances_of(piece)) * 2 * gains_pairs_;
-          gains_[at(piece)] = {size, memory.take<float>(this->sets().count_of(piece) * size)};
+              block_rotors::capacity(this->sets().distances_of(piece)) * 2 * gains_pairs_;
+          rotors_[at(piece)] = {size, memory.take<float>(this->sets().count_of(piece) * size)};
         }
       });
     }
-    if constexpr (turns_keys) {
-      turned_keys_ = memory.take<float>(problem.store.all_rows() * this->shape().key_heads *
-                                        this->shape().head_dim);
+    if constexpr (rotates_keys) {
+      rotated_keys_ = memory.take<float>(problem.store.all_rows() * this->shape().key_heads *
+                                         this->shape().head_dim);
     }
   }
 
@@ -69,19 +69,19 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>>
   bias_table& table(std::size_t policy, const set_place& set, index_t head) const {
     return biases_[policy][at(set.piece)].tables[set.number * this->shape().query_heads + head];
   }
-  rotation_gains gains(const problem_type& problem, const set_place& set) const
+  block_rotors rotors(const problem_type& problem, const set_place& set) const
     requires by_tile
   {
-    const gains_memory& of = gains_[at(set.piece)];
-    return rotation_gains(of.values + set.number * of.size, gains_pairs_,
-                          this->sets().distances(problem, set));
+    const gains_memory& of = rotors_[at(set.piece)];
+    return block_rotors(of.values + set.number * of.size, gains_pairs_,
+                        this->sets().distances(problem, set));
   }
 
   /// [key_length][head_dim] of one head.
-  float* turned_keys(const Store& store, index_t sequence, index_t key_head) const {
+  float* rotated_keys(const Store& store, index_t sequence, index_t key_head) const {
     const index_t rows =
         store.rows_before(sequence) * this->shape().key_heads + store.length(sequence) * key_head;
-    return turned_keys_ + rows * this->shape().head_dim;
+    return rotated_keys_ + rows * this->shape().head_dim;
   }
 
  private:
@@ -101,9 +101,9 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>>
   static constexpr std::size_t at(index_t piece) { return static_cast<std::size_t>(piece); }
 
   std::array<by_piece<bias_memory>, sizeof...(Policies)> biases_{};  // of a tabulated policy
-  by_piece<gains_memory> gains_{};
+  by_piece<gains_memory> rotors_{};
   index_t gains_pairs_ = 0;
-  float* turned_keys_ = nullptr;  // [all rows][key heads][head_dim]
+  float* rotated_keys_ = nullptr;  // [all rows][key heads][head_dim]
 };
 
 template <class Isa, class Problem>

@@ -6,8 +6,8 @@
 // queries or a tile of keys, never for a key: there a call through a pointer costs nothing. Of the types of a call two
 // things reach a tile loop, because they must be inlined there: the biases, and the masks that ask for elements.
 
+#include "relpos/call/block_rotors.hpp"
 #include "relpos/call/resident_rows.hpp"
-#include "relpos/call/rotation_gains.hpp"
 #include "relpos/call/row_statistics.hpp"
 #include "relpos/call/scale.hpp"
 #include "relpos/contract/bias_bound.hpp"
@@ -42,9 +42,9 @@ struct head_facts {
   view<float, 3> lse;  // null where not asked for
   const row_statistics& statistics;
   bool has_bias;
-  bool masks_elements;  // of tiles that range masks show
-  bool turns_by_tile;   // queries, to the origin of a tile's keys
-  bool bounds_scores;   // tiles may be left out because of `largest_bias`
+  bool masks_elements;   // of tiles that range masks show
+  bool rotates_by_tile;  // queries, to the block of a tile's keys
+  bool bounds_scores;    // tiles may be left out because of `largest_bias`
 };
 
 /// Facts and questions of one key head. The heads that a question names are query heads.
@@ -53,11 +53,11 @@ struct lowered_head : head_facts {
   virtual float temperature(index_t head) const = 0;
   /// An exponent, base 2; -inf without a sink.
   virtual float sink(index_t head) const = 0;
-  /// `count` query rows from `first` on, turned by their rest, or all the way. `buffer` holds those that are not in place.
+  /// `count` query rows from `first` on, rotated by their offset in the block, or all the way. `buffer` holds those that are not in place.
   virtual void find_queries(index_t head, index_t first, index_t count, float* buffer,
                             const float** rows) const = 0;
-  /// The turns of queries to keys of a piece, where `turns_by_tile`.
-  virtual rotation_gains gains(index_t piece) const = 0;
+  /// The rotors of queries to keys of a piece, where `rotates_by_tile`.
+  virtual block_rotors rotors(index_t piece) const = 0;
 
   // Questions of the kernel of many queries.
 

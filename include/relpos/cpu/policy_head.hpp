@@ -70,7 +70,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   using masks_type = element_masks_of_call<Isa, Problem>;
   using scratch_type = call_scratch<Isa, Problem>;
 
-  /// `slot` has room for a row that is turned.
+  /// `slot` has room for a row that is rotated.
   template <class Slot>
   policy_head(const problem_sequence<Problem>& sequence, const scratch_type& scratch, index_t head,
               const Slot& slot)
@@ -79,7 +79,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
         scratch_(scratch),
         keys_(keys_of<Isa>(sequence, scratch, head)),
         values_(sequence.call.store.template values<Isa>(sequence.at, head)),
-        memory_{slot.stored_row, slot.turns_of_row} {}
+        memory_{slot.stored_row, slot.rotors_of_row} {}
 
   const auto& keys() const { return keys_; }
   const auto& values() const { return values_; }
@@ -98,9 +98,9 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
     });
   }
 
-  rotation_gains gains([[maybe_unused]] index_t piece) const override {
+  block_rotors rotors([[maybe_unused]] index_t piece) const override {
     if constexpr (scratch_type::by_tile) {
-      return scratch_.gains(sequence_.call, scratch_.sets().of(sequence_.at, piece));
+      return scratch_.rotors(sequence_.call, scratch_.sets().of(sequence_.at, piece));
     } else {
       return {};
     }
@@ -195,14 +195,14 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
         .statistics = sequence.statistics,
         .has_bias = Problem::has_bias,
         .masks_elements = std::tuple_size_v<masks_type> > 0,
-        .turns_by_tile = scratch_type::by_tile,
+        .rotates_by_tile = scratch_type::by_tile,
         .bounds_scores = sequence.call.bounds_scores(geometry<Isa>::group_rows, sequence.shape)};
   }
 
-  /// Memory for a row that a rotation turns before it is read.
+  /// Memory for a row that a rotation rotates before it is read.
   struct row_memory {
     float* stored_row;
-    float* turns_of_row;
+    float* rotors_of_row;
   };
 
   auto bound(index_t head) const { return bind_all(sequence_.call.policies, sequence_.at, head); }

@@ -1,5 +1,5 @@
 #pragma once
-// What a call computes once, before any query: the plan, bias tables, turned keys and their norms. Items that depend on
+// What a call computes once, before any query: the plan, bias tables, rotated keys and their norms. Items that depend on
 // nothing but the call, in any order.
 
 #include <tuple>
@@ -12,7 +12,7 @@
 #include "relpos/cpu/call_scratch.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/cpu/prefill/score_bound.hpp"
-#include "relpos/rows/given_rotation.hpp"
+#include "relpos/rows/explicit_rotation.hpp"
 #include "relpos/rows/rotation.hpp"
 #include "relpos/rows/strided_rows.hpp"
 
@@ -40,7 +40,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
       fill_tables(scratch_.sets().find((item - 1) / shape().query_heads),
                   (item - 1) % shape().query_heads, std::index_sequence_for<Policies...>());
     } else if (item < 1 + table_items() + gain_items()) {
-      fill_gains(item - 1 - table_items());
+      fill_rotors(item - 1 - table_items());
     } else {
       prepare_keys(item - 1 - table_items() - gain_items(), slot);
     }
@@ -48,7 +48,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
  private:
   static constexpr bool by_tile = scratch_type::by_tile;
-  static constexpr bool turns_keys = scratch_type::turns_keys;
+  static constexpr bool rotates_keys = scratch_type::rotates_keys;
   static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
   static constexpr bool has_tables = (tabulates_bias<Policies> || ... || false);
 
@@ -63,13 +63,13 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   index_t gain_items() const {
     index_t count = 0;
     if constexpr (by_tile) {
-      for (index_t set = 0; set < scratch_.sets().count(); ++set) count += gains(set).count;
+      for (index_t set = 0; set < scratch_.sets().count(); ++set) count += rotors(set).count;
     }
     return count;
   }
   index_t items_per_head() const { return ceil_div(scratch_.tiles_of_head(), tiles_per_item); }
   index_t key_items() const {
-    bool any = turns_keys;
+    bool any = rotates_keys;
     if constexpr (problem_type::can_bound) {
       for (index_t at = 0; at < problem_.different_sequences() && !any; ++at) {
         any = uses_bound(problem_.shape_of(at));
@@ -115,17 +115,17 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
     (fill(std::integral_constant<std::size_t, I>()), ...);
   }
 
-  rotation_gains gains(index_t set) const
+  block_rotors rotors(index_t set) const
     requires by_tile
   {
-    return scratch_.gains(problem_, scratch_.sets().find(set));
+    return scratch_.rotors(problem_, scratch_.sets().find(set));
   }
 
-  void fill_gains([[maybe_unused]] index_t item) const {
+  void fill_rotors([[maybe_unused]] index_t item) const {
     if constexpr (by_tile) {
       index_t set = 0;
-      for (; item >= gains(set).count; ++set) item -= gains(set).count;
-      with_rotation(problem_.policies, [&](const auto& policy) { gains(set).fill(item, policy); });
+      for (; item >= rotors(set).count; ++set) item -= rotors(set).count;
+      with_rotation(problem_.policies, [&](const auto& policy) { rotors(set).fill(item, policy); });
     }
   }
 
@@ -136,7 +136,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
     if (of.key_length == 0) return;
     const key_tiles<Isa> tiling{problem_.position_of(sequence).key_offset, of.key_length};
     const bool bounds = uses_bound(of);
-    if (!turns_keys && !bounds) return;
+    if (!rotates_keys && !bounds) return;
     const prefill_slot<Isa> memory = scratch_.slot_of_prefill(slot);
     const auto stored = problem_.store.template keys<Isa>(sequence, key_head);
     const index_t first = item % items_per_head() * tiles_per_item;
@@ -149,10 +149,10 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
       }
       const key_range range = intersect(tiling.rows(tiling.of(rows.first) + tile), rows);
       float* const norm = bounds ? scratch_.key_norms(sequence, key_head, piece) + tile : nullptr;
-      if constexpr (turns_keys) {
-        float* const turned = scratch_.turned_keys(problem_.store, sequence, key_head);
-        turn_keys(range, sequence, stored, turned, memory);
-        if (bounds) *norm = norm_of(range, packed_rows{turned, of.head_dim}, memory);
+      if constexpr (rotates_keys) {
+        float* const rotated = scratch_.rotated_keys(problem_.store, sequence, key_head);
+        rotate_keys(range, sequence, stored, rotated, memory);
+        if (bounds) *norm = norm_of(range, packed_rows{rotated, of.head_dim}, memory);
       } else {
         *norm = norm_of(range, stored, memory);
       }
@@ -160,24 +160,24 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   template <class Stored>
-  void turn_keys(const key_range& range, index_t sequence, const Stored& stored, float* turned,
-                 const prefill_slot<Isa>& memory) const {
-    const auto turn_all = [&](const auto& source) {
+  void rotate_keys(const key_range& range, index_t sequence, const Stored& stored, float* rotated,
+                   const prefill_slot<Isa>& memory) const {
+    const auto rotate_all = [&](const auto& source) {
       for (index_t row = range.first; row < range.last; ++row) {
-        source.load(row, turned + row * shape().head_dim);
+        source.load(row, rotated + row * shape().head_dim);
       }
     };
     with_rotation(problem_.policies, [&](const auto& policy) {
       if constexpr (by_tile) {
         const rotation_rows rotations = policy.rotations();
-        turn_all(turned_rows<Isa, Stored>{
+        rotate_all(rotated_rows<Isa, Stored>{
             stored, rotations, rotations.keys, problem_.position_of(sequence).key_offset,
             problem_.store.length(sequence), shape().head_dim, memory.stored_row});
       } else {
         const auto position = row_positions(problem_.policies, positions{}, sequence);
         const auto of_key = [&](index_t row, index_t axis) { return position.key(row, axis); };
-        turn_all(given_rotation<Isa, Stored, std::decay_t<decltype(policy)>, decltype(of_key)>(
-            stored, policy, of_key, shape().head_dim, memory.stored_row, memory.turns_of_row));
+        rotate_all(explicit_rotation<Isa, Stored, std::decay_t<decltype(policy)>, decltype(of_key)>(
+            stored, policy, of_key, shape().head_dim, memory.stored_row, memory.rotors_of_row));
       }
     });
   }

@@ -7,7 +7,7 @@
 #include "relpos/cuda/decode/merge.hpp"
 #include "relpos/cuda/prefill/block.hpp"
 #include "relpos/cuda/prefill/tile_bound.hpp"
-#include "relpos/cuda/rotation/given_turns.hpp"
+#include "relpos/cuda/rotation/explicit_rotation.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -103,11 +103,11 @@ struct rotate_keys_kernel {
   static constexpr std::size_t shared_bytes = 0;
 
   Call call;
-  view<typename Call::stored, 4> turned;
+  view<typename Call::stored, 4> rotated;
 
   template <class Arch>
   RELPOS_DEVICE void operator()(Arch& arch, const block_grid& block) const {
-    turn_key<HeadDim>(arch, call, turned, block.z, block.y, warps_of_block::item(arch, block.x));
+    rotate_key<HeadDim>(arch, call, rotated, block.z, block.y, warps_of_block::item(arch, block.x));
   }
 };
 
@@ -118,8 +118,8 @@ struct rotate_tokens_kernel {
   static constexpr std::size_t shared_bytes = 0;
 
   Call call;
-  device_turns turns;
-  view<typename Call::stored, 4> turned;
+  token_rotation rotation;
+  view<typename Call::stored, 4> rotated;
   index_t length;
   bool are_keys;
 
@@ -130,9 +130,9 @@ struct rotate_tokens_kernel {
     const index_t row = warps_of_block::item(arch, block.x);
     if (row >= rows.count) return;
     const auto& from = are_keys ? call.k : call.q;
-    turn_token<HeadDim>(arch, turns, are_keys ? turns.keys : turns.queries, length, block.z, row,
-                        from.address(rows.batch, block.y, rows.first + row, 0),
-                        turned.address(rows.batch, block.y, rows.first + row, 0));
+    rotate_token<HeadDim>(arch, rotation, are_keys ? rotation.keys : rotation.queries, length,
+                          block.z, row, from.address(rows.batch, block.y, rows.first + row, 0),
+                          rotated.address(rows.batch, block.y, rows.first + row, 0));
   }
 };
 

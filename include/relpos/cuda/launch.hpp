@@ -13,13 +13,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What the host has prepared is in device memory. `turns` are device_turns where queries and keys are turned to the
+/// What the host has prepared is in device memory. `rotation` is token_rotation where queries and keys are rotated to the
 /// positions of their tokens, no_data otherwise. The types of the call are spelled: nvcc would name them by way of the
 /// problem's, which may hold a lambda.
-template <int HeadDim, class Device, class T, class Out, class Lowered, class Turns>
-status launch_kernels(const Device& device, call_params<T, Out, Lowered> call, const Turns& turns,
-                      const attention_shape& shape, const call_extent& extent,
-                      const device_workspace<T>& workspace) {
+template <int HeadDim, class Device, class T, class Out, class Lowered, class Rotation>
+status launch_kernels(const Device& device, call_params<T, Out, Lowered> call,
+                      const Rotation& rotation, const attention_shape& shape,
+                      const call_extent& extent, const device_workspace<T>& workspace) {
   using call_type = call_params<T, Out, Lowered>;
   using prefill = prefill_kernel<HeadDim, call_type>;
   using decode = decode_kernel<HeadDim, call_type>;
@@ -30,19 +30,19 @@ status launch_kernels(const Device& device, call_params<T, Out, Lowered> call, c
   if (done && any_decode) done = device.template admit<decode>();
   if (!done) return done;
 
-  if constexpr (std::is_same_v<Turns, device_turns>) {
-    const auto turn = [&](view<const T, 4>& rows, T* to, index_t length, index_t heads,
-                          bool are_keys) {
-      const view<T, 4> turned(to, rows.shape);
+  if constexpr (std::is_same_v<Rotation, token_rotation>) {
+    const auto rotate = [&](view<const T, 4>& rows, T* to, index_t length, index_t heads,
+                            bool are_keys) {
+      const view<T, 4> rotated(to, rows.shape);
       if (length > 0) {
         done = device.launch(
-            rotate_tokens_kernel<HeadDim, call_type>{call, turns, turned, length, are_keys},
+            rotate_tokens_kernel<HeadDim, call_type>{call, rotation, rotated, length, are_keys},
             {warps_of_block::blocks(length), heads, shape.batch});
       }
-      rows = turned;
+      rows = rotated;
     };
-    turn(call.q, workspace.queries, shape.query_length, shape.query_heads, false);
-    if (done) turn(call.k, workspace.keys, shape.key_length, shape.key_heads, true);
+    rotate(call.q, workspace.queries, shape.query_length, shape.query_heads, false);
+    if (done) rotate(call.k, workspace.keys, shape.key_length, shape.key_heads, true);
     if (!done) return done;
   }
   if (any_decode) {
@@ -60,12 +60,12 @@ status launch_kernels(const Device& device, call_params<T, Out, Lowered> call, c
   if (!any_prefill) return done;
   if constexpr (Lowered::rotates) {
     if (shape.key_length > 0) {
-      const view<T, 4> turned(workspace.keys, call.k.shape);
+      const view<T, 4> rotated(workspace.keys, call.k.shape);
       done =
-          device.launch(rotate_keys_kernel<HeadDim, call_type>{call, turned},
+          device.launch(rotate_keys_kernel<HeadDim, call_type>{call, rotated},
                         {warps_of_block::blocks(shape.key_length), shape.key_heads, shape.batch});
       if (!done) return done;
-      call.k = turned;
+      call.k = rotated;
     }
   }
   if constexpr (Lowered::bounds_scores) {

@@ -33,7 +33,7 @@ struct device_row_factors {
   const float* of_row;
 };
 
-/// `Rotation` is device_rotation where queries are turned when they meet keys, `Places` the policy that has the positions of
+/// `Rotation` is device_rotation where queries are rotated when they meet keys, `Places` the policy that has the positions of
 /// tokens where biases read them, both no_data otherwise; `Biases` and `Masks` are those of device_head.
 template <class Rotation, class Places, class Biases, class Masks>
 struct lowered_types;

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "relpos/call/rotation_gains.hpp"
+#include "relpos/call/block_rotors.hpp"
 #include "relpos/call/row_positions.hpp"
 #include "relpos/call/scale.hpp"
 #include "relpos/config.hpp"
@@ -58,10 +58,10 @@ struct key_span {
   }
 };
 
-/// A rotation, with its tables and gains in device memory.
+/// A rotation, with its tables and rotors in device memory.
 struct device_rotation {
   rotation_rows rows;
-  rotation_gains gains;
+  block_rotors rotors;
 };
 
 /// One query head of one sequence. `Biases` is a tuple of stages in argument order, factors of rows last, and `Masks` one of
@@ -108,7 +108,7 @@ struct call_params {
   const head_type* heads;  // [sequence][query head], or [query head] where sequences are the same
   index_t heads_of_sequence;  // from one sequence to the next, 0 where they are the same
   index_t key_heads;
-  typename Lowered::rotation rotation;  // queries are turned when they meet keys
+  typename Lowered::rotation rotation;  // queries are rotated when they meet keys
   typename Lowered::places places;      // of tokens, as biases read them
   float* key_norms =
       nullptr;  // [sequence][key head][tile] where tiles are left out by a bound (tile_bound.hpp)

@@ -42,11 +42,12 @@ status run_device_call(const Device& device, const Problem& problem, const devic
   auto* const to = on_device.take<std::byte>(static_cast<index_t>(bytes));
   const device_workspace workspace = data.take_device_workspace(on_device);
   const auto call = data.fill(to - from);
-  const auto turns = data.token_turns(to - from);
+  const auto rotation = data.token_rotors(to - from);
   if (status done = device.copy(to, from, bytes); !done) return done;
   status result;
   Dims::with(problem.shape.head_dim, [&](auto head_dim) {
-    result = launch_kernels<head_dim>(device, call, turns, problem.shape, data.extent(), workspace);
+    result =
+        launch_kernels<head_dim>(device, call, rotation, problem.shape, data.extent(), workspace);
   });
   return result;
 }

@@ -10,16 +10,16 @@
 #include <type_traits>
 #include <utility>
 
+#include "relpos/call/block_rotors.hpp"
 #include "relpos/call/options.hpp"
 #include "relpos/call/problem.hpp"
-#include "relpos/call/rotation_gains.hpp"
 #include "relpos/call/visible_rows.hpp"
 #include "relpos/core/scratch.hpp"
 #include "relpos/cuda/decode/geometry.hpp"
 #include "relpos/cuda/lowered_policies.hpp"
 #include "relpos/cuda/params.hpp"
-#include "relpos/cuda/rotation/counted_turns.hpp"
-#include "relpos/cuda/rotation/given_turns.hpp"
+#include "relpos/cuda/rotation/explicit_rotation.hpp"
+#include "relpos/cuda/rotation/implicit_rotation.hpp"
 #include "relpos/cuda/row_facts.hpp"
 #include "relpos/cuda/workspace.hpp"
 #include "relpos/rows/tensor_views.hpp"
@@ -30,9 +30,9 @@ template <multiplied T, class Out, class... Policies>
 using device_problem = attention_problem<Out, T, tensor_views<T, T>, Policies...>;
 
 /// A call without a rotation.
-struct no_turns {
+struct no_rotors {
   template <class Problem>
-  no_turns(scratch_divider&, const Problem&) {}
+  no_rotors(scratch_divider&, const Problem&) {}
   static void take_host_workspace(scratch_divider&) {}
 };
 
@@ -57,7 +57,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
         sequences_(memory.take<device_sequence>(shape().batch)),
         heads_(memory.take<head_type>(sets_ * shape().query_heads)),
         rows_(memory, problem, sets_),
-        turns_(memory, problem) {
+        rotors_(memory, problem) {
     if constexpr (given) given_distances_ = all_distances(problem.policies, shape(), {});
     measure();
     index_t floats = 0;
@@ -69,10 +69,10 @@ class call_staging<device_problem<T, Out, Policies...>> {
   /// What the device needs beside a copy of that.
   device_workspace<T> take_device_workspace(scratch_divider& memory) const {
     return device_workspace<T>::template take<lowered>(memory, problem_.q, problem_.store.k,
-                                                       shape(), extent_, turns_tokens);
+                                                       shape(), extent_, rotates_tokens);
   }
   /// What the host needs beside it.
-  void take_host_workspace(scratch_divider& memory) { turns_.take_host_workspace(memory); }
+  void take_host_workspace(scratch_divider& memory) { rotors_.take_host_workspace(memory); }
 
   /// Fills it, for a copy that begins `to_device` bytes further.
   call_type fill(std::ptrdiff_t to_device) {
@@ -109,27 +109,29 @@ class call_staging<device_problem<T, Out, Policies...>> {
             rebase(heads_, to_device),
             sets_ == shape().batch ? shape().query_heads : 0,
             shape().key_heads,
-            turns_if<lowered::rotates>(to_device),
+            rotates_if<lowered::rotates>(to_device),
             places_for_biases(problem_.policies)};
   }
-  /// Fills what turns queries and keys to the positions of their tokens, for the same copy.
-  auto token_turns(std::ptrdiff_t to_device) const { return turns_if<turns_tokens>(to_device); }
+  /// Fills what rotates queries and keys to the positions of their tokens, for the same copy.
+  auto token_rotors(std::ptrdiff_t to_device) const {
+    return rotates_if<rotates_tokens>(to_device);
+  }
 
  private:
   static constexpr bool given = any_given_positions<Policies...>;
-  static constexpr bool turns_tokens = any_rotation<Policies...> && given;
-  using turns_of_call = std::conditional_t<
-      turns_tokens, given_turns<problem_type>,
-      std::conditional_t<lowered::rotates, counted_turns<problem_type>, no_turns>>;
+  static constexpr bool rotates_tokens = any_rotation<Policies...> && given;
+  using rotors_of_call = std::conditional_t<
+      rotates_tokens, explicit_rotation_staging<problem_type>,
+      std::conditional_t<lowered::rotates, implicit_rotation_staging<problem_type>, no_rotors>>;
   using row_facts_of_call = row_facts<problem_type, Policies...>;
   static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
 
   const attention_shape& shape() const { return problem_.shape; }
 
   template <bool Present>
-  auto turns_if([[maybe_unused]] std::ptrdiff_t to_device) const {
+  auto rotates_if([[maybe_unused]] std::ptrdiff_t to_device) const {
     if constexpr (Present) {
-      return turns_.fill(to_device);
+      return rotors_.fill(to_device);
     } else {
       return no_data();
     }
@@ -277,7 +279,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
   float* next_table_ = nullptr;
   std::ptrdiff_t to_device_ = 0;
   row_facts_of_call rows_;
-  turns_of_call turns_;
+  rotors_of_call rotors_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

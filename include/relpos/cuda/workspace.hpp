@@ -19,19 +19,19 @@ struct call_extent {
 
 template <class T>
 struct device_workspace {
-  T* queries = nullptr;  // turned
+  T* queries = nullptr;  // rotated
   T* keys = nullptr;
   float* norms = nullptr;
   chunk_states states{};
 
-  /// `turns_tokens`: queries and keys are turned to the positions of their tokens first.
+  /// `rotates_tokens`: queries and keys are rotated to the positions of their tokens first.
   template <class Lowered>
   static device_workspace take(scratch_divider& memory, const view<const T, 4>& q,
                                const view<const T, 4>& k, const attention_shape& shape,
-                               const call_extent& extent, bool turns_tokens) {
+                               const call_extent& extent, bool rotates_tokens) {
     device_workspace result;
-    if (turns_tokens) result.queries = memory.take<T>(q.size());
-    if (turns_tokens || (Lowered::rotates && extent.prefill_rows > 0)) {
+    if (rotates_tokens) result.queries = memory.take<T>(q.size());
+    if (rotates_tokens || (Lowered::rotates && extent.prefill_rows > 0)) {
       result.keys = memory.take<T>(k.size());
     }
     if (Lowered::bounds_scores && key_tile_norms::pays(extent.prefill_rows) &&

@@ -107,7 +107,7 @@ status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
 }
 
 /// What `append` does with values of their own, or with the first channels of the keys in their place. Of the policies
-/// of a call a rotation turns the rows, if there is one.
+/// of a call a rotation rotates the rows, if there is one.
 template <class Isa, executor Executor, class Stored, class Placement, class Key, class Value,
           class... Rotation>
 status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& cache,
@@ -137,15 +137,15 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
     const index_t offset =
         choice.key_offsets.empty() ? choice.key_offset : choice.key_offsets[sequence];
     float plain[max_cache_channels];
-    [[maybe_unused]] float turned[max_cache_channels];
+    [[maybe_unused]] float rotated[max_cache_channels];
     for (index_t row = 0; row < rows.length(sequence); ++row) {
       const cache_cell cell = cache.placement.cell(sequence, first + row, slab_rows);
       const float* from = read_row(keys, row, plain);
       with_rotation(rotation, [&](const auto& policy) {
         const rotation_rows by = policy.rotations();
-        turn_row<Isa>(from, by.row_of(by.keys, first + row + offset), by.pairs, by.layout,
-                      rows.head_dim(), turned);
-        from = turned;
+        rotate_row<Isa>(from, by.row_of(by.keys, first + row + offset), by.pairs, by.layout,
+                        rows.head_dim(), rotated);
+        from = rotated;
       });
       store_row(from, cache.memory.keys, cache.memory.key_scales, cell, head);
       if (!with_values) continue;
@@ -184,7 +184,7 @@ status append_with(const Executor& runner, const kv_cache<Stored, Placement>& ca
 }
 
 /// Writes the rows of k [batch, key head, new row, d] and v behind those of each sequence; one after another where
-/// options.key_starts bound them. A rotation among `arguments`, the same as in the calls of attention, turns the keys
+/// options.key_starts bound them. A rotation among `arguments`, the same as in the calls of attention, rotates the keys
 /// first: row r of a sequence stands at position r + options.key_offset. Nothing that was there before is rebase.
 template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
           class Value, class... Arguments>

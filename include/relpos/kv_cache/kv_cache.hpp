@@ -5,7 +5,7 @@
 //   relpos::append(runner, cache, k, v, relpos::rotary{rope});                 // once per token
 //   relpos::attention(runner, memory, out, q, cache, relpos::rotary{rope}, relpos::causal{});
 //
-// A cache is a view over memory of the caller's. Keys are rotated once, when they are appended, relative to the origins
+// A cache is a view over memory of the caller's. Keys are rotated once, when they are appended, relative to the blocks
 // of contract/rotation.hpp, and serve every later query; append and attention take the same policies.
 // contiguous.hpp, ring.hpp and paged.hpp say where a row is; append.hpp writes rows.
 
@@ -26,7 +26,7 @@ struct kv_cache {
   static_assert(!Placement::forgets || forgetting_placement<Placement>,
                 "relpos: a placement that evicts rows has all of forgetting_placement "
                 "(kv_cache/placement.hpp)");
-  static constexpr bool holds_turned_keys = true;
+  static constexpr bool holds_rotated_keys = true;
   static constexpr bool forgets = Placement::forgets;
 
   cache_memory<Stored> memory;
@@ -89,15 +89,15 @@ struct kv_cache {
     placement.named_parts(use);
   }
 
-  /// Refuses a rotation that would turn the values with the keys.
+  /// Refuses a rotation that would rotate the values with the keys.
   status check_rotation(const rotation_rows& by) const {
     if (!memory.is_latent()) return {};
-    const index_t turned = 2 * by.pairs;
+    const index_t rotated = 2 * by.pairs;
     return status::error(status_code::invalid_value,
-                         "rotation: would turn the first %lld channels of keys %s, whose first "
-                         "%lld are the values too: turn those behind them before, by "
+                         "rotation: would rotate the first %lld channels of keys %s, whose first "
+                         "%lld are the values too: rotate those behind them before, by "
                          "relpos::rotate, and give none",
-                         static_cast<long long>(turned), shape_text(memory.keys.shape).text,
+                         static_cast<long long>(rotated), shape_text(memory.keys.shape).text,
                          static_cast<long long>(value_dim()));
   }
 

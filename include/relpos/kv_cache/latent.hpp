@@ -3,10 +3,10 @@
 // appended once, and read as both. DeepSeek-AI, "DeepSeek-V2", arXiv 2405.04434, section 2.1.
 //
 //   const relpos::paged_cache<relpos::half> cache{relpos::latent_memory(keys, 512), lengths, {block_table}};
-//   relpos::append(runner, cache, k);                                  // 512 channels of c, 64 of the turned k_pe
+//   relpos::append(runner, cache, k);                                  // 512 channels of c, 64 of the rotated k_pe
 //   relpos::attention(runner, memory, out, q, cache, relpos::causal{}, relpos::options{.scale = scale});
 //
-// A rotation turns the first channels, and so would turn the values: append and attention refuse one. Turn k_pe and
+// A rotation rotates the first channels, and so would rotate the values: append and attention refuse one. Rotate k_pe and
 // q_pe before, each a slice of its rows (`rotate`).
 
 #include "relpos/kv_cache/memory.hpp"

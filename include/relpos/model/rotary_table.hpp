@@ -42,7 +42,7 @@ class rotary_table {
   }
 
   /// Between a query and the key `distance` positions after it, without the attention factor.
-  turn relative(index_t pair, index_t distance) const {
+  rotor relative(index_t pair, index_t distance) const {
     const auto at = static_cast<std::size_t>(pair);
     const double angle = phases_[at].angle(-distance);
     const double size =
@@ -77,7 +77,7 @@ class rotary_table {
       return "axes must have one number per pair, or none";
     }
     for (const std::uint8_t axis : frequencies.axes) {
-      if (axis >= max_axes) return "a pair turns by an axis beyond the fourth";
+      if (axis >= max_axes) return "a pair rotates by an axis beyond the fourth";
     }
     return nullptr;
   }
@@ -89,8 +89,8 @@ class rotary_table {
   /// `side` is 1 for queries and -1 for keys, whose decay is the inverse.
   std::vector<float> make_rows(double factor, double side) const {
     std::vector<float> rows;
-    rows.reserve(static_cast<std::size_t>(2 * rotation_grid * pairs()));
-    for (index_t r = 0; r < rotation_grid; ++r) {
+    rows.reserve(static_cast<std::size_t>(2 * rotation_block * pairs()));
+    for (index_t r = 0; r < rotation_block; ++r) {
       const auto append = [&](double (*part)(double)) {
         for (std::size_t i = 0; i < phases_.size(); ++i) {
           const double decay = log2_decay_.empty() ? 0.0 : log2_decay_[i];

@@ -57,7 +57,7 @@ void rotate_checked(const view<T, 4>& rows, const rotary_frequencies& frequencie
   const std::vector<phase> phases(frequencies.radians.begin(), frequencies.radians.end());
   std::vector<float> cosines(phases.size());
   std::vector<float> sines(phases.size());
-  std::vector<index_t> turned_by(phases.size(), std::numeric_limits<index_t>::min());
+  std::vector<index_t> rotated_by(phases.size(), std::numeric_limits<index_t>::min());
   const bool interleaved = layout == pair_layout::interleaved;
   const index_t step = interleaved ? 2 : 1;
   const index_t apart = interleaved ? 1 : pairs;
@@ -67,8 +67,8 @@ void rotate_checked(const view<T, 4>& rows, const rotary_frequencies& frequencie
       for (std::size_t i = 0; i < phases.size(); ++i) {
         const index_t axis = frequencies.axes.empty() ? 0 : frequencies.axes[i];
         const index_t position = position_of(batch, row, axis);
-        if (position == turned_by[i]) continue;
-        turned_by[i] = position;
+        if (position == rotated_by[i]) continue;
+        rotated_by[i] = position;
         const double angle = phases[i].angle(position);
         cosines[i] = static_cast<float>(frequencies.attention_factor * std::cos(angle));
         sines[i] = static_cast<float>(frequencies.attention_factor * std::sin(angle));
@@ -78,11 +78,11 @@ void rotate_checked(const view<T, 4>& rows, const rotary_frequencies& frequencie
           T& first = rows(batch, head, row, i * step);
           T& second = rows(batch, head, row, i * step + apart);
           const auto at = static_cast<std::size_t>(i);
-          const auto turned =
+          const auto rotated =
               channel_pair<float>{static_cast<float>(first), static_cast<float>(second)} *
               channel_pair<float>{cosines[at], sines[at]};
-          first = static_cast<T>(turned.a);
-          second = static_cast<T>(turned.b);
+          first = static_cast<T>(rotated.a);
+          second = static_cast<T>(rotated.b);
         }
       }
     }
@@ -115,7 +115,7 @@ status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pai
   for (const std::uint8_t axis : frequencies.axes) {
     if (axis < of_tokens.shape[0]) continue;
     return status::error(status_code::invalid_shape,
-                         "of_tokens: have %lld axes, but a pair turns by axis %d",
+                         "of_tokens: have %lld axes, but a pair rotates by axis %d",
                          static_cast<long long>(of_tokens.shape[0]), static_cast<int>(axis));
   }
   rotate_checked(rows, frequencies, layout, [&](index_t batch, index_t row, index_t axis) {

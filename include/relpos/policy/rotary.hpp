@@ -33,7 +33,7 @@ struct rotary {
   }
 
   rotation_rows rotations() const { return table->rows(); }
-  turn relative_turn(index_t pair, index_t distance) const {
+  rotor relative_rotor(index_t pair, index_t distance) const {
     return table->relative(pair, distance);
   }
 

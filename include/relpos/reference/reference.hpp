@@ -8,8 +8,8 @@
 #include <tuple>
 #include <utility>
 
+#include "relpos/call/block_rotors.hpp"
 #include "relpos/call/problem.hpp"
-#include "relpos/call/rotation_gains.hpp"
 #include "relpos/call/row_positions.hpp"
 #include "relpos/call/scale.hpp"
 #include "relpos/contract/mask.hpp"
@@ -83,22 +83,22 @@ class reference_row {
     return position_.key(key, axis) - position_.query(row_, axis);
   }
 
-  /// R q.R k, by the turn between the two.
+  /// R q.R k, by the rotor between the two.
   Real product(index_t key) const {
-    Real turned = 0;
-    index_t plain = 0;  // channels from here on are not turned
+    Real rotated = 0;
+    index_t plain = 0;  // channels from here on are not rotated
     with_rotation(sequence_.call.policies, [&](const auto& policy) {
-      turned = turned_product(policy, key);
+      rotated = rotated_product(policy, key);
       plain = 2 * policy.rotations().pairs;
     });
-    return add_plain_product(turned, key, plain);
+    return add_plain_product(rotated, key, plain);
   }
 
   template <class Rotation>
-  Real turned_product(const Rotation& policy, index_t key) const {
+  Real rotated_product(const Rotation& policy, index_t key) const {
     const rotation_rows rotations = policy.rotations();
     const bool interleaved = rotations.layout == pair_layout::interleaved;
-    // The factor of both tables at an origin, where nothing is turned yet.
+    // The factor of both tables at the start of a block, where nothing is rotated yet.
     const auto factor = static_cast<Real>(rotations.queries[0]);
     const auto* const q = q_.address(0, head_, row_, 0);
     const auto* const k = k_.address(0, key_head_, key, 0);
@@ -108,7 +108,7 @@ class reference_row {
     for (index_t i = 0; i < rotations.pairs; ++i) {
       const index_t a = interleaved ? 2 * i : i;
       const index_t b = interleaved ? 2 * i + 1 : i + rotations.pairs;
-      const turn by = policy.relative_turn(i, distance(key, rotations.axis_of(i)));
+      const rotor by = policy.relative_rotor(i, distance(key, rotations.axis_of(i)));
       const Real q_a = real(q[a * q_stride]), q_b = real(q[b * q_stride]);
       const Real k_a = real(k[a * k_stride]), k_b = real(k[b * k_stride]);
       const Real along = q_a * k_a + q_b * k_b;

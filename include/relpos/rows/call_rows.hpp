@@ -7,24 +7,24 @@
 #include "relpos/call/bias_table.hpp"
 #include "relpos/call/problem.hpp"
 #include "relpos/call/row_positions.hpp"
-#include "relpos/rows/given_rotation.hpp"
+#include "relpos/rows/explicit_rotation.hpp"
 #include "relpos/rows/rotation.hpp"
 #include "relpos/rows/strided_rows.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The keys of one head, turned if a policy turns them.
+/// The keys of one head, rotated if a policy rotates them.
 template <class Isa, class Problem, class Scratch>
 auto keys_of(const problem_sequence<Problem>& sequence, const Scratch& scratch, index_t key_head) {
-  if constexpr (Scratch::turns_keys) {
-    return packed_rows{scratch.turned_keys(sequence.call.store, sequence.at, key_head),
+  if constexpr (Scratch::rotates_keys) {
+    return packed_rows{scratch.rotated_keys(sequence.call.store, sequence.at, key_head),
                        sequence.shape.head_dim};
   } else {
     return sequence.call.store.template keys<Isa>(sequence.at, key_head);
   }
 }
 
-/// Calls use(row source) with the queries of one head, turned by their rest, or all the way where positions are given.
+/// Calls use(row source) with the queries of one head, rotated by their offset in the block, or all the way where positions are given.
 template <class Isa, class Problem, class Slot, class Use>
 void with_query_rows(const problem_sequence<Problem>& sequence, index_t head, const Slot& memory,
                      const Use& use) {
@@ -32,20 +32,20 @@ void with_query_rows(const problem_sequence<Problem>& sequence, index_t head, co
   using source = strided_rows<Isa, stored_type>;
   const source stored(sequence.q(), 0, head);
   using policies = decltype(Problem::policies);
-  if constexpr (rotates_between_origins<policies>) {
+  if constexpr (rotates_by_blocks<policies>) {
     with_rotation(sequence.call.policies, [&](const auto& policy) {
       const rotation_rows rotations = policy.rotations();
-      use(turned_rows<Isa, source>{stored, rotations, rotations.queries,
-                                   sequence.position.query_offset, sequence.shape.query_length,
-                                   sequence.shape.head_dim, memory.stored_row});
+      use(rotated_rows<Isa, source>{stored, rotations, rotations.queries,
+                                    sequence.position.query_offset, sequence.shape.query_length,
+                                    sequence.shape.head_dim, memory.stored_row});
     });
   } else if constexpr (rotates_to_positions<policies>) {
     const auto position = row_positions(sequence.call.policies, sequence.position, sequence.at);
     const auto of_query = [&](index_t row, index_t axis) { return position.query(row, axis); };
     with_rotation(sequence.call.policies, [&](const auto& policy) {
-      use(given_rotation<Isa, source, std::decay_t<decltype(policy)>, decltype(of_query)>(
+      use(explicit_rotation<Isa, source, std::decay_t<decltype(policy)>, decltype(of_query)>(
           stored, policy, of_query, sequence.shape.head_dim, memory.stored_row,
-          memory.turns_of_row));
+          memory.rotors_of_row));
     });
   } else {
     use(stored);

@@ -1,21 +1,21 @@
 #pragma once
-// Rotation in the kernel. Rows are turned by their rest beyond an origin (contract/rotation.hpp), once for each
-// row; the turn between the origins of queries and keys is a gain of the packed queries, once for each 512
-// keys. Turned channels are in half-split order, whatever the layout: queries and keys agree on it.
+// Rotation in the kernel. Rows are rotated by their offset in the block (contract/rotation.hpp), once for each
+// row; the rotor between the blocks of queries and keys multiplies the packed queries, once for each 512
+// keys. Rotated channels are in half-split order, whatever the layout: queries and keys agree on it.
 
 #include <algorithm>
 
+#include "relpos/call/block_rotors.hpp"
 #include "relpos/call/kv_source.hpp"
-#include "relpos/call/rotation_gains.hpp"
 #include "relpos/rows/prefetch_row.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Turns one row of `channels`; `by` is a row of the table.
+/// Rotates one row of `channels`; `by` is a row of the table.
 template <class Isa>
-RELPOS_INLINE void turn_row(const float* from, const float* by, index_t pairs, pair_layout layout,
-                            index_t channels, float* to) {
+RELPOS_INLINE void rotate_row(const float* from, const float* by, index_t pairs, pair_layout layout,
+                              index_t channels, float* to) {
   using real = float_pack<Isa>;
   const bool interleaved = layout == pair_layout::interleaved;
   index_t i = 0;
@@ -24,10 +24,10 @@ RELPOS_INLINE void turn_row(const float* from, const float* by, index_t pairs, p
     const real high = real::load(from + (interleaved ? 2 * i + lanes<Isa> : i + pairs));
     const real a = interleaved ? real::evens(low, high) : low;
     const real b = interleaved ? real::odds(low, high) : high;
-    const auto turned = channel_pair<real>{a, b} *
-                        channel_pair<real>{real::load(by + i), real::load(by + pairs + i)};
-    turned.a.store(to + i);
-    turned.b.store(to + pairs + i);
+    const auto rotated = channel_pair<real>{a, b} *
+                         channel_pair<real>{real::load(by + i), real::load(by + pairs + i)};
+    rotated.a.store(to + i);
+    rotated.b.store(to + pairs + i);
   }
   // Not as pairs: with an fma here clang++ 14 takes 6 % more instructions for a score of the loop above.
   for (; i < pairs; ++i) {
@@ -39,9 +39,9 @@ RELPOS_INLINE void turn_row(const float* from, const float* by, index_t pairs, p
   std::copy(from + 2 * pairs, from + channels, to + 2 * pairs);
 }
 
-/// The rows of another source, turned. `buffer` holds a row that is not in place.
+/// The rows of another source, rotated. `buffer` holds a row that is not in place.
 template <class Isa, row_source Source>
-struct turned_rows {
+struct rotated_rows {
   const Source& source;
   rotation_rows rotations;
   const float* table;  // of queries or of keys
@@ -51,12 +51,12 @@ struct turned_rows {
   float* buffer;
 
   static const float* in_place(index_t) { return nullptr; }
-  // Rows are turned in order, and waiting for them is what takes the time.
+  // Rows are rotated in order, and waiting for them is what takes the time.
   void load(index_t row, float* to) const {
     constexpr index_t ahead = 16;
     if (row + ahead < rows) prefetch_row(source.in_place(row + ahead), channels);
-    turn_row<Isa>(read_row(source, row, buffer), rotations.row_of(table, row + offset),
-                  rotations.pairs, rotations.layout, channels, to);
+    rotate_row<Isa>(read_row(source, row, buffer), rotations.row_of(table, row + offset),
+                    rotations.pairs, rotations.layout, channels, to);
   }
 };
 

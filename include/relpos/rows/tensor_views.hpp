@@ -19,7 +19,7 @@ struct tensor_views {
   static_assert(storage<Key> && storage<Value>,
                 "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
                 "const");
-  static constexpr bool holds_turned_keys = false;
+  static constexpr bool holds_rotated_keys = false;
   static constexpr bool forgets = false;
 
   view<const Key, 4> k;

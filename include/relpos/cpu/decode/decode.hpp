@@ -177,7 +177,7 @@ class decode {
                           index_t i, const key_lanes& next, float rescale, const float* weights,
                           float* next_scores) const {
     if constexpr (adds_and_scores_together) {
-      turn_queries(rows, next.first_row);
+      rotate_queries(rows, next.first_row);
       const auto value_stream = values.stream(i);
       const auto key_stream = keys.stream(i + 1);
       const auto add = [&]<int Vectors, bool OneRun>(std::integral_constant<int, Vectors>,
@@ -211,25 +211,25 @@ class decode {
     return true;
   }
 
-  /// From their origins to that of the tile's keys.
-  void turn_queries(query_rows& rows, index_t tile) const {
-    if (!head_.turns_by_tile) return;
-    const index_t key_origin = rotation_rows::origin(tile + head_.position.key_offset);
-    if (rows.key_origin == key_origin) return;
-    rows.key_origin = key_origin;
-    const rotation_gains gains = head_.gains(head_.resident.piece_of(tile + tile_keys));
+  /// From their blocks to that of the tile's keys.
+  void rotate_queries(query_rows& rows, index_t tile) const {
+    if (!head_.rotates_by_tile) return;
+    const index_t key_block = rotation_rows::block_of(tile + head_.position.key_offset);
+    if (rows.key_block == key_block) return;
+    rows.key_block = key_block;
+    const block_rotors rotors = head_.rotors(head_.resident.piece_of(tile + tile_keys));
     const index_t width = memory_.padded(shape().head_dim);
     for (index_t i = 0; i < rows.count; ++i) {
       const index_t q_pos = rows.row[i] + head_.position.query_offset;
-      turn_row<Isa>(memory_.packed + i * width,
-                    gains.between(rotation_rows::origin(q_pos), key_origin), gains.pairs,
-                    pair_layout::half_split, width, memory_.queries + i * width);
+      rotate_row<Isa>(memory_.packed + i * width,
+                      rotors.between(rotation_rows::block_of(q_pos), key_block), rotors.pairs,
+                      pair_layout::half_split, width, memory_.queries + i * width);
     }
   }
 
   void score(query_rows& rows, const key_rows& keys, index_t i, const key_lanes& lanes,
              const rows_ahead& ahead, float* scores) const {
-    turn_queries(rows, lanes.first_row);
+    rotate_queries(rows, lanes.first_row);
     keys.read(i, lanes, memory_.key_buffer, [&](const auto* const* row, index_t width) {
       score_all_rows<Isa>(row, lanes.first, lanes.last, memory_.queries, width, rows.count, ahead,
                           scores);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "relpos/call/rotation_gains.hpp"
+#include "relpos/call/block_rotors.hpp"
 #include "relpos/cpu/decode/geometry.hpp"
 #include "relpos/cpu/lowered_head.hpp"
 
@@ -18,7 +18,7 @@ struct decode_query_rows {
   key_range visible[most_rows];
   key_range seen;  // by any of them
   float maximum[most_rows];
-  index_t key_origin = not_turned;  // that they are turned to
+  index_t key_block = not_rotated;  // that they are rotated to
 
   /// The rows of one block that share a key head.
   template <class Isa>

@@ -15,15 +15,15 @@ struct decode_slot {
   static constexpr index_t rows = decode_geometry::rows;
   static constexpr index_t tile_keys = decode_geometry::tile_keys;
 
-  float* packed;        // [rows][padded d], times the folded scale
-  float* queries;       // the same as the product takes it: turned, or `packed` itself
-  float* scores;        // [rows][tile_keys], then weights
-  float* next_scores;   // of the next tile
-  float* outputs;       // [rows][padded d_v]
-  float* sums;          // [rows][lanes], of weights
-  float* stored_row;    // what a row was converted from, where it is turned
-  float* turns_of_row;  // by which it is turned, where positions are given
-  float* key_buffer;    // [tile_keys][padded d], keys that cannot be read in place
+  float* packed;         // [rows][padded d], times the folded scale
+  float* queries;        // the same as the product takes it: rotated, or `packed` itself
+  float* scores;         // [rows][tile_keys], then weights
+  float* next_scores;    // of the next tile
+  float* outputs;        // [rows][padded d_v]
+  float* sums;           // [rows][lanes], of weights
+  float* stored_row;     // what a row was converted from, where it is rotated
+  float* rotors_of_row;  // by which it is rotated, where positions are given
+  float* key_buffer;     // [tile_keys][padded d], keys that cannot be read in place
   float* value_buffer;
   void* key_rows;  // [known_tiles][tile_keys], pointers
   void* value_rows;
@@ -42,7 +42,7 @@ struct decode_slot {
     outputs = memory.take<float>(rows * value_width);
     sums = memory.take<float>(rows * lanes<Isa>);
     stored_row = memory.take<float>(rotates ? shape.head_dim : 0);
-    turns_of_row = memory.take<float>(rotates && !by_tile ? 2 * shape.head_dim : 0);
+    rotors_of_row = memory.take<float>(rotates && !by_tile ? 2 * shape.head_dim : 0);
     key_buffer = memory.take<float>(tile_keys * key_width);
     value_buffer = memory.take<float>(tile_keys * value_width);
     constexpr auto pointers =

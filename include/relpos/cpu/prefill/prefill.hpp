@@ -1,7 +1,7 @@
 #pragma once
 // The fused attention of many queries. One work item is one block of query rows of one head:
 //
-//   pack the queries, turned and scaled, one per SIMD lane
+//   pack the queries, rotated and scaled, one per SIMD lane
 //   for each key tile, from the last that any query sees down to the first:
 //     for each query group: classify by the masks -> skip | full | partial; skip if the bound allows
 //       S = QK^T . softcap . bias . mask . online softmax . O = rescale O + PV
@@ -63,7 +63,7 @@ class prefill {
       const key_range keys_of_piece = intersect(resident, some_see);
       if (keys_of_piece.last <= keys_of_piece.first) continue;
       const std::array biases{head_.biases(head, factors.bias, rows[G], piece)...};
-      const rotation_gains gains = head_.turns_by_tile ? head_.gains(piece) : rotation_gains();
+      const block_rotors rotors = head_.rotates_by_tile ? head_.rotors(piece) : block_rotors();
       const float* const norms = head_.bounds_scores ? head_.key_norms(piece) : nullptr;
       const index_t first_tile = tiling.of(keys_of_piece.first);
       for (index_t t = tiling.of(keys_of_piece.last - 1); t >= first_tile; --t) {
@@ -74,9 +74,9 @@ class prefill {
           query_group<Isa>& group = memory_.groups[g];
           const tile_class tile_is = masks[g].classify(range.first, range.last);
           if (tile_is == tile_class::skip) continue;
-          if (head_.turns_by_tile) {
-            group.turn(gains, rows[g].q_pos, rotation_rows::origin(t * tiling.size),
-                       shape().head_dim);
+          if (head_.rotates_by_tile) {
+            group.rotate(rotors, rows[g].q_pos, rotation_rows::block_of(t * tiling.size),
+                         shape().head_dim);
           }
           if (head_.bounds_scores) {
             group.measure_norms(shape().head_dim);

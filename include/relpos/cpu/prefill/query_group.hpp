@@ -25,21 +25,21 @@ struct query_group {
   index_t width = 0;
   index_t rows = 0;          // queries that exist; the other lanes compute what nothing reads
   float* packed = nullptr;   // [head_dim][width], times the folded scale
-  float* queries = nullptr;  // the same as the product takes it: turned, or `packed` itself
+  float* queries = nullptr;  // the same as the product takes it: rotated, or `packed` itself
   float* outputs = nullptr;  // [value_dim][width], sum of weight * value
   float* maximum = nullptr;  // [width], running maximum of the exponents, base 2
   float* sum = nullptr;      // [width], sum of weights relative to it
   float* norm = nullptr;     // [width], Euclidean norm of `queries`
   group_statistics statistics{};
-  index_t key_origin = 0;  // that the queries are turned to
-  bool measured = false;   // `norm` is of the queries as they are
+  index_t key_block = 0;  // that the queries are rotated to
+  bool measured = false;  // `norm` is of the queries as they are
 
-  /// `turns`: the queries are turned between the origins of a rotation.
-  static query_group take(scratch_divider& memory, const attention_shape& shape, bool turns) {
+  /// `rotates`: the queries are rotated between the blocks of a rotation.
+  static query_group take(scratch_divider& memory, const attention_shape& shape, bool rotates) {
     constexpr index_t width = geometry<Isa>::group_rows;
     query_group group;
     group.packed = memory.take<float>(shape.head_dim * width);
-    group.queries = turns ? memory.take<float>(shape.head_dim * width) : group.packed;
+    group.queries = rotates ? memory.take<float>(shape.head_dim * width) : group.packed;
     group.outputs = memory.take<float>(shape.value_dim * width);
     group.maximum = memory.take<float>(width);
     group.sum = memory.take<float>(width);
@@ -56,7 +56,7 @@ struct query_group {
     for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
       pack_vector(row + lane, count - lane, factor, channels, packed + lane);
     }
-    key_origin = not_turned;
+    key_block = not_rotated;
     measured = false;
     for (index_t lane = 0; lane < width; ++lane) {
       // A lane without a query must not hold up the skipping of a tile: nothing rises above its maximum.
@@ -67,18 +67,18 @@ struct query_group {
     statistics.start(width);
   }
 
-  /// Turns the queries, the first of which is at `q_pos`, from their origins to that of a tile of keys.
-  void turn(const rotation_gains& gains, index_t q_pos, index_t to_origin, index_t channels) {
+  /// Rotates the queries, the first of which is at `q_pos`, from their blocks to that of a tile of keys.
+  void rotate(const block_rotors& rotors, index_t q_pos, index_t to_block, index_t channels) {
     using real = float_pack<Isa>;
-    if (key_origin == to_origin) return;
-    key_origin = to_origin;
+    if (key_block == to_block) return;
+    key_block = to_block;
     measured = false;
-    // A group is narrower than the grid: its queries have one origin, or two.
-    const index_t origin = rotation_rows::origin(q_pos);
-    const int_pack<Isa> of_first(static_cast<std::int32_t>((origin + 1) * rotation_grid - q_pos));
-    const float* const first = gains.between(origin, to_origin);
-    const float* const second = gains.between(origin + 1, to_origin);
-    const index_t pairs = gains.pairs;
+    // A group is narrower than the grid: its queries have one block, or two.
+    const index_t block = rotation_rows::block_of(q_pos);
+    const int_pack<Isa> of_first(static_cast<std::int32_t>((block + 1) * rotation_block - q_pos));
+    const float* const first = rotors.between(block, to_block);
+    const float* const second = rotors.between(block + 1, to_block);
+    const index_t pairs = rotors.pairs;
     for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
       const auto is_first =
           int_pack<Isa>::iota() + int_pack<Isa>(static_cast<std::int32_t>(lane)) < of_first;
@@ -88,16 +88,16 @@ struct query_group {
             select(is_first, real(first[pairs + i]), real(second[pairs + i]))};
         const index_t at_a = i * width + lane;
         const index_t at_b = at_a + pairs * width;
-        const auto turned =
+        const auto rotated =
             channel_pair<real>{real::load(packed + at_a), real::load(packed + at_b)} * by;
-        turned.a.store(queries + at_a);
-        turned.b.store(queries + at_b);
+        rotated.a.store(queries + at_a);
+        rotated.b.store(queries + at_b);
       }
     }
     std::copy(packed + 2 * pairs * width, packed + channels * width, queries + 2 * pairs * width);
   }
 
-  /// Of the queries as they are turned now.
+  /// Of the queries as they are rotated now.
   void measure_norms(index_t channels) {
     using real = float_pack<Isa>;
     if (measured) return;

@@ -11,20 +11,20 @@ namespace relpos::inline RELPOS_ABI {
 template <class Isa>
 struct prefill_slot {
   std::array<query_group<Isa>, static_cast<std::size_t>(geometry<Isa>::groups)> groups;
-  float* weights;       // [tile_keys][group_rows]
-  float* row_buffer;    // one converted key row
-  float* stored_row;    // what it was converted from, where it is turned
-  float* turns_of_row;  // by which it is turned, where positions are given
-  float* key_buffer;    // the converted keys of a tile; before the first, converted queries
-  float* value_buffer;  // and its values
+  float* weights;        // [tile_keys][group_rows]
+  float* row_buffer;     // one converted key row
+  float* stored_row;     // what it was converted from, where it is rotated
+  float* rotors_of_row;  // by which it is rotated, where positions are given
+  float* key_buffer;     // the converted keys of a tile; before the first, converted queries
+  float* value_buffer;   // and its values
 
-  /// `rotates`: there is a rotation; `by_tile`: between origins.
+  /// `rotates`: there is a rotation; `by_tile`: between blocks.
   prefill_slot(scratch_divider& memory, const attention_shape& shape, bool rotates, bool by_tile) {
     for (auto& group : groups) group = query_group<Isa>::take(memory, shape, by_tile);
     weights = memory.take<float>(geometry<Isa>::tile_keys * geometry<Isa>::group_rows);
     row_buffer = memory.take<float>(shape.head_dim);
     stored_row = memory.take<float>(rotates ? shape.head_dim : 0);
-    turns_of_row = memory.take<float>(rotates && !by_tile ? 2 * shape.head_dim : 0);
+    rotors_of_row = memory.take<float>(rotates && !by_tile ? 2 * shape.head_dim : 0);
     key_buffer = memory.take<float>(geometry<Isa>::tile_keys * shape.head_dim);
     value_buffer = memory.take<float>(geometry<Isa>::tile_keys * shape.value_dim);
   }

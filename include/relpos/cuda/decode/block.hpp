@@ -45,7 +45,7 @@ class decode_block {
     const seen_tile first = seen_from(warp_);
     begin_tile(first.at, 0);
     machine_.template wait<1>();  // for queries, and not for keys
-    if constexpr (lowered::rotates) turn_queries_to_chunk();
+    if constexpr (lowered::rotates) rotate_queries_to_chunk();
     machine_.sync();
     attend(first);
     join();
@@ -112,12 +112,12 @@ class decode_block {
         machine_, machine_.thread(), [&](int row) RELPOS_LAMBDA { return query_at(row); },
         query_at(0));
   }
-  /// All keys of a chunk have one origin.
-  RELPOS_DEVICE void turn_queries_to_chunk() {
-    const index_t origin = rotation_rows::origin(first_key_of(0) + sequence_.position.key_offset);
-    turn_queries<HeadDim, geometry::warps>(
+  /// All keys of a chunk have one block.
+  RELPOS_DEVICE void rotate_queries_to_chunk() {
+    const index_t block = rotation_rows::block_of(first_key_of(0) + sequence_.position.key_offset);
+    rotate_queries<HeadDim, geometry::warps>(
         machine_, queries(), call_.rotation, [&](int row) { return query_at(row); },
-        [&](int row) { return q_pos_of(place_of(row).row); }, origin);
+        [&](int row) { return q_pos_of(place_of(row).row); }, block);
   }
 
   /// What masks say of a tile, of all rows.
@@ -189,8 +189,8 @@ class decode_block {
       machine_.sync_warp();  // the tile is there, and all lanes have done with the one before
       begin_tile(next.at, 1 - stage);
       if constexpr (lowered::rotates) {
-        turn_shared_keys(machine_, keys_of(stage), call_.rotation.rows,
-                         first_key_of(tile.at) + sequence_.position.key_offset);
+        rotate_shared_keys(machine_, keys_of(stage), call_.rotation.rows,
+                           first_key_of(tile.at) + sequence_.position.key_offset);
         machine_.sync_warp();
       }
       score_fragment<keys / 8> scores[1] = {};

@@ -13,8 +13,8 @@ struct decode_chunks {
   static constexpr int rows = static_cast<int>(decode_row_limit);  // of an mma
   /// Enough that a block reads for longer than it takes to begin; few enough that one sequence occupies a GPU.
   static constexpr int keys = 256;
-  // The queries of a block are turned to one origin.
-  static_assert(rotation_grid % keys == 0);
+  // The queries of a block are rotated to one block.
+  static_assert(rotation_block % keys == 0);
 
   /// Blocks of rows that share a key head.
   static constexpr index_t row_blocks(index_t query_length, index_t group) {

@@ -237,7 +237,7 @@ class prefill_block {
       measure_queries();
       machine_.sync();
     }
-    index_t key_origin = std::numeric_limits<index_t>::min();
+    index_t key_block = std::numeric_limits<index_t>::min();
     while (is_tile(tile)) {
       const index_t next = seen_tile(tile - 1, is_bounded());
       // Queries and keys are there; all threads have done with the values of the tile before, and with its keys.
@@ -249,7 +249,7 @@ class prefill_block {
       } else {
         machine_.commit();  // the same number of groups
       }
-      turn_to(tile, key_origin);
+      rotate_to(tile, key_block);
       const tile_class is =
           classify(memory_.of_warp[warp_], tile, warp_ * geometry::warp_rows, geometry::warp_rows);
       score_fragment<key_tiles> scores[row_tiles];
@@ -285,15 +285,15 @@ class prefill_block {
     add_spread_of_weights(scores, before, softmax, rescale, statistics);
   }
 
-  /// Turns the queries to the origin of a tile's keys, which all of them share.
-  RELPOS_DEVICE void turn_to([[maybe_unused]] index_t tile, [[maybe_unused]] index_t& key_origin) {
+  /// Rotates the queries to the block of a tile's keys, which all of them share.
+  RELPOS_DEVICE void rotate_to([[maybe_unused]] index_t tile, [[maybe_unused]] index_t& key_block) {
     if constexpr (lowered::rotates) {
-      const index_t origin = rotation_rows::origin(tile * keys);
-      if (origin == key_origin) return;
-      key_origin = origin;
-      turn_queries<HeadDim, geometry::warps>(
+      const index_t block = rotation_rows::block_of(tile * keys);
+      if (block == key_block) return;
+      key_block = block;
+      rotate_queries<HeadDim, geometry::warps>(
           machine_, queries(), call_.rotation, [&](int row) { return query_at(row); },
-          [&](int row) { return first_row_ + row + position().query_offset; }, origin);
+          [&](int row) { return first_row_ + row + position().query_offset; }, block);
       machine_.sync();
     }
   }

@@ -1,6 +1,6 @@
 #pragma once
-// Rotation on a GPU, as on the CPU (rows/rotation.hpp): keys are turned by their rest beyond an origin; queries by their
-// own rest and by the turn between origins, once for each 512 keys. Each is rounded once.
+// Rotation on a GPU, as on the CPU (rows/rotation.hpp): keys are rotated by their offset in the block, queries by their
+// own offset and by the rotor between blocks, once for each 512 keys. Each is rounded once.
 
 #include "relpos/contract/rotation.hpp"
 #include "relpos/core/unroll.hpp"
@@ -23,45 +23,45 @@ struct pair_places {
 };
 
 /// What a pair is multiplied by, of a row of a table, [2][pairs].
-constexpr channel_pair<float> turn_at(const float* row, int pair, int pairs) {
+constexpr channel_pair<float> rotor_at(const float* row, int pair, int pairs) {
   return {row[pair], row[pairs + pair]};
 }
 
-/// Turns a pair of a row; `to` may be `from`.
+/// Rotates a pair of a row; `to` may be `from`.
 template <class Arch, class T>
-RELPOS_DEVICE void turn_pair(Arch& arch, const rotation_rows& rows, int pair,
-                             const channel_pair<float>& by, const T* from, T* to) {
+RELPOS_DEVICE void rotate_pair(Arch& arch, const rotation_rows& rows, int pair,
+                               const channel_pair<float>& by, const T* from, T* to) {
   const pair_places at = pair_places::of(pair, static_cast<int>(rows.pairs), rows.layout);
-  const channel_pair<float> turned =
+  const channel_pair<float> rotated =
       channel_pair<float>{widen(arch, from[at.a]), widen(arch, from[at.b])} * by;
-  to[at.a] = narrow<T>(arch, turned.a);
-  to[at.b] = narrow<T>(arch, turned.b);
+  to[at.a] = narrow<T>(arch, rotated.a);
+  to[at.b] = narrow<T>(arch, rotated.b);
 }
 
-/// Turns row `row` of key head `head` of a sequence that is not split, by one warp.
+/// Rotates row `row` of key head `head` of a sequence that is not split, by one warp.
 template <int HeadDim, class Arch, class Call>
-RELPOS_DEVICE void turn_key(Arch& arch, const Call& call,
-                            const view<typename Call::stored, 4>& turned, index_t sequence,
-                            index_t head, index_t row) {
+RELPOS_DEVICE void rotate_key(Arch& arch, const Call& call,
+                              const view<typename Call::stored, 4>& rotated, index_t sequence,
+                              index_t head, index_t row) {
   const device_sequence& of = call.sequences[sequence];
   if (row >= of.keys.count || of.is_decoded) return;
   const rotation_rows& rows = call.rotation.rows;
   const auto pairs = static_cast<int>(rows.pairs);
   const int lane = arch.thread() % warp_lanes;
   const auto* const from = call.k.address(of.keys.batch, head, of.keys.first + row, 0);
-  auto* const to = turned.address(of.keys.batch, head, of.keys.first + row, 0);
-  const float* const rest = rows.row_of(rows.keys, row + of.position.key_offset);
+  auto* const to = rotated.address(of.keys.batch, head, of.keys.first + row, 0);
+  const float* const within = rows.row_of(rows.keys, row + of.position.key_offset);
   for (int pair = lane; pair < pairs; pair += warp_lanes) {
-    turn_pair(arch, rows, pair, turn_at(rest, pair, pairs), from, to);
+    rotate_pair(arch, rows, pair, rotor_at(within, pair, pairs), from, to);
   }
   for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];
 }
 
-/// Turns keys in shared memory where they are, by one warp. `first` is the position of the first.
+/// Rotates keys in shared memory where they are, by one warp. `first` is the position of the first.
 template <class Arch, class T, int Rows, int Channels>
-RELPOS_DEVICE void turn_shared_keys(Arch& arch, const shared_rows<T, Rows, Channels>& keys,
-                                    const rotation_rows& rows, index_t first) {
-  // Turns of so many rows are asked for before the first is needed.
+RELPOS_DEVICE void rotate_shared_keys(Arch& arch, const shared_rows<T, Rows, Channels>& keys,
+                                      const rotation_rows& rows, index_t first) {
+  // Rotors of so many rows are asked for before the first is needed.
   constexpr int together = 8;
   static_assert(Rows % together == 0);
   const auto pairs = static_cast<int>(rows.pairs);
@@ -70,40 +70,40 @@ RELPOS_DEVICE void turn_shared_keys(Arch& arch, const shared_rows<T, Rows, Chann
     for (int row = 0; row < Rows; row += together) {
       channel_pair<float> by[together];
       unroll<together>([&](auto i) RELPOS_LAMBDA {
-        by[i] = turn_at(rows.row_of(rows.keys, first + row + i), pair, pairs);
+        by[i] = rotor_at(rows.row_of(rows.keys, first + row + i), pair, pairs);
       });
       unroll<together>([&](auto i) RELPOS_LAMBDA {
         T* const key = keys.at(row + i, 0);
-        turn_pair(arch, rows, pair, by[i], key, key);
+        rotate_pair(arch, rows, pair, by[i], key, key);
       });
     }
   }
 }
 
-/// Turns rows of queries to the origin of some keys, a warp each. `row_at` is row -> its address, null for zeros, and
+/// Rotates rows of queries to the block of some keys, a warp each. `row_at` is row -> its address, null for zeros, and
 /// `position_of` row -> its position.
 template <int HeadDim, int Warps, class Arch, class T, int Rows, class RowAt, class PositionOf>
-RELPOS_DEVICE void turn_queries(Arch& arch, const shared_rows<T, Rows, HeadDim>& to,
-                                const device_rotation& rotation, const RowAt& row_at,
-                                const PositionOf& position_of, index_t key_origin) {
+RELPOS_DEVICE void rotate_queries(Arch& arch, const shared_rows<T, Rows, HeadDim>& to,
+                                  const device_rotation& rotation, const RowAt& row_at,
+                                  const PositionOf& position_of, index_t key_block) {
   const rotation_rows& rows = rotation.rows;
   const auto pairs = static_cast<int>(rows.pairs);
   const int lane = arch.thread() % warp_lanes;
   for (int row = arch.thread() / warp_lanes; row < Rows; row += Warps) {
     const T* const from = row_at(row);
-    T* const turned = to.at(row, 0);
+    T* const rotated = to.at(row, 0);
     if (from == nullptr) {
-      for (int c = lane; c < HeadDim; c += warp_lanes) turned[c] = T{};
+      for (int c = lane; c < HeadDim; c += warp_lanes) rotated[c] = T{};
       continue;
     }
     const index_t q_pos = position_of(row);
-    const float* const rest = rows.row_of(rows.queries, q_pos);
-    const float* const gain = rotation.gains.between(rotation_rows::origin(q_pos), key_origin);
+    const float* const within = rows.row_of(rows.queries, q_pos);
+    const float* const between = rotation.rotors.between(rotation_rows::block_of(q_pos), key_block);
     for (int pair = lane; pair < pairs; pair += warp_lanes) {
-      const channel_pair<float> by = turn_at(rest, pair, pairs) * turn_at(gain, pair, pairs);
-      turn_pair(arch, rows, pair, by, from, turned);
+      const channel_pair<float> by = rotor_at(within, pair, pairs) * rotor_at(between, pair, pairs);
+      rotate_pair(arch, rows, pair, by, from, rotated);
     }
-    for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) turned[c] = from[c];
+    for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) rotated[c] = from[c];
   }
 }
 

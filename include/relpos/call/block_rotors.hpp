@@ -1,5 +1,6 @@
 #pragma once
-// The rotation among the policies of a call, and its turns between the origins of queries and keys (contract/rotation.hpp).
+// The rotation among the policies of a call, and its rotors between the blocks of queries and keys
+// (contract/rotation.hpp).
 
 #include <algorithm>
 #include <cmath>
@@ -15,18 +16,17 @@ namespace relpos::inline RELPOS_ABI {
 template <class... Policies>
 inline constexpr bool any_rotation = (is_rotation<Policies> || ... || false);
 
-/// Keys and queries are turned apart from each other, and the rest when they meet: there are origins.
+/// Keys and queries are rotated within their blocks; queries by the rotor between blocks when they meet.
 template <class... Policies>
-inline constexpr bool turns_between_origins =
+inline constexpr bool any_block_rotation =
     any_rotation<Policies...> && !any_given_positions<Policies...>;
 
 template <class Policies>
-inline constexpr bool rotates_between_origins = false;
+inline constexpr bool rotates_by_blocks = false;
 template <class... Policies>
-inline constexpr bool rotates_between_origins<std::tuple<Policies...>> =
-    turns_between_origins<Policies...>;
+inline constexpr bool rotates_by_blocks<std::tuple<Policies...>> = any_block_rotation<Policies...>;
 
-/// Both are turned all the way: positions are given.
+/// Both are rotated all the way: positions are explicit.
 template <class Policies>
 inline constexpr bool rotates_to_positions = false;
 template <class... Policies>
@@ -55,25 +55,25 @@ constexpr auto rotations_of(const std::tuple<Policies...>& policies) {
   return std::apply([&](const auto&... each) { return std::tuple_cat(keep(each)...); }, policies);
 }
 
-/// No origin of keys.
-inline constexpr index_t not_turned = std::numeric_limits<index_t>::min();
+/// No block of keys.
+inline constexpr index_t not_rotated = std::numeric_limits<index_t>::min();
 
-/// The turns between origins that are so many apart, for all pairs.
-struct rotation_gains {
+/// The rotors between blocks that are so many apart, for all pairs.
+struct block_rotors {
   float* data = nullptr;  // [count][2][pairs]
-  index_t first = 0;      // origin of queries - origin of keys
+  index_t first = 0;      // block of queries - block of keys
   index_t count = 0;
   index_t pairs = 0;
 
-  static constexpr index_t capacity(index_t distances) { return distances / rotation_grid + 4; }
+  static constexpr index_t capacity(index_t distances) { return distances / rotation_block + 4; }
 
-  rotation_gains() = default;
+  block_rotors() = default;
   /// For these distances k_pos - q_pos.
-  rotation_gains(float* memory, index_t channel_pairs, const distance_range& distances)
+  block_rotors(float* memory, index_t channel_pairs, const distance_range& distances)
       : data(memory), pairs(channel_pairs) {
-    // Of positions that are x apart, the origins are x / rotation_grid apart, rounded down or up.
-    first = floor_div(-distances.last, rotation_grid);
-    count = floor_div(-distances.first, rotation_grid) + 2 - first;
+    // Of positions that are x apart, the blocks are x / rotation_block apart, rounded down or up.
+    first = floor_div(-distances.last, rotation_block);
+    count = floor_div(-distances.first, rotation_block) + 2 - first;
   }
 
   /// Entry `i` of `count`.
@@ -81,23 +81,23 @@ struct rotation_gains {
   void fill(index_t i, const Policy& policy) const {
     // Smaller factors would make subnormal scores, many times slower, and are lost in any sum that has another
     // pair in it.
-    // Decay turns into growth towards keys that come later, which no mask of such an encoding shows.
-    const auto gain = [](double part) {
+    // Decay becomes growth towards keys that come later, which no mask of such an encoding shows.
+    const auto component = [](double part) {
       constexpr double largest = std::numeric_limits<float>::max();
       if (std::abs(part) < 0x1p-100) return 0.0f;
       return static_cast<float>(std::clamp(part, -largest, largest));
     };
     float* const to = data + i * 2 * pairs;
     for (index_t pair = 0; pair < pairs; ++pair) {
-      const turn by = policy.relative_turn(pair, -(first + i) * rotation_grid);
-      to[pair] = gain(by.real);
-      to[pairs + pair] = gain(by.imaginary);
+      const rotor by = policy.relative_rotor(pair, -(first + i) * rotation_block);
+      to[pair] = component(by.real);
+      to[pairs + pair] = component(by.imaginary);
     }
   }
 
-  /// For queries of one origin and keys of another.
-  constexpr const float* between(index_t query_origin, index_t key_origin) const {
-    return data + std::clamp<index_t>(query_origin - key_origin - first, 0, count - 1) * 2 * pairs;
+  /// For queries of one block and keys of another.
+  constexpr const float* between(index_t query_block, index_t key_block) const {
+    return data + std::clamp<index_t>(query_block - key_block - first, 0, count - 1) * 2 * pairs;
   }
 };
 

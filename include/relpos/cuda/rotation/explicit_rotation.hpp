@@ -1,0 +1,147 @@
+#pragma once
+// Rotation to positions that are given per token (rows/explicit_rotation.hpp): rows of queries and keys are rotated all the way
+// to their positions before anything else, by the rotor of their offset times that of their block. The host lists the
+// blocks that occur, whose sines take float64.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+#include "relpos/call/block_rotors.hpp"
+#include "relpos/core/scratch.hpp"
+#include "relpos/cuda/params.hpp"
+#include "relpos/cuda/rotation/device_rotation.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// Where a token stands on one axis: which of the blocks that occur, and how far beyond it.
+struct token_rotor {
+  std::int32_t block;
+  std::int32_t offset;
+};
+/// What the device has of it.
+struct token_rotation {
+  rotation_rows rows;          // the table of queries rotates keys as well
+  const float* blocks;         // [block][2][pairs]
+  const token_rotor* queries;  // [axis][sequence][row]
+  const token_rotor* keys;
+  index_t sequences;
+};
+
+/// For one call of `Problem`, which rotates and has given positions.
+template <class Problem>
+class explicit_rotation_staging {
+ public:
+  /// Takes what the device reads of host memory.
+  explicit_rotation_staging(scratch_divider& memory, const Problem& problem) : problem_(problem) {
+    with_rotation(problem.policies, [&](const auto& policy) { rows_ = policy.rotations(); });
+    const attention_shape& shape = problem.shape;
+    index_of_keys_ = rows_.axes * shape.batch * shape.query_length;
+    count_ = index_of_keys_ + rows_.axes * shape.batch * shape.key_length;
+    index_t first = std::numeric_limits<index_t>::max();
+    index_t last = std::numeric_limits<index_t>::min();
+    for_each([&](index_t, index_t position) {
+      first = std::min(first, rotation_rows::block_of(position));
+      last = std::max(last, rotation_rows::block_of(position));
+    });
+    const index_t blocks = count_ == 0 ? 0 : std::min(last - first + 1, count_);
+    rests_ = memory.take<float>(rotation_block * 2 * rows_.pairs);
+    rotors_ = memory.take<float>(blocks * 2 * rows_.pairs);
+    tokens_ = memory.take<token_rotor>(count_);
+    axes_ = memory.take<std::uint8_t>(rows_.axis_of_pair == nullptr ? 0 : rows_.pairs);
+  }
+
+  /// Takes what the host alone needs.
+  void take_host_workspace(scratch_divider& memory) { blocks_ = memory.take<index_t>(count_); }
+
+  token_rotation fill(std::ptrdiff_t to_device) const {
+    const index_t row = 2 * rows_.pairs;
+    std::copy(rows_.queries, rows_.queries + rotation_block * row, rests_);
+    // Positions come in runs, of which each block is noted once.
+    index_t* last = blocks_;
+    for_each([&](index_t, index_t position) {
+      const index_t block = rotation_rows::block_of(position);
+      if (last == blocks_ || last[-1] != block) *last++ = block;
+    });
+    std::sort(blocks_, last);
+    last = std::unique(blocks_, last);
+    with_rotation(problem_.policies, [&](const auto& policy) {
+      for (const index_t* block = blocks_; block != last; ++block) {
+        float* const to = rotors_ + (block - blocks_) * row;
+        for (index_t pair = 0; pair < rows_.pairs; ++pair) {
+          const rotor by = policy.relative_rotor(pair, -*block * rotation_block);
+          to[pair] = static_cast<float>(by.real);
+          to[rows_.pairs + pair] = static_cast<float>(by.imaginary);
+        }
+      }
+    });
+    const index_t* at = blocks_;
+    for_each([&](index_t i, index_t position) {
+      const index_t block = rotation_rows::block_of(position);
+      if (*at != block) at = std::lower_bound(blocks_, last, block);
+      tokens_[i] = {static_cast<std::int32_t>(at - blocks_),
+                    static_cast<std::int32_t>(position - block * rotation_block)};
+    });
+    token_rotation result{rows_, rebase(rotors_, to_device), rebase(tokens_, to_device),
+                          rebase(tokens_ + index_of_keys_, to_device), problem_.shape.batch};
+    result.rows.queries = rebase(rests_, to_device);
+    result.rows.keys = nullptr;
+    if (rows_.axis_of_pair != nullptr) {
+      std::copy(rows_.axis_of_pair, rows_.axis_of_pair + rows_.pairs, axes_);
+      result.rows.axis_of_pair = rebase(axes_, to_device);
+    }
+    return result;
+  }
+
+ private:
+  /// Calls use(i, position) for each axis of each token: queries, then keys, [axis][sequence][row].
+  template <class Use>
+  void for_each(const Use& use) const {
+    const attention_shape& shape = problem_.shape;
+    index_t i = 0;
+    const auto ask = [&](index_t length, const auto& position_of) {
+      for (index_t axis = 0; axis < rows_.axes; ++axis) {
+        for (index_t at = 0; at < shape.batch; ++at) {
+          const auto given = row_positions(problem_.policies, positions{}, at);
+          for (index_t row = 0; row < length; ++row) use(i++, position_of(given, row, axis));
+        }
+      }
+    };
+    ask(shape.query_length,
+        [](const auto& of, index_t row, index_t axis) { return of.query(row, axis); });
+    ask(shape.key_length,
+        [](const auto& of, index_t row, index_t axis) { return of.key(row, axis); });
+  }
+
+  const Problem& problem_;
+  rotation_rows rows_{};
+  index_t index_of_keys_ = 0;
+  index_t count_ = 0;
+  float* rests_ = nullptr;   // [rotation_block][2][pairs]
+  float* rotors_ = nullptr;  // [block][2][pairs]
+  token_rotor* tokens_ = nullptr;
+  std::uint8_t* axes_ = nullptr;  // of pairs
+  index_t* blocks_ = nullptr;
+};
+
+/// Rotates row `row` of a head of a sequence, by one warp.
+template <int HeadDim, class Arch, class T>
+RELPOS_DEVICE void rotate_token(Arch& arch, const token_rotation& rotation,
+                                const token_rotor* tokens, index_t length, index_t sequence,
+                                index_t row, const T* from, T* to) {
+  const rotation_rows& rows = rotation.rows;
+  const auto pairs = static_cast<int>(rows.pairs);
+  const int lane = arch.thread() % warp_lanes;
+  for (int pair = lane; pair < pairs; pair += warp_lanes) {
+    const token_rotor& token =
+        tokens[(rows.axis_of(pair) * rotation.sequences + sequence) * length + row];
+    const channel_pair<float> by = rotor_at(rows.queries + token.offset * 2 * pairs, pair, pairs) *
+                                   rotor_at(rotation.blocks + token.block * 2 * pairs, pair, pairs);
+    rotate_pair(arch, rows, pair, by, from, to);
+  }
+  for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];
+}
+
+}  // namespace relpos::inline RELPOS_ABI
