@@ -49,7 +49,7 @@ void compare(const char* encoding, tensors& t, const std::vector<std::string>& o
                     .encoding = encoding,
                     .mask = "causal",
                     .isa = native::name,
-                    .scratch_bytes = candidates[0].scratch_bytes};
+                    .workspace_bytes = candidates[0].workspace_bytes};
   for (std::size_t i = 1; i < candidates.size(); ++i) {
     found.speedup[candidates[i].encoding] = timed.seconds[i] / timed.seconds[0];
   }

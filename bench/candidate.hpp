@@ -72,14 +72,14 @@ struct candidate {
   std::string encoding;
   std::string mask;
   std::function<void()> run;
-  std::size_t scratch_bytes;
+  std::size_t workspace_bytes;
 };
 
 /// A call with these policies, run once and verified.
 template <executor Executor, class... Policies>
 candidate verified_on(const Executor& runner, const char* encoding, const char* mask, tensors& t,
                       const options& choice, const Policies&... policies) {
-  std::vector<std::byte> memory(relpos::scratch_bytes(runner, t.q, t.k, t.v, policies...));
+  std::vector<std::byte> memory(relpos::workspace_bytes(runner, t.q, t.k, t.v, policies...));
   const std::size_t bytes = memory.size();
   auto run = [&t, runner, choice, memory = std::move(memory), ... policies = policies]() mutable {
     const status done = attention(runner, memory, t.out, t.q, t.k, t.v, choice, policies...);

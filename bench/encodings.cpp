@@ -38,7 +38,7 @@ void time_and_report(const size& of, const std::vector<candidate>& candidates, c
                       .encoding = each.encoding,
                       .mask = each.mask,
                       .isa = native::name,
-                      .scratch_bytes = each.scratch_bytes};
+                      .workspace_bytes = each.workspace_bytes};
     // Of all visible scores; of those under ALiBi some need no work.
     if (each.encoding != "alibi") {
       found.fraction_of_peak = flops / timed.seconds[i] / timed.peak_rate;

@@ -33,7 +33,7 @@ candidate verified_slices(const char* encoding, tensors& t, const sampled_rows& 
                           const Policies&... policies) {
   const index_t length = t.q.shape[2];
   std::vector<std::byte> memory(
-      scratch_bytes(serial(), t.q.slice(2, 0, sample.rows), t.k, t.v, policies...));
+      workspace_bytes(serial(), t.q.slice(2, 0, sample.rows), t.k, t.v, policies...));
   const std::size_t bytes = memory.size();
   auto run = [&t, sample, length, choice = options(choice), memory = std::move(memory),
               ... policies = policies]() mutable {
@@ -107,7 +107,7 @@ void far_tiles(index_t length, const sampled_rows& sample, const effort& how, re
                       .encoding = candidates[i].encoding,
                       .mask = candidates[i].mask,
                       .isa = native::name,
-                      .scratch_bytes = candidates[i].scratch_bytes};
+                      .workspace_bytes = candidates[i].workspace_bytes};
     if (i == 0) found.extra_time_percent = 100.0 * (timed.seconds[0] / timed.seconds[3] - 1.0);
     found.speedup["no_tile_left_out"] = timed.seconds[0] / timed.seconds[i];
     to.add(found);
@@ -144,7 +144,7 @@ void blocks(const effort& how, report& to) {
                       .mask = candidates[i].mask,
                       .isa = native::name,
                       .fraction_of_peak = fraction[i],
-                      .scratch_bytes = candidates[i].scratch_bytes};
+                      .workspace_bytes = candidates[i].workspace_bytes};
     if (i == 1) found.speedup["causal_per_visible_score"] = fraction[1] / fraction[0];
     to.add(found);
   }

@@ -22,7 +22,7 @@ std::string text(const char* format, double value) {
 
 void report::begin(const std::string& title) {
   std::printf("\n%s\n%-28s %-20s %8s %7s %9s %8s %10s  %s\n", title.c_str(), "encoding", "mask",
-              "head_dim", "length", "of peak", "extra", "scratch", "times as fast as");
+              "head_dim", "length", "of peak", "extra", "workspace", "times as fast as");
 }
 
 void report::add(const measurement& found) {
@@ -30,8 +30,9 @@ void report::add(const measurement& found) {
       found.fraction_of_peak ? text("%.1f%%", 100.0 * *found.fraction_of_peak) : "";
   const std::string extra =
       found.extra_time_percent ? text("%+.1f%%", *found.extra_time_percent) : "";
-  const std::string scratch =
-      found.scratch_bytes ? text("%.0f KiB", static_cast<double>(*found.scratch_bytes) / 1024) : "";
+  const std::string workspace =
+      found.workspace_bytes ? text("%.0f KiB", static_cast<double>(*found.workspace_bytes) / 1024)
+                            : "";
   std::string speedups;
   for (const auto& [peer, ratio] : found.speedup) {
     speedups += (speedups.empty() ? "" : ", ") + peer + text(" %.2f", ratio);
@@ -39,7 +40,7 @@ void report::add(const measurement& found) {
   if (found.ratio) speedups += text("%.3f", *found.ratio);
   std::printf("%-28s %-20s %8lld %7lld %9s %8s %10s  %s\n", found.encoding.c_str(),
               found.mask.c_str(), found.head_dim, found.length, fraction.c_str(), extra.c_str(),
-              scratch.c_str(), speedups.c_str());
+              workspace.c_str(), speedups.c_str());
   std::fflush(stdout);
   all_.push_back(found);
 }
@@ -68,7 +69,7 @@ bool report::write(const std::string& path) const {
                              {"extra_time_percent", or_null(each.extra_time_percent)},
                              {"speedup", nlohmann::json(each.speedup)}};
     if (each.ratio) object["ratio"] = *each.ratio;
-    if (each.scratch_bytes) object["scratch_bytes"] = *each.scratch_bytes;
+    if (each.workspace_bytes) object["workspace_bytes"] = *each.workspace_bytes;
     array.push_back(object);
   }
   std::ofstream out(path);

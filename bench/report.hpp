@@ -22,7 +22,7 @@ struct measurement {
   std::map<std::string, double>
       speedup{};                  // time of a peer, or of another way, in times of this one
   std::optional<double> ratio{};  // what the section says it is of
-  std::optional<unsigned long long> scratch_bytes{};
+  std::optional<unsigned long long> workspace_bytes{};
 };
 
 class report {

@@ -41,9 +41,9 @@ void compare_chunks(const effort& how, report& to, const char* encoding,
   std::vector<index_t> lengths{0};
   const contiguous_cache<float> cache{
       {view<float, 4>(keys.data(), t.k.shape), view<float, 4>(values.data(), t.k.shape)}, lengths};
-  lengths[0] = length;  // the longest that scratch is for
+  lengths[0] = length;  // the longest that workspace is for
   std::vector<std::byte> memory(
-      scratch_bytes(serial(), t.q.slice(2, 0, chunk), cache, policies...));
+      workspace_bytes(serial(), t.q.slice(2, 0, chunk), cache, policies...));
   const auto in_chunks = [&] {
     lengths[0] = 0;
     for (index_t first = 0; first < length; first += chunk) {
@@ -75,7 +75,8 @@ class ragged_call {
       work_ += static_cast<double>(each) * static_cast<double>(each + 1);
     }
     tensors_ = std::make_unique<tensors>(heads, starts_.back(), head_dim);
-    memory_.resize(scratch_bytes(runner_, tensors_->q, tensors_->k, tensors_->v, causal{}, how()));
+    memory_.resize(
+        workspace_bytes(runner_, tensors_->q, tensors_->k, tensors_->v, causal{}, how()));
   }
 
   double work() const { return work_; }

@@ -109,7 +109,7 @@ step make_step(const char* what, index_t group, index_t length, index_t head_dim
   const auto of = std::make_shared<decoding<Stored, cache_type>>(group, length, head_dim, page_rows,
                                                                  cache_type{});
   const auto memory = std::make_shared<std::vector<std::byte>>(
-      scratch_bytes(serial(), of->q, of->cache(), policies...));
+      workspace_bytes(serial(), of->q, of->cache(), policies...));
   step result;
   result.run = [of, memory, policies...] {
     const status done = attention(serial(), *memory, of->out, of->q, of->cache(), policies...);

@@ -47,7 +47,7 @@ class model {
     }
     check(pool_.reserve(caches_, 0, length));
     std::fill(lengths_.begin(), lengths_.end(), length);
-    scratch_.resize(scratch_bytes(serial(), q(), caches_[0], causal()));
+    workspace_.resize(workspace_bytes(serial(), q(), caches_[0], causal()));
     std::fill(lengths_.begin(), lengths_.end(), length - 1);
   }
 
@@ -57,7 +57,7 @@ class model {
       const auto number = static_cast<float>(value_of(i));
       std::fill(row_.begin(), row_.end(), number);
       check(append(serial(), caches_[i], new_row(), new_row()));
-      check(attention(serial(), scratch_, out(), q(), caches_[i], causal()));
+      check(attention(serial(), workspace_, out(), q(), caches_[i], causal()));
       if (std::abs(out_.front() - number) > 1e-3f * number) fail("layers: a wrong output");
     }
     for (index_t& length : lengths_) --length;
@@ -110,7 +110,7 @@ class model {
   std::vector<layer_memory> memory_;
   std::vector<index_t> lengths_;
   std::vector<paged_cache<bfloat16>> caches_;
-  std::vector<std::byte> scratch_;
+  std::vector<std::byte> workspace_;
 };
 
 }  // namespace

@@ -64,7 +64,7 @@ void two_threads(const effort& how, report& to) {
             .threads = 2,
             .isa = native::name,
             .speedup = {{"one_thread", timed.seconds[0] / timed.seconds[1]}},
-            .scratch_bytes = candidates[1].scratch_bytes});
+            .workspace_bytes = candidates[1].workspace_bytes});
   };
   compare("none");
   compare("alibi", alibi{slopes});

@@ -118,7 +118,7 @@ bool generate(const char* encoding, const Policies&... policies) {
     check(append(serial{}, cache, of_k, of_v, policies..., options{.key_starts = starts}));
     const options ragged{.query_starts = starts};
     const auto call = prepare(serial{}, of_out, of_q, cache, policies..., ragged);
-    memory.resize(call.scratch_bytes());
+    memory.resize(call.workspace_bytes());
     check(call.run(serial{}, memory));
     const double took = seconds() - begin;
     for (std::size_t i = 0; i < fresh.size(); ++i) {
@@ -151,7 +151,7 @@ bool generate(const char* encoding, const Policies&... policies) {
     const index_t all = prompts[i] + generated;
     const auto call = prepare(serial{}, of.expected.of(0, all), of.q.of(0, all), of.k.of(0, all),
                               of.v.of(0, all), policies...);
-    memory.resize(call.scratch_bytes());
+    memory.resize(call.workspace_bytes());
     check(call.run(serial{}, memory));
     for (index_t head = 0; head < heads; ++head) {
       for (index_t row = 0; row < all; ++row) {

@@ -1,4 +1,4 @@
-// The same library without Eigen, exceptions or allocation: views with strides, scratch that the caller
+// The same library without Eigen, exceptions or allocation: views with strides, workspace that the caller
 // owns, and a status. The input is a packed projection [batch, position, q k v, head, channel], as one
 // matrix product leaves it.
 
@@ -33,7 +33,7 @@ int main() {
   const serial runner;
   // Checked and measured once; it may be run any number of times.
   const auto call = prepare(runner, out, q, k, v, bias, causal{});
-  std::vector<std::byte> memory(call.scratch_bytes());
+  std::vector<std::byte> memory(call.workspace_bytes());
   const status done = call.run(runner, memory);
   if (!done) {
     std::fprintf(stderr, "%s\n", done.message);

@@ -284,7 +284,7 @@ class Relpos:
             two_sided=problem.encoding.two_sided,
             scale=problem.scale,
         )
-        device_bytes, host_bytes = self._loaded.scratch_bytes(ctypes.byref(call))
+        device_bytes, host_bytes = self._loaded.workspace_bytes(ctypes.byref(call))
         device = torch.empty(device_bytes, dtype=torch.uint8, device=DEVICE)
         host = torch.empty(host_bytes, dtype=torch.uint8, pin_memory=True)
         return call, out, device, host

@@ -43,18 +43,18 @@ class Library:
     def __init__(self, path):
         loaded = ctypes.CDLL(str(path))
         size = ctypes.c_size_t
-        self._scratch_bytes = loaded.relpos_gpu_scratch_bytes
-        self._scratch_bytes.argtypes = [ctypes.POINTER(Call)] + 2 * [ctypes.POINTER(size)]
-        self._scratch_bytes.restype = None
+        self._workspace_bytes = loaded.relpos_gpu_workspace_bytes
+        self._workspace_bytes.argtypes = [ctypes.POINTER(Call)] + 2 * [ctypes.POINTER(size)]
+        self._workspace_bytes.restype = None
         self._attention = loaded.relpos_gpu_attention
         memory = [ctypes.c_void_p, size]
         self._attention.argtypes = [ctypes.POINTER(Call), *memory, *memory, ctypes.c_void_p, ctypes.c_char_p, size]
         self._attention.restype = ctypes.c_int
 
-    def scratch_bytes(self, call):
+    def workspace_bytes(self, call):
         """Of the device and of the host."""
         device, host = ctypes.c_size_t(), ctypes.c_size_t()
-        self._scratch_bytes(call, device, host)
+        self._workspace_bytes(call, device, host)
         return device.value, host.value
 
     def attention(self, call, device, device_bytes, host, host_bytes, stream):

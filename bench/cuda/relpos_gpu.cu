@@ -116,12 +116,12 @@ relpos::status with_type(const relpos_gpu_call& call, const Use& use) {
 extern "C" {
 
 /// Of device memory and of page-locked host memory. 0 for a call that is refused.
-void relpos_gpu_scratch_bytes(const relpos_gpu_call* call, std::size_t* device, std::size_t* host) {
-  relpos::device_scratch_bytes bytes;
+void relpos_gpu_workspace_bytes(const relpos_gpu_call* call, std::size_t* device, std::size_t* host) {
+  relpos::device_workspace_bytes bytes;
   const relpos::options choice{.scale = call->scale};
   const relpos::status known = with_type(*call, [&](const auto& of, const auto&... policies) {
     using dims = relpos::head_dims<std::remove_cvref_t<decltype(of)>::head_dim>;
-    bytes = relpos::scratch_bytes<dims>(relpos::on_stream{}, of.q, of.k, of.v, policies..., choice);
+    bytes = relpos::workspace_bytes<dims>(relpos::on_stream{}, of.q, of.k, of.v, policies..., choice);
     return relpos::status{};
   });
   *device = known ? bytes.device : 0;
@@ -134,7 +134,7 @@ int relpos_gpu_attention(const relpos_gpu_call* call, void* device, std::size_t 
                          std::size_t capacity) {
   const relpos::options choice{.scale = call->scale};
   const relpos::on_stream on{static_cast<cudaStream_t>(stream)};
-  const relpos::device_scratch memory{{device, device_bytes}, {host, host_bytes}};
+  const relpos::device_workspace memory{{device, device_bytes}, {host, host_bytes}};
   const relpos::status done = with_type(*call, [&](const auto& of, const auto&... policies) {
     using dims = relpos::head_dims<std::remove_cvref_t<decltype(of)>::head_dim>;
     return relpos::attention<dims>(on, memory, of.out, of.q, of.k, of.v, policies..., choice);

@@ -94,7 +94,7 @@ void causal_call(benchmark::State& state) {
   const view<const float, 4> k(k_data.data(), {1, heads, keys, head_dim});
   const view<const float, 4> v(v_data.data(), {1, heads, keys, head_dim});
   const view<float, 4> out(out_data.data(), {1, heads, queries, head_dim});
-  std::vector<std::byte> memory(scratch_bytes(serial(), q, k, v, causal()));
+  std::vector<std::byte> memory(workspace_bytes(serial(), q, k, v, causal()));
   for (auto _ : state) {
     const status done = attention(serial(), memory, out, q, k, v, causal());
     if (!done) {

@@ -54,7 +54,7 @@ struct parameters {
 template <class... Arguments>
 void add(const std::string& name, const Arguments&... arguments) {
   const auto call = [=](benchmark::State& state) {
-    std::vector<std::byte> memory(scratch_bytes(serial(), t.q, t.k, t.v, arguments...));
+    std::vector<std::byte> memory(workspace_bytes(serial(), t.q, t.k, t.v, arguments...));
     for (auto _ : state) {
       const status done = attention(serial(), memory, t.out, t.q, t.k, t.v, arguments...);
       if (!done) {

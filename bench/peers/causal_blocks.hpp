@@ -10,7 +10,7 @@ namespace relpos::bench {
 /// Calls scores(head, first, block) to write `block` [rows][keys] = scale Q K^T of queries from `first` on and the
 /// keys up to the last of them, and values(head, block, out) to write `out` = block V.
 template <class Scores, class Values>
-void attend_by_blocks(const peer_call& call, matrix& scratch, const Scores& scores,
+void attend_by_blocks(const peer_call& call, matrix& workspace, const Scores& scores,
                       const Values& values) {
   constexpr index_t block_rows = 128;
   Eigen::VectorXf inverse_sums(block_rows);
@@ -18,7 +18,7 @@ void attend_by_blocks(const peer_call& call, matrix& scratch, const Scores& scor
     head of(call, h);
     for (index_t first = 0; first < of.length(); first += block_rows) {
       const index_t rows = std::min(block_rows, of.length() - first);
-      Eigen::Map<matrix> block(scratch.data(), rows, first + rows);
+      Eigen::Map<matrix> block(workspace.data(), rows, first + rows);
       scores(of, first, block);
       causal_weights(block, of, first, inverse_sums);
       auto out = of.out.middleRows(first, rows);
@@ -28,6 +28,6 @@ void attend_by_blocks(const peer_call& call, matrix& scratch, const Scores& scor
   }
 }
 
-inline matrix block_scratch(const peer_call& call) { return {128, call.q.shape[2]}; }
+inline matrix block_workspace(const peer_call& call) { return {128, call.q.shape[2]}; }
 
 }  // namespace relpos::bench

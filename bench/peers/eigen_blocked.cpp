@@ -9,10 +9,10 @@ namespace relpos::bench {
 namespace {
 
 std::function<void()> prepare(const peer_call& call) {
-  const auto scratch = std::make_shared<matrix>(block_scratch(call));
+  const auto workspace = std::make_shared<matrix>(block_workspace(call));
   return [=] {
     attend_by_blocks(
-        call, *scratch,
+        call, *workspace,
         [](const head& of, index_t first, auto& block) {
           const auto queries = of.q.middleRows(first, block.rows());
           block.noalias() = (of.scale() * queries) * of.k.topRows(block.cols()).transpose();

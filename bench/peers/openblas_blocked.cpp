@@ -21,10 +21,10 @@ void multiply(float alpha, const A& a, CBLAS_TRANSPOSE b_is, const B& b, C& c) {
 
 std::function<void()> prepare(const peer_call& call) {
   openblas_set_num_threads(1);
-  const auto scratch = std::make_shared<matrix>(block_scratch(call));
+  const auto workspace = std::make_shared<matrix>(block_workspace(call));
   return [=] {
     attend_by_blocks(
-        call, *scratch,
+        call, *workspace,
         [](const head& of, index_t first, auto& block) {
           const auto queries = of.q.middleRows(first, block.rows());
           multiply(of.scale(), queries, CblasTrans, of.k.topRows(block.cols()), block);

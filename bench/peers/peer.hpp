@@ -22,7 +22,7 @@ struct peer {
   std::string component;  // and its version
   std::string missing;    // why it is absent; empty if it is there
 
-  /// A call that is ready to be timed: its primitives, scratch and mask are made. Of an absent peer there is none.
+  /// A call that is ready to be timed: its primitives, workspace and mask are made. Of an absent peer there is none.
   std::function<std::function<void()>(const peer_call&)> prepare;
 };
 

@@ -69,8 +69,8 @@ comparison compare(const projections& in, unfused_attention& unfused, const Poli
                              std::to_string(result.relpos_error) + " (relpos) and " +
                              std::to_string(result.unfused_error) + " (unfused)");
   }
-  result.relpos_bytes =
-      scratch_bytes(executor_of(device), view_of(in.q), view_of(in.k), view_of(in.v), policies...);
+  result.relpos_bytes = workspace_bytes(executor_of(device), view_of(in.q), view_of(in.k),
+                                        view_of(in.v), policies...);
   result.unfused_bytes = unfused.bytes();
   result.seconds = time_in_turns(0.3, run_relpos, run_unfused);
   return result;

@@ -225,7 +225,7 @@ void run(const std::string& path) {
       "results;\n"
       "                 unfused: Eigen products around a matrix of bias and mask that was built\n"
       "                 before the clock started, softmax by rows\n"
-      "memory           scratch; unfused: bias of all heads, scores of one, cosines and sines\n"
+      "memory           workspace; unfused: bias of all heads, scores of one, cosines and sines\n"
       "error            largest against the definition in float64, at %d rows spread over the "
       "text\n"
       "entropy, max p   mean, and geometric mean, over the rows that see at least half of what any "

@@ -45,7 +45,7 @@ double mean_resolution(const std::string& text, input kind, const Policies&... p
     const view<float, 4> no_out(nullptr, {1, heads, 1, 0});
     std::vector<float> scores(heads);
     const view<float, 3> lse(scores.data(), {1, heads, 1});
-    std::vector<std::byte> memory(scratch_bytes(serial{}, query, query, no_value, policies...));
+    std::vector<std::byte> memory(workspace_bytes(serial{}, query, query, no_value, policies...));
     for (index_t distance = 0; distance < length; ++distance) {
       const index_t at = length - 1 - distance;
       require(attention(serial{}, memory, no_out, query, rows.slice(2, at, 1), no_value,

@@ -138,9 +138,9 @@ at::Tensor attention_of(const at::Tensor& q, const at::Tensor& k, const at::Tens
   const torch_executor runner;
   const auto call =
       prepare(runner, view_of<Element>("out", out), queries, keys, values, arguments...);
-  const std::size_t bytes = call.scratch_bytes();
+  const std::size_t bytes = call.workspace_bytes();
   const at::Tensor memory = at::empty({static_cast<index_t>(bytes)}, at::kByte);
-  const status done = call.run(runner, scratch(memory.mutable_data_ptr(), bytes));
+  const status done = call.run(runner, workspace(memory.mutable_data_ptr(), bytes));
   TORCH_CHECK_VALUE(done, done.message);
   return out;
 }

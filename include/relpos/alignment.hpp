@@ -37,7 +37,7 @@ status measure_sharpness(const Executor& runner, sharpness what, std::span<doubl
                          const Arguments&... arguments) {
   static_assert(
       !is_team_member<Executor>,
-      "relpos: a team shares scratch, but this function allocates its own: let one thread "
+      "relpos: a team shares workspace, but this function allocates its own: let one thread "
       "call it, with another executor");
   const auto heads = static_cast<std::size_t>(q.shape[1]);
   if (of_heads.size() != heads && of_heads.size() != 1) {
@@ -63,7 +63,7 @@ status measure_sharpness(const Executor& runner, sharpness what, std::span<doubl
   const status done = std::apply(
       [&](const auto&... policies) {
         std::vector<std::byte> memory(
-            scratch_bytes<Isa>(runner, q, k, no_values, policies..., choice));
+            workspace_bytes<Isa>(runner, q, k, no_values, policies..., choice));
         return attention<Isa>(runner, memory, no_out, q, k, no_values, policies..., choice);
       },
       policies_of(arguments...));

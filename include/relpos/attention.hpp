@@ -2,14 +2,14 @@
 // Attention with positional encoding, mask and temperature fused into one loop, over views.
 //
 //   const auto call = relpos::prepare(relpos::serial{}, out, q, k, v, policies...);
-//   std::vector<std::byte> memory(call.scratch_bytes());
+//   std::vector<std::byte> memory(call.workspace_bytes());
 //   relpos::status done = call.run(relpos::serial{}, memory);
 //
-// or, with scratch that is large enough (scratch_bytes),
+// or, with a workspace that is large enough (workspace_bytes),
 //
 //   relpos::status done = relpos::attention(relpos::serial{}, memory, out, q, k, v, policies...);
 //
-// Nothing here throws or allocates: the caller lends the scratch and reads the status. The same functions
+// Nothing here throws or allocates: the caller lends the workspace and reads the status. The same functions
 // over Eigen tensors, which allocate and throw, are in eigen/attention.hpp.
 //
 //   s = scale R q.R k;  s = softcap tanh(s / softcap);  s = (s + bias) factor / temperature
@@ -26,8 +26,8 @@
 #include "relpos/check/call.hpp"
 #include "relpos/check/lengths.hpp"
 #include "relpos/core/executor.hpp"
-#include "relpos/core/scratch.hpp"
 #include "relpos/core/storage.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cpu/prepared_call.hpp"
 #include "relpos/merge.hpp"
 #include "relpos/reference/reference.hpp"
@@ -41,40 +41,46 @@ using read_only = view<const std::remove_const_t<T>, 4>;
 template <class Key, class Value>
 using tensor_kv_of = tensor_kv<std::remove_const_t<Key>, std::remove_const_t<Value>>;
 
-/// Bytes of scratch of a call over any store of keys and values.
+/// Bytes of workspace of a call over any store of keys and values.
 template <class Isa, class Query, kv_source Store, class... Policies>
-std::size_t scratch_bytes_of(index_t slots, const view<Query, 4>& q, const Store& store,
-                             const options& choice, const std::tuple<Policies...>& policies) {
+std::size_t workspace_bytes_of(index_t slots, const view<Query, 4>& q, const Store& store,
+                               const options& choice, const std::tuple<Policies...>& policies) {
   if (!store.check(q, choice)) return 0;
   const attention_shape shape = shape_of_call(q, store, choice);
   if (!check_options(choice) || !check_sequence_offsets(choice, shape.batch)) return 0;
   if (!check_policies(policies, shape) || !check_rotation(store, policies)) return 0;
   const auto problem = make_problem(view<float, 4>(), read_only<Query>(q), store, {}, choice,
                                     std::tuple_cat(policies, store.masks(choice)));
-  return check_sequences(problem) ? call_scratch_bytes<Isa>(problem, slots) : 0;
+  return check_sequences(problem) ? call_workspace_bytes<Isa>(problem, slots) : 0;
 }
 
-/// Bytes of scratch that `attention` needs with these tensors, arguments and executor. Linear in the
+/// Bytes of workspace that `attention` needs with these tensors, arguments and executor. Linear in the
 /// lengths and in the executor's slots; but for a state per query row and 1024 keys, which the kernel `decode` leaves,
 /// nothing grows with query length x key length. 0 for a call that `attention` refuses because of them.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
           class... Arguments>
-std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const view<Key, 4>& k,
-                          const view<Value, 4>& v, const Arguments&... arguments) noexcept {
+std::size_t workspace_bytes(const Executor& runner, const view<Query, 4>& q, const view<Key, 4>& k,
+                            const view<Value, 4>& v, const Arguments&... arguments) noexcept {
   static_assert(check_arguments<Arguments...>());
   const options choice = options_of(arguments...);
-  return scratch_bytes_of<Isa>(static_cast<index_t>(runner.slots()), q,
-                               tensor_kv_of<Key, Value>{k, v, choice.key_starts}, choice,
-                               policies_of(arguments...));
+  return workspace_bytes_of<Isa>(static_cast<index_t>(runner.slots()), q,
+                                 tensor_kv_of<Key, Value>{k, v, choice.key_starts}, choice,
+                                 policies_of(arguments...));
 }
 
 /// The same over a cache.
 template <class Isa = native, executor Executor, class Query, kv_source Store, class... Arguments>
-std::size_t scratch_bytes(const Executor& runner, const view<Query, 4>& q, const Store& cache,
-                          const Arguments&... arguments) noexcept {
+std::size_t workspace_bytes(const Executor& runner, const view<Query, 4>& q, const Store& cache,
+                            const Arguments&... arguments) noexcept {
   static_assert(check_arguments<Arguments...>());
-  return scratch_bytes_of<Isa>(static_cast<index_t>(runner.slots()), q, cache,
-                               options_of(arguments...), policies_of(arguments...));
+  return workspace_bytes_of<Isa>(static_cast<index_t>(runner.slots()), q, cache,
+                                 options_of(arguments...), policies_of(arguments...));
+}
+
+template <class Isa = native, class... Arguments>
+[[deprecated("relpos: the name is workspace_bytes")]] std::size_t scratch_bytes(
+    const Arguments&... arguments) noexcept {
+  return relpos::workspace_bytes<Isa>(arguments...);
 }
 
 /// What `prepare` returns, for outputs and keys of any kind. A failure in `valid` refuses the call.
@@ -98,7 +104,7 @@ auto prepare_call(const Executor& runner, const status& valid, const call_output
 /// Checks and measures a call of `attention`, which may then be run any number of times:
 ///
 ///   const auto call = relpos::prepare(runner, out, q, k, v, relpos::alibi{slopes}, relpos::causal{});
-///   std::vector<std::byte> memory(call.scratch_bytes());
+///   std::vector<std::byte> memory(call.workspace_bytes());
 ///   relpos::status done = call.run(runner, memory);
 ///
 /// It never fails itself: `valid` says whether the call is refused, and so does `run`. What it keeps and refers to:
@@ -133,7 +139,7 @@ auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 
 /// `options`, in any order; several biases add, several masks are and-ed. On failure nothing is written.
 template <class Isa = native, executor Executor, class Out, class Query, class Key, class Value,
           class... Arguments>
-status attention(const Executor& runner, scratch memory, const view<Out, 4>& out,
+status attention(const Executor& runner, workspace memory, const view<Out, 4>& out,
                  const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                  const Arguments&... arguments) noexcept {
   return relpos::prepare<Isa>(runner, out, q, k, v, arguments...).run(runner, memory);
@@ -143,7 +149,7 @@ status attention(const Executor& runner, scratch memory, const view<Out, 4>& out
 /// rotation that is among these policies too.
 template <class Isa = native, executor Executor, class Out, class Query, kv_source Store,
           class... Arguments>
-status attention(const Executor& runner, scratch memory, const view<Out, 4>& out,
+status attention(const Executor& runner, workspace memory, const view<Out, 4>& out,
                  const view<Query, 4>& q, const Store& cache,
                  const Arguments&... arguments) noexcept {
   return relpos::prepare<Isa>(runner, out, q, cache, arguments...).run(runner, memory);
@@ -196,7 +202,7 @@ auto prepare(const Executor& runner, const partial_state& state, const view<Quer
 /// the first key of the whole sequence.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
           class... Arguments>
-status partial(const Executor& runner, scratch memory, const partial_state& state,
+status partial(const Executor& runner, workspace memory, const partial_state& state,
                const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                const Arguments&... arguments) noexcept {
   return relpos::prepare<Isa>(runner, state, q, k, v, arguments...).run(runner, memory);

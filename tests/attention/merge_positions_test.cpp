@@ -47,7 +47,7 @@ attended<float> slice_state(const tensor<float>& q, const rows_view& k, const ro
       tensor<float>({rows[0], rows[1], rows[2], v.shape[3]}, support::not_a_number),
       tensor<float, 3>({rows[0], rows[1], rows[2]}, support::not_a_number)};
   support::watched_memory memory(
-      relpos::scratch_bytes(relpos::serial{}, q.view(), k, v, policies..., choice));
+      relpos::workspace_bytes(relpos::serial{}, q.view(), k, v, policies..., choice));
   const relpos::status done =
       relpos::partial(relpos::serial{}, {memory.data(), memory.bytes()},
                       {result.out.view(), result.lse.view()}, q.view(), k, v, policies..., choice);

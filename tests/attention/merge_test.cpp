@@ -49,7 +49,7 @@ state part(const inputs<float>& in, index_t first, index_t last, const Policies&
   const auto k = in.k.view().slice(2, first, last - first);
   const auto v = in.v.view().slice(2, first, last - first);
   support::watched_memory memory(
-      relpos::scratch_bytes(relpos::serial{}, in.q.view(), k, v, policies...));
+      relpos::workspace_bytes(relpos::serial{}, in.q.view(), k, v, policies...));
   const relpos::status done = relpos::partial(
       relpos::serial{}, {memory.data(), memory.bytes()}, result.view(), in.q.view(), k, v,
       policies..., relpos::options{.query_offset = 333 - 60, .key_offset = first});
@@ -170,7 +170,7 @@ TEST(merge, partial_wants_positions_of_the_whole) {
   const inputs<float> in = long_inputs();
   state result(out_shape, 7.0f);
   std::vector<std::byte> memory(
-      relpos::scratch_bytes(relpos::serial{}, in.q.view(), in.k.view(), in.v.view()));
+      relpos::workspace_bytes(relpos::serial{}, in.q.view(), in.k.view(), in.v.view()));
   const relpos::status refused = relpos::partial(relpos::serial{}, memory, result.view(),
                                                  in.q.view(), in.k.view(), in.v.view());
   EXPECT_FALSE(refused);

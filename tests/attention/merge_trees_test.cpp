@@ -61,7 +61,7 @@ state piece(index_t first, index_t last, const relpos::options& given, bool with
   relpos::options to_measure = choice;
   if (with_statistics) to_measure.statistics = result.statistics.views();
   std::vector<std::byte> memory(
-      relpos::scratch_bytes(relpos::serial{}, in.q.view(), k, v, policies..., to_measure));
+      relpos::workspace_bytes(relpos::serial{}, in.q.view(), k, v, policies..., to_measure));
   const relpos::status done = relpos::partial(relpos::serial{}, memory, result.view(), in.q.view(),
                                               k, v, policies..., choice);
   EXPECT_TRUE(done) << done.message;

@@ -43,10 +43,10 @@ TEST(prepare, runs_as_attention_does) {
   const auto prepared =
       prepare(serial{}, call.out, call.q, call.k, call.v, relpos::causal{}, call.choice);
   ASSERT_TRUE(prepared.valid());
-  EXPECT_EQ(prepared.scratch_bytes(),
-            relpos::scratch_bytes(serial{}, call.q, call.k, call.v, relpos::causal{}, call.choice));
+  EXPECT_EQ(prepared.workspace_bytes(), relpos::workspace_bytes(serial{}, call.q, call.k, call.v,
+                                                                relpos::causal{}, call.choice));
   EXPECT_TRUE(call.is_untouched());
-  std::vector<std::byte> memory(prepared.scratch_bytes());
+  std::vector<std::byte> memory(prepared.workspace_bytes());
   ASSERT_TRUE(prepared.run(serial{}, memory));
   EXPECT_EQ(call.out_values, wanted.out_values);
   EXPECT_EQ(call.lse_values, wanted.lse_values);
@@ -55,7 +55,7 @@ TEST(prepare, runs_as_attention_does) {
 TEST(prepare, runs_again_on_other_numbers) {
   attention_call call;
   const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, call.choice);
-  std::vector<std::byte> memory(prepared.scratch_bytes());
+  std::vector<std::byte> memory(prepared.workspace_bytes());
   ASSERT_TRUE(prepared.run(serial{}, memory));
   const std::vector<float> first = call.out_values;
 
@@ -75,7 +75,7 @@ TEST(prepare, checks_once) {
   int checks = 0;
   const counting_bias bias{&checks};
   const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, bias);
-  std::vector<std::byte> memory(prepared.scratch_bytes());
+  std::vector<std::byte> memory(prepared.workspace_bytes());
   ASSERT_TRUE(prepared.run(serial{}, memory));
   ASSERT_TRUE(prepared.run(serial{}, memory));
   EXPECT_EQ(checks, 1);
@@ -92,29 +92,29 @@ TEST(prepare, says_what_attention_would_say) {
   EXPECT_FALSE(done);
   EXPECT_EQ(prepared.valid().code, done.code);
   EXPECT_STREQ(prepared.valid().message, done.message);
-  EXPECT_EQ(prepared.scratch_bytes(), 0u);
+  EXPECT_EQ(prepared.workspace_bytes(), 0u);
   EXPECT_STREQ(prepared.run(serial{}, call.memory).message, done.message);
   EXPECT_TRUE(call.is_untouched());
 }
 
-TEST(prepare, refuses_scratch_that_is_too_small) {
+TEST(prepare, refuses_workspace_that_is_too_small) {
   attention_call call;
   const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, call.choice);
-  const std::size_t bytes = prepared.scratch_bytes();
+  const std::size_t bytes = prepared.workspace_bytes();
   std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
   EXPECT_TRUE(call.explains(prepared.run(serial{}, {call.memory.data(), bytes - 1}),
-                            status_code::scratch_too_small,
-                            {"scratch: ", "needs " + std::to_string(bytes)}));
+                            status_code::workspace_too_small,
+                            {"workspace: ", "needs " + std::to_string(bytes)}));
 }
 
-TEST(prepare, refuses_scratch_that_overlaps) {
+TEST(prepare, refuses_workspace_that_overlaps) {
   attention_call call;
   std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
   call.q.data = reinterpret_cast<const float*>(call.memory.data());
   const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, call.choice);
   ASSERT_TRUE(prepared.valid());
   EXPECT_TRUE(call.explains(prepared.run(serial{}, call.memory), status_code::overlap,
-                            {"scratch: ", "overlaps q [2, 4, 3, 8]"}));
+                            {"workspace: ", "overlaps q [2, 4, 3, 8]"}));
 }
 
 TEST(prepare, refuses_an_executor_of_more_slots) {
@@ -140,7 +140,7 @@ TEST(prepare, of_a_slice_of_the_keys) {
   const relpos::options there{.query_offset = 4, .key_offset = 2};
   const auto prepared = prepare(serial{}, state, call.q, call.k, call.v, relpos::causal{}, there);
   ASSERT_TRUE(prepared.valid());
-  std::vector<std::byte> memory(prepared.scratch_bytes());
+  std::vector<std::byte> memory(prepared.workspace_bytes());
   ASSERT_TRUE(prepared.run(serial{}, memory));
   const std::vector<float> out = call.out_values;
   const std::vector<float> sums = lse;

@@ -139,12 +139,12 @@ TEST(reproducible, any_executor) {
   }
 }
 
-TEST(reproducible, whatever_the_scratch_holds) {
+TEST(reproducible, whatever_the_workspace_holds) {
   const inputs<float> in = long_inputs();
   const attended<float> expected = attend(in, {}, relpos::alibi{slopes}, relpos::causal{});
-  std::vector<unsigned char> memory(relpos::scratch_bytes(relpos::serial{}, in.q.view(),
-                                                          in.k.view(), in.v.view(),
-                                                          relpos::alibi{slopes}, relpos::causal{}));
+  std::vector<unsigned char> memory(
+      relpos::workspace_bytes(relpos::serial{}, in.q.view(), in.k.view(), in.v.view(),
+                              relpos::alibi{slopes}, relpos::causal{}));
   for (const char fill : {'\x00', '\x3f', '\x7f', '\xff'}) {
     std::memset(memory.data(), fill, memory.size());
     attended<float> got = expected;
@@ -152,7 +152,7 @@ TEST(reproducible, whatever_the_scratch_holds) {
     ASSERT_TRUE(relpos::attention(relpos::serial{}, {memory.data(), memory.size()}, got.out.view(),
                                   in.q.view(), in.k.view(), in.v.view(), relpos::alibi{slopes},
                                   relpos::causal{}, relpos::options{.lse = got.lse.view()}));
-    EXPECT_TRUE(same_bits(got, expected)) << "scratch full of " << int{fill};
+    EXPECT_TRUE(same_bits(got, expected)) << "workspace full of " << int{fill};
   }
 }
 

@@ -139,9 +139,9 @@ TYPED_TEST(strides, outputs_of_any_layout_touch_nothing_else) {
     support::laid_out<float> out(out_shape, layout);
     support::laid_out<float, 3> lse({2, 4, 37}, {37 * 4 * 2, 2, 4 * 2});
     const inputs<TypeParam>& read = this->in;
-    support::watched_memory memory(relpos::scratch_bytes(relpos::serial{}, read.q.view(),
-                                                         read.k.view(), read.v.view(),
-                                                         relpos::alibi{slopes}, relpos::causal{}));
+    support::watched_memory memory(
+        relpos::workspace_bytes(relpos::serial{}, read.q.view(), read.k.view(), read.v.view(),
+                                relpos::alibi{slopes}, relpos::causal{}));
     ASSERT_TRUE(relpos::attention(relpos::serial{}, {memory.data(), memory.bytes()}, out.view(),
                                   read.q.view(), read.k.view(), read.v.view(),
                                   relpos::alibi{slopes}, relpos::causal{},

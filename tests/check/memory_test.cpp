@@ -107,7 +107,7 @@ TEST(check_strides, what_no_address_can_reach_is_refused) {
     call.q.shape = shape;
     call.q.strides = {0, 0, 0, 1};
     EXPECT_TRUE(call.refuses(status_code::invalid_shape, {"q: ", "2^56"}));
-    EXPECT_EQ(relpos::scratch_bytes(relpos::serial{}, call.q, call.k, call.v), 0u);
+    EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, call.q, call.k, call.v), 0u);
   }
 }
 
@@ -324,12 +324,12 @@ TEST(check_overlap, out_woven_one_channel_off_is_refused) {
   }
 }
 
-TEST(check_overlap, scratch_does_not_overlap_a_tensor) {
+TEST(check_overlap, workspace_does_not_overlap_a_tensor) {
   shared_block shared;
   attention_call& call = shared.call;
-  const std::size_t bytes = relpos::scratch_bytes(relpos::serial{}, call.q, call.k, call.v);
+  const std::size_t bytes = relpos::workspace_bytes(relpos::serial{}, call.q, call.k, call.v);
   shared.block.assign(bytes / sizeof(float) + 1000, attention_call::pattern);
-  const relpos::scratch memory(shared.block.data(), bytes);
+  const relpos::workspace memory(shared.block.data(), bytes);
   const std::vector<float> before = shared.block;
   const auto refused = [&](std::initializer_list<std::string> words) {
     const relpos::status done =
@@ -340,27 +340,27 @@ TEST(check_overlap, scratch_does_not_overlap_a_tensor) {
   std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
   const view<const float, 4> q = call.q;
   call.q = shared.at<4>(100, {2, 4, 3, 8});
-  EXPECT_TRUE(refused({"scratch: ", "q [2, 4, 3, 8]"}));
+  EXPECT_TRUE(refused({"workspace: ", "q [2, 4, 3, 8]"}));
   call.q = q;
   const view<float, 4> out = call.out;
   call.out = shared.at<4>(static_cast<index_t>(bytes / sizeof(float)) - 1, {2, 4, 3, 6});
-  EXPECT_TRUE(refused({"scratch: ", "out [2, 4, 3, 6]"}));
+  EXPECT_TRUE(refused({"workspace: ", "out [2, 4, 3, 6]"}));
   call.out = out;
   call.choice.lse = shared.at<3>(0, {2, 4, 3});
-  EXPECT_TRUE(refused({"scratch: ", "options.lse [2, 4, 3]"}));
+  EXPECT_TRUE(refused({"workspace: ", "options.lse [2, 4, 3]"}));
 }
 
-TEST(check_overlap, scratch_does_not_overlap_the_data_of_a_policy) {
+TEST(check_overlap, workspace_does_not_overlap_the_data_of_a_policy) {
   attention_call call;
   std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
   std::vector<float> memory(100000, 1.0f);
   const std::span<const float> slopes(memory.data() + 3, 4);
   const relpos::alibi alibi{slopes};
   const relpos::status done = relpos::attention(
-      relpos::serial{}, relpos::scratch(memory.data(), memory.size() * sizeof(float)), call.out,
+      relpos::serial{}, relpos::workspace(memory.data(), memory.size() * sizeof(float)), call.out,
       call.q, call.k, call.v, alibi, call.choice);
   EXPECT_TRUE(call.explains(done, status_code::overlap,
-                            {"scratch: ", "overlaps the range that the data of a policy spans"}));
+                            {"workspace: ", "overlaps the range that the data of a policy spans"}));
   EXPECT_EQ(memory[3], 1.0f);
 }
 

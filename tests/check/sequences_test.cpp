@@ -196,15 +196,15 @@ TEST(check_offsets, are_given_once) {
   EXPECT_TRUE(key.refuses(invalid_value, {"options.key_offsets: ", "options.key_offset"}));
 }
 
-TEST(check_lists, scratch_of_a_refused_call_is_none) {
+TEST(check_lists, workspace_of_a_refused_call_is_none) {
   const std::vector<index_t> bad{1, 2, 6};
   const std::vector<index_t> three{0, 0, 0};
   ragged_call call;
   call.choice.query_starts = bad;
-  EXPECT_EQ(relpos::scratch_bytes(relpos::serial{}, call.q, call.k, call.v, call.choice), 0u);
+  EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, call.q, call.k, call.v, call.choice), 0u);
   call.choice.query_starts = {};
   call.choice.key_offsets = three;
-  EXPECT_EQ(relpos::scratch_bytes(relpos::serial{}, call.q, call.k, call.v, call.choice), 0u);
+  EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, call.q, call.k, call.v, call.choice), 0u);
 }
 
 /// Lists that lie in memory that the call writes. As 32-bit integers, its patterns are offsets.
@@ -219,7 +219,7 @@ TEST(check_lists, offsets_are_not_written) {
     };
     EXPECT_TRUE(refused_at(call.out_values.data() + 142, "out: "));
     EXPECT_TRUE(refused_at(call.lse_values.data(), "options.lse: "));
-    EXPECT_TRUE(refused_at(call.memory.data() + 64, "scratch: "));
+    EXPECT_TRUE(refused_at(call.memory.data() + 64, "workspace: "));
   }
 }
 

@@ -164,8 +164,8 @@ struct shared_call {
   }
   template <class Executor>
   void lend(const Executor& runner) {
-    memory.assign(relpos::scratch_bytes(runner, in.q.view(), in.k.view(), in.v.view(),
-                                        relpos::rotary{rope}, bias, relpos::causal{}, choice),
+    memory.assign(relpos::workspace_bytes(runner, in.q.view(), in.k.view(), in.v.view(),
+                                          relpos::rotary{rope}, bias, relpos::causal{}, choice),
                   std::byte{0xff});
   }
   template <class Executor>
@@ -251,7 +251,7 @@ TEST(executor_kinds, a_refused_call_returns_on_every_thread_and_reaches_no_barri
   };
   expect_refused(relpos::status_code::invalid_value,
                  [](shared_call& call) { call.choice.softcap = -1.0f; });
-  expect_refused(relpos::status_code::scratch_too_small,
+  expect_refused(relpos::status_code::workspace_too_small,
                  [](shared_call& call) { call.memory.resize(call.memory.size() - 1); });
   expect_refused(relpos::status_code::invalid_shape,
                  [](shared_call& call) { call.in.k.shape[3] = 8; });

@@ -42,8 +42,8 @@ std::optional<long> instructions(index_t rows, index_t keys, relpos::options cho
   support::tensor<float> out({1, 1, rows, head_dim});
   if (!choice.query_offset) choice.query_offset = many_keys;
   choice.kernel = relpos::kernel_class::prefill;  // where a group of queries is small, too
-  std::vector<std::byte> memory(
-      relpos::scratch_bytes(relpos::serial(), in.q.view(), in.k.view(), in.v.view(), policies...));
+  std::vector<std::byte> memory(relpos::workspace_bytes(relpos::serial(), in.q.view(), in.k.view(),
+                                                        in.v.view(), policies...));
   const auto call = [&] {
     return relpos::attention(relpos::serial(), memory, out.view(), in.q.view(), in.k.view(),
                              in.v.view(), policies..., choice);
@@ -135,7 +135,7 @@ TEST(instructions_per_score, alibi_with_t5_and_causal) {
 }
 TEST(instructions_per_score, softcap) { expect_as_recorded("softcap", {.softcap = 30.0f}); }
 
-// Checks, scratch, packing and the end of rows.
+// Checks, workspace, packing and the end of rows.
 TEST(instructions_per_row, beside_its_scores) {
   const auto figure = recorded("per_row");
   if (!figure) GTEST_SKIP() << "nothing is recorded for " << recorded_set();

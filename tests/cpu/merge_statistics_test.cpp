@@ -44,7 +44,7 @@ state part(index_t first, index_t last, const Policies&... policies) {
   const auto k = in.k.view().slice(2, first, last - first);
   const auto v = in.v.view().slice(2, first, last - first);
   std::vector<std::byte> memory(
-      relpos::scratch_bytes(relpos::serial{}, in.q.view(), k, v, policies...));
+      relpos::workspace_bytes(relpos::serial{}, in.q.view(), k, v, policies...));
   const relpos::status done =
       relpos::partial(relpos::serial{}, memory, result.view(), in.q.view(), k, v, policies...,
                       relpos::options{.query_offset = 260, .key_offset = first});
@@ -130,7 +130,7 @@ TEST(merge_statistics, are_not_options_of_partial) {
   state result;
   const inputs<float>& in = long_inputs();
   std::vector<std::byte> memory(
-      relpos::scratch_bytes(relpos::serial{}, in.q.view(), in.k.view(), in.v.view()));
+      relpos::workspace_bytes(relpos::serial{}, in.q.view(), in.k.view(), in.v.view()));
   const relpos::status done = relpos::partial(
       relpos::serial{}, memory, result.view(), in.q.view(), in.k.view(), in.v.view(),
       relpos::options{.statistics = {.entropy = result.statistics.entropy.view()},

@@ -198,7 +198,7 @@ TEST(append_refusal, a_block_table_that_is_too_narrow_for_the_lengths) {
     }
     expect_refused(done, status_code::invalid_shape,
                    "cache.block_table: sequence 1 needs 3 pages for 5 rows");
-    EXPECT_EQ(relpos::scratch_bytes(relpos::serial{}, q.view(), cache, choice), 0u);
+    EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, q.view(), cache, choice), 0u);
     EXPECT_TRUE(same_bits(out, before));
     EXPECT_TRUE(same_bits(lse, lse_before));
   }
@@ -312,7 +312,7 @@ TEST(append_refusal, queries_that_do_not_belong_to_the_cache) {
     tensor<float> out({shape[0], shape[1], shape[2], 3}, 5.0f);
     const tensor<float> before = out;
     std::vector<unsigned char> memory(1 << 20);
-    EXPECT_EQ(relpos::scratch_bytes(relpos::serial{}, q.view(), of.own.cache()), 0u);
+    EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, q.view(), of.own.cache()), 0u);
     expect_refused(relpos::attention(relpos::serial{}, {memory.data(), memory.size()}, out.view(),
                                      q.view(), of.own.cache()),
                    status_code::invalid_shape, words);

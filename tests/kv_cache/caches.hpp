@@ -181,7 +181,7 @@ void append_rows_of(Own& to, index_t sequence, const inputs<T>& in, index_t firs
   EXPECT_TRUE(done) << done.message;
 }
 
-/// Attention over a cache with scratch of exactly the size asked for, all that is written being
+/// Attention over a cache with workspace of exactly the size asked for, all that is written being
 /// watched.
 template <class Executor, class Stored, class Placement, class Query, class... Policies>
 attended<float> attend_cache_on(const Executor& runner,

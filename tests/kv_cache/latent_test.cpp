@@ -223,23 +223,23 @@ TEST(latent, a_rotation_is_refused) {
 
   tensor<float> out({1, 1, 1, 4}, 5.0f);
   const tensor<float> before = out;
-  std::vector<std::byte> scratch(1 << 16);
-  support::expect_refusal(relpos::attention(relpos::serial{}, scratch, out.view(), of.k.view(),
+  std::vector<std::byte> workspace(1 << 16);
+  support::expect_refusal(relpos::attention(relpos::serial{}, workspace, out.view(), of.k.view(),
                                             of.cache(memory), relpos::rotary{rope}),
                           status_code::invalid_value, words);
   EXPECT_TRUE(same_bits(out, before));
-  EXPECT_EQ(
-      relpos::scratch_bytes(relpos::serial{}, of.k.view(), of.cache(memory), relpos::rotary{rope}),
-      0u);
+  EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, of.k.view(), of.cache(memory),
+                                    relpos::rotary{rope}),
+            0u);
 }
 
 TEST(latent, outputs_are_not_written_over_it) {
   refused_appends<float> of;
   const auto keys = of.own.memory.keys.view();
-  std::vector<std::byte> scratch(1 << 16);
+  std::vector<std::byte> workspace(1 << 16);
   support::expect_refusal(
-      relpos::attention(relpos::serial{}, scratch, keys.slice(2, 3, 1).slice(3, 0, 4), of.k.view(),
-                        of.cache(latent_memory(keys, 4))),
+      relpos::attention(relpos::serial{}, workspace, keys.slice(2, 3, 1).slice(3, 0, 4),
+                        of.k.view(), of.cache(latent_memory(keys, 4))),
       status_code::overlap, {"out: ", "cache.keys [1, 1, 4, 6]"});
 }
 

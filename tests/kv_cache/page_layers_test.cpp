@@ -200,8 +200,8 @@ TEST(page_layers, give_the_mean_of_their_own_values) {
     SCOPED_TRACE("layer " + std::to_string(i));
     ASSERT_TRUE(relpos::append(relpos::serial{}, layers[i], row, row));
     support::tensor<float> out({sequences, 1, 1, channels});
-    std::vector<std::byte> scratch(relpos::scratch_bytes(relpos::serial{}, row, layers[i]));
-    ASSERT_TRUE(relpos::attention(relpos::serial{}, scratch, out.view(), row, layers[i]));
+    std::vector<std::byte> workspace(relpos::workspace_bytes(relpos::serial{}, row, layers[i]));
+    ASSERT_TRUE(relpos::attention(relpos::serial{}, workspace, out.view(), row, layers[i]));
     for (const float each : out.values) ASSERT_NEAR(each, 1.0f, 1e-6f);
   }
 }

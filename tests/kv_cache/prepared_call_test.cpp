@@ -50,7 +50,7 @@ TEST(prepared_call, runs_again_over_the_same_rows_of_a_cache) {
   support::tensor<float> out({2, 4, 3, 8});
   const auto call =
       relpos::prepare(serial{}, out.view(), in.q.view(), own.cache(), relpos::causal{});
-  std::vector<std::byte> memory(call.scratch_bytes());
+  std::vector<std::byte> memory(call.workspace_bytes());
   for (int round = 0; round < 2; ++round) {
     const auto wanted =
         support::attend_cache(own.cache(), std::as_const(in.q).view(), {}, relpos::causal{});
@@ -67,7 +67,7 @@ TEST(prepared_call, refuses_a_cache_that_has_grown) {
   support::append_rows(own, in, 0, 30);
   support::tensor<float> out({2, 4, 3, 8}, -1.0f);
   const auto call = relpos::prepare(serial{}, out.view(), in.q.view(), own.cache());
-  std::vector<std::byte> memory(2 * call.scratch_bytes());
+  std::vector<std::byte> memory(2 * call.workspace_bytes());
   ++own.lengths[1];
   const status done = call.run(serial{}, memory);
   EXPECT_EQ(done.code, status_code::invalid_value);
@@ -87,7 +87,7 @@ TEST(prepared_call, looks_at_the_places_of_a_sequence_once) {
       own.memory.memory(), own.lengths, {{}, &checks}};
   support::tensor<float> out({2, 4, 3, 8});
   const auto call = relpos::prepare(serial{}, out.view(), in.q.view(), cache);
-  std::vector<std::byte> memory(call.scratch_bytes());
+  std::vector<std::byte> memory(call.workspace_bytes());
   ASSERT_TRUE(call.run(serial{}, memory));
   ASSERT_TRUE(call.run(serial{}, memory));
   EXPECT_EQ(checks, 2);  // sequences
@@ -114,7 +114,7 @@ TEST(prepared_call, of_which_a_copy_is_left) {
         relpos::prepare(serial{}, out.view(), in.q.view(), own.cache(), relpos::causal{});
     return std::vector{original, original};
   }();
-  std::vector<std::byte> memory(copy[1].scratch_bytes());
+  std::vector<std::byte> memory(copy[1].workspace_bytes());
   ASSERT_TRUE(copy[1].run(serial{}, memory));
   const auto wanted = support::attend_cache(own.cache(), in.q.view(), {}, relpos::causal{});
   EXPECT_TRUE(same_bits(out, wanted.out));

@@ -1,4 +1,4 @@
-// A ring costs what it holds and gives what it holds, however long the stream has been: scratch, work items and calls of
+// A ring costs what it holds and gives what it holds, however long the stream has been: workspace, work items and calls of
 // a user's function do not change with its age.
 
 #include <gtest/gtest.h>
@@ -81,7 +81,7 @@ cost cost_of(stream& of, index_t count, kernel_class kernel, const index_t& call
   std::vector<index_t> items;
   const counting runner{&items};
   std::vector<std::byte> memory(
-      relpos::scratch_bytes(runner, q, of.ring.cache(), choice, policies...));
+      relpos::workspace_bytes(runner, q, of.ring.cache(), choice, policies...));
   const index_t before = calls;
   const relpos::status done =
       relpos::attention(runner, memory, out.view(), q, of.ring.cache(), choice, policies...);
@@ -178,8 +178,8 @@ TEST(ring_age, rotations) {
               .query_offset = age - queries, .key_offset = of.position(first), .kernel = kernel};
           const auto k = of.in.k.view().slice(2, first, last - first);
           const auto v = of.in.v.view().slice(2, first, last - first);
-          std::vector<std::byte> memory(relpos::scratch_bytes(relpos::serial{}, of.in.q.view(), k,
-                                                              v, rope, relpos::causal{}, choice));
+          std::vector<std::byte> memory(relpos::workspace_bytes(relpos::serial{}, of.in.q.view(), k,
+                                                                v, rope, relpos::causal{}, choice));
           ASSERT_TRUE(relpos::partial(relpos::serial{}, memory,
                                       relpos::partial_state{to.view(), lse.view()}, of.in.q.view(),
                                       k, v, rope, relpos::causal{}, choice));

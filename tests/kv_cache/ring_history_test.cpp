@@ -1,4 +1,4 @@
-// Rings that have forgotten far more than they hold: results, counts of keys, scratch and items are those of what is
+// Rings that have forgotten far more than they hold: results, counts of keys, workspace and items are those of what is
 // there.
 
 #include <gtest/gtest.h>
@@ -135,8 +135,8 @@ TEST(ring_history, a_bias_matrix_counts_the_rows_that_are_gone) {
     support::tensor<float> out({1, heads, 1, channels});
     const std::vector<float> before = out.values;
     std::vector<std::byte> memory(
-        relpos::scratch_bytes(relpos::serial{}, of.last_query(), of.ring.cache(),
-                              relpos::additive_bias{all.view()}, relpos::causal{}, choice));
+        relpos::workspace_bytes(relpos::serial{}, of.last_query(), of.ring.cache(),
+                                relpos::additive_bias{all.view()}, relpos::causal{}, choice));
     const relpos::status refusal =
         relpos::attention(relpos::serial{}, memory, out.view(), of.last_query(), of.ring.cache(),
                           columns_of_held, relpos::causal{}, choice);
@@ -150,7 +150,7 @@ TEST(ring_history, a_bias_matrix_counts_the_rows_that_are_gone) {
   }
 }
 
-TEST(ring_history, scratch_and_items_are_of_what_is_there) {
+TEST(ring_history, workspace_and_items_are_of_what_is_there) {
   constexpr index_t held = 4 * 1024;
   for (const index_t sinks : {0, 4}) {
     std::vector<std::size_t> bytes;
@@ -159,7 +159,7 @@ TEST(ring_history, scratch_and_items_are_of_what_is_there) {
       std::vector<index_t> counts;
       const counting runner{&counts};
       bytes.push_back(
-          relpos::scratch_bytes(runner, of.last_query(), of.ring.cache(), relpos::causal{}));
+          relpos::workspace_bytes(runner, of.last_query(), of.ring.cache(), relpos::causal{}));
       std::vector<std::byte> memory(bytes.back());
       support::tensor<float> out({1, heads, 1, channels});
       ASSERT_TRUE(relpos::attention(runner, memory, out.view(), of.last_query(), of.ring.cache(),

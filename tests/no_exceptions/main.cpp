@@ -115,9 +115,9 @@ void expect_computed(const char* what, const Policies&... policies) {
   const view<float, 3> entropy(entropy_values, {1, heads, queries});
   for (float& x : out_values[0]) x = NAN;
   const long before = allocations();
-  const std::size_t bytes = relpos::scratch_bytes(alternating{}, q, k, v, policies...);
+  const std::size_t bytes = relpos::workspace_bytes(alternating{}, q, k, v, policies...);
   const status done = relpos::attention(
-      alternating{}, relpos::scratch(memory, bytes), to.out, q, k, v, policies...,
+      alternating{}, relpos::workspace(memory, bytes), to.out, q, k, v, policies...,
       relpos::options{.softcap = 20.0f, .lse = to.lse, .statistics = {.entropy = entropy}});
   expect(allocations() == before, what);
   expect(bytes <= sizeof memory && done && is_weighted_mean(to), what);
@@ -134,11 +134,11 @@ void expect_partials_merge() {
   };
   const relpos::options early{.query_offset = keys - queries};
   const relpos::options late{.query_offset = keys - queries, .key_offset = cut};
-  const status first = relpos::partial(relpos::serial{}, relpos::scratch(memory, sizeof memory),
+  const status first = relpos::partial(relpos::serial{}, relpos::workspace(memory, sizeof memory),
                                        state(0), q, slice(k, 0, cut), slice(v, 0, cut),
                                        relpos::causal{}, relpos::alibi{slopes}, early);
   const status second =
-      relpos::partial(relpos::serial{}, relpos::scratch(memory, sizeof memory), state(1), q,
+      relpos::partial(relpos::serial{}, relpos::workspace(memory, sizeof memory), state(1), q,
                       slice(k, cut, keys - cut), slice(v, cut, keys - cut), relpos::causal{},
                       relpos::alibi{slopes}, late);
   const status merged = relpos::merge(relpos::serial{}, state(0), state(1));
@@ -157,11 +157,11 @@ void expect_refused(status_code code, Call call) {
 void expect_refusals() {
   const auto with = [](const view<const float, 4>& query, std::size_t bytes,
                        const relpos::options& choice) {
-    return relpos::attention(alternating{}, relpos::scratch(memory, bytes), state(0).out, query, k,
-                             v, relpos::alibi{slopes}, relpos::causal{}, choice);
+    return relpos::attention(alternating{}, relpos::workspace(memory, bytes), state(0).out, query,
+                             k, v, relpos::alibi{slopes}, relpos::causal{}, choice);
   };
   const std::size_t bytes =
-      relpos::scratch_bytes(alternating{}, q, k, v, relpos::alibi{slopes}, relpos::causal{});
+      relpos::workspace_bytes(alternating{}, q, k, v, relpos::alibi{slopes}, relpos::causal{});
   view<const float, 4> spoiled = q;
   spoiled.shape[3] = 8;
   expect_refused(status_code::invalid_shape, [&] { return with(spoiled, bytes, {}); });
@@ -170,7 +170,7 @@ void expect_refusals() {
   expect_refused(status_code::null_data, [&] { return with(spoiled, bytes, {}); });
   spoiled.data = out_values[0];
   expect_refused(status_code::overlap, [&] { return with(spoiled, bytes, {}); });
-  expect_refused(status_code::scratch_too_small, [&] { return with(q, bytes - 1, {}); });
+  expect_refused(status_code::workspace_too_small, [&] { return with(q, bytes - 1, {}); });
   expect_refused(status_code::invalid_value, [&] { return with(q, bytes, {.softcap = -0.5f}); });
   relpos::options broadcast{.lse = state(0).lse};
   broadcast.lse->strides = {0, 0, 0};
@@ -193,10 +193,10 @@ void expect_allocations_are_counted() {
   std::free(by_malloc);
 }
 
-static_assert(noexcept(relpos::attention(relpos::serial{}, relpos::scratch{}, state(0).out, q, k, v,
-                                         relpos::causal{})));
-static_assert(noexcept(relpos::scratch_bytes(relpos::serial{}, q, k, v)));
-static_assert(noexcept(relpos::partial(relpos::serial{}, relpos::scratch{}, state(0), q, k, v)));
+static_assert(noexcept(relpos::attention(relpos::serial{}, relpos::workspace{}, state(0).out, q, k,
+                                         v, relpos::causal{})));
+static_assert(noexcept(relpos::workspace_bytes(relpos::serial{}, q, k, v)));
+static_assert(noexcept(relpos::partial(relpos::serial{}, relpos::workspace{}, state(0), q, k, v)));
 static_assert(noexcept(relpos::merge(relpos::serial{}, state(0), state(1))));
 
 }  // namespace

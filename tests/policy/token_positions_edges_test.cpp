@@ -133,8 +133,8 @@ TEST(token_positions, of_slices_of_the_keys) {
     const relpos::token_positions of_slice{whole.queries, whole.keys.slice(2, first, last - first)};
     const relpos::rotary rotated{half_split};
     const relpos::alibi bias{slopes};
-    std::vector<std::byte> memory(relpos::scratch_bytes(relpos::serial{}, in.q.view(), k, v,
-                                                        rotated, bias, relpos::causal{}, of_slice));
+    std::vector<std::byte> memory(relpos::workspace_bytes(
+        relpos::serial{}, in.q.view(), k, v, rotated, bias, relpos::causal{}, of_slice));
     const relpos::status done =
         relpos::partial(relpos::serial{}, memory, {part.out.view(), part.lse.view()}, in.q.view(),
                         k, v, rotated, bias, relpos::causal{}, of_slice,
@@ -194,9 +194,9 @@ TEST(token_positions, that_do_not_fit_are_refused) {
     std::vector<std::byte> memory(1 << 22);
     const auto done = relpos::attention(relpos::serial{}, memory, out.view(), in.q.view(),
                                         in.k.view(), in.v.view(), policies...);
-    EXPECT_EQ(
-        relpos::scratch_bytes(relpos::serial{}, in.q.view(), in.k.view(), in.v.view(), policies...),
-        0u);
+    EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, in.q.view(), in.k.view(), in.v.view(),
+                                      policies...),
+              0u);
     for (const float x : out.values) EXPECT_EQ(x, 0.0f);
     return std::string(done.message);
   };

@@ -1,5 +1,5 @@
 #pragma once
-// The library's attention on views, with everything around it that a caller owns: scratch of exactly the
+// The library's attention on views, with everything around it that a caller owns: workspace of exactly the
 // size asked for, full of NaN and of no alignment, and outputs that are NaN before the call. What lies
 // around them is watched.
 
@@ -51,20 +51,20 @@ class watched_memory {
   std::vector<unsigned char> memory_;
 };
 
-/// The outputs and the scratch of one call.
+/// The outputs and the workspace of one call.
 struct watched_call {
   watched_memory out;
   watched_memory lse;
   watched_memory memory;
 
-  relpos::scratch scratch() { return {memory.data(), memory.bytes()}; }
+  relpos::workspace workspace() { return {memory.data(), memory.bytes()}; }
 
   /// Expects that the call was done, and wrote nothing else.
   void expect(const relpos::status& done) const {
     EXPECT_TRUE(done) << done.message;
     EXPECT_TRUE(out.margins_are_untouched()) << "written outside of out";
     EXPECT_TRUE(lse.margins_are_untouched()) << "written outside of lse";
-    EXPECT_TRUE(memory.margins_are_untouched()) << "written outside of the scratch";
+    EXPECT_TRUE(memory.margins_are_untouched()) << "written outside of the workspace";
   }
 };
 
@@ -79,10 +79,11 @@ attended<Out> attend_watched(const Executor& runner, relpos::view<const Query, 4
   watched_call call{
       watched_memory(result.out.values.size() * sizeof(Out)),
       watched_memory(result.lse.values.size() * sizeof(float)),
-      watched_memory(relpos::scratch_bytes<Isa>(runner, q, keys_and_policies..., choice), 20)};
+      watched_memory(relpos::workspace_bytes<Isa>(runner, q, keys_and_policies..., choice), 20)};
   choice.lse = relpos::view<float, 3>(static_cast<float*>(call.lse.data()), result.lse.shape);
   const relpos::view<Out, 4> out(static_cast<Out*>(call.out.data()), result.out.shape);
-  call.expect(relpos::attention<Isa>(runner, call.scratch(), out, q, keys_and_policies..., choice));
+  call.expect(
+      relpos::attention<Isa>(runner, call.workspace(), out, q, keys_and_policies..., choice));
   call.out.copy_to(result.out.values.data());
   call.lse.copy_to(result.lse.values.data());
   return result;

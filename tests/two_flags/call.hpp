@@ -44,7 +44,7 @@ two_flags_answer answer_with_own_flags(const two_flags_call& call) {
   const relpos::view<float, 4> out(answer.out.data(), {1, heads, queries, channels});
   const relpos::view<float, 3> lse(answer.lse.data(), {1, heads, queries});
   std::vector<std::byte> memory(
-      relpos::scratch_bytes(relpos::serial{}, q, k, v, alibi, relpos::causal{}));
+      relpos::workspace_bytes(relpos::serial{}, q, k, v, alibi, relpos::causal{}));
   answer.accepted =
       static_cast<bool>(relpos::attention(relpos::serial{}, memory, out, q, k, v, alibi,
                                           relpos::causal{}, relpos::options{.lse = lse}));

@@ -9,7 +9,7 @@
 #include "relpos/check/shapes.hpp"
 #include "relpos/check/shared_bytes.hpp"
 #include "relpos/core/memory.hpp"
-#include "relpos/core/scratch.hpp"
+#include "relpos/core/workspace.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -171,20 +171,21 @@ status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
   return check_all_apart(outputs);
 }
 
-/// Refuses scratch of less than `needed` bytes.
-inline status check_scratch(const scratch& memory, std::size_t needed) {
+/// Refuses workspace of less than `needed` bytes.
+inline status check_workspace(const workspace& memory, std::size_t needed) {
   const std::size_t bytes = memory.data == nullptr ? 0 : memory.bytes;
   if (bytes >= needed) return {};
-  return status::error(status_code::scratch_too_small,
-                       "scratch: has %zu bytes, needs %zu (scratch_bytes tells)", bytes, needed);
+  return status::error(status_code::workspace_too_small,
+                       "workspace: has %zu bytes, needs %zu (workspace_bytes tells)", bytes,
+                       needed);
 }
 
-/// Refuses scratch that overlaps a tensor of the call, or the data of a policy.
+/// Refuses workspace that overlaps a tensor of the call, or the data of a policy.
 template <class Out, class Real, class Query, class Store>
-status check_scratch_overlap(const byte_range& memory, const call_outputs<Out, Real>& to,
-                             const view<Query, 4>& q, const Store& store, const options& choice,
-                             const policy_data& policies) {
-  const named_memory lent("scratch", memory);
+status check_workspace_overlap(const byte_range& memory, const call_outputs<Out, Real>& to,
+                               const view<Query, 4>& q, const Store& store, const options& choice,
+                               const policy_data& policies) {
+  const named_memory lent("workspace", memory);
   for (const named_memory& written : written_memory(to)) {
     if (written.is_empty()) continue;
     if (status valid = check_apart(lent, written); !valid) return valid;

@@ -40,7 +40,7 @@ struct rotor {
   double real = 1.0;
   double imaginary = 0.0;
 };
-using turn [[deprecated("relpos::turn is relpos::rotor")]] = rotor;
+using turn [[deprecated("relpos: the name is rotor")]] = rotor;
 
 /// Positions of a token have no more axes that a rotation reads.
 inline constexpr index_t max_axes = 4;

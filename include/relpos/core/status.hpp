@@ -17,7 +17,8 @@ enum class status_code {
   invalid_stride,
   null_data,
   overlap,
-  scratch_too_small,
+  workspace_too_small,
+  scratch_too_small [[deprecated("relpos: the name is workspace_too_small")]] = workspace_too_small,
   invalid_value,
   device  // a GPU or its driver
 };

@@ -18,14 +18,14 @@ namespace relpos::inline RELPOS_ABI {
 /// One item of a sequence for the kernel of few queries.
 template <class Isa, class Problem>
 void attend_decode(const problem_sequence<Problem>& sequence,
-                   const call_scratch<Isa, Problem>& scratch, index_t item, index_t slot) {
-  const decoded_sequence& decoded = scratch.plan().decoded(sequence.at);
-  const decode_item of = decode_item::of(scratch.plan(), decoded.geometry, item);
-  const decode_slot<Isa> memory = scratch.slot_of_decode(slot);
-  const policy_head<Isa, Problem> head(sequence, scratch, of.key_head, memory);
+                   const call_workspace<Isa, Problem>& workspace, index_t item, index_t slot) {
+  const decoded_sequence& decoded = workspace.plan().decoded(sequence.at);
+  const decode_item of = decode_item::of(workspace.plan(), decoded.geometry, item);
+  const decode_slot<Isa> memory = workspace.slot_of_decode(slot);
+  const policy_head<Isa, Problem> head(sequence, workspace, of.key_head, memory);
   using key_type = typename std::decay_t<decltype(head.keys())>::stored;
   using value_type = typename std::decay_t<decltype(head.values())>::stored;
-  decode<Isa, key_type, value_type>(head, decoded, scratch.states(), memory)
+  decode<Isa, key_type, value_type>(head, decoded, workspace.states(), memory)
       .attend(of, any_rows<key_type>(head.keys()), any_rows<value_type>(head.values()));
 }
 
@@ -33,29 +33,29 @@ void attend_decode(const problem_sequence<Problem>& sequence,
 /// one after another, so that the items of a head find its keys in cache.
 template <class Isa, class Problem>
 void attend_prefill(const problem_sequence<Problem>& sequence,
-                    const call_scratch<Isa, Problem>& scratch, index_t item, index_t slot) {
+                    const call_workspace<Isa, Problem>& workspace, index_t item, index_t slot) {
   using head_type = policy_head<Isa, Problem>;
-  prefill_slot<Isa> memory = scratch.slot_of_prefill(slot);
+  prefill_slot<Isa> memory = workspace.slot_of_prefill(slot);
   const index_t blocks = ceil_div(sequence.shape.query_length, geometry<Isa>::block_rows);
   const index_t query_head = item / blocks;
-  const head_type head(sequence, scratch, sequence.shape.key_head(query_head), memory);
+  const head_type head(sequence, workspace, sequence.shape.key_head(query_head), memory);
   prefill<Isa, typename head_type::biases_type, typename head_type::masks_type>(head, memory)
       .attend(query_head, blocks - 1 - item % blocks);
 }
 
 template <class Isa, executor Executor, class Problem>
 void run_attention(const Executor& runner, const Problem& problem,
-                   const call_scratch<Isa, Problem>& scratch) {
-  const preparation<Isa, Problem> prepare(problem, scratch);
-  const work_plan& plan = scratch.plan();
+                   const call_workspace<Isa, Problem>& workspace) {
+  const preparation<Isa, Problem> prepare(problem, workspace);
+  const work_plan& plan = workspace.plan();
   runner.run(prepare.count(), [&](index_t i, index_t slot) { prepare.run(i, slot); });
   runner.run(plan.attend_count(), [&](index_t i, index_t slot) {
     const work_plan::place at = plan.attend_item(i);
     const problem_sequence<Problem> sequence = problem.of(at.sequence);
     if (is_decoded(problem.choice, sequence.shape)) {
-      attend_decode<Isa>(sequence, scratch, at.item, slot);
+      attend_decode<Isa>(sequence, workspace, at.item, slot);
     } else {
-      attend_prefill<Isa>(sequence, scratch, at.item, slot);
+      attend_prefill<Isa>(sequence, workspace, at.item, slot);
     }
   });
   runner.run(plan.merge_count(), [&](index_t i, [[maybe_unused]] index_t slot) {
@@ -63,13 +63,13 @@ void run_attention(const Executor& runner, const Problem& problem,
     const problem_sequence<Problem> sequence = problem.of(at.sequence);
     const decoded_sequence& decoded = plan.decoded(at.sequence);
     const float sink = log2e * sink_logit(bind_all(problem.policies, at.sequence, at.item));
-    merge_decoded(sequence.shape, decoded, scratch.states(), at.item, sink, sequence.out(),
+    merge_decoded(sequence.shape, decoded, workspace.states(), at.item, sink, sequence.out(),
                   sequence.lse);
     if constexpr (Problem::has_bias) {
-      float* const buffer = scratch.slot_of_decode(slot).value_buffer;
+      float* const buffer = workspace.slot_of_decode(slot).value_buffer;
       for (index_t row = 0; row < sequence.shape.query_length; ++row) {
         const float largest =
-            largest_exponent(sequence.shape, decoded, scratch.states(), at.item, row);
+            largest_exponent(sequence.shape, decoded, workspace.states(), at.item, row);
         if (largest >= extreme_exponent) continue;
         attend_extreme_row<Isa>(sequence, at.item, row, buffer);
       }

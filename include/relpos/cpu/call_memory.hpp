@@ -1,5 +1,5 @@
 #pragma once
-// The part of a call's scratch that has the same layout whatever its policies are: the plan, norms of keys, states of the
+// The part of a call's workspace that has the same layout whatever its policies are: the plan, norms of keys, states of the
 // chunks that decode merges, and the slots of work items. But for those states, one per query row and 1024 keys, nothing
 // grows with query length x key length.
 
@@ -9,7 +9,7 @@
 
 #include "relpos/call/call_sequences.hpp"
 #include "relpos/call/table_sets.hpp"
-#include "relpos/core/scratch.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cpu/decode/slot.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/cpu/prefill/slot.hpp"
@@ -29,8 +29,7 @@ struct call_needs {
 template <class Isa>
 class call_memory {
  public:
-  call_memory(scratch_divider& memory, const call_sequences& call, index_t slots,
-              const call_needs& needs)
+  call_memory(arena& memory, const call_sequences& call, index_t slots, const call_needs& needs)
       : shape_(call.shape),
         needs_(needs),
         slot_count_(slots),
@@ -52,9 +51,9 @@ class call_memory {
     }
     if (states > 0) states_ = chunk_states(memory, states, shape_.value_dim);
     // A slot is large enough for either kernel: options that choose one change little of the size.
-    scratch_divider prefill;
+    arena prefill;
     prefill_slot<Isa>(prefill, shape_, needs.rotation, needs.rotates_by_tile);
-    scratch_divider decode;
+    arena decode;
     decode_slot<Isa>(decode, shape_, needs.rotation, needs.rotates_by_tile);
     slot_bytes_ = static_cast<index_t>(std::max(prefill.bytes_taken(), decode.bytes_taken()));
     slots_ = memory.take<std::byte>(slots * slot_bytes_);
@@ -77,11 +76,11 @@ class call_memory {
   const chunk_states& states() const { return states_; }
 
   prefill_slot<Isa> slot_of_prefill(index_t i) const {
-    scratch_divider memory(slot(i));
+    arena memory(slot(i));
     return prefill_slot<Isa>(memory, shape_, needs_.rotation, needs_.rotates_by_tile);
   }
   decode_slot<Isa> slot_of_decode(index_t i) const {
-    scratch_divider memory(slot(i));
+    arena memory(slot(i));
     return decode_slot<Isa>(memory, shape_, needs_.rotation, needs_.rotates_by_tile);
   }
 
@@ -90,8 +89,8 @@ class call_memory {
 
  private:
   static constexpr std::size_t at(index_t piece) { return static_cast<std::size_t>(piece); }
-  scratch slot(index_t i) const {
-    return scratch(slots_ + i * slot_bytes_, static_cast<std::size_t>(slot_bytes_));
+  workspace slot(index_t i) const {
+    return workspace(slots_ + i * slot_bytes_, static_cast<std::size_t>(slot_bytes_));
   }
 
   attention_shape shape_;

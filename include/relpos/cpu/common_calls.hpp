@@ -21,7 +21,7 @@ namespace relpos::inline RELPOS_ABI {
   declared template status check_overlap(const call_outputs<float>&, const view<const float, 4>&,  \
                                          const tensor_kv<float, float>&, const options&,           \
                                          const policy_data&);                                      \
-  declared template status check_scratch_overlap(                                                  \
+  declared template status check_workspace_overlap(                                                \
       const byte_range&, const call_outputs<float>&, const view<const float, 4>&,                  \
       const tensor_kv<float, float>&, const options&, const policy_data&);                         \
   declared template class call_memory<isa>;                                                        \

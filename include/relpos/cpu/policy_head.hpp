@@ -9,7 +9,7 @@
 #include "relpos/call/row_positions.hpp"
 #include "relpos/call/visible_rows.hpp"
 #include "relpos/contract/mask.hpp"
-#include "relpos/cpu/call_scratch.hpp"
+#include "relpos/cpu/call_workspace.hpp"
 #include "relpos/cpu/decode/query_rows.hpp"
 #include "relpos/cpu/decode/stages.hpp"
 #include "relpos/cpu/extreme_row.hpp"
@@ -21,15 +21,15 @@ namespace relpos::inline RELPOS_ABI {
 
 /// The stages of a group of queries: biases in argument order, then the factors of its rows.
 template <class Isa, class Problem, std::size_t... I>
-auto stages_of(const problem_sequence<Problem>& sequence, const call_scratch<Isa, Problem>& scratch,
-               index_t head, float factor, const group_rows& rows, index_t piece,
-               std::index_sequence<I...>) {
+auto stages_of(const problem_sequence<Problem>& sequence,
+               const call_workspace<Isa, Problem>& workspace, index_t head, float factor,
+               const group_rows& rows, index_t piece, std::index_sequence<I...>) {
   const auto position = row_positions(sequence.call.policies, sequence.position, sequence.at);
   [[maybe_unused]] const auto stage = [&]<std::size_t At>(std::integral_constant<std::size_t, At>) {
     const auto& policy = std::get<At>(sequence.call.policies);
     if constexpr (is_bias<std::decay_t<decltype(policy)>>) {
       return std::tuple(make_bias_stage<Isa>(policy, sequence.at, head, factor,
-                                             table_of<At>(sequence, scratch, head, piece), rows,
+                                             table_of<At>(sequence, workspace, head, piece), rows,
                                              position));
     } else {
       return std::tuple();
@@ -52,7 +52,7 @@ auto stages_of(const problem_sequence<Problem>& sequence, const call_scratch<Isa
 template <class Isa, class Problem>
 using stages_of_call = decltype(stages_of<Isa>(
     std::declval<const problem_sequence<Problem>&>(),
-    std::declval<const call_scratch<Isa, Problem>&>(), index_t{}, 0.0f, group_rows{}, index_t{},
+    std::declval<const call_workspace<Isa, Problem>&>(), index_t{}, 0.0f, group_rows{}, index_t{},
     std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>()));
 
 template <class Isa, class Problem>
@@ -68,16 +68,16 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
  public:
   using biases_type = stages_of_call<Isa, Problem>;
   using masks_type = element_masks_of_call<Isa, Problem>;
-  using scratch_type = call_scratch<Isa, Problem>;
+  using workspace_type = call_workspace<Isa, Problem>;
 
   /// `slot` has room for a row that is rotated.
   template <class Slot>
-  policy_head(const problem_sequence<Problem>& sequence, const scratch_type& scratch, index_t head,
-              const Slot& slot)
+  policy_head(const problem_sequence<Problem>& sequence, const workspace_type& workspace,
+              index_t head, const Slot& slot)
       : staged_head_of_call<Isa, Problem>(facts_of(sequence, head)),
         sequence_(sequence),
-        scratch_(scratch),
-        keys_(keys_of<Isa>(sequence, scratch, head)),
+        workspace_(workspace),
+        keys_(keys_of<Isa>(sequence, workspace, head)),
         values_(sequence.call.store.template values<Isa>(sequence.at, head)),
         memory_{slot.stored_row, slot.rotors_of_row} {}
 
@@ -99,8 +99,8 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   }
 
   block_rotors rotors([[maybe_unused]] index_t piece) const override {
-    if constexpr (scratch_type::by_tile) {
-      return scratch_.rotors(sequence_.call, scratch_.sets().of(sequence_.at, piece));
+    if constexpr (workspace_type::by_tile) {
+      return workspace_.rotors(sequence_.call, workspace_.sets().of(sequence_.at, piece));
     } else {
       return {};
     }
@@ -113,7 +113,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   }
 
   const float* key_norms(index_t piece) const override {
-    return scratch_.key_norms(sequence_.at, this->key_head, piece);
+    return workspace_.key_norms(sequence_.at, this->key_head, piece);
   }
 
   bias_bound largest_bias([[maybe_unused]] index_t head, [[maybe_unused]] const group_rows& rows,
@@ -175,7 +175,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   biases_type biases(index_t head, float factor, const group_rows& rows,
                      index_t piece) const override {
     return stages_of<Isa>(
-        sequence_, scratch_, head, factor, rows, piece,
+        sequence_, workspace_, head, factor, rows, piece,
         std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
   }
 
@@ -195,7 +195,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
         .statistics = sequence.statistics,
         .has_bias = Problem::has_bias,
         .masks_elements = std::tuple_size_v<masks_type> > 0,
-        .rotates_by_tile = scratch_type::by_tile,
+        .rotates_by_tile = workspace_type::by_tile,
         .bounds_scores = sequence.call.bounds_scores(geometry<Isa>::group_rows, sequence.shape)};
   }
 
@@ -219,15 +219,15 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
     [[maybe_unused]] const index_t piece =
         this->resident.piece_of(keys.first_row + decode_geometry::tile_keys);
     (add_row_bias<Isa>(std::get<I>(sequence_.call.policies),
-                       table_of<I>(sequence_, scratch_, head, piece), sequence_.at, head, row, at,
+                       table_of<I>(sequence_, workspace_, head, piece), sequence_.at, head, row, at,
                        factor, keys, scores),
      ...);
   }
 
   const problem_sequence<Problem>& sequence_;
-  const scratch_type& scratch_;
+  const workspace_type& workspace_;
   decltype(keys_of<Isa>(std::declval<const problem_sequence<Problem>&>(),
-                        std::declval<const scratch_type&>(), index_t{})) keys_;
+                        std::declval<const workspace_type&>(), index_t{})) keys_;
   decltype(std::declval<const Problem&>().store.template values<Isa>(index_t{}, index_t{})) values_;
   row_memory memory_;
 };

@@ -9,7 +9,7 @@
 #include "relpos/call/problem.hpp"
 #include "relpos/call/row_positions.hpp"
 #include "relpos/call/visible_rows.hpp"
-#include "relpos/cpu/call_scratch.hpp"
+#include "relpos/cpu/call_workspace.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/cpu/prefill/score_bound.hpp"
 #include "relpos/rows/explicit_rotation.hpp"
@@ -25,19 +25,19 @@ template <class Isa, class Out, class Query, class Store, class... Policies>
 class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
  public:
   using problem_type = attention_problem<Out, Query, Store, Policies...>;
-  using scratch_type = call_scratch<Isa, problem_type>;
-  using set_place = typename scratch_type::set_place;
+  using workspace_type = call_workspace<Isa, problem_type>;
+  using set_place = typename workspace_type::set_place;
 
-  preparation(const problem_type& problem, const scratch_type& scratch)
-      : problem_(problem), scratch_(scratch) {}
+  preparation(const problem_type& problem, const workspace_type& workspace)
+      : problem_(problem), workspace_(workspace) {}
 
   index_t count() const { return 1 + table_items() + gain_items() + key_items(); }
 
   void run(index_t item, index_t slot) const {
     if (item == 0) {
-      scratch_.plan().template fill<Isa>(problem_, scratch_.slots());
+      workspace_.plan().template fill<Isa>(problem_, workspace_.slots());
     } else if (item < 1 + table_items()) {
-      fill_tables(scratch_.sets().find((item - 1) / shape().query_heads),
+      fill_tables(workspace_.sets().find((item - 1) / shape().query_heads),
                   (item - 1) % shape().query_heads, std::index_sequence_for<Policies...>());
     } else if (item < 1 + table_items() + gain_items()) {
       fill_rotors(item - 1 - table_items());
@@ -47,8 +47,8 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
  private:
-  static constexpr bool by_tile = scratch_type::by_tile;
-  static constexpr bool rotates_keys = scratch_type::rotates_keys;
+  static constexpr bool by_tile = workspace_type::by_tile;
+  static constexpr bool rotates_keys = workspace_type::rotates_keys;
   static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
   static constexpr bool has_tables = (tabulates_bias<Policies> || ... || false);
 
@@ -58,16 +58,16 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   const attention_shape& shape() const { return problem_.shape; }
 
   index_t table_items() const {
-    return has_tables ? scratch_.sets().count() * shape().query_heads : 0;
+    return has_tables ? workspace_.sets().count() * shape().query_heads : 0;
   }
   index_t gain_items() const {
     index_t count = 0;
     if constexpr (by_tile) {
-      for (index_t set = 0; set < scratch_.sets().count(); ++set) count += rotors(set).count;
+      for (index_t set = 0; set < workspace_.sets().count(); ++set) count += rotors(set).count;
     }
     return count;
   }
-  index_t items_per_head() const { return ceil_div(scratch_.tiles_of_head(), tiles_per_item); }
+  index_t items_per_head() const { return ceil_div(workspace_.tiles_of_head(), tiles_per_item); }
   index_t key_items() const {
     bool any = rotates_keys;
     if constexpr (problem_type::can_bound) {
@@ -104,21 +104,22 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   template <std::size_t... I>
   void fill_tables(const set_place& set, index_t head, std::index_sequence<I...>) const {
     const distance_range visible = visible_distances_of(set, head);
-    [[maybe_unused]] const auto fill = [&]<std::size_t At>(
-                                           std::integral_constant<std::size_t, At>) {
-      const auto& policy = std::get<At>(problem_.policies);
-      if constexpr (tabulates_bias<std::decay_t<decltype(policy)>>) {
-        scratch_.table(At, set, head) = fill_bias_table(
-            policy, head, visible, geometry<Isa>::group_rows, scratch_.table_values(At, set, head));
-      }
-    };
+    [[maybe_unused]] const auto fill =
+        [&]<std::size_t At>(std::integral_constant<std::size_t, At>) {
+          const auto& policy = std::get<At>(problem_.policies);
+          if constexpr (tabulates_bias<std::decay_t<decltype(policy)>>) {
+            workspace_.table(At, set, head) =
+                fill_bias_table(policy, head, visible, geometry<Isa>::group_rows,
+                                workspace_.table_values(At, set, head));
+          }
+        };
     (fill(std::integral_constant<std::size_t, I>()), ...);
   }
 
   block_rotors rotors(index_t set) const
     requires by_tile
   {
-    return scratch_.rotors(problem_, scratch_.sets().find(set));
+    return workspace_.rotors(problem_, workspace_.sets().find(set));
   }
 
   void fill_rotors([[maybe_unused]] index_t item) const {
@@ -137,20 +138,20 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
     const key_tiles<Isa> tiling{problem_.position_of(sequence).key_offset, of.key_length};
     const bool bounds = uses_bound(of);
     if (!rotates_keys && !bounds) return;
-    const prefill_slot<Isa> memory = scratch_.slot_of_prefill(slot);
+    const prefill_slot<Isa> memory = workspace_.slot_of_prefill(slot);
     const auto stored = problem_.store.template keys<Isa>(sequence, key_head);
     const index_t first = item % items_per_head() * tiles_per_item;
-    for (index_t i = first; i < std::min(first + tiles_per_item, scratch_.tiles_of_head()); ++i) {
-      const index_t piece = i < scratch_.tiles_of_piece(0) ? 0 : 1;
-      const index_t tile = piece == 0 ? i : i - scratch_.tiles_of_piece(0);
+    for (index_t i = first; i < std::min(first + tiles_per_item, workspace_.tiles_of_head()); ++i) {
+      const index_t piece = i < workspace_.tiles_of_piece(0) ? 0 : 1;
+      const index_t tile = piece == 0 ? i : i - workspace_.tiles_of_piece(0);
       const key_range rows = problem_.resident_of(sequence).piece(piece);
       if (rows.last <= rows.first || tiling.of(rows.first) + tile > tiling.of(rows.last - 1)) {
         continue;
       }
       const key_range range = intersect(tiling.rows(tiling.of(rows.first) + tile), rows);
-      float* const norm = bounds ? scratch_.key_norms(sequence, key_head, piece) + tile : nullptr;
+      float* const norm = bounds ? workspace_.key_norms(sequence, key_head, piece) + tile : nullptr;
       if constexpr (rotates_keys) {
-        float* const rotated = scratch_.rotated_keys(problem_.store, sequence, key_head);
+        float* const rotated = workspace_.rotated_keys(problem_.store, sequence, key_head);
         rotate_keys(range, sequence, stored, rotated, memory);
         if (bounds) *norm = norm_of(range, packed_rows{rotated, of.head_dim}, memory);
       } else {
@@ -192,7 +193,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   const problem_type& problem_;
-  const scratch_type& scratch_;
+  const workspace_type& workspace_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -8,7 +8,7 @@
 #include "relpos/check/call.hpp"
 #include "relpos/check/lengths.hpp"
 #include "relpos/core/executor.hpp"
-#include "relpos/core/scratch.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cpu/attention_run.hpp"
 #include "relpos/cpu/common_calls.hpp"
 
@@ -44,34 +44,37 @@ class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
       return;
     }
     lengths_ = sum_of_lengths(*problem_);
-    scratch_bytes_ = call_scratch_bytes<Isa>(*problem_, slots_);
+    workspace_bytes_ = call_workspace_bytes<Isa>(*problem_, slots_);
   }
 
   /// What `attention` would return of the call as it is; `run` returns it too, and does nothing, if it is a failure.
   status valid() const { return valid_; }
 
   /// What `run` needs; 0 if the call is not valid.
-  std::size_t scratch_bytes() const { return scratch_bytes_; }
+  std::size_t workspace_bytes() const { return workspace_bytes_; }
+  [[deprecated("relpos: the name is workspace_bytes")]] std::size_t scratch_bytes() const {
+    return workspace_bytes_;
+  }
 
   /// Computes. The executor has no more slots than the one that the call was prepared for.
   template <executor Executor>
-  status run(const Executor& runner, scratch memory) const noexcept {
+  status run(const Executor& runner, workspace memory) const noexcept {
     if (!problem_) return valid_;
     if (status fits = check_slots_of(runner); !fits) return fits;
     if (sum_of_lengths(*problem_) != lengths_) {
       return status::error(status_code::invalid_value,
                            "cache.lengths: have changed since the call was prepared");
     }
-    if (status fits = check_scratch(memory, scratch_bytes_); !fits) return fits;
-    if (status apart = check_scratch_overlap(byte_range::of(memory.data, scratch_bytes_), to_,
-                                             problem_->q, problem_->store, problem_->choice,
-                                             policy_data(problem_->policies));
+    if (status fits = check_workspace(memory, workspace_bytes_); !fits) return fits;
+    if (status apart = check_workspace_overlap(byte_range::of(memory.data, workspace_bytes_), to_,
+                                               problem_->q, problem_->store, problem_->choice,
+                                               policy_data(problem_->policies));
         !apart) {
       return apart;
     }
-    scratch_divider divider(memory);
+    arena divider(memory);
     run_attention<Isa>(runner, *problem_,
-                       call_scratch<Isa, problem_type>(divider, *problem_, slots_));
+                       call_workspace<Isa, problem_type>(divider, *problem_, slots_));
     return {};
   }
 
@@ -102,7 +105,7 @@ class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
   call_outputs<Out> to_;
   index_t slots_;
   std::uint64_t lengths_ = 0;
-  std::size_t scratch_bytes_ = 0;
+  std::size_t workspace_bytes_ = 0;
   std::optional<problem_type> problem_;
 };
 

@@ -7,8 +7,8 @@
 
 #include "relpos/call/call_sequences.hpp"
 #include "relpos/call/options.hpp"
-#include "relpos/core/scratch.hpp"
 #include "relpos/core/shape.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cpu/decode/geometry.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
 
@@ -27,7 +27,7 @@ struct decoded_sequence {
 /// Items of attend, and of the merge that follows it, of all sequences.
 class work_plan {
  public:
-  work_plan(scratch_divider& memory, index_t sequences)
+  work_plan(arena& memory, index_t sequences)
       : sequences_(sequences),
         order_(memory.take<index_t>(sequences)),
         attend_first_(memory.take<index_t>(sequences + 1)),

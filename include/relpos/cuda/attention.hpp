@@ -1,7 +1,7 @@
 #pragma once
 // Attention on a GPU of compute capability 8.0 or later, over views of device memory.
 //
-//   const relpos::device_scratch_bytes need = relpos::scratch_bytes(relpos::on_stream{stream}, q, k, v, policies...);
+//   const relpos::device_workspace_bytes need = relpos::workspace_bytes(relpos::on_stream{stream}, q, k, v, policies...);
 //   relpos::status done = relpos::attention(relpos::on_stream{stream}, {device, host}, out, q, k, v, policies...);
 //
 // The same policies as on the CPU. What `bind`, `tabulated_bias`, `visible_keys` and `logit_factor` read is read on the host,
@@ -10,7 +10,7 @@
 // where a bias reads them: what those refer to lies in managed memory. Members that run on the device must be constexpr, and
 // the translation unit compiled with --expt-relaxed-constexpr, as relpos::cuda does.
 //
-// The call returns when its work is in the stream. It allocates nothing; where the host's scratch is page-locked, it waits
+// The call returns when its work is in the stream. It allocates nothing; where the host's workspace is page-locked, it waits
 // for nothing.
 
 #include <type_traits>
@@ -33,8 +33,9 @@ struct on_stream {
 
 /// What `attention` needs of the device and of the host. 0 for a call that is refused.
 template <class Dims = all_head_dims, class T, class... Arguments>
-device_scratch_bytes scratch_bytes(const on_stream&, const view<T, 4>& q, const view<T, 4>& k,
-                                   const view<T, 4>& v, const Arguments&... arguments) noexcept {
+device_workspace_bytes workspace_bytes(const on_stream&, const view<T, 4>& q, const view<T, 4>& k,
+                                       const view<T, 4>& v,
+                                       const Arguments&... arguments) noexcept {
   static_assert(check_device_arguments<T, Arguments...>());
   using stored = std::remove_const_t<T>;
   const options choice = options_of(arguments...);
@@ -44,7 +45,7 @@ device_scratch_bytes scratch_bytes(const on_stream&, const view<T, 4>& q, const 
   const attention_shape shape = shape_of_call(q, store, choice);
   if (!check_options(choice) || !check_sequence_offsets(choice, shape.batch)) return {};
   if (!check_policies(policies, shape)) return {};
-  return measure_device_scratch(
+  return measure_device_workspace(
       make_problem(view<float, 4>(), view<const stored, 4>(q), store, {}, choice, policies));
 }
 
@@ -55,7 +56,7 @@ device_scratch_bytes scratch_bytes(const on_stream&, const view<T, 4>& q, const 
 /// Options are those of the CPU, but that `tolerance` changes nothing. options.lse and options.statistics are in device
 /// memory; its lists, and what they refer to, are the host's. A call that is refused writes nothing.
 template <class Dims = all_head_dims, class Out, class T, class... Arguments>
-status attention(const on_stream& on, const device_scratch& memory, const view<Out, 4>& out,
+status attention(const on_stream& on, const device_workspace& memory, const view<Out, 4>& out,
                  const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>& v,
                  const Arguments&... arguments) noexcept {
   static_assert(storage<Out>, "relpos: out holds float, relpos::bfloat16 or relpos::half");
@@ -72,11 +73,11 @@ status attention(const on_stream& on, const device_scratch& memory, const view<O
   const auto problem =
       make_problem(out, view<const stored, 4>(q), store, choice.lse, choice, policies);
   if (status valid = check_sequences(problem); !valid) return valid;
-  const device_scratch_bytes needed = measure_device_scratch(problem);
-  const auto check = [&](const scratch& lent, std::size_t bytes) {
-    if (status valid = check_scratch(lent, bytes); !valid) return valid;
-    return check_scratch_overlap(byte_range::of(lent.data, bytes), to, q, store, choice,
-                                 policy_data(policies));
+  const device_workspace_bytes needed = measure_device_workspace(problem);
+  const auto check = [&](const workspace& lent, std::size_t bytes) {
+    if (status valid = check_workspace(lent, bytes); !valid) return valid;
+    return check_workspace_overlap(byte_range::of(lent.data, bytes), to, q, store, choice,
+                                   policy_data(policies));
   };
   if (status valid = check(memory.device, needed.device); !valid) return valid;
   if (status valid = check(memory.host, needed.host); !valid) return valid;

@@ -8,8 +8,8 @@
 
 #include <type_traits>
 
+#include "relpos/cuda/intermediates.hpp"
 #include "relpos/cuda/kernels.hpp"
-#include "relpos/cuda/workspace.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -19,7 +19,7 @@ namespace relpos::inline RELPOS_ABI {
 template <int HeadDim, class Device, class T, class Out, class Lowered, class Rotation>
 status launch_kernels(const Device& device, call_params<T, Out, Lowered> call,
                       const Rotation& rotation, const attention_shape& shape,
-                      const call_extent& extent, const device_workspace<T>& workspace) {
+                      const call_extent& extent, const device_intermediates<T>& intermediates) {
   using call_type = call_params<T, Out, Lowered>;
   using prefill = prefill_kernel<HeadDim, call_type>;
   using decode = decode_kernel<HeadDim, call_type>;
@@ -41,12 +41,12 @@ status launch_kernels(const Device& device, call_params<T, Out, Lowered> call,
       }
       rows = rotated;
     };
-    rotate(call.q, workspace.queries, shape.query_length, shape.query_heads, false);
-    if (done) rotate(call.k, workspace.keys, shape.key_length, shape.key_heads, true);
+    rotate(call.q, intermediates.queries, shape.query_length, shape.query_heads, false);
+    if (done) rotate(call.k, intermediates.keys, shape.key_length, shape.key_heads, true);
     if (!done) return done;
   }
   if (any_decode) {
-    call.states = workspace.states;
+    call.states = intermediates.states;
     if (extent.chunks > 0) {
       const index_t row_blocks = decode_chunks::row_blocks(extent.decode_rows, call.group);
       done = device.launch(decode{call, extent.chunks},
@@ -60,7 +60,7 @@ status launch_kernels(const Device& device, call_params<T, Out, Lowered> call,
   if (!any_prefill) return done;
   if constexpr (Lowered::rotates) {
     if (shape.key_length > 0) {
-      const view<T, 4> rotated(workspace.keys, call.k.shape);
+      const view<T, 4> rotated(intermediates.keys, call.k.shape);
       done =
           device.launch(rotate_keys_kernel<HeadDim, call_type>{call, rotated},
                         {warps_of_block::blocks(shape.key_length), shape.key_heads, shape.batch});
@@ -69,8 +69,8 @@ status launch_kernels(const Device& device, call_params<T, Out, Lowered> call,
     }
   }
   if constexpr (Lowered::bounds_scores) {
-    if (workspace.norms != nullptr) {
-      call.key_norms = workspace.norms;
+    if (intermediates.norms != nullptr) {
+      call.key_norms = intermediates.norms;
       call.norm_tiles = key_tile_norms::capacity(shape.key_length, prefill::geometry::keys);
       done = device.launch(measure_keys_kernel<HeadDim, call_type>{call},
                            {warps_of_block::blocks(call.norm_tiles), shape.key_heads, shape.batch});

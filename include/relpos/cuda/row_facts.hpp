@@ -8,7 +8,7 @@
 #include "relpos/call/row_positions.hpp"
 #include "relpos/call/scale.hpp"
 #include "relpos/call/visible_rows.hpp"
-#include "relpos/core/scratch.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cuda/params.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -28,7 +28,7 @@ class row_facts {
       any_given_positions<Policies...> && (scales_rows<bound_policy<Policies>> || ... || false);
 
   /// Takes what the device reads of host memory, for `sets` sequences.
-  row_facts(scratch_divider& memory, const Problem& problem, index_t sets) : problem_(problem) {
+  row_facts(arena& memory, const Problem& problem, index_t sets) : problem_(problem) {
     index_t rows = 0;
     for (index_t set = 0; set < sets; ++set) rows += problem.shape_of(set).query_length;
     const index_t heads = problem.shape.query_heads;

@@ -10,44 +10,47 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Memory that the caller lends: of the device, and of the host, best page-locked. The host's must stay as it is until the
 /// stream has come past the call. Any alignment.
-struct device_scratch {
-  scratch device;
-  scratch host;
+struct device_workspace {
+  workspace device;
+  workspace host;
 };
+using device_scratch [[deprecated("relpos: the name is device_workspace")]] = device_workspace;
+
 /// How much of it a call needs.
-struct device_scratch_bytes {
+struct device_workspace_bytes {
   std::size_t device = 0;
   std::size_t host = 0;
 };
 
 template <class Problem>
-device_scratch_bytes measure_device_scratch(const Problem& problem) {
-  scratch_divider host, device;
+device_workspace_bytes measure_device_workspace(const Problem& problem) {
+  arena host, device;
   call_staging<Problem> data(host, problem);
   static_cast<void>(device.take<std::byte>(static_cast<index_t>(host.bytes_taken())));
-  static_cast<void>(data.take_device_workspace(device));
+  static_cast<void>(data.take_intermediates(device));
   data.take_host_workspace(host);
   return {device.bytes_taken(), host.bytes_taken()};
 }
 
-/// Of a problem that is checked, in scratch of as many bytes.
+/// Of a problem that is checked, in workspace of as many bytes.
 template <class Dims, class Device, class Problem>
-status run_device_call(const Device& device, const Problem& problem, const device_scratch& memory) {
-  scratch_divider on_host(memory.host), on_device(memory.device);
-  // What is prepared is laid out on the host as it will be on the device. Behind it the device has workspace of its own.
+status run_device_call(const Device& device, const Problem& problem,
+                       const device_workspace& memory) {
+  arena on_host(memory.host), on_device(memory.device);
+  // What is prepared is laid out on the host as it will be on the device. Behind it the device has intermediates of its own.
   const auto* const from = on_host.take<std::byte>(0);
   call_staging<Problem> data(on_host, problem);
-  const std::size_t bytes = on_host.bytes_taken() - (scratch_divider::alignment - 1);
+  const std::size_t bytes = on_host.bytes_taken() - (arena::alignment - 1);
   data.take_host_workspace(on_host);
   auto* const to = on_device.take<std::byte>(static_cast<index_t>(bytes));
-  const device_workspace workspace = data.take_device_workspace(on_device);
+  const device_intermediates intermediates = data.take_intermediates(on_device);
   const auto call = data.fill(to - from);
   const auto rotation = data.token_rotors(to - from);
   if (status done = device.copy(to, from, bytes); !done) return done;
   status result;
   Dims::with(problem.shape.head_dim, [&](auto head_dim) {
-    result =
-        launch_kernels<head_dim>(device, call, rotation, problem.shape, data.extent(), workspace);
+    result = launch_kernels<head_dim>(device, call, rotation, problem.shape, data.extent(),
+                                      intermediates);
   });
   return result;
 }

@@ -14,14 +14,14 @@
 #include "relpos/call/options.hpp"
 #include "relpos/call/problem.hpp"
 #include "relpos/call/visible_rows.hpp"
-#include "relpos/core/scratch.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cuda/decode/geometry.hpp"
+#include "relpos/cuda/intermediates.hpp"
 #include "relpos/cuda/lowered_policies.hpp"
 #include "relpos/cuda/params.hpp"
 #include "relpos/cuda/rotation/explicit_rotation.hpp"
 #include "relpos/cuda/rotation/implicit_rotation.hpp"
 #include "relpos/cuda/row_facts.hpp"
-#include "relpos/cuda/workspace.hpp"
 #include "relpos/rows/tensor_views.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -32,8 +32,8 @@ using device_problem = attention_problem<Out, T, tensor_views<T, T>, Policies...
 /// A call without a rotation.
 struct no_rotors {
   template <class Problem>
-  no_rotors(scratch_divider&, const Problem&) {}
-  static void take_host_workspace(scratch_divider&) {}
+  no_rotors(arena&, const Problem&) {}
+  static void take_host_workspace(arena&) {}
 };
 
 template <class Problem>
@@ -48,7 +48,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
   using head_type = typename call_type::head_type;
 
   /// Takes what it needs of host memory.
-  call_staging(scratch_divider& memory, const problem_type& problem)
+  call_staging(arena& memory, const problem_type& problem)
       : problem_(problem),
         // What differs between heads alone is there once.
         sets_(problem.is_uniform() && !binds_by_batch && !row_facts_of_call::read_places
@@ -67,12 +67,12 @@ class call_staging<device_problem<T, Out, Policies...>> {
 
   const call_extent& extent() const { return extent_; }
   /// What the device needs beside a copy of that.
-  device_workspace<T> take_device_workspace(scratch_divider& memory) const {
-    return device_workspace<T>::template take<lowered>(memory, problem_.q, problem_.store.k,
-                                                       shape(), extent_, rotates_tokens);
+  device_intermediates<T> take_intermediates(arena& memory) const {
+    return device_intermediates<T>::template take<lowered>(memory, problem_.q, problem_.store.k,
+                                                           shape(), extent_, rotates_tokens);
   }
   /// What the host needs beside it.
-  void take_host_workspace(scratch_divider& memory) { rotors_.take_host_workspace(memory); }
+  void take_host_workspace(arena& memory) { rotors_.take_host_workspace(memory); }
 
   /// Fills it, for a copy that begins `to_device` bytes further.
   call_type fill(std::ptrdiff_t to_device) {

@@ -45,16 +45,16 @@ inline void throw_unless(const status& done) {
   if (!done) throw std::invalid_argument(std::string("relpos: ") + done.message);
 }
 
-/// Runs a prepared call, in scratch that it allocates.
+/// Runs a prepared call, in workspace that it allocates.
 template <executor Executor, class Call>
-void run_with_scratch(const Executor& runner, const Call& call) {
-  const std::size_t bytes = call.scratch_bytes();
+void run_with_workspace(const Executor& runner, const Call& call) {
+  const std::size_t bytes = call.workspace_bytes();
   const auto memory = std::make_unique_for_overwrite<std::byte[]>(bytes);
-  throw_unless(call.run(runner, scratch(memory.get(), bytes)));
+  throw_unless(call.run(runner, workspace(memory.get(), bytes)));
 }
 
 /// Fills `out` [batch, heads, query, d_v] on an Eigen::DefaultDevice or Eigen::ThreadPoolDevice. Allocates
-/// scratch, linear in the lengths.
+/// workspace, linear in the lengths.
 template <eigen_device Device, eigen_expression Out, eigen_expression Query, eigen_expression Key,
           eigen_expression Value, class... Arguments>
 void attention(const Device& device, Out&& out, const Query& q, const Key& k, const Value& v,
@@ -62,8 +62,8 @@ void attention(const Device& device, Out&& out, const Query& q, const Key& k, co
   static_assert(check_tensors<Out, const Query, const Key, const Value>());
   static_assert(check_arguments<Arguments...>());
   const auto runner = executor_of(device);
-  run_with_scratch(runner, relpos::prepare(runner, view_of(out), view_of(q), view_of(k), view_of(v),
-                                           arguments...));
+  run_with_workspace(runner, relpos::prepare(runner, view_of(out), view_of(q), view_of(k),
+                                             view_of(v), arguments...));
 }
 
 /// Fills `out` from the rows of a cache (kv_cache/kv_cache.hpp).
@@ -74,7 +74,8 @@ void attention(const Device& device, Out&& out, const Query& q, const Cache& cac
   static_assert(check_tensors<Out, const Query>());
   static_assert(check_arguments<Arguments...>());
   const auto runner = executor_of(device);
-  run_with_scratch(runner, relpos::prepare(runner, view_of(out), view_of(q), cache, arguments...));
+  run_with_workspace(runner,
+                     relpos::prepare(runner, view_of(out), view_of(q), cache, arguments...));
 }
 
 /// Writes the rows of k [batch, key heads, new row, d] and v behind those of each sequence.
@@ -112,7 +113,7 @@ void partial(const Device& device, const partial_state& state, const Query& q, c
              const Value& v, const Arguments&... arguments) {
   static_assert(check_tensors<const Query, const Key, const Value>());
   const auto runner = executor_of(device);
-  run_with_scratch(
+  run_with_workspace(
       runner, relpos::prepare(runner, state, view_of(q), view_of(k), view_of(v), arguments...));
 }
 

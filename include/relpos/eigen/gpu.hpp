@@ -5,8 +5,8 @@
 //   relpos::attention(gpu, out, q, k, v, relpos::alibi{slopes}, relpos::causal{});
 //
 // out, q, k and v are TensorMaps of device memory, of float, Eigen::half or Eigen::bfloat16; out may hold another. cuda/attention.hpp
-// says what is computed. Scratch is allocated and freed in the order of the stream; a graph that is captured from calls
-// takes the view form, whose scratch stays.
+// says what is computed. Workspace is allocated and freed in the order of the stream; a graph that is captured from calls
+// takes the view form, whose workspace stays.
 
 #include <cstddef>
 #include <memory>
@@ -33,16 +33,16 @@ void attention(const Eigen::GpuDevice& device, Out&& out, const Query& q, const 
     }
     throw_unless(done);
   };
-  const device_scratch_bytes bytes =
-      scratch_bytes<Dims>(on, view_of(q), view_of(k), view_of(v), arguments...);
+  const device_workspace_bytes bytes =
+      workspace_bytes<Dims>(on, view_of(q), view_of(k), view_of(v), arguments...);
   auto host = std::make_unique_for_overwrite<std::byte[]>(bytes.host);
   void* memory = nullptr;
   if (bytes.device > 0) {
     throw_error(device_status(cudaMallocAsync(&memory, bytes.device, on.stream),
-                              "attention: scratch of the device"));
+                              "attention: workspace of the device"));
   }
   const status done =
-      attention<Dims>(on, device_scratch{{memory, bytes.device}, {host.get(), bytes.host}},
+      attention<Dims>(on, device_workspace{{memory, bytes.device}, {host.get(), bytes.host}},
                       view_of(out), view_of(q), view_of(k), view_of(v), arguments...);
   if (memory != nullptr) {
     // The host's part is needed until the stream has copied it.
@@ -52,7 +52,7 @@ void attention(const Eigen::GpuDevice& device, Out&& out, const Query& q, const 
     } else {
       static_cast<void>(cudaStreamSynchronize(on.stream));
     }
-    throw_error(device_status(cudaFreeAsync(memory, on.stream), "attention: scratch"));
+    throw_error(device_status(cudaFreeAsync(memory, on.stream), "attention: workspace"));
   }
   throw_error(done);
 }

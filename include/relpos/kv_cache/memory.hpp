@@ -39,7 +39,7 @@ struct cache_memory {
   bool is_latent() const { return values.size() > 0 && begin_alike(values, keys); }
 };
 
-/// What a row of a cache has at most, so that it can be rotated without scratch.
+/// What a row of a cache has at most, so that it can be rotated without workspace.
 inline constexpr index_t max_cache_channels = 1024;
 
 /// Refuses memory that cannot be what it says.

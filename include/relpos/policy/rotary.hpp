@@ -7,7 +7,7 @@
 //   const relpos::rotary_table xpos(relpos::xpos_frequencies(head_dim), relpos::pair_layout::interleaved);
 //   out = relpos::attention(q, k, v, relpos::rotary{xpos}, relpos::blockwise_causal{train_length / 2});
 //
-// Which encoding it is, is in the frequencies. A call rotates each key once, into its scratch, and each query
+// Which encoding it is, is in the frequencies. A call rotates each key once, into its workspace, and each query
 // as it is packed: nothing is added to the loop over keys. The same at any position, of any length.
 // Su et al., "RoFormer", arXiv 2104.09864; Sun et al., "A Length-Extrapolatable Transformer", arXiv 2212.10554.
 

@@ -14,10 +14,11 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// The keys of one head, rotated if a policy rotates them.
-template <class Isa, class Problem, class Scratch>
-auto keys_of(const problem_sequence<Problem>& sequence, const Scratch& scratch, index_t key_head) {
-  if constexpr (Scratch::rotates_keys) {
-    return packed_rows{scratch.rotated_keys(sequence.call.store, sequence.at, key_head),
+template <class Isa, class Problem, class Workspace>
+auto keys_of(const problem_sequence<Problem>& sequence, const Workspace& workspace,
+             index_t key_head) {
+  if constexpr (Workspace::rotates_keys) {
+    return packed_rows{workspace.rotated_keys(sequence.call.store, sequence.at, key_head),
                        sequence.shape.head_dim};
   } else {
     return sequence.call.store.template keys<Isa>(sequence.at, key_head);
@@ -53,13 +54,13 @@ void with_query_rows(const problem_sequence<Problem>& sequence, index_t head, co
 }
 
 /// The table of policy `I` for keys of a piece, if it has one.
-template <std::size_t I, class Problem, class Scratch>
+template <std::size_t I, class Problem, class Workspace>
 bias_table table_of([[maybe_unused]] const problem_sequence<Problem>& sequence,
-                    [[maybe_unused]] const Scratch& scratch, [[maybe_unused]] index_t head,
+                    [[maybe_unused]] const Workspace& workspace, [[maybe_unused]] index_t head,
                     [[maybe_unused]] index_t piece) {
   using policy_type = std::tuple_element_t<I, decltype(Problem::policies)>;
   if constexpr (tabulates_bias<policy_type>) {
-    return scratch.table(I, scratch.sets().of(sequence.at, piece), head);
+    return workspace.table(I, workspace.sets().of(sequence.at, piece), head);
   } else {
     return {};
   }

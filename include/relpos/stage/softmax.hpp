@@ -16,7 +16,7 @@
 
 #include "relpos/call/scale.hpp"
 #include "relpos/core/math.hpp"
-#include "relpos/core/scratch.hpp"
+#include "relpos/core/workspace.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -68,7 +68,7 @@ struct chunk_state {
 class chunk_states {
  public:
   chunk_states() = default;
-  chunk_states(scratch_divider& memory, index_t states, index_t value_dim)
+  chunk_states(arena& memory, index_t states, index_t value_dim)
       : data_(memory.take<float>(states * (value_dim + 2))), width_(value_dim + 2) {}
 
   constexpr chunk_state at(index_t i) const {

@@ -1,4 +1,4 @@
-// expect: relpos: a team shares scratch, but this function allocates its own
+// expect: relpos: a team shares workspace, but this function allocates its own
 #include <relpos/views.hpp>
 
 relpos::status call(std::span<double> to, relpos::view<const float, 4> rows) {

@@ -9,6 +9,6 @@ struct logarithmic {
 
 using tensor = relpos::view<float, 4>;
 
-relpos::status use(relpos::scratch memory, tensor out, tensor q) {
+relpos::status use(relpos::workspace memory, tensor out, tensor q) {
   return relpos::attention(relpos::serial{}, memory, out, q, q, q, logarithmic{});
 }

@@ -1,6 +1,6 @@
 // expect: out is not const
 #include <relpos/views.hpp>
 
-relpos::status call(relpos::scratch memory, relpos::view<const float, 4> in) {
+relpos::status call(relpos::workspace memory, relpos::view<const float, 4> in) {
   return relpos::attention(relpos::serial{}, memory, in, in, in, in);
 }

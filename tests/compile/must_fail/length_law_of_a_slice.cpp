@@ -2,6 +2,6 @@
 #include <relpos/views.hpp>
 
 relpos::status call(const relpos::partial_state& state, relpos::view<const float, 4> rows) {
-  return relpos::partial(relpos::serial{}, relpos::scratch{}, state, rows, rows, rows,
+  return relpos::partial(relpos::serial{}, relpos::workspace{}, state, rows, rows, rows,
                          relpos::log_n{512});
 }

@@ -3,5 +3,5 @@
 
 relpos::status call(const relpos::partial_state& state, relpos::view<const float, 4> rows,
                     const relpos::sink_logits& sinks) {
-  return relpos::partial(relpos::serial{}, relpos::scratch{}, state, rows, rows, rows, sinks);
+  return relpos::partial(relpos::serial{}, relpos::workspace{}, state, rows, rows, rows, sinks);
 }

@@ -10,7 +10,7 @@ struct owning {
   }
 };
 
-relpos::status call(relpos::scratch memory, relpos::view<float, 4> out,
+relpos::status call(relpos::workspace memory, relpos::view<float, 4> out,
                     relpos::view<const float, 4> in) {
   return relpos::attention(relpos::serial{}, memory, out, in, in, in, owning{});
 }

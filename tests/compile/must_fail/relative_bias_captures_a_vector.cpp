@@ -3,7 +3,7 @@
 
 #include <vector>
 
-relpos::status call(relpos::scratch memory, relpos::view<float, 4> out,
+relpos::status call(relpos::workspace memory, relpos::view<float, 4> out,
                     relpos::view<const float, 4> in) {
   const std::vector<double> rates(8);
   return relpos::attention(

@@ -11,7 +11,7 @@ struct line_and_table {
   }
 };
 
-relpos::status call(relpos::scratch memory, relpos::view<float, 4> out,
+relpos::status call(relpos::workspace memory, relpos::view<float, 4> out,
                     relpos::view<const float, 4> in) {
   return relpos::attention(relpos::serial{}, memory, out, in, in, in, line_and_table{});
 }

@@ -25,7 +25,7 @@ status with_views(std::vector<std::byte>& memory, const view<float, 4>& rows,
                   const partial_state& state, const partial_state& other) {
   const rotary_frequencies frequencies = yarn_frequencies(64, 4.0, 4096);
   if (const status done = rotate(rows, frequencies, pair_layout::half_split, 0); !done) return done;
-  memory.resize(scratch_bytes(serial{}, rows, rows, rows, full{}));
+  memory.resize(workspace_bytes(serial{}, rows, rows, rows, full{}));
   const options choice{.query_offset = index_t{7}};
   if (const status done = partial(serial{}, memory, state, rows, rows, rows, full{}, choice); !done)
     return done;
@@ -61,7 +61,7 @@ static_assert(are_policies<alibi_symmetric, alibi_two_sided, alibi_offset, alibi
 static_assert(are_policies<temperature, head_temperature, log_n, ssmax, position_log>);
 using caches = std::tuple<ring_cache<bfloat16>, paged_cache<int8>, cache_memory<float>>;
 using others = std::tuple<t5_buckets, named_data, named_values<index_t>, row_statistics, sharpness,
-                          rotary_table, scratch, status_code>;
+                          rotary_table, workspace, status_code>;
 
 // The functions of C and POSIX that share a name.
 int not_ours(const char* path, int descriptor, fd_set* set, const sockaddr* address, double x) {

@@ -70,7 +70,7 @@ attended<Out> attend_in_order(thread_order order, const inputs<T>& in, relpos::o
       relpos::make_problem(result.out.view(), relpos::view<const T, 4>(q.view()), store, choice.lse,
                            choice, std::tuple<Policies...>(policies...));
   if (q.view().size() == 0) return result;
-  const relpos::device_scratch_bytes bytes = relpos::measure_device_scratch(problem);
+  const relpos::device_workspace_bytes bytes = relpos::measure_device_workspace(problem);
   std::vector<std::byte> device(bytes.device, std::byte{0xff}), host(bytes.host);
   EXPECT_TRUE(relpos::run_device_call<relpos::head_dims<HeadDim>>(emulated_device(order), problem,
                                                                   {device, host}));

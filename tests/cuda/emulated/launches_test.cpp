@@ -69,7 +69,7 @@ lines launches(index_t queries, index_t keys, const std::string& fails_at, relpo
   const auto problem =
       relpos::make_problem(out.view(), relpos::view<const half, 4>(in.q.view()), store, {}, choice,
                            std::tuple<Policies...>(policies...));
-  const relpos::device_scratch_bytes bytes = relpos::measure_device_scratch(problem);
+  const relpos::device_workspace_bytes bytes = relpos::measure_device_workspace(problem);
   std::vector<std::byte> device(bytes.device), host(bytes.host);
   lines record;
   const relpos::status done = relpos::run_device_call<relpos::head_dims<64>>(

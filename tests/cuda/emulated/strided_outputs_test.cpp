@@ -22,7 +22,7 @@ void expect_outputs(const std::array<index_t, 4>& strides, index_t offset) {
   const relpos::tensor_views<half, half> store{in.k.view(), in.v.view()};
   const auto problem = relpos::make_problem(out, relpos::view<const half, 4>(in.q.view()), store,
                                             {}, {}, std::tuple(relpos::causal{}));
-  const relpos::device_scratch_bytes bytes = relpos::measure_device_scratch(problem);
+  const relpos::device_workspace_bytes bytes = relpos::measure_device_workspace(problem);
   std::vector<std::byte> device(bytes.device), host(bytes.host);
   EXPECT_TRUE(relpos::run_device_call<relpos::head_dims<64>>(
       support::emulated_device(support::thread_order::up), problem, {device, host}));

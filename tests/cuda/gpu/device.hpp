@@ -68,13 +68,13 @@ attended<Out> attend_on_device(const inputs<T>& in, relpos::options choice,
   choice.lse = relpos::view<float, 3>(lse.data(), result.lse.shape);
 
   const relpos::on_stream stream;
-  const relpos::device_scratch_bytes bytes = relpos::scratch_bytes<relpos::head_dims<HeadDim>>(
+  const relpos::device_workspace_bytes bytes = relpos::workspace_bytes<relpos::head_dims<HeadDim>>(
       stream, of_q, of_k, of_v, policies..., choice);
   std::vector<std::byte> host(bytes.host);
   void* device = nullptr;
   expect_success(cudaMalloc(&device, bytes.device));
   const relpos::status done = relpos::attention<relpos::head_dims<HeadDim>>(
-      stream, relpos::device_scratch{{device, bytes.device}, host},
+      stream, relpos::device_workspace{{device, bytes.device}, host},
       relpos::view<Out, 4>(out.data(), result.out.shape), of_q, of_k, of_v, policies..., choice);
   EXPECT_TRUE(done) << done.message;
   expect_success(cudaDeviceSynchronize());

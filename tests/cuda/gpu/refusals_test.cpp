@@ -29,8 +29,8 @@ struct call {
   rows q = at({1, 2, 4, 64}), k = at({1, 1, 8, 64}), v = k;
 
   call() {
-    const relpos::device_scratch_bytes bytes =
-        relpos::scratch_bytes<dims>(stream, q, k, v, relpos::causal{});
+    const relpos::device_workspace_bytes bytes =
+        relpos::workspace_bytes<dims>(stream, q, k, v, relpos::causal{});
     device.resize(bytes.device);
     host.resize(bytes.host);
   }
@@ -40,7 +40,7 @@ struct call {
   relpos::view<float, 4> out() { return {written.data(), {1, 2, 4, q.shape[3]}}; }
 
   relpos::status run() {
-    return relpos::attention<dims>(stream, relpos::device_scratch{device, host}, out(), q, k, v,
+    return relpos::attention<dims>(stream, relpos::device_workspace{device, host}, out(), q, k, v,
                                    relpos::causal{});
   }
   void expect_untouched() const {
@@ -73,13 +73,13 @@ TEST(gpu_refusals, rows_that_cannot_be_copied) {
   null.expect_refused(status_code::null_data, "q");
 }
 
-TEST(gpu_refusals, scratch_that_is_too_small) {
+TEST(gpu_refusals, workspace_that_is_too_small) {
   call of;
   of.device.pop_back();
-  of.expect_refused(status_code::scratch_too_small, "scratch");
+  of.expect_refused(status_code::workspace_too_small, "workspace");
   call on_host;
   on_host.host.pop_back();
-  on_host.expect_refused(status_code::scratch_too_small, "scratch");
+  on_host.expect_refused(status_code::workspace_too_small, "workspace");
 }
 
 TEST(gpu_refusals, what_the_device_says) {

@@ -2,8 +2,8 @@
 
 #include <cstddef>
 
-#include "relpos/core/scratch.hpp"
 #include "relpos/core/shape.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cpu/decode/geometry.hpp"
 #include "relpos/simd/pack.hpp"
 
@@ -32,7 +32,7 @@ struct decode_slot {
     return ceil_div(channels, lanes<Isa>) * lanes<Isa>;
   }
 
-  decode_slot(scratch_divider& memory, const attention_shape& shape, bool rotates, bool by_tile) {
+  decode_slot(arena& memory, const attention_shape& shape, bool rotates, bool by_tile) {
     const index_t key_width = padded(shape.head_dim);
     const index_t value_width = padded(shape.value_dim);
     packed = memory.take<float>(rows * key_width);

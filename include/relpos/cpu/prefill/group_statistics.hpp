@@ -4,21 +4,21 @@
 #include <algorithm>
 #include <array>
 
-#include "relpos/core/scratch.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/simd/pack.hpp"
 #include "relpos/stage/statistics.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Pointers into a slot's scratch, [width] each.
+/// Pointers into a slot's workspace, [width] each.
 struct group_statistics {
   float* spread = nullptr;   // sum of weight (s - maximum)
   float* count = nullptr;    // of logits
   float* mean = nullptr;     // of them
   float* squares = nullptr;  // sum of (s - mean)^2
 
-  static group_statistics take(scratch_divider& memory, index_t width) {
+  static group_statistics take(arena& memory, index_t width) {
     group_statistics result;
     for (float** each : result.all()) *each = memory.take<float>(width);
     return result;

@@ -7,8 +7,8 @@
 
 #include "relpos/call/kv_source.hpp"
 #include "relpos/core/position.hpp"
-#include "relpos/core/scratch.hpp"
 #include "relpos/core/shape.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/rows/prefetch_row.hpp"
 

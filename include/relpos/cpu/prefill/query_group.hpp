@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "relpos/core/scratch.hpp"
 #include "relpos/core/view.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cpu/lowered_head.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/cpu/prefill/group_statistics.hpp"
@@ -19,7 +19,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Pointers into a slot's scratch. `width` floats per row: the lanes that the group uses.
+/// Pointers into a slot's workspace. `width` floats per row: the lanes that the group uses.
 template <class Isa>
 struct query_group {
   index_t width = 0;
@@ -35,7 +35,7 @@ struct query_group {
   bool measured = false;  // `norm` is of the queries as they are
 
   /// `rotates`: the queries are rotated between the blocks of a rotation.
-  static query_group take(scratch_divider& memory, const attention_shape& shape, bool rotates) {
+  static query_group take(arena& memory, const attention_shape& shape, bool rotates) {
     constexpr index_t width = geometry<Isa>::group_rows;
     query_group group;
     group.packed = memory.take<float>(shape.head_dim * width);

@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "relpos/core/scratch.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cpu/prefill/query_group.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -19,7 +19,7 @@ struct prefill_slot {
   float* value_buffer;   // and its values
 
   /// `rotates`: there is a rotation; `by_tile`: between blocks.
-  prefill_slot(scratch_divider& memory, const attention_shape& shape, bool rotates, bool by_tile) {
+  prefill_slot(arena& memory, const attention_shape& shape, bool rotates, bool by_tile) {
     for (auto& group : groups) group = query_group<Isa>::take(memory, shape, by_tile);
     weights = memory.take<float>(geometry<Isa>::tile_keys * geometry<Isa>::group_rows);
     row_buffer = memory.take<float>(shape.head_dim);

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "relpos/call/block_rotors.hpp"
-#include "relpos/core/scratch.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cuda/params.hpp"
 #include "relpos/cuda/rotation/device_rotation.hpp"
 
@@ -35,7 +35,7 @@ template <class Problem>
 class explicit_rotation_staging {
  public:
   /// Takes what the device reads of host memory.
-  explicit_rotation_staging(scratch_divider& memory, const Problem& problem) : problem_(problem) {
+  explicit_rotation_staging(arena& memory, const Problem& problem) : problem_(problem) {
     with_rotation(problem.policies, [&](const auto& policy) { rows_ = policy.rotations(); });
     const attention_shape& shape = problem.shape;
     index_of_keys_ = rows_.axes * shape.batch * shape.query_length;
@@ -54,7 +54,7 @@ class explicit_rotation_staging {
   }
 
   /// Takes what the host alone needs.
-  void take_host_workspace(scratch_divider& memory) { blocks_ = memory.take<index_t>(count_); }
+  void take_host_workspace(arena& memory) { blocks_ = memory.take<index_t>(count_); }
 
   token_rotation fill(std::ptrdiff_t to_device) const {
     const index_t row = 2 * rows_.pairs;

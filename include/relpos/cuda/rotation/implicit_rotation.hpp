@@ -6,7 +6,7 @@
 #include <cstddef>
 
 #include "relpos/call/block_rotors.hpp"
-#include "relpos/core/scratch.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cuda/params.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -16,7 +16,7 @@ template <class Problem>
 class implicit_rotation_staging {
  public:
   /// Takes what the device reads of host memory.
-  implicit_rotation_staging(scratch_divider& memory, const Problem& problem) : problem_(problem) {
+  implicit_rotation_staging(arena& memory, const Problem& problem) : problem_(problem) {
     with_rotation(problem.policies, [&](const auto& policy) { rows_ = policy.rotations(); });
     rests_ = memory.take<float>(2 * numbers());
     const index_t rotors = block_rotors::capacity(problem.distances().size());
@@ -24,7 +24,7 @@ class implicit_rotation_staging {
   }
 
   /// The host alone needs nothing.
-  static void take_host_workspace(scratch_divider&) {}
+  static void take_host_workspace(arena&) {}
 
   device_rotation fill(std::ptrdiff_t to_device) const {
     std::copy(rows_.queries, rows_.queries + numbers(), rests_);

@@ -10,47 +10,48 @@
 
 namespace {
 
-using relpos::scratch;
 using relpos::serial;
 using relpos::status;
 using relpos::status_code;
+using relpos::workspace;
 using relpos_test::attention_call;
 
 std::size_t needed(const attention_call& call) {
-  return relpos::scratch_bytes(serial{}, call.q, call.k, call.v, call.choice);
+  return relpos::workspace_bytes(serial{}, call.q, call.k, call.v, call.choice);
 }
 
-status run_in(attention_call& call, scratch memory) {
+status run_in(attention_call& call, workspace memory) {
   std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
   return relpos::attention(serial{}, memory, call.out, call.q, call.k, call.v, call.choice);
 }
 
-TEST(check_scratch, one_byte_too_few_is_refused) {
+TEST(check_workspace, one_byte_too_few_is_refused) {
   attention_call call;
   const std::size_t bytes = needed(call);
-  const status done = run_in(call, scratch(call.memory.data(), bytes - 1));
+  const status done = run_in(call, workspace(call.memory.data(), bytes - 1));
   EXPECT_TRUE(call.explains(
-      done, status_code::scratch_too_small,
-      {"scratch: ", std::to_string(bytes - 1) + " bytes", "needs " + std::to_string(bytes)}));
+      done, status_code::workspace_too_small,
+      {"workspace: ", std::to_string(bytes - 1) + " bytes", "needs " + std::to_string(bytes)}));
 }
 
-TEST(check_scratch, null_is_no_scratch_whatever_its_size) {
+TEST(check_workspace, null_is_no_workspace_whatever_its_size) {
   attention_call call;
   const std::size_t bytes = needed(call);
-  EXPECT_TRUE(call.explains(run_in(call, {}), status_code::scratch_too_small,
-                            {"scratch: ", "has 0 bytes", std::to_string(bytes)}));
-  EXPECT_TRUE(call.explains(run_in(call, scratch(nullptr, bytes)), status_code::scratch_too_small,
-                            {"scratch: ", "has 0 bytes", std::to_string(bytes)}));
+  EXPECT_TRUE(call.explains(run_in(call, {}), status_code::workspace_too_small,
+                            {"workspace: ", "has 0 bytes", std::to_string(bytes)}));
+  EXPECT_TRUE(call.explains(run_in(call, workspace(nullptr, bytes)),
+                            status_code::workspace_too_small,
+                            {"workspace: ", "has 0 bytes", std::to_string(bytes)}));
 }
 
-TEST(check_scratch, what_is_asked_for_is_enough_at_any_alignment) {
+TEST(check_workspace, what_is_asked_for_is_enough_at_any_alignment) {
   attention_call wanted;
   EXPECT_TRUE(wanted.run());
   const std::size_t bytes = needed(wanted);
   for (std::size_t offset = 1; offset <= 64; ++offset) {
     attention_call call;
     std::byte* const begin = call.memory.data() + offset;
-    EXPECT_TRUE(run_in(call, scratch(begin, bytes)));
+    EXPECT_TRUE(run_in(call, workspace(begin, bytes)));
     EXPECT_EQ(call.out_values, wanted.out_values);
     EXPECT_EQ(call.lse_values, wanted.lse_values);
     const auto is_filler = [](std::byte b) { return b == attention_call::filler; };
@@ -59,7 +60,7 @@ TEST(check_scratch, what_is_asked_for_is_enough_at_any_alignment) {
   }
 }
 
-TEST(check_scratch, what_it_held_has_no_influence) {
+TEST(check_workspace, what_it_held_has_no_influence) {
   attention_call wanted;
   EXPECT_TRUE(wanted.run());
   attention_call call;
@@ -71,10 +72,10 @@ TEST(check_scratch, what_it_held_has_no_influence) {
   }
 }
 
-TEST(check_scratch, grows_linearly_in_the_lengths) {
+TEST(check_workspace, grows_linearly_in_the_lengths) {
   const auto bytes = [](relpos::index_t length) {
     const relpos::view<const float, 4> rows(nullptr, {1, 2, length, 8});
-    return relpos::scratch_bytes(serial{}, rows, rows, rows);
+    return relpos::workspace_bytes(serial{}, rows, rows, rows);
   };
   EXPECT_EQ(bytes(1 << 20), bytes(1 << 12));
 }
@@ -85,7 +86,7 @@ struct many_slots : serial {
   relpos::index_t slots() const { return count; }
 };
 
-TEST(check_scratch, an_executor_has_at_least_one_slot) {
+TEST(check_workspace, an_executor_has_at_least_one_slot) {
   for (const relpos::index_t slots : {0, -1}) {
     attention_call call;
     std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
@@ -96,12 +97,12 @@ TEST(check_scratch, an_executor_has_at_least_one_slot) {
   }
 }
 
-TEST(check_scratch, is_none_for_a_call_that_is_refused) {
+TEST(check_workspace, is_none_for_a_call_that_is_refused) {
   attention_call call;
   const std::vector<float> slopes(3);
-  EXPECT_EQ(relpos::scratch_bytes(serial{}, call.q, call.k, call.v, relpos::alibi{slopes}), 0u);
+  EXPECT_EQ(relpos::workspace_bytes(serial{}, call.q, call.k, call.v, relpos::alibi{slopes}), 0u);
   const std::vector<float> table(32 * 4);
-  EXPECT_EQ(relpos::scratch_bytes(
+  EXPECT_EQ(relpos::workspace_bytes(
                 serial{}, call.q, call.k, call.v,
                 relpos::t5_bias{table,
                                 relpos::bidirectional,
@@ -111,10 +112,10 @@ TEST(check_scratch, is_none_for_a_call_that_is_refused) {
   EXPECT_EQ(needed(call), 0u);
 }
 
-TEST(check_scratch, grows_linearly_in_the_slots) {
+TEST(check_workspace, grows_linearly_in_the_slots) {
   const attention_call call;
   const auto bytes = [&](relpos::index_t slots) {
-    return relpos::scratch_bytes(many_slots{{}, slots}, call.q, call.k, call.v);
+    return relpos::workspace_bytes(many_slots{{}, slots}, call.q, call.k, call.v);
   };
   EXPECT_GT(bytes(2), bytes(1));
   EXPECT_EQ(bytes(3) - bytes(2), bytes(2) - bytes(1));

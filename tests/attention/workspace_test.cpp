@@ -1,4 +1,4 @@
-// Scratch grows with the lengths and with the slots, never with their product.
+// Workspace grows with the lengths and with the slots, never with their product.
 
 #include <gtest/gtest.h>
 
@@ -22,7 +22,7 @@ template <class... Policies>
 std::size_t bytes(index_t queries, index_t keys, index_t slots, const Policies&... policies) {
   const relpos::view<const float, 4> q(&element, {1, 2, queries, 64});
   const relpos::view<const float, 4> kv(&element, {1, 2, keys, 64});
-  return relpos::scratch_bytes(support::shuffled{slots}, q, kv, kv, policies...);
+  return relpos::workspace_bytes(support::shuffled{slots}, q, kv, kv, policies...);
 }
 
 template <class... Policies>
@@ -38,7 +38,7 @@ void expect_linear(const Policies&... policies) {
   EXPECT_LE(bytes(length, length, 8, policies...), 8 * one);
 }
 
-TEST(scratch_bytes, is_linear) {
+TEST(workspace_bytes, is_linear) {
   expect_linear();
   expect_linear(relpos::causal{});
   expect_linear(relpos::alibi{slopes}, relpos::causal{});
@@ -47,14 +47,14 @@ TEST(scratch_bytes, is_linear) {
   expect_linear(relpos::additive_bias{same});
 }
 
-TEST(scratch_bytes, of_a_bias_that_saturates_does_not_grow) {
+TEST(workspace_bytes, of_a_bias_that_saturates_does_not_grow) {
   const relpos::t5_bias bias{table, relpos::bidirectional};
   EXPECT_EQ(bytes(1 << 20, 1 << 20, 1, bias), bytes(1 << 10, 1 << 10, 1, bias));
   EXPECT_EQ(bytes(1 << 20, 1 << 20, 1), bytes(64, 64, 1));
 }
 
 // One long sequence beside many short ones takes what they would take apart, and something fixed.
-TEST(scratch_bytes, of_a_ragged_batch_is_of_its_rows) {
+TEST(workspace_bytes, of_a_ragged_batch_is_of_its_rows) {
   constexpr index_t long_keys = 1 << 17;
   const auto bytes_of = [](index_t shorts) {
     std::vector<index_t> query_starts{0};
@@ -65,7 +65,7 @@ TEST(scratch_bytes, of_a_ragged_batch_is_of_its_rows) {
     }
     const relpos::view<const float, 4> q(&element, {1, 2, shorts + 1, 64});
     const relpos::view<const float, 4> kv(&element, {1, 2, long_keys + shorts, 64});
-    return relpos::scratch_bytes(
+    return relpos::workspace_bytes(
         support::shuffled{1}, q, kv, kv,
         relpos::options{.query_starts = query_starts, .key_starts = key_starts});
   };
@@ -74,17 +74,17 @@ TEST(scratch_bytes, of_a_ragged_batch_is_of_its_rows) {
   EXPECT_LE(bytes_of(256), bytes_of(0) + 256u * (2u * 2u * 66u * 4u + 200u));
 }
 
-TEST(scratch_bytes, one_byte_less_is_refused) {
+TEST(workspace_bytes, one_byte_less_is_refused) {
   const auto in = support::random_inputs({.query_heads = 2, .key_heads = 2, .query_length = 3}, 41);
-  std::vector<std::byte> memory(relpos::scratch_bytes(relpos::serial{}, in.q.view(), in.k.view(),
-                                                      in.v.view(), relpos::alibi{slopes}));
+  std::vector<std::byte> memory(relpos::workspace_bytes(relpos::serial{}, in.q.view(), in.k.view(),
+                                                        in.v.view(), relpos::alibi{slopes}));
   support::tensor<float> out(in.q.shape, 7.0f);
   const auto run = [&] {
     return relpos::attention(relpos::serial{}, memory, out.view(), in.q.view(), in.k.view(),
                              in.v.view(), relpos::alibi{slopes});
   };
   memory.pop_back();
-  EXPECT_EQ(run().code, relpos::status_code::scratch_too_small);
+  EXPECT_EQ(run().code, relpos::status_code::workspace_too_small);
   for (const float value : out.values) EXPECT_EQ(value, 7.0f);
   memory.emplace_back();
   EXPECT_TRUE(run());

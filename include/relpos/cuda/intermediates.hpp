@@ -1,8 +1,8 @@
 #pragma once
 // What kernels of one call leave in device memory for those that follow.
 
-#include "relpos/core/scratch.hpp"
 #include "relpos/core/shape.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cuda/params.hpp"
 #include "relpos/cuda/prefill/tile_bound.hpp"
 
@@ -18,7 +18,7 @@ struct call_extent {
 };
 
 template <class T>
-struct device_workspace {
+struct device_intermediates {
   T* queries = nullptr;  // rotated
   T* keys = nullptr;
   float* norms = nullptr;
@@ -26,10 +26,10 @@ struct device_workspace {
 
   /// `rotates_tokens`: queries and keys are rotated to the positions of their tokens first.
   template <class Lowered>
-  static device_workspace take(scratch_divider& memory, const view<const T, 4>& q,
-                               const view<const T, 4>& k, const attention_shape& shape,
-                               const call_extent& extent, bool rotates_tokens) {
-    device_workspace result;
+  static device_intermediates take(arena& memory, const view<const T, 4>& q,
+                                   const view<const T, 4>& k, const attention_shape& shape,
+                                   const call_extent& extent, bool rotates_tokens) {
+    device_intermediates result;
     if (rotates_tokens) result.queries = memory.take<T>(q.size());
     if (rotates_tokens || (Lowered::rotates && extent.prefill_rows > 0)) {
       result.keys = memory.take<T>(k.size());

@@ -1,5 +1,5 @@
 #pragma once
-// The scratch of one call: what every call has (call_memory.hpp), and the tables and rotated keys of its policies, which
+// The workspace of one call: what every call has (call_memory.hpp), and the tables and rotated keys of its policies, which
 // prepare fills for all work items, O(length).
 
 #include <array>
@@ -7,17 +7,17 @@
 
 #include "relpos/call/bias_table.hpp"
 #include "relpos/call/problem.hpp"
-#include "relpos/core/scratch.hpp"
+#include "relpos/core/workspace.hpp"
 #include "relpos/cpu/call_memory.hpp"
 #include "relpos/rows/rotation.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 template <class Isa, class Problem>
-class call_scratch;
+class call_workspace;
 
 template <class Isa, class Out, class Query, class Store, class... Policies>
-class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>>
+class call_workspace<Isa, attention_problem<Out, Query, Store, Policies...>>
     : public call_memory<Isa> {
  public:
   using problem_type = attention_problem<Out, Query, Store, Policies...>;
@@ -26,7 +26,7 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>>
   static constexpr bool rotates_keys = rotates && !Store::holds_rotated_keys;
   using set_place = table_sets::place;
 
-  call_scratch(scratch_divider& memory, const problem_type& problem, index_t slots)
+  call_workspace(arena& memory, const problem_type& problem, index_t slots)
       : call_memory<Isa>(memory, problem, slots,
                          {.counted_positions = problem_type::counts_positions,
                           .key_norms = problem_type::can_bound,
@@ -107,9 +107,9 @@ class call_scratch<Isa, attention_problem<Out, Query, Store, Policies...>>
 };
 
 template <class Isa, class Problem>
-std::size_t call_scratch_bytes(const Problem& problem, index_t slots) {
-  scratch_divider counted;
-  call_scratch<Isa, Problem>(counted, problem, slots);
+std::size_t call_workspace_bytes(const Problem& problem, index_t slots) {
+  arena counted;
+  call_workspace<Isa, Problem>(counted, problem, slots);
   return counted.bytes_taken();
 }
 

@@ -11,12 +11,12 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// Memory that the caller lends for the duration of one call. Any alignment.
-struct scratch {
+struct workspace {
   void* data = nullptr;
   std::size_t bytes = 0;
 
-  constexpr scratch() = default;
-  constexpr scratch(void* memory, std::size_t size) : data(memory), bytes(size) {}
+  constexpr workspace() = default;
+  constexpr workspace(void* memory, std::size_t size) : data(memory), bytes(size) {}
 
   /// A named container of bytes (std::vector<std::byte>, std::array<std::byte, N>).
   template <class Container>
@@ -24,19 +24,21 @@ struct scratch {
       { container.data() } -> std::same_as<std::byte*>;
       container.size();
     }
-  constexpr scratch(Container& container) : data(container.data()), bytes(container.size()) {}
+  constexpr workspace(Container& container) : data(container.data()), bytes(container.size()) {}
 };
 
+using scratch [[deprecated("relpos: the name is workspace")]] = workspace;
+
 /// Hands out consecutive pieces of a block, each on a cache line of its own.
-class scratch_divider {
+class arena {
  public:
   static constexpr std::size_t alignment = 64;
 
   /// Counts bytes and hands out null pointers.
-  constexpr scratch_divider() = default;
+  constexpr arena() = default;
 
   /// Divides `memory`, which holds at least `bytes_taken()` of a counting run.
-  explicit scratch_divider(scratch memory) {
+  explicit arena(workspace memory) {
     const auto address = reinterpret_cast<std::uintptr_t>(memory.data);
     const std::uintptr_t aligned = (address + alignment - 1) / alignment * alignment;
     begin_ = static_cast<std::byte*>(memory.data) + (aligned - address);

@@ -1,4 +1,4 @@
-#include "relpos/core/scratch.hpp"
+#include "relpos/core/workspace.hpp"
 
 #include <gtest/gtest.h>
 
@@ -10,9 +10,9 @@
 
 namespace {
 
+using relpos::arena;
 using relpos::index_t;
-using relpos::scratch;
-using relpos::scratch_divider;
+using relpos::workspace;
 
 struct piece {
   void* data;
@@ -20,7 +20,7 @@ struct piece {
 };
 
 /// Pieces of different types and of awkward sizes, nothing included.
-std::vector<piece> take_pieces(scratch_divider& memory) {
+std::vector<piece> take_pieces(arena& memory) {
   std::vector<piece> pieces;
   const auto take = [&]<class T>(const T&, index_t count) {
     pieces.push_back({memory.take<T>(count), static_cast<std::size_t>(count) * sizeof(T)});
@@ -37,25 +37,25 @@ std::vector<piece> take_pieces(scratch_divider& memory) {
 
 std::uintptr_t address(const void* data) { return reinterpret_cast<std::uintptr_t>(data); }
 
-TEST(scratch_divider, counts_without_memory) {
-  scratch_divider counted;
+TEST(arena, counts_without_memory) {
+  arena counted;
   EXPECT_EQ(counted.bytes_taken(), 0u);
   for (const piece& each : take_pieces(counted)) EXPECT_EQ(each.data, nullptr);
   // Cache lines: 1 + 2 + 0 + 1 + 1 + 2 + 2, and what aligning the block can cost.
   EXPECT_EQ(counted.bytes_taken(), 9u * 64u + 63u);
 }
 
-TEST(scratch_divider, divides_what_it_counted_at_any_alignment) {
-  scratch_divider counted;
+TEST(arena, divides_what_it_counted_at_any_alignment) {
+  arena counted;
   take_pieces(counted);
   const std::size_t bytes = counted.bytes_taken();
   std::vector<std::byte> block(bytes + 64);
   for (std::size_t offset = 0; offset < 64; ++offset) {
     std::byte* const begin = block.data() + offset;
-    scratch_divider memory(scratch(begin, bytes));
+    arena memory(workspace(begin, bytes));
     std::uintptr_t free_from = address(begin);
     for (const piece& each : take_pieces(memory)) {
-      EXPECT_EQ(address(each.data) % scratch_divider::alignment, 0u);
+      EXPECT_EQ(address(each.data) % arena::alignment, 0u);
       EXPECT_GE(address(each.data), free_from);
       free_from = address(each.data) + each.bytes;
     }
@@ -64,35 +64,35 @@ TEST(scratch_divider, divides_what_it_counted_at_any_alignment) {
   }
 }
 
-TEST(scratch_divider, gives_no_two_pieces_the_same_cache_line) {
+TEST(arena, gives_no_two_pieces_the_same_cache_line) {
   std::vector<std::byte> block(1024);
-  scratch_divider memory(scratch(block.data(), block.size()));
+  arena memory(workspace(block.data(), block.size()));
   const auto* const first = memory.take<std::byte>(1);
   const auto* const second = memory.take<std::byte>(1);
   EXPECT_EQ(second - first, 64);
 }
 
-TEST(scratch_divider, taking_nothing_costs_nothing) {
-  scratch_divider counted;
+TEST(arena, taking_nothing_costs_nothing) {
+  arena counted;
   counted.take<float>(0);
   EXPECT_EQ(counted.bytes_taken(), 0u);
 }
 
-TEST(scratch, is_any_named_container_of_bytes) {
+TEST(workspace, is_any_named_container_of_bytes) {
   std::vector<std::byte> vector(100);
   std::array<std::byte, 64> array;
-  const scratch from_vector = vector;
-  const scratch from_array = array;
+  const workspace from_vector = vector;
+  const workspace from_array = array;
   EXPECT_EQ(from_vector.data, vector.data());
   EXPECT_EQ(from_vector.bytes, 100u);
   EXPECT_EQ(from_array.data, array.data());
   EXPECT_EQ(from_array.bytes, 64u);
-  static_assert(!std::is_convertible_v<std::vector<std::byte>, scratch>, "would dangle");
-  static_assert(!std::is_convertible_v<std::vector<float>&, scratch>);
+  static_assert(!std::is_convertible_v<std::vector<std::byte>, workspace>, "would dangle");
+  static_assert(!std::is_convertible_v<std::vector<float>&, workspace>);
 }
 
-TEST(scratch, is_empty_by_default) {
-  const scratch nothing;
+TEST(workspace, is_empty_by_default) {
+  const workspace nothing;
   EXPECT_EQ(nothing.data, nullptr);
   EXPECT_EQ(nothing.bytes, 0u);
 }
