@@ -74,7 +74,7 @@ inline auto mpnet(std::span<const float> table) {
 
 /// WavLM (Chen et al., arXiv 2110.13900): the same of 320 buckets up to 800 positions, times a gate of each query
 /// row, [batch, heads, query], that the model computes from the query.
-inline auto wavlm(view<const float, 3> gates, const named_data& table) {
+inline auto wavlm(view<const float, 3> gates, const borrowed_data& table) {
   return gated_bias{gates,
                     t5_bias{table, bidirectional, {.num_buckets = 320, .max_distance = 800}}};
 }

@@ -13,7 +13,7 @@ namespace {
 
 // ALiBi that stops growing at a distance, computed in the loop: `Real` is double, or a vector of floats.
 struct clipped_alibi {
-  named_data slopes;
+  borrowed_data slopes;
   float reach;
 
   struct head_bias {

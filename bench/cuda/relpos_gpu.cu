@@ -75,7 +75,7 @@ relpos::status with_policies(const relpos_gpu_call& call, const Use& use) {
   const Tensors of(call);
   const std::string_view encoding(call.encoding), mask(call.mask);
   const auto data = [&](index_t size) {
-    return relpos::named_data(std::span(call.data, static_cast<std::size_t>(size)));
+    return relpos::borrowed_data(std::span(call.data, static_cast<std::size_t>(size)));
   };
   if (encoding == "none") {
     if (mask == "causal") return use(of, relpos::causal{});

@@ -102,8 +102,8 @@ view<Element, 4> view_of(const char* name, const at::Tensor& tensor) {
 }
 
 /// What a policy refers to: the caller keeps the tensor, which is contiguous and float32.
-named_data data_of(const at::Tensor& kept) {
-  named_data result{
+borrowed_data data_of(const at::Tensor& kept) {
+  borrowed_data result{
       std::span(kept.const_data_ptr<float>(), static_cast<std::size_t>(kept.numel()))};
   if (kept.dim() == 2) {
     result.rows = kept.size(0);
@@ -179,7 +179,7 @@ at::Tensor chosen_attention(const at::Tensor& q, const at::Tensor& k, const at::
   if (is_alibi) {
     const std::vector<float> standard = alibi_slopes(q.size(1));
     const at::Tensor given = slopes ? slopes->to(at::kFloat).contiguous() : at::Tensor();
-    const named_data per_head = slopes ? data_of(given) : named_data(standard);
+    const borrowed_data per_head = slopes ? data_of(given) : borrowed_data(standard);
     if (encoding == "alibi") return attend(alibi{per_head});
     return attend(alibi_symmetric{per_head});
   }

@@ -80,8 +80,8 @@ inline status check_merge(const partial_state& into, const partial_state& from) 
       call_outputs<float>{into.out, into.lse, into.statistics, "into.out", "into.lse"});
   const auto read = written_memory(
       call_outputs<float>{from.out, from.lse, from.statistics, "from.out", "from.lse"});
-  for (const named_memory& to : written) {
-    for (const named_memory& of : read) {
+  for (const labelled_memory& to : written) {
+    for (const labelled_memory& of : read) {
       if (status valid = check_apart(to, of); !valid) return valid;
     }
   }

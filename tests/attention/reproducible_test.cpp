@@ -85,7 +85,7 @@ relpos::key_range all_keys(index_t, index_t) { return {0, keys}; }
 /// As a cache grows: the keys of later rows do not exist yet.
 relpos::key_range keys_so_far(index_t, index_t last_row) { return {0, keys - queries + last_row}; }
 
-/// As a cache forgets: only what a row sees in a band of 150 to the left and 40 to the right.
+/// As a cache evicts: only what a row sees in a band of 150 to the left and 40 to the right.
 relpos::key_range keys_in_sight(index_t first_row, index_t last_row) {
   const index_t to_key = keys - queries;
   return {first_row + to_key - 150, std::min(last_row + to_key + 40, keys)};

@@ -184,12 +184,12 @@ TEST(check_policies, additive_bias_has_data) {
 TEST(check_policies, data_of_the_right_size_is_not_null) {
   const relpos::attention_shape shape{.batch = 1, .query_heads = 4, .key_heads = 2};
   const std::span<const float> four(static_cast<const float*>(nullptr), 0);
-  relpos::named_data null_slopes(four);
+  relpos::borrowed_data null_slopes(four);
   null_slopes.size = 4;
   const relpos::status slopes = relpos::alibi{null_slopes}.check(shape);
   EXPECT_EQ(slopes.code, status_code::null_data);
   EXPECT_STREQ(slopes.message, "alibi: slopes are null for a query of 4 heads");
-  relpos::named_data null_table(four);
+  relpos::borrowed_data null_table(four);
   null_table.size = 32 * 4;
   const relpos::status table = relpos::t5_bias{null_table, relpos::bidirectional}.check(shape);
   EXPECT_EQ(table.code, status_code::null_data);

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "relpos/core/named_data.hpp"
+#include "relpos/core/borrowed_data.hpp"
 
 namespace {
 
@@ -102,28 +102,28 @@ static_assert(std::is_same_v<element_of<const tensor_of<Eigen::bfloat16>>, const
 static_assert(std::is_convertible_v<tensor&, view<const float, 4>>);
 static_assert(!std::is_convertible_v<const tensor&, view<float, 4>>);
 
-TEST(eigen_named_data, is_an_eigen_vector_array_or_tensor) {
+TEST(eigen_borrowed_data, is_an_eigen_vector_array_or_tensor) {
   Eigen::VectorXf vector(3);
   const Eigen::Array<float, 4, 1> array = Eigen::Array<float, 4, 1>::Zero();
   Eigen::Tensor<float, 1, Eigen::RowMajor> rank_1(5);
-  EXPECT_EQ(relpos::named_data(vector).data, vector.data());
-  EXPECT_EQ(relpos::named_data(vector).size, 3);
-  EXPECT_EQ(relpos::named_data(array).data, array.data());
-  EXPECT_EQ(relpos::named_data(array).size, 4);
-  EXPECT_EQ(relpos::named_data(rank_1).size, 5);
-  EXPECT_EQ(relpos::named_data(rank_1).rows, 0);
+  EXPECT_EQ(relpos::borrowed_data(vector).data, vector.data());
+  EXPECT_EQ(relpos::borrowed_data(vector).size, 3);
+  EXPECT_EQ(relpos::borrowed_data(array).data, array.data());
+  EXPECT_EQ(relpos::borrowed_data(array).size, 4);
+  EXPECT_EQ(relpos::borrowed_data(rank_1).size, 5);
+  EXPECT_EQ(relpos::borrowed_data(rank_1).rows, 0);
 }
 
-TEST(eigen_named_data, knows_rows_and_columns_of_a_rank_2_tensor) {
+TEST(eigen_borrowed_data, knows_rows_and_columns_of_a_rank_2_tensor) {
   using matrix = Eigen::Tensor<float, 2, Eigen::RowMajor>;
   matrix table(32, 4);
   const Eigen::TensorMap<const matrix> map(table.data(), 16, 8);
-  EXPECT_EQ(relpos::named_data(table).data, table.data());
-  EXPECT_EQ(relpos::named_data(table).size, 128);
-  EXPECT_EQ(relpos::named_data(table).rows, 32);
-  EXPECT_EQ(relpos::named_data(table).columns, 4);
-  EXPECT_EQ(relpos::named_data(map).rows, 16);
-  EXPECT_EQ(relpos::named_data(map).columns, 8);
+  EXPECT_EQ(relpos::borrowed_data(table).data, table.data());
+  EXPECT_EQ(relpos::borrowed_data(table).size, 128);
+  EXPECT_EQ(relpos::borrowed_data(table).rows, 32);
+  EXPECT_EQ(relpos::borrowed_data(table).columns, 4);
+  EXPECT_EQ(relpos::borrowed_data(map).rows, 16);
+  EXPECT_EQ(relpos::borrowed_data(map).columns, 8);
 }
 
 }  // namespace

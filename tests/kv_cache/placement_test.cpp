@@ -18,7 +18,7 @@ using support::inputs;
 
 /// Sequences take turns in one slab: row r of sequence s is at r * sequences + s.
 struct interleaved {
-  static constexpr bool forgets = false;
+  static constexpr bool evicts = false;
 
   index_t sequences = 1;
 
@@ -37,11 +37,11 @@ struct interleaved {
                          static_cast<long long>(rows));
   }
   template <class Use>
-  static void named_parts(const Use&) {}
+  static void memory_parts(const Use&) {}
 };
 static_assert(relpos::cache_placement<interleaved>);
-static_assert(!relpos::forgetting_placement<interleaved>);
-static_assert(relpos::forgetting_placement<relpos::ring_placement>);
+static_assert(!relpos::evicting_placement<interleaved>);
+static_assert(relpos::evicting_placement<relpos::ring_placement>);
 static_assert(!relpos::cache_placement<relpos::cache_cell>);
 
 template <class Stored>

@@ -1,4 +1,4 @@
-// Rings that have forgotten far more than they hold: results, counts of keys, workspace and items are those of what is
+// Rings that have evicted far more than they hold: results, counts of keys, workspace and items are those of what is
 // there.
 
 #include <gtest/gtest.h>
@@ -27,7 +27,7 @@ const std::vector<float> slopes{0.3f, 0.0001f};
 struct history {
   inputs<float> in;
   own_ring<float> ring;
-  index_t gone;
+  index_t evicted;
 
   history(index_t length, index_t held, index_t sinks)
       : in(support::random_inputs({.query_heads = heads,
@@ -38,12 +38,12 @@ struct history {
                                    .value_dim = channels},
                                   5)),
         ring({.rows = sinks + held, .head_dim = channels, .value_dim = channels}, sinks),
-        gone(length - held) {
+        evicted(length - held) {
     support::append_rows(ring, in, 0, sinks);
     // As if the rows between had been appended: the next take the places of the oldest.
-    ring.lengths[0] = gone;
-    ring.oldest[0] = gone;
-    for (index_t row = gone; row < length; row += held) {
+    ring.lengths[0] = evicted;
+    ring.oldest[0] = evicted;
+    for (index_t row = evicted; row < length; row += held) {
       support::append_rows(ring, in, row, std::min(row + held, length));
     }
   }
@@ -73,7 +73,7 @@ TEST(ring_history, a_ring_is_what_it_holds) {
               support::attend_cache(fresh.ring.cache(), of.in.q.view(), choice,
                                     relpos::alibi{slopes}, relpos::causal{}),
               of.in.q.view(), of.in.k.view(), of.in.v.view(), choice, relpos::alibi{slopes},
-              relpos::causal{}, gap{sinks + offset, of.gone + offset});
+              relpos::causal{}, gap{sinks + offset, of.evicted + offset});
         }
       }
     }
@@ -93,7 +93,7 @@ TEST(ring_history, keys_that_are_gone_do_not_count) {
       support::expect_reference(support::attend_cache(of.ring.cache(), of.last_query(), choice,
                                                       relpos::log_n{trained}, relpos::causal{}),
                                 of.last_query(), of.rows().k.view(), of.rows().v.view(), scaled,
-                                relpos::causal{}, gap{sinks, of.gone});
+                                relpos::causal{}, gap{sinks, of.evicted});
     }
   }
 }
@@ -119,7 +119,7 @@ TEST(ring_history, a_bias_matrix_counts_the_rows_that_are_gone) {
     support::tensor<float> all = support::random_tensor({1, heads, 1, length}, 3);
     support::tensor<float> gaps = all;
     for (index_t h = 0; h < heads; ++h) {
-      for (index_t row = sinks; row < of.gone; ++row) gaps(0, h, 0, row) = support::not_a_number;
+      for (index_t row = sinks; row < of.evicted; ++row) gaps(0, h, 0, row) = support::not_a_number;
     }
     for (const auto kernel : {kernel_class::prefill, kernel_class::decode}) {
       choice.kernel = kernel;
@@ -127,7 +127,7 @@ TEST(ring_history, a_bias_matrix_counts_the_rows_that_are_gone) {
           support::attend_cache(of.ring.cache(), of.last_query(), choice,
                                 relpos::additive_bias{gaps.view()}, relpos::causal{}),
           of.last_query(), of.rows().k.view(), of.rows().v.view(), choice,
-          relpos::additive_bias{all.view()}, relpos::causal{}, gap{sinks, of.gone});
+          relpos::additive_bias{all.view()}, relpos::causal{}, gap{sinks, of.evicted});
     }
 
     // One column for each row that the ring holds is a matrix of other rows.
@@ -145,7 +145,7 @@ TEST(ring_history, a_bias_matrix_counts_the_rows_that_are_gone) {
         std::string(refusal.message),
         "additive_bias: matrix is [1, 2, 1, " + std::to_string(sinks + held) +
             "], must be [batch, head, query, key] = [1, 2, 1, 5000] or 1 where broadcast; keys "
-            "are all rows of the longest sequence, also those that a cache has forgotten");
+            "are all rows of the longest sequence, also those that a cache has evicted");
     EXPECT_EQ(out.values, before);
   }
 }

@@ -64,12 +64,12 @@ struct any_isa {
 ///   holds_rotated_keys                  keys were rotated when they were stored; where they were not, all_rows() and
 ///                                      rows_before(sequence) count them, for memory of rotated keys
 ///   masks(options)                     a tuple of policies that hide rows which are no longer there
-///   forgotten(sequence)                the range of these rows
-///   forgets                            whether there may be any; then also hidden(sequence, row), the rows behind
+///   evicted(sequence)                the range of these rows
+///   evicts                            whether there may be any; then also hidden(sequence, row), the rows behind
 ///                                      the sinks that the store hides from a query at the position of `row`
 ///   check(q, options)                  refuses what its parts cannot be, alone or with these queries
 ///   check_rotation(rows)               refuses a rotation of its keys; a store that takes all has none
-///   named_parts(use)                   calls use(named_memory) for each part of its memory
+///   memory_parts(use)                   calls use(labelled_memory) for each part of its memory
 template <class Store>
 concept kv_source =
     requires(const Store& store, const options& choice, index_t at, const view<const float, 4>& q) {
@@ -82,13 +82,13 @@ concept kv_source =
       { Store::holds_rotated_keys } -> std::convertible_to<bool>;
       { store.lengths_are_equal() } -> std::same_as<bool>;
       store.masks(choice);
-      { store.forgotten(at) } -> std::same_as<key_range>;
-      { Store::forgets } -> std::convertible_to<bool>;
+      { store.evicted(at) } -> std::same_as<key_range>;
+      { Store::evicts } -> std::convertible_to<bool>;
       { store.check(q, choice) } -> std::same_as<status>;
-      store.named_parts(takes_any());
+      store.memory_parts(takes_any());
       { store.template keys<any_isa>(at, at) } -> stored_rows;
       { store.template values<any_isa>(at, at) } -> stored_rows;
-    } && (!Store::forgets || requires(const Store& store, index_t at) {
+    } && (!Store::evicts || requires(const Store& store, index_t at) {
       { store.hidden(at, at) } -> std::same_as<key_range>;
     }) && (Store::holds_rotated_keys || requires(const Store& store, index_t at) {
       { store.all_rows() } -> std::same_as<index_t>;

@@ -25,7 +25,7 @@ struct problem_sequence : call_sequence {
 
   /// How many of these rows the store shows to a query row.
   index_t count_shown(const key_range& rows, index_t query_row) const {
-    if constexpr (Problem::store_type::forgets) {
+    if constexpr (Problem::store_type::evicts) {
       const index_t seen_from = query_row + position.query_offset - position.key_offset;
       const key_range hidden = intersect(rows, call.store.hidden(at, seen_from));
       return rows.last - rows.first - resident_rows::size(hidden);
@@ -42,7 +42,7 @@ struct attention_problem final : call_sequences {
   static constexpr bool can_bound = can_bound_scores<Policies...>;
   static constexpr bool counts_positions = !any_given_positions<Policies...>;
   /// Pieces that the rows of a sequence may be in. Given positions have no order that would tell them apart.
-  static constexpr index_t pieces = Store::forgets && counts_positions ? 2 : 1;
+  static constexpr index_t pieces = Store::evicts && counts_positions ? 2 : 1;
   using store_type = Store;
 
   view<Out, 4> out;
@@ -73,7 +73,7 @@ struct attention_problem final : call_sequences {
 
   problem_sequence<attention_problem> of(index_t at) const { return {sequence(at), *this}; }
 
-  key_range evicted(index_t at) const override { return store.forgotten(at); }
+  key_range evicted(index_t at) const override { return store.evicted(at); }
   key_range seen_rows(index_t at) const override {
     return relpos::seen_rows(policies, at, shape_of(at), position_of(at));
   }
@@ -82,7 +82,7 @@ struct attention_problem final : call_sequences {
   index_t key_length(index_t at) const override { return store.length(at); }
   bool key_lengths_are_equal() const override { return store.lengths_are_equal(); }
   key_range pieces_apart(index_t at) const override {
-    return pieces == 1 ? key_range() : store.forgotten(at);
+    return pieces == 1 ? key_range() : store.evicted(at);
   }
 };
 

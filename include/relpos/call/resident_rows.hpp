@@ -19,13 +19,13 @@ class resident_rows {
   constexpr resident_rows() = default;
   /// Rows [0, length) without those that are `evicted`.
   constexpr resident_rows(index_t length, const key_range& evicted) : recent_{0, length} {
-    const key_range gone = intersect(evicted, recent_);
-    if (gone.last <= gone.first) return;
-    if (gone.first == 0) {
-      recent_.first = gone.last;
-    } else if (gone.last - gone.first >= shortest_gap) {
-      sinks_ = {0, gone.first};
-      recent_.first = gone.last;
+    const key_range lost = intersect(evicted, recent_);
+    if (lost.last <= lost.first) return;
+    if (lost.first == 0) {
+      recent_.first = lost.last;
+    } else if (lost.last - lost.first >= shortest_gap) {
+      sinks_ = {0, lost.first};
+      recent_.first = lost.last;
     }
   }
 

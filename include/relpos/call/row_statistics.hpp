@@ -18,13 +18,13 @@ struct row_statistics {
   std::optional<view<float, 3>> logit_mean{};
   std::optional<view<float, 3>> logit_variance{};  // divided by the count
 
-  struct named_rows {
+  struct labelled_rows {
     const char* name;
     std::optional<view<float, 3>> rows;
 
     view<float, 3> rows_or_none() const { return rows.value_or(view<float, 3>()); }
   };
-  std::array<named_rows, 5> all() const {
+  std::array<labelled_rows, 5> all() const {
     return {{{"statistics.max_probability", max_probability},
              {"statistics.entropy", entropy},
              {"statistics.logit_count", logit_count},

@@ -15,7 +15,7 @@ template <class Problem>
 status check_windows(const Problem& problem) {
   constexpr index_t everything = key_range::everything().first;
   for (index_t at = 0; at < problem.shape.batch; ++at) {
-    const key_range evicted = problem.store.forgotten(at);
+    const key_range evicted = problem.store.evicted(at);
     const attention_shape shape = problem.shape_of(at);
     if (evicted.last <= evicted.first || shape.query_length == 0) continue;
     const positions position = problem.position_of(at);
@@ -52,7 +52,7 @@ status check_sequences(const Problem& problem) {
     }
   };
   std::apply([&](const auto&... each) { (ask(each), ...); }, problem.policies);
-  if constexpr (Problem::store_type::forgets) {
+  if constexpr (Problem::store_type::evicts) {
     if (result) result = check_windows(problem);
   }
   return result;

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "relpos/core/named_data.hpp"
+#include "relpos/core/borrowed_data.hpp"
 #include "relpos/core/position.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/status.hpp"
@@ -27,7 +27,7 @@ inline status check_extent(const char* policy, const char* name, index_t extent,
 
 /// Refuses positions that are null, or one beyond what offsets can be. `policy` has them as `name`.
 inline status check_positions_of(const char* policy, const char* name,
-                                 const named_values<index_t>& data, index_t least) {
+                                 const borrowed_values<index_t>& data, index_t least) {
   if (data.data == nullptr && data.size > 0) {
     return status::error(status_code::null_data, "%s: %s are null, %lld of them", policy, name,
                          static_cast<long long>(data.size));
@@ -42,7 +42,7 @@ inline status check_positions_of(const char* policy, const char* name,
 }
 
 /// Refuses `data` that is not one number per query head. `policy` has it as `name`.
-inline status check_per_head(const char* policy, const char* name, named_data data,
+inline status check_per_head(const char* policy, const char* name, borrowed_data data,
                              const attention_shape& shape) {
   const auto heads = static_cast<long long>(shape.query_heads);
   if (data.size != shape.query_heads) {
@@ -57,7 +57,7 @@ inline status check_per_head(const char* policy, const char* name, named_data da
 }
 
 /// Refuses one of these numbers that is not finite, or, where `infinity_hides`, not -inf either.
-inline status check_finite_per_head(const char* policy, const char* name, named_data data,
+inline status check_finite_per_head(const char* policy, const char* name, borrowed_data data,
                                     float largest, bool infinity_hides = false) {
   for (index_t head = 0; head < data.size; ++head) {
     const float value = data.data[head];

@@ -14,16 +14,16 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// The memory of one argument. Its shape becomes text only in a refusal: that takes longer than all checks.
-struct named_memory {
+struct labelled_memory {
   const char* name;
   byte_range bytes;  // from the first to the last
   strided_bytes elements;
 
   template <class T, int Rank>
-  named_memory(const char* argument, const view<T, Rank>& array)
+  labelled_memory(const char* argument, const view<T, Rank>& array)
       : name(argument), bytes(byte_range::of(array)), elements(strided_bytes::of(array)) {}
   /// Bytes that are no tensor.
-  named_memory(const char* argument, const byte_range& memory)
+  labelled_memory(const char* argument, const byte_range& memory)
       : name(argument),
         bytes(memory),
         elements(strided_bytes::of_range(memory.first, memory.last)) {}
@@ -34,8 +34,8 @@ struct named_memory {
 
 /// Refuses two whose ranges of bytes overlap, as those of keys and values in one buffer do, unless no element of one
 /// shares a byte with an element of the other.
-RELPOS_NOINLINE inline status check_elements_apart(const named_memory& written,
-                                                   const named_memory& other) {
+RELPOS_NOINLINE inline status check_elements_apart(const labelled_memory& written,
+                                                   const labelled_memory& other) {
   switch (sharing_of(written.elements, other.elements)) {
     case sharing::none:
       return {};
@@ -52,18 +52,18 @@ RELPOS_NOINLINE inline status check_elements_apart(const named_memory& written,
 }
 
 /// Refuses memory to be written that shares a byte with another. One may be woven between the elements of the other.
-inline status check_apart(const named_memory& written, const named_memory& other) {
+inline status check_apart(const labelled_memory& written, const labelled_memory& other) {
   if (!written.bytes.overlaps(other.bytes)) return {};
   return check_elements_apart(written, other);
 }
 
 /// All that a call writes.
 template <class Out, class Real>
-std::array<named_memory, 7> written_memory(const call_outputs<Out, Real>& to) {
+std::array<labelled_memory, 7> written_memory(const call_outputs<Out, Real>& to) {
   const auto statistics = to.statistics.all();
-  const auto memory = [](const auto& of) { return named_memory(of.name, of.rows_or_none()); };
-  return {named_memory(to.lse_name, to.lse_or_none()),
-          named_memory(to.out_name, to.out),
+  const auto memory = [](const auto& of) { return labelled_memory(of.name, of.rows_or_none()); };
+  return {labelled_memory(to.lse_name, to.lse_or_none()),
+          labelled_memory(to.out_name, to.out),
           memory(statistics[0]),
           memory(statistics[1]),
           memory(statistics[2]),
@@ -73,7 +73,7 @@ std::array<named_memory, 7> written_memory(const call_outputs<Out, Real>& to) {
 
 /// Refuses two of several that overlap.
 template <std::size_t Count>
-status check_all_apart(const std::array<named_memory, Count>& written) {
+status check_all_apart(const std::array<labelled_memory, Count>& written) {
   for (std::size_t i = 0; i < Count; ++i) {
     if (written[i].is_empty()) continue;
     for (std::size_t j = i + 1; j < Count; ++j) {
@@ -83,7 +83,7 @@ status check_all_apart(const std::array<named_memory, Count>& written) {
   return {};
 }
 
-RELPOS_NOINLINE inline status refuse_over_policy(const named_memory& written) {
+RELPOS_NOINLINE inline status refuse_over_policy(const labelled_memory& written) {
   return status::error(
       status_code::overlap,
       "%s: the range of memory that %s %s spans overlaps the range that the data of "
@@ -120,18 +120,19 @@ class policy_data {
 };
 
 /// Refuses what is written over the data of a policy, or between it.
-inline status check_apart_from_policies(const named_memory& written, const policy_data& policies) {
+inline status check_apart_from_policies(const labelled_memory& written,
+                                        const policy_data& policies) {
   return policies.is_in(written.bytes) ? refuse_over_policy(written) : status();
 }
 
-/// Calls use(named_memory) for each tensor and list that a call reads.
+/// Calls use(labelled_memory) for each tensor and list that a call reads.
 template <class Query, class Store, class Use>
 void for_each_read(const view<Query, 4>& q, const Store& store, const options& choice,
                    const Use& use) {
-  use(named_memory("q", q));
-  store.named_parts(use);
+  use(labelled_memory("q", q));
+  store.memory_parts(use);
   const auto use_list = [&](const char* name, const index_list& of) {
-    if (!of.empty()) use(named_memory(name, of.bytes()));
+    if (!of.empty()) use(labelled_memory(name, of.bytes()));
   };
   use_list("options.query_starts", choice.query_starts);
   use_list("options.query_offsets", choice.query_offsets);
@@ -140,10 +141,11 @@ void for_each_read(const view<Query, 4>& q, const Store& store, const options& c
 
 /// Refuses what is written over a tensor or list that a call reads.
 template <class Query, class Store>
-RELPOS_NOINLINE status check_apart_from_reads(const named_memory& written, const view<Query, 4>& q,
-                                              const Store& store, const options& choice) {
+RELPOS_NOINLINE status check_apart_from_reads(const labelled_memory& written,
+                                              const view<Query, 4>& q, const Store& store,
+                                              const options& choice) {
   status result;
-  for_each_read(q, store, choice, [&](const named_memory& read) {
+  for_each_read(q, store, choice, [&](const labelled_memory& read) {
     if (result) result = check_apart(written, read);
   });
   return result;
@@ -151,7 +153,7 @@ RELPOS_NOINLINE status check_apart_from_reads(const named_memory& written, const
 
 /// The same, policy data included.
 template <class Query, class Store>
-status check_apart_from_inputs(const named_memory& written, const view<Query, 4>& q,
+status check_apart_from_inputs(const labelled_memory& written, const view<Query, 4>& q,
                                const Store& store, const options& choice,
                                const policy_data& policies) {
   const status result = check_apart_from_reads(written, q, store, choice);
@@ -163,7 +165,7 @@ template <class Out, class Real, class Query, class Store>
 status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q, const Store& store,
                      const options& choice, const policy_data& policies) {
   const auto outputs = written_memory(to);
-  for (const named_memory& written : outputs) {
+  for (const labelled_memory& written : outputs) {
     if (written.is_empty()) continue;
     status valid = check_apart_from_inputs(written, q, store, choice, policies);
     if (!valid) return valid;
@@ -185,8 +187,8 @@ template <class Out, class Real, class Query, class Store>
 status check_workspace_overlap(const byte_range& memory, const call_outputs<Out, Real>& to,
                                const view<Query, 4>& q, const Store& store, const options& choice,
                                const policy_data& policies) {
-  const named_memory lent("workspace", memory);
-  for (const named_memory& written : written_memory(to)) {
+  const labelled_memory lent("workspace", memory);
+  for (const labelled_memory& written : written_memory(to)) {
     if (written.is_empty()) continue;
     if (status valid = check_apart(lent, written); !valid) return valid;
   }

@@ -19,19 +19,19 @@ status check_append_overlap(const kv_cache<Stored, Placement>& cache,
                             const tensor_kv<Key, Value>& rows, const options& choice,
                             const policy_data& policies) {
   status result;
-  const auto check = [&](const named_memory& part, const named_memory& other) {
+  const auto check = [&](const labelled_memory& part, const labelled_memory& other) {
     if (result) result = check_apart(part, other);
   };
   index_t which = 0;
-  cache.named_parts([&](const named_memory& part) {
+  cache.memory_parts([&](const labelled_memory& part) {
     index_t of_other = 0;
-    cache.named_parts([&](const named_memory& other) {
+    cache.memory_parts([&](const labelled_memory& other) {
       if (of_other++ > which) check(part, other);
     });
     ++which;
-    rows.named_parts([&](const named_memory& read) { check(part, read); });
+    rows.memory_parts([&](const labelled_memory& read) { check(part, read); });
     if (!choice.key_offsets.empty()) {
-      check(part, named_memory("options.key_offsets", choice.key_offsets.bytes()));
+      check(part, labelled_memory("options.key_offsets", choice.key_offsets.bytes()));
     }
     if (result) result = check_apart_from_policies(part, policies);
   });
@@ -88,7 +88,7 @@ status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
                            "k: sequence %lld would have %lld rows, at most 2^31 - 1",
                            static_cast<long long>(at), static_cast<long long>(length));
     }
-    if constexpr (Placement::forgets) {
+    if constexpr (Placement::evicts) {
       // Each of them has a place of its own: sinks of a ring that is not filled yet are places too.
       const index_t sinks = cache.placement.sinks;
       const index_t behind_sinks = length - std::max(cache.length(at), sinks);
@@ -157,7 +157,7 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
   runner.run(cache.batch(), [&](index_t sequence, index_t) {
     index_t& length = cache.lengths[static_cast<std::size_t>(sequence)];
     length += rows.length(sequence);
-    if constexpr (Placement::forgets) {
+    if constexpr (Placement::evicts) {
       cache.placement.appended(sequence, length, cache.memory.keys.shape[2]);
     }
   });

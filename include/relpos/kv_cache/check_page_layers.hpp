@@ -64,8 +64,8 @@ inline status check_page_layers_apart(const page_layers& layers) {
                              "rows of each layer",
                              static_cast<long long>(j), static_cast<long long>(i));
       }
-      for (const named_memory& theirs : other.parts()) {
-        for (const named_memory& ours : parts) {
+      for (const labelled_memory& theirs : other.parts()) {
+        for (const labelled_memory& ours : parts) {
           if (!ours.bytes.overlaps(theirs.bytes)) continue;
           // Only certain sharing is refused, not strides that do not tell.
           if (sharing_of(ours.elements, theirs.elements) != sharing::some) continue;

@@ -7,7 +7,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Slab i is sequence i.
 struct contiguous_placement {
-  static constexpr bool forgets = false;
+  static constexpr bool evicts = false;
 
   static constexpr cache_cell cell(index_t sequence, index_t row, index_t) {
     return {sequence, row};
@@ -37,7 +37,7 @@ struct contiguous_placement {
                          static_cast<long long>(keys[2]), shape_text(keys).text);
   }
   template <class Use>
-  static void named_parts(const Use&) {}
+  static void memory_parts(const Use&) {}
 };
 
 /// `contiguous_cache<bfloat16>{{keys, values}, lengths}`, memory [sequence, key head, capacity, channel].

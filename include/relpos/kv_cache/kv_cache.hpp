@@ -23,11 +23,11 @@ namespace relpos::inline RELPOS_ABI {
 /// r + options.key_offset.
 template <cache_storage Stored, cache_placement Placement>
 struct kv_cache {
-  static_assert(!Placement::forgets || forgetting_placement<Placement>,
-                "relpos: a placement that evicts rows has all of forgetting_placement "
+  static_assert(!Placement::evicts || evicting_placement<Placement>,
+                "relpos: a placement that evicts rows has all of evicting_placement "
                 "(kv_cache/placement.hpp)");
   static constexpr bool holds_rotated_keys = true;
-  static constexpr bool forgets = Placement::forgets;
+  static constexpr bool evicts = Placement::evicts;
 
   cache_memory<Stored> memory;
   std::span<index_t> lengths;
@@ -56,21 +56,21 @@ struct kv_cache {
                                               sequence, head);
   }
 
-  key_range forgotten([[maybe_unused]] index_t sequence) const {
-    if constexpr (Placement::forgets) {
-      return placement.gone(sequence);
+  key_range evicted([[maybe_unused]] index_t sequence) const {
+    if constexpr (Placement::evicts) {
+      return placement.evicted(sequence);
     } else {
       return {};
     }
   }
-  /// The rows that a query at the position of `row` does not see, because they are gone or lie before the window.
+  /// The rows that a query at the position of `row` does not see, because they are evicted or lie before the window.
   key_range hidden(index_t sequence, index_t row) const
-    requires(Placement::forgets)
+    requires(Placement::evicts)
   {
     return placement.hidden(sequence, row);
   }
   auto masks(const options& choice) const {
-    if constexpr (Placement::forgets) {
+    if constexpr (Placement::evicts) {
       return std::tuple(placement.mask(choice));
     } else {
       return std::tuple<>();
@@ -78,15 +78,15 @@ struct kv_cache {
   }
 
   template <class Use>
-  void named_parts(const Use& use) const {
-    use(named_memory("cache.keys", memory.keys));
-    use(named_memory("cache.key_scales", memory.key_scales));
+  void memory_parts(const Use& use) const {
+    use(labelled_memory("cache.keys", memory.keys));
+    use(labelled_memory("cache.key_scales", memory.key_scales));
     if (!memory.is_latent()) {
-      use(named_memory("cache.values", memory.values));
-      use(named_memory("cache.value_scales", memory.value_scales));
+      use(labelled_memory("cache.values", memory.values));
+      use(labelled_memory("cache.value_scales", memory.value_scales));
     }
-    use(named_memory("cache.lengths", byte_range::of(lengths.data(), lengths.size_bytes())));
-    placement.named_parts(use);
+    use(labelled_memory("cache.lengths", byte_range::of(lengths.data(), lengths.size_bytes())));
+    placement.memory_parts(use);
   }
 
   /// Refuses a rotation that would rotate the values with the keys.
@@ -167,7 +167,7 @@ struct kv_cache {
 template <class Stored, class Placement>
 index_t rewindable_rows(const kv_cache<Stored, Placement>& cache, index_t sequence) noexcept {
   if (!cache.check() || !cache.check_sequence(sequence)) return 0;
-  if constexpr (Placement::forgets) {
+  if constexpr (Placement::evicts) {
     return cache.placement.rewindable(sequence, cache.length(sequence), cache.memory.keys.shape[2]);
   } else {
     return cache.length(sequence);
@@ -188,7 +188,7 @@ status truncate(const kv_cache<Stored, Placement>& cache, index_t sequence,
                          static_cast<long long>(length), static_cast<long long>(sequence),
                          static_cast<long long>(cache.length(sequence)));
   }
-  if constexpr (Placement::forgets) {
+  if constexpr (Placement::evicts) {
     const index_t from = cache.length(sequence);
     const index_t slab_rows = cache.memory.keys.shape[2];
     if (!cache.placement.can_rewind_to(sequence, from, length, slab_rows)) {

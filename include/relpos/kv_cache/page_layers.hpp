@@ -16,7 +16,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A paged cache whose storage type is forgotten. It refers to the same memory, and so may outlive the cache itself.
+/// A paged cache whose storage type is erased. It refers to the same memory, and so may outlive the cache itself.
 class page_layer {
  public:
   template <cache_storage Stored>
@@ -52,12 +52,12 @@ class page_layer {
     return as_stored_->check_sequence(*this, sequence);
   }
   /// Keys, values and their scales.
-  std::array<named_memory, 4> parts() const { return as_stored_->parts(*this); }
+  std::array<labelled_memory, 4> parts() const { return as_stored_->parts(*this); }
   /// Copies the rows of a page, and their scales.
   void copy_page(index_t from, index_t to) const { as_stored_->copy_page(*this, from, to); }
 
  private:
-  /// A view of elements whose type is forgotten.
+  /// A view of elements whose type is erased.
   struct any_view {
     void* data;
     std::array<index_t, 4> shape;
@@ -75,7 +75,7 @@ class page_layer {
   struct functions {
     status (*check_memory)(const page_layer&);
     status (*check_sequence)(const page_layer&, index_t);
-    std::array<named_memory, 4> (*parts)(const page_layer&);
+    std::array<labelled_memory, 4> (*parts)(const page_layer&);
     void (*copy_page)(const page_layer&, index_t, index_t);
   };
 
@@ -95,11 +95,12 @@ class page_layer {
     return as<Stored>(layer).check_sequence(sequence);
   }
   template <class Stored>
-  static std::array<named_memory, 4> parts_as(const page_layer& layer) {
+  static std::array<labelled_memory, 4> parts_as(const page_layer& layer) {
     const cache_memory<Stored> memory = as<Stored>(layer).memory;
-    return {named_memory("cache.keys", memory.keys), named_memory("cache.values", memory.values),
-            named_memory("cache.key_scales", memory.key_scales),
-            named_memory("cache.value_scales", memory.value_scales)};
+    return {labelled_memory("cache.keys", memory.keys),
+            labelled_memory("cache.values", memory.values),
+            labelled_memory("cache.key_scales", memory.key_scales),
+            labelled_memory("cache.value_scales", memory.value_scales)};
   }
   template <class Stored>
   static void copy_page_as(const page_layer& layer, index_t from, index_t to) {

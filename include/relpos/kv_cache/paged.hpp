@@ -10,7 +10,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Slab p is page p, of as many rows as the memory says.
 struct paged_placement {
-  static constexpr bool forgets = false;
+  static constexpr bool evicts = false;
 
   /// [sequence, block]: the page of rows [block * page rows, ...). What lies behind a sequence's length is not read.
   view<std::int32_t, 2> block_table;
@@ -65,8 +65,8 @@ struct paged_placement {
   }
 
   template <class Use>
-  void named_parts(const Use& use) const {
-    use(named_memory("cache.block_table", block_table));
+  void memory_parts(const Use& use) const {
+    use(labelled_memory("cache.block_table", block_table));
   }
 };
 

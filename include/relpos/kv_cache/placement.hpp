@@ -27,8 +27,8 @@ struct cache_cell {
 ///   check(keys, lengths)                 refuses parts of its own that do not fit
 ///   check_room(sequence, rows, keys, checked)
 ///                                        refuses a sequence of so many rows, of which the first `checked` have passed
-///   named_parts(use)                     calls use(named_memory) for each part of its memory
-///   forgets                              whether rows may be evicted (forgetting_placement)
+///   memory_parts(use)                     calls use(labelled_memory) for each part of its memory
+///   evicts                              whether rows may be evicted (evicting_placement)
 template <class Placement>
 concept cache_placement =
     std::is_trivially_copyable_v<Placement> &&
@@ -38,13 +38,13 @@ concept cache_placement =
       { of.run(at, cache_cell(), at) } -> std::same_as<index_t>;
       { of.check(keys, lengths) } -> std::same_as<status>;
       { of.check_room(at, at, keys, at) } -> std::same_as<status>;
-      of.named_parts(takes_any());
-      { Placement::forgets } -> std::convertible_to<bool>;
+      of.memory_parts(takes_any());
+      { Placement::evicts } -> std::convertible_to<bool>;
     };
 
 /// One that evicts rows behind its first `sinks`:
 ///
-///   gone(sequence)                       the range of rows that it has evicted
+///   evicted(sequence)                       the range of rows that it has evicted
 ///   hidden(sequence, row)                what a query at the position of `row` does not see, these rows included
 ///   mask(options)                        a policy that hides them
 ///   appended(sequence, length, slab_rows), truncated(sequence, length)
@@ -53,12 +53,12 @@ concept cache_placement =
 ///   can_rewind_to(sequence, from, to, slab_rows)
 ///   seen_rows(slab_rows), window         rows behind the sinks that a query sees, and as declared (0: all)
 template <class Placement>
-concept forgetting_placement =
+concept evicting_placement =
     cache_placement<Placement> && requires(const Placement& of, index_t at, const options& choice) {
-      requires Placement::forgets;
+      requires Placement::evicts;
       { of.sinks } -> std::convertible_to<index_t>;
       { of.window } -> std::convertible_to<index_t>;
-      { of.gone(at) } -> std::same_as<key_range>;
+      { of.evicted(at) } -> std::same_as<key_range>;
       { of.hidden(at, at) } -> std::same_as<key_range>;
       of.mask(choice);
       of.appended(at, at, at);

@@ -1,6 +1,6 @@
 #pragma once
 // A cache of fixed size for a sliding window: behind `sinks` rows that it keeps forever (Xiao et al., arXiv
-// 2309.17453), the newest rows take the places of the oldest. Rows that are gone are not visible, whatever the mask.
+// 2309.17453), the newest rows take the places of the oldest. Evicted rows are not visible, whatever the mask.
 
 #include <algorithm>
 
@@ -28,7 +28,7 @@ struct ring_mask {
 /// where d drafts are taken back. A call whose window reaches a row that was evicted is refused, where `window` or a
 /// mask tells the window.
 struct ring_placement {
-  static constexpr bool forgets = true;
+  static constexpr bool evicts = true;
 
   /// Per sequence, the first row behind the sinks that is there; zeros at first, written by append and truncate.
   std::span<index_t> oldest;
@@ -86,8 +86,8 @@ struct ring_placement {
   }
 
   template <class Use>
-  void named_parts(const Use& use) const {
-    use(named_memory("cache.oldest", byte_range::of(oldest.data(), oldest.size_bytes())));
+  void memory_parts(const Use& use) const {
+    use(labelled_memory("cache.oldest", byte_range::of(oldest.data(), oldest.size_bytes())));
   }
 
   void appended(index_t sequence, index_t length, index_t slab_rows) const {
@@ -114,13 +114,13 @@ struct ring_placement {
   }
 
   /// Rows behind the sinks that are no longer there.
-  key_range gone(index_t sequence) const {
+  key_range evicted(index_t sequence) const {
     return {sinks, std::max(oldest[static_cast<std::size_t>(sequence)], sinks)};
   }
 
   /// Rows behind the sinks that a query at the position of `row` does not see.
   key_range hidden(index_t sequence, index_t row) const {
-    const index_t last = gone(sequence).last;
+    const index_t last = evicted(sequence).last;
     return {sinks, window > 0 ? std::max(last, row - window + 1) : last};
   }
   ring_mask mask(const options& choice) const {

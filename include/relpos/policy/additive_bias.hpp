@@ -15,7 +15,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// `additive_bias{matrix}`: a view or a tensor [batch, head, query, key] of float. An axis of
 /// extent 1 is broadcast; rows are those of this call, whatever the position offsets. Over a cache there is a
-/// column for each row of the longest sequence, also for rows that a ring has forgotten, where it does not
+/// column for each row of the longest sequence, also for rows that a ring has evicted, where it does not
 /// matter what stands. Kept by the caller.
 struct additive_bias {
   view<const float, 4> matrix;
@@ -51,7 +51,7 @@ struct additive_bias {
           text(matrix.shape[3]), text(wanted[0]), text(wanted[1]), text(wanted[2]), text(wanted[3]),
           fits(3) ? ""
                   : "; keys are all rows of the longest sequence, also those that a cache has "
-                    "forgotten");
+                    "evicted");
     }
     return check_view("additive_bias: matrix", matrix);
   }

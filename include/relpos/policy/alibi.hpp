@@ -13,13 +13,13 @@
 #include "relpos/check/numbers.hpp"
 #include "relpos/contract/bound_policies.hpp"
 #include "relpos/contract/policy.hpp"
+#include "relpos/core/borrowed_data.hpp"
 #include "relpos/core/math.hpp"
-#include "relpos/core/named_data.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 /// Refuses slopes that are not one per query head. `policy` has them as `name`.
-inline status check_slopes(const char* policy, const char* name, named_data slopes,
+inline status check_slopes(const char* policy, const char* name, borrowed_data slopes,
                            const attention_shape& shape) {
   if (slopes.size > 0 || shape.query_heads == 0) {
     return check_per_head(policy, name, slopes, shape);
@@ -36,10 +36,10 @@ inline status check_slopes(const char* policy, const char* name, named_data slop
 /// `multiplier` scales all slopes: `alibi_before_scale(head_dim)` for models that add the bias
 /// before dividing by sqrt(head_dim) (Falcon-RW), train_length / length for position interpolation.
 struct alibi {
-  named_data slopes;
+  borrowed_data slopes;
   float multiplier = 1.0f;
 
-  constexpr alibi(named_data per_head, double factor = 1.0)
+  constexpr alibi(borrowed_data per_head, double factor = 1.0)
       : slopes(per_head), multiplier(static_cast<float>(factor)) {}
 
   constexpr linear_bias bind(index_t head) const { return {slopes.data[head] * multiplier}; }

@@ -48,10 +48,10 @@ struct two_sided_line {
 };
 
 struct alibi_symmetric {
-  named_data slopes;
+  borrowed_data slopes;
   float multiplier = 1.0f;
 
-  constexpr alibi_symmetric(named_data per_head, double factor = 1.0)
+  constexpr alibi_symmetric(borrowed_data per_head, double factor = 1.0)
       : slopes(per_head), multiplier(static_cast<float>(factor)) {}
 
   constexpr two_sided_line bind(index_t head) const {
@@ -65,11 +65,11 @@ struct alibi_symmetric {
 };
 
 struct alibi_two_sided {
-  named_data left_slopes;
-  named_data right_slopes;
+  borrowed_data left_slopes;
+  borrowed_data right_slopes;
   float multiplier = 1.0f;
 
-  constexpr alibi_two_sided(named_data left, named_data right, double factor = 1.0)
+  constexpr alibi_two_sided(borrowed_data left, borrowed_data right, double factor = 1.0)
       : left_slopes(left), right_slopes(right), multiplier(static_cast<float>(factor)) {}
 
   constexpr two_sided_line bind(index_t head) const {
@@ -85,10 +85,10 @@ struct alibi_two_sided {
 };
 
 struct alibi_offset {
-  named_data slopes;
+  borrowed_data slopes;
   float multiplier = 1.0f;
 
-  constexpr alibi_offset(named_data per_head, double factor = 1.0)
+  constexpr alibi_offset(borrowed_data per_head, double factor = 1.0)
       : slopes(per_head), multiplier(static_cast<float>(factor)) {}
 
   constexpr two_sided_line bind(index_t head) const {
@@ -103,14 +103,15 @@ struct alibi_offset {
 
 /// Is a mask too: a head's blind side is not merely far away. Every head sees the query's own key.
 struct alibi_one_sided {
-  named_data slopes;
+  borrowed_data slopes;
   index_t left_heads;
   float multiplier = 1.0f;
 
   /// The first half of the heads looks left.
-  constexpr alibi_one_sided(named_data per_head) : alibi_one_sided(per_head, per_head.size / 2) {}
+  constexpr alibi_one_sided(borrowed_data per_head)
+      : alibi_one_sided(per_head, per_head.size / 2) {}
   /// The first `left` heads look left: for a shard of the heads, those of its own that do.
-  constexpr alibi_one_sided(named_data per_head, index_t left, double factor = 1.0)
+  constexpr alibi_one_sided(borrowed_data per_head, index_t left, double factor = 1.0)
       : slopes(per_head), left_heads(left), multiplier(static_cast<float>(factor)) {}
 
   struct head_bias : two_sided_line {

@@ -14,7 +14,7 @@
 
 #include "relpos/check/numbers.hpp"
 #include "relpos/contract/policy.hpp"
-#include "relpos/core/named_data.hpp"
+#include "relpos/core/borrowed_data.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -42,9 +42,9 @@ struct log_n {
 /// Scalable softmax: one learned scale per query head, kept by the caller. The masks of the call are ranges of
 /// keys, which can be counted.
 struct ssmax {
-  named_data scales;
+  borrowed_data scales;
 
-  constexpr ssmax(named_data per_head) : scales(per_head) {}
+  constexpr ssmax(borrowed_data per_head) : scales(per_head) {}
 
   struct of_head {
     float scale;

@@ -7,16 +7,16 @@
 
 #include "relpos/check/numbers.hpp"
 #include "relpos/contract/policy.hpp"
-#include "relpos/core/named_data.hpp"
+#include "relpos/core/borrowed_data.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 /// `sink_logits{values}`: one per query head, kept by the caller; finite to 1e30, or -inf for none. Neither scaled
 /// nor divided by a temperature. lse includes it.
 struct sink_logits {
-  named_data values;
+  borrowed_data values;
 
-  constexpr sink_logits(named_data per_head) : values(per_head) {}
+  constexpr sink_logits(borrowed_data per_head) : values(per_head) {}
 
   struct of_head {
     float value;

@@ -9,7 +9,7 @@
 #include <bit>
 
 #include "relpos/contract/policy.hpp"
-#include "relpos/core/named_data.hpp"
+#include "relpos/core/borrowed_data.hpp"
 #include "relpos/model/t5_bucket.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -31,13 +31,13 @@ struct t5_bias {
     t5_layout layout = t5_layout::buckets_by_heads;
   };
 
-  named_data table;
+  borrowed_data table;
   t5_buckets buckets;
   t5_layout layout = t5_layout::buckets_by_heads;
 
-  constexpr t5_bias(named_data weights, t5_direction direction)
+  constexpr t5_bias(borrowed_data weights, t5_direction direction)
       : t5_bias(weights, direction, options{}) {}
-  constexpr t5_bias(named_data weights, t5_direction direction, options choice)
+  constexpr t5_bias(borrowed_data weights, t5_direction direction, options choice)
       : table(weights),
         buckets{choice.num_buckets, choice.max_distance, direction},
         layout(choice.layout) {}

@@ -8,7 +8,7 @@
 
 #include "relpos/check/numbers.hpp"
 #include "relpos/contract/policy.hpp"
-#include "relpos/core/named_data.hpp"
+#include "relpos/core/borrowed_data.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -24,9 +24,9 @@ struct temperature {
 
 /// `head_temperature{values}`: one per query head, kept by the caller.
 struct head_temperature {
-  named_data values;
+  borrowed_data values;
 
-  constexpr head_temperature(named_data per_head) : values(per_head) {}
+  constexpr head_temperature(borrowed_data per_head) : values(per_head) {}
 
   constexpr temperature bind(index_t head) const { return {values.data[head]}; }
 

@@ -20,7 +20,7 @@ struct tensor_views {
                 "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
                 "const");
   static constexpr bool holds_rotated_keys = false;
-  static constexpr bool forgets = false;
+  static constexpr bool evicts = false;
 
   view<const Key, 4> k;
   view<const Value, 4> v;
@@ -35,13 +35,13 @@ struct tensor_views {
   bool lengths_are_equal() const { return starts.empty(); }
 
   static std::tuple<> masks(const options&) { return {}; }
-  static key_range forgotten(index_t) { return {}; }
+  static key_range evicted(index_t) { return {}; }
 
   template <class Use>
-  void named_parts(const Use& use) const {
-    use(named_memory("k", k));
-    use(named_memory("v", v));
-    if (!starts.empty()) use(named_memory("options.key_starts", starts.bytes()));
+  void memory_parts(const Use& use) const {
+    use(labelled_memory("k", k));
+    use(labelled_memory("v", v));
+    if (!starts.empty()) use(labelled_memory("options.key_starts", starts.bytes()));
   }
 
   template <class Query>

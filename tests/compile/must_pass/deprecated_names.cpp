@@ -7,6 +7,9 @@ using view = relpos::view<float, 4>;
 
 static_assert(std::is_same_v<relpos::index, relpos::index_t>);
 static_assert(std::is_same_v<relpos::turn, relpos::rotor>);
+static_assert(std::is_same_v<relpos::named_data, relpos::borrowed_data>);
+static_assert(std::is_same_v<relpos::named_values<relpos::index_t>,
+                             relpos::borrowed_values<relpos::index_t>>);
 static_assert(relpos::status_code::scratch_too_small == relpos::status_code::workspace_too_small);
 
 relpos::status call(relpos::scratch memory, view out, view q, view k, view v) {

@@ -4,7 +4,7 @@
 using tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;
 
 struct clipped_alibi {
-  relpos::named_data slopes;
+  relpos::borrowed_data slopes;
   float reach;
 
   struct head_bias {

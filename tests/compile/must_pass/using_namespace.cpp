@@ -60,8 +60,8 @@ static_assert(are_policies<alibi_symmetric, alibi_two_sided, alibi_offset, alibi
                            additive_bias, rotary, token_positions, sink_logits>);
 static_assert(are_policies<temperature, head_temperature, log_n, ssmax, position_log>);
 using caches = std::tuple<ring_cache<bfloat16>, paged_cache<int8>, cache_memory<float>>;
-using others = std::tuple<t5_buckets, named_data, named_values<index_t>, row_statistics, sharpness,
-                          rotary_table, workspace, status_code>;
+using others = std::tuple<t5_buckets, borrowed_data, borrowed_values<index_t>, row_statistics,
+                          sharpness, rotary_table, workspace, status_code>;
 
 // The functions of C and POSIX that share a name.
 int not_ours(const char* path, int descriptor, fd_set* set, const sockaddr* address, double x) {

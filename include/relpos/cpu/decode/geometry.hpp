@@ -30,9 +30,9 @@ struct decode_geometry {
   index_t chunks = 0;  // that have a row which may be seen
 
   decode_geometry() = default;
-  /// Rows `seen` are those that some query may see, but for those that are `gone`.
+  /// Rows `seen` are those that some query may see, but for those that are `evicted`.
   decode_geometry(const attention_shape& sequence, index_t key_offset, const key_range& seen,
-                  const key_range& gone)
+                  const key_range& evicted)
       : key_offset_(key_offset) {
     if (sequence.key_heads == 0 || sequence.query_length == 0) return;
     group = sequence.query_heads / sequence.key_heads;
@@ -40,9 +40,9 @@ struct decode_geometry {
     if (seen.last <= seen.first) return;
     first_ = floor_div(seen.first + key_offset, chunk_keys);
     const index_t last = floor_div(seen.last - 1 + key_offset, chunk_keys) + 1;
-    const key_range whole =
-        intersect({first_, last}, {floor_div(gone.first + key_offset + chunk_keys - 1, chunk_keys),
-                                   floor_div(gone.last + key_offset, chunk_keys)});
+    const key_range whole = intersect(
+        {first_, last}, {floor_div(evicted.first + key_offset + chunk_keys - 1, chunk_keys),
+                         floor_div(evicted.last + key_offset, chunk_keys)});
     gap_ = {whole.first, std::max(whole.first, whole.last)};
     chunks = last - first_ - (gap_.last - gap_.first);
   }
@@ -52,7 +52,7 @@ struct decode_geometry {
     const index_t at = first_ + chunk;
     return (at < gap_.first ? at : at + (gap_.last - gap_.first)) * chunk_keys - key_offset_;
   }
-  /// The chunk of a row that is not gone.
+  /// The chunk of a row that is not evicted.
   index_t chunk_of(index_t row) const {
     const index_t at = floor_div(row + key_offset_, chunk_keys);
     return (at < gap_.last ? at : at - (gap_.last - gap_.first)) - first_;
@@ -72,7 +72,7 @@ struct decode_geometry {
  private:
   index_t key_offset_ = 0;
   index_t first_ = 0;  // counted in absolute position
-  key_range gap_{};    // chunks of which all is gone
+  key_range gap_{};    // chunks of which every row is evicted
 };
 
 /// Key rows of a tile of decode: lane i is row first_row + i. Lanes [first, last) are computed, whole vectors; rows

@@ -5,7 +5,7 @@
 
 #include "relpos/check/numbers.hpp"
 #include "relpos/contract/policy.hpp"
-#include "relpos/core/named_data.hpp"
+#include "relpos/core/borrowed_data.hpp"
 #include "relpos/policy/mask/causal.hpp"
 #include "relpos/policy/mask/sequence_mask.hpp"
 
@@ -21,10 +21,10 @@ namespace relpos::inline RELPOS_ABI {
 /// lengths that variable-length kernels take. Costs a binary search per query row.
 template <class Mask = full>
 struct documents {
-  named_values<index_t> starts;
+  borrowed_values<index_t> starts;
   sequence_mask<Mask> inside;
 
-  constexpr documents(named_values<index_t> cumulative, Mask mask = {})
+  constexpr documents(borrowed_values<index_t> cumulative, Mask mask = {})
       : starts(cumulative), inside{mask} {}
 
   constexpr key_range visible_keys(index_t q_pos) const {
@@ -51,8 +51,8 @@ struct documents {
     return starts.overlaps(memory) || inside.reads(memory);
   }
 };
-documents(named_values<index_t>) -> documents<full>;
+documents(borrowed_values<index_t>) -> documents<full>;
 template <class Mask>
-documents(named_values<index_t>, Mask) -> documents<Mask>;
+documents(borrowed_values<index_t>, Mask) -> documents<Mask>;
 
 }  // namespace relpos::inline RELPOS_ABI

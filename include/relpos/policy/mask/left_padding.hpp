@@ -3,7 +3,7 @@
 
 #include "relpos/check/numbers.hpp"
 #include "relpos/contract/policy.hpp"
-#include "relpos/core/named_data.hpp"
+#include "relpos/core/borrowed_data.hpp"
 #include "relpos/policy/mask/causal.hpp"
 #include "relpos/policy/mask/sequence_mask.hpp"
 
@@ -19,10 +19,10 @@ namespace relpos::inline RELPOS_ABI {
 /// `counts` holds one relpos::index_t per batch entry, from 0, and is kept by the caller.
 template <class Mask = full>
 struct left_padding {
-  named_values<index_t> counts;
+  borrowed_values<index_t> counts;
   sequence_mask<Mask> inside;
 
-  constexpr left_padding(named_values<index_t> of_batch, Mask mask = {})
+  constexpr left_padding(borrowed_values<index_t> of_batch, Mask mask = {})
       : counts(of_batch), inside{mask} {}
 
   struct of_entry {
@@ -48,8 +48,8 @@ struct left_padding {
     return counts.overlaps(memory) || inside.reads(memory);
   }
 };
-left_padding(named_values<index_t>) -> left_padding<full>;
+left_padding(borrowed_values<index_t>) -> left_padding<full>;
 template <class Mask>
-left_padding(named_values<index_t>, Mask) -> left_padding<Mask>;
+left_padding(borrowed_values<index_t>, Mask) -> left_padding<Mask>;
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -17,7 +17,7 @@
 
 #include "relpos/check/numbers.hpp"
 #include "relpos/contract/policy.hpp"
-#include "relpos/core/named_data.hpp"
+#include "relpos/core/borrowed_data.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -31,17 +31,17 @@ namespace relpos::inline RELPOS_ABI {
 /// The same tree for all heads and sequences; lists are kept by the caller. A tile of keys and queries costs a walk to
 /// the root per element, tiles before the tree nothing. Siblings share a position: `token_positions` has them.
 struct tree {
-  named_values<index_t> parents;
+  borrowed_values<index_t> parents;
   index_t first = 0;
-  named_values<index_t> firsts;
+  borrowed_values<index_t> firsts;
 
-  constexpr tree(named_values<index_t> of_nodes, std::integral auto first_position)
+  constexpr tree(borrowed_values<index_t> of_nodes, std::integral auto first_position)
       : parents(of_nodes), first(static_cast<index_t>(first_position)) {}
-  constexpr tree(named_values<index_t> of_nodes, named_values<index_t> first_positions)
+  constexpr tree(borrowed_values<index_t> of_nodes, borrowed_values<index_t> first_positions)
       : parents(of_nodes), firsts(first_positions), is_listed_(true) {}
 
   struct of_sequence {
-    named_values<index_t> parents;
+    borrowed_values<index_t> parents;
     index_t first;
 
     constexpr bool keep(index_t q_pos, index_t k_pos) const {

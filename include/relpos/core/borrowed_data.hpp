@@ -15,22 +15,22 @@ namespace relpos::inline RELPOS_ABI {
 /// `size()` (std::vector, std::array, an Eigen vector or tensor), or a temporary that owns nothing
 /// (std::span).
 template <class T>
-struct named_values {
+struct borrowed_values {
   const T* data = nullptr;
   index_t size = 0;
   // The shape, where the container is a rank-2 tensor; otherwise 0 x 0 and only `size` is known.
   index_t rows = 0;
   index_t columns = 0;
 
-  constexpr named_values() = default;
+  constexpr borrowed_values() = default;
 
   template <class Container>
-    requires(!std::is_same_v<std::remove_cvref_t<Container>, named_values> &&
+    requires(!std::is_same_v<std::remove_cvref_t<Container>, borrowed_values> &&
              requires(Container& container) {
                container.data();
                container.size();
              })
-  constexpr named_values(Container&& container)
+  constexpr borrowed_values(Container&& container)
       : data(container.data()), size(static_cast<index_t>(container.size())) {
     using owner = std::remove_cvref_t<Container>;
     static_assert(
@@ -61,6 +61,9 @@ struct named_values {
 };
 
 /// Slopes and tables.
-using named_data = named_values<float>;
+using borrowed_data = borrowed_values<float>;
+using named_data [[deprecated("relpos: the name is borrowed_data")]] = borrowed_data;
+template <class T>
+using named_values [[deprecated("relpos: the name is borrowed_values")]] = borrowed_values<T>;
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,4 +1,4 @@
-#include "relpos/core/named_data.hpp"
+#include "relpos/core/borrowed_data.hpp"
 
 #include <gtest/gtest.h>
 
@@ -26,59 +26,59 @@ struct relpos::view_traits<const foreign_table> {
 
 namespace {
 
-using relpos::named_data;
+using relpos::borrowed_data;
 
-TEST(named_data, refers_to_a_vector) {
+TEST(borrowed_data, refers_to_a_vector) {
   std::vector<float> values{1, 2, 3};
-  const named_data data = values;
+  const borrowed_data data = values;
   EXPECT_EQ(data.data, values.data());
   EXPECT_EQ(data.size, 3);
 }
 
-TEST(named_data, refers_to_what_is_const) {
+TEST(borrowed_data, refers_to_what_is_const) {
   const std::vector<float> vector{1, 2, 3};
   const std::array<float, 2> array{4, 5};
-  EXPECT_EQ(named_data(vector).data, vector.data());
-  EXPECT_EQ(named_data(array).data, array.data());
-  EXPECT_EQ(named_data(array).size, 2);
+  EXPECT_EQ(borrowed_data(vector).data, vector.data());
+  EXPECT_EQ(borrowed_data(array).data, array.data());
+  EXPECT_EQ(borrowed_data(array).size, 2);
 }
 
-TEST(named_data, takes_a_temporary_span_which_owns_nothing) {
+TEST(borrowed_data, takes_a_temporary_span_which_owns_nothing) {
   std::vector<float> values{1, 2, 3, 4};
-  const named_data writable = std::span<float>(values).subspan(1, 2);
-  const named_data constant = std::span<const float>(values).last(1);
+  const borrowed_data writable = std::span<float>(values).subspan(1, 2);
+  const borrowed_data constant = std::span<const float>(values).last(1);
   EXPECT_EQ(writable.data, values.data() + 1);
   EXPECT_EQ(writable.size, 2);
   EXPECT_EQ(constant.data, values.data() + 3);
   EXPECT_EQ(constant.size, 1);
 }
 
-TEST(named_data, knows_rows_and_columns_of_a_rank_2_tensor_only) {
+TEST(borrowed_data, knows_rows_and_columns_of_a_rank_2_tensor_only) {
   foreign_table table{};
   const std::vector<float> vector(6);
-  const named_data tensor = table;
+  const borrowed_data tensor = table;
   EXPECT_EQ(tensor.size, 6);
   EXPECT_EQ(tensor.rows, 2);
   EXPECT_EQ(tensor.columns, 3);
-  EXPECT_EQ(named_data(vector).rows, 0);
-  EXPECT_EQ(named_data(vector).columns, 0);
+  EXPECT_EQ(borrowed_data(vector).rows, 0);
+  EXPECT_EQ(borrowed_data(vector).columns, 0);
 }
 
-TEST(named_data, copies_as_what_it_is) {
+TEST(borrowed_data, copies_as_what_it_is) {
   std::vector<float> values{1, 2, 3};
-  named_data data = values;
-  const named_data copy = data;
+  borrowed_data data = values;
+  const borrowed_data copy = data;
   EXPECT_EQ(copy.data, values.data());
   EXPECT_EQ(copy.size, 3);
-  static_assert(std::is_trivially_copyable_v<named_data>);
+  static_assert(std::is_trivially_copyable_v<borrowed_data>);
 }
 
-TEST(named_data, is_empty_by_default) {
-  EXPECT_EQ(named_data().data, nullptr);
-  EXPECT_EQ(named_data().size, 0);
+TEST(borrowed_data, is_empty_by_default) {
+  EXPECT_EQ(borrowed_data().data, nullptr);
+  EXPECT_EQ(borrowed_data().size, 0);
 }
 
-static_assert(!std::is_constructible_v<named_data, float>);
-static_assert(!std::is_constructible_v<named_data, const float*>);
+static_assert(!std::is_constructible_v<borrowed_data, float>);
+static_assert(!std::is_constructible_v<borrowed_data, const float*>);
 
 }  // namespace
