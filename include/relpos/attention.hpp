@@ -93,8 +93,8 @@ auto prepare_call(const Executor& runner, const status& valid, const call_output
                 "const");
   static_assert(
       !Store::holds_rotated_keys ||
-          !((is_rotation<Arguments> || ... || false) && any_given_positions<Arguments...>),
-      "relpos: the keys of a cache are rotated to counted positions: token_positions and a "
+          !((is_rotation<Arguments> || ... || false) && any_explicit_positions<Arguments...>),
+      "relpos: the keys of a cache are rotated to implicit positions: token_positions and a "
       "rotation are of tensors");
   auto policies = std::tuple_cat(policies_of(arguments...), store.masks(choice));
   return prepared_call<Isa, Out, std::remove_const_t<Query>, Store, decltype(policies)>(

@@ -19,7 +19,7 @@ inline constexpr bool any_rotation = (is_rotation<Policies> || ... || false);
 /// Keys and queries are rotated within their blocks; queries by the rotor between blocks when they meet.
 template <class... Policies>
 inline constexpr bool any_block_rotation =
-    any_rotation<Policies...> && !any_given_positions<Policies...>;
+    any_rotation<Policies...> && !any_explicit_positions<Policies...>;
 
 template <class Policies>
 inline constexpr bool rotates_by_blocks = false;
@@ -31,7 +31,7 @@ template <class Policies>
 inline constexpr bool rotates_to_positions = false;
 template <class... Policies>
 inline constexpr bool rotates_to_positions<std::tuple<Policies...>> =
-    any_rotation<Policies...> && any_given_positions<Policies...>;
+    any_rotation<Policies...> && any_explicit_positions<Policies...>;
 
 /// Calls `use` with the rotating policy, if there is one.
 template <class... Policies, class Use>

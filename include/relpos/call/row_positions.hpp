@@ -13,8 +13,8 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// row + offset, on every axis.
-struct counted_positions {
-  static constexpr bool are_counted = true;
+struct implicit_positions {
+  static constexpr bool are_implicit = true;
   positions offset;
 
   constexpr index_t query(index_t row, index_t = 0) const { return row + offset.query_offset; }
@@ -23,8 +23,8 @@ struct counted_positions {
 
 /// Of one batch entry, from a policy that places tokens.
 template <class Policy>
-struct given_positions {
-  static constexpr bool are_counted = false;
+struct explicit_positions {
+  static constexpr bool are_implicit = false;
   Policy policy;
   index_t batch;
 
@@ -42,24 +42,24 @@ constexpr index_t countable_distances(const attention_shape& shape) {
 }
 
 template <class... Policies>
-inline constexpr bool any_given_positions = (places_tokens<Policies> || ... || false);
+inline constexpr bool any_explicit_positions = (places_tokens<Policies> || ... || false);
 
 /// Of one batch entry of a call.
 template <class... Policies>
 constexpr auto row_positions(const std::tuple<Policies...>& policies, const positions& offset,
                              index_t batch) {
-  if constexpr (any_given_positions<Policies...>) {
+  if constexpr (any_explicit_positions<Policies...>) {
     const auto find = [&]<class First, class... Rest>(const auto& self, const First& first,
                                                       const Rest&... rest) {
       if constexpr (places_tokens<First>) {
-        return given_positions<First>{first, batch};
+        return explicit_positions<First>{first, batch};
       } else {
         return self(self, rest...);
       }
     };
     return std::apply([&](const auto&... each) { return find(find, each...); }, policies);
   } else {
-    return counted_positions{offset};
+    return implicit_positions{offset};
   }
 }
 
@@ -74,7 +74,7 @@ constexpr distance_range distances_between(const RowPositions& of, index_t first
                                            index_t last_query, index_t first_key,
                                            index_t last_key) {
   if (last_query <= first_query || last_key <= first_key) return {};
-  if constexpr (RowPositions::are_counted) {
+  if constexpr (RowPositions::are_implicit) {
     return {of.key(first_key) - of.query(last_query - 1),
             of.key(last_key - 1) - of.query(first_query)};
   } else {

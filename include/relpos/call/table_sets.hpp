@@ -15,14 +15,14 @@ class table_sets {
  public:
   static constexpr index_t pieces = resident_rows::pieces;
 
-  table_sets(const call_sequences& call, bool counts_positions) {
+  table_sets(const call_sequences& call, bool has_implicit_positions) {
     for (index_t piece = 0; piece < pieces; ++piece) {
       sets_of_piece& sets = pieces_[static_cast<std::size_t>(piece)];
       const index_t rows = call.longest_piece(piece);
       if (piece > 0 && rows == 0) continue;
       sets.count = 1;
       sets.distances = std::max<index_t>(call.shape.query_length + rows - 1, 1);
-      if (counts_positions) {
+      if (has_implicit_positions) {
         sets.shared = call.distances(piece);
         if (sets.shared.size() > 2 * sets.distances) {
           sets.count = call.shape.batch;

@@ -16,14 +16,14 @@ constexpr view<const index_t, 3> with_one_axis(const view<const index_t, 2>& of)
   return {of.data, {1, of.shape[0], of.shape[1]}, {0, of.strides[0], of.strides[1]}};
 }
 
-constexpr index_t given_position(const view<const index_t, 3>& given, index_t batch, index_t row,
-                                 index_t axis) {
+constexpr index_t explicit_position(const view<const index_t, 3>& given, index_t batch, index_t row,
+                                    index_t axis) {
   return given(axis, given.shape[1] == 1 ? 0 : batch, row);
 }
 
 /// Refuses a shape that does not fit the call, and positions whose differences could overflow.
-inline status check_given_positions(const char* name, const view<const index_t, 3>& given,
-                                    index_t batch, index_t length) {
+inline status check_explicit_positions(const char* name, const view<const index_t, 3>& given,
+                                       index_t batch, index_t length) {
   const auto number = [](index_t x) { return static_cast<long long>(x); };
   const bool fits = given.shape[0] >= 1 && (given.shape[1] == batch || given.shape[1] == 1) &&
                     given.shape[2] == length;
@@ -79,11 +79,11 @@ inline status check_tabulated_distances(const distance_range& distances,
                        static_cast<long long>(distances.last), static_cast<long long>(room));
 }
 
-/// Refuses given positions that another policy cannot read; those are checked one by one before.
+/// Refuses explicit positions that another policy cannot read; those are checked one by one before.
 template <class... Policies>
 status check_positions(const std::tuple<Policies...>& policies, const attention_shape& shape) {
   status result;
-  if constexpr (any_given_positions<Policies...>) {
+  if constexpr (any_explicit_positions<Policies...>) {
     const auto ask = [&]<class Policy>(const Policy& policy) {
       if (!result) return;
       if constexpr (is_rotation<Policy>) {

@@ -20,7 +20,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// What the policies of a call make it need.
 struct call_needs {
-  bool counted_positions;
+  bool implicit_positions;
   bool key_norms;
   bool rotation;
   bool rotates_by_tile;
@@ -34,7 +34,7 @@ class call_memory {
         needs_(needs),
         slot_count_(slots),
         plan_(memory, call.shape.batch),
-        sets_(call, needs.counted_positions) {
+        sets_(call, needs.implicit_positions) {
     for (index_t piece = 0; piece < resident_rows::pieces; ++piece) {
       const index_t rows = call.longest_piece(piece);
       if (piece == 0 || rows > 0) tiles_of_piece_[at(piece)] = key_tiles<Isa>::capacity(rows);

@@ -28,7 +28,7 @@ class call_workspace<Isa, attention_problem<Out, Query, Store, Policies...>>
 
   call_workspace(arena& memory, const problem_type& problem, index_t slots)
       : call_memory<Isa>(memory, problem, slots,
-                         {.counted_positions = problem_type::counts_positions,
+                         {.implicit_positions = problem_type::has_implicit_positions,
                           .key_norms = problem_type::can_bound,
                           .rotation = rotates,
                           .rotates_by_tile = by_tile}) {

@@ -13,13 +13,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-// Stages of biases, positions counted.
+// Stages of biases of implicit positions.
 template <class Isa>
-using counted_distances = group_distances<Isa, counted_positions>;
+using implicit_distances = group_distances<Isa, implicit_positions>;
 template <class Isa>
-using linear_stage = computed_bias<Isa, linear_bias, counted_distances<Isa>>;
+using linear_stage = computed_bias<Isa, linear_bias, implicit_distances<Isa>>;
 template <class Isa>
-using table_stage = table_bias<Isa, counted_distances<Isa>>;
+using table_stage = table_bias<Isa, implicit_distances<Isa>>;
 template <class Isa>
 using matrix_stage = element_bias<Isa, matrix_bias>;
 

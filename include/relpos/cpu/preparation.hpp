@@ -82,7 +82,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   distance_range visible_distances_of([[maybe_unused]] const set_place& set,
                                       [[maybe_unused]] index_t head) const {
     distance_range visible;
-    if constexpr (any_given_positions<Policies...>) {
+    if constexpr (any_explicit_positions<Policies...>) {
       for (index_t at = 0; at < shape().batch; ++at) {
         const attention_shape of = problem_.shape_of(at);
         const auto position = row_positions(problem_.policies, positions{}, at);

@@ -46,13 +46,13 @@ struct lowered_types<Rotation, Places, std::tuple<Bias...>, Masks> {
   using masks = Masks;
 
   static constexpr bool rotates = std::is_same_v<Rotation, device_rotation>;
-  static constexpr bool counts_positions = std::is_same_v<Places, no_data>;
+  static constexpr bool has_implicit_positions = std::is_same_v<Places, no_data>;
   static constexpr bool has_row_factors =
       (std::is_same_v<Bias, device_row_factors> || ... || false);
   /// Whether scores can be bounded: each bias says so.
   static constexpr bool bounds_scores = sizeof...(Bias) > 0 &&
-                                        (bounds_bias<Bias> && ... && true) && counts_positions &&
-                                        !rotates;
+                                        (bounds_bias<Bias> && ... && true) && has_implicit_positions
+                                        && !rotates;
 };
 
 /// What the device has of a policy that is a bias.
@@ -71,7 +71,7 @@ template <class... Policies>
 constexpr auto places_for_biases(const std::tuple<Policies...>& policies) {
   constexpr bool are_read =
       ((computes_bias<bound_policy<Policies>> || tabulates_bias<Policies>) || ... || false);
-  if constexpr (any_given_positions<Policies...> && are_read) {
+  if constexpr (any_explicit_positions<Policies...> && are_read) {
     return row_positions(policies, positions{}, 0).policy;
   } else {
     return no_data();
@@ -81,7 +81,7 @@ constexpr auto places_for_biases(const std::tuple<Policies...>& policies) {
 /// The lowered types of a call with these policies.
 template <class... Policies>
 using lowered_policies = lowered_types<
-    std::conditional_t<any_rotation<Policies...> && !any_given_positions<Policies...>,
+    std::conditional_t<any_rotation<Policies...> && !any_explicit_positions<Policies...>,
                        device_rotation, no_data>,
     decltype(places_for_biases(std::declval<const std::tuple<Policies...>&>())),
     decltype(std::tuple_cat(

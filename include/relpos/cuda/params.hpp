@@ -116,10 +116,10 @@ struct call_params {
   chunk_states states{};   // of sequences that are decoded
 
   RELPOS_DEVICE auto positions_of(const device_sequence& sequence) const {
-    if constexpr (Lowered::counts_positions) {
-      return counted_positions{sequence.position};
+    if constexpr (Lowered::has_implicit_positions) {
+      return implicit_positions{sequence.position};
     } else {
-      return given_positions<typename Lowered::places>{places, sequence.at};
+      return explicit_positions<typename Lowered::places>{places, sequence.at};
     }
   }
   RELPOS_DEVICE const head_type& head(index_t sequence, index_t query_head) const {

@@ -25,7 +25,7 @@ class row_facts {
 
   /// Whether a law reads positions that are given per token: they differ between the sequences of a uniform batch.
   static constexpr bool read_places =
-      any_given_positions<Policies...> && (scales_rows<bound_policy<Policies>> || ... || false);
+      any_explicit_positions<Policies...> && (scales_rows<bound_policy<Policies>> || ... || false);
 
   /// Takes what the device reads of host memory, for `sets` sequences.
   row_facts(arena& memory, const Problem& problem, index_t sets) : problem_(problem) {

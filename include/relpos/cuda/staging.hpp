@@ -58,7 +58,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
         heads_(memory.take<head_type>(sets_ * shape().query_heads)),
         rows_(memory, problem, sets_),
         rotors_(memory, problem) {
-    if constexpr (given) given_distances_ = all_distances(problem.policies, shape(), {});
+    if constexpr (given) explicit_distances_ = all_distances(problem.policies, shape(), {});
     measure();
     index_t floats = 0;
     for (index_t set = 0; set < sets_; ++set) floats += table_floats(set) * shape().query_heads;
@@ -118,7 +118,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
   }
 
  private:
-  static constexpr bool given = any_given_positions<Policies...>;
+  static constexpr bool given = any_explicit_positions<Policies...>;
   static constexpr bool rotates_tokens = any_rotation<Policies...> && given;
   using rotors_of_call = std::conditional_t<
       rotates_tokens, explicit_rotation_staging<problem_type>,
@@ -216,7 +216,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
   /// Of any query to any key. Given positions may differ in a batch that is uniform otherwise.
   distance_range distances_of(index_t set) const {
     if constexpr (given) {
-      return given_distances_;
+      return explicit_distances_;
     } else {
       return problem_.distances_of(set);
     }
@@ -270,7 +270,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
   }
 
   const problem_type& problem_;
-  distance_range given_distances_{};
+  distance_range explicit_distances_{};
   call_extent extent_{};
   index_t sets_;
   device_sequence* sequences_;

@@ -173,7 +173,7 @@ status append_with(const Executor& runner, const kv_cache<Stored, Placement>& ca
   static_assert(storage<std::remove_const_t<Key>> && storage<std::remove_const_t<Value>>,
                 "relpos: k and v hold float, relpos::bfloat16 or relpos::half");
   static_assert(check_arguments<Arguments...>());
-  static_assert(!any_given_positions<Arguments...>,
+  static_assert(!any_explicit_positions<Arguments...>,
                 "relpos: the rows of a cache are counted: token_positions are of tensors");
   const options choice = options_of(arguments...);
   const auto policies = policies_of(arguments...);

@@ -108,7 +108,7 @@ template <storage T>
 status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
               const view<const index_t, 3>& of_tokens) {
   if (status valid = check_rotation(rows, frequencies); !valid) return valid;
-  if (status valid = check_given_positions("of_tokens", of_tokens, rows.shape[0], rows.shape[2]);
+  if (status valid = check_explicit_positions("of_tokens", of_tokens, rows.shape[0], rows.shape[2]);
       !valid) {
     return valid;
   }
@@ -119,7 +119,7 @@ status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pai
                          static_cast<long long>(of_tokens.shape[0]), static_cast<int>(axis));
   }
   rotate_checked(rows, frequencies, layout, [&](index_t batch, index_t row, index_t axis) {
-    return given_position(of_tokens, batch, row, axis);
+    return explicit_position(of_tokens, batch, row, axis);
   });
   return {};
 }

@@ -33,21 +33,21 @@ struct token_positions {
 
   constexpr index_t axes() const { return queries.shape[0]; }
   constexpr index_t query_position(index_t batch, index_t row, index_t axis) const {
-    return given_position(queries, batch, row, axis);
+    return explicit_position(queries, batch, row, axis);
   }
   constexpr index_t key_position(index_t batch, index_t row, index_t axis) const {
-    return given_position(keys, batch, row, axis);
+    return explicit_position(keys, batch, row, axis);
   }
 
   status check(const attention_shape& shape) const {
     const index_t batch = shape.batch;
     const char* const of_queries = "token_positions: queries";
-    if (status valid = check_given_positions(of_queries, queries, batch, shape.query_length);
+    if (status valid = check_explicit_positions(of_queries, queries, batch, shape.query_length);
         !valid) {
       return valid;
     }
     const char* const of_keys = "token_positions: keys";
-    if (status valid = check_given_positions(of_keys, keys, batch, shape.key_length); !valid) {
+    if (status valid = check_explicit_positions(of_keys, keys, batch, shape.key_length); !valid) {
       return valid;
     }
     if (queries.shape[0] == keys.shape[0]) return {};

@@ -42,7 +42,7 @@ class reference_row {
   Real sink() const { return sink_; }
 
   bool sees(index_t key) const {
-    const counted_positions row_of{sequence_.position};  // masks go by rows
+    const implicit_positions row_of{sequence_.position};  // masks go by rows
     return all_policies([&](const auto& policy) {
       return relpos::sees(bind(policy, sequence_.at, head_), row_of.query(row_), row_of.key(key));
     });

@@ -22,7 +22,7 @@ struct decode_slot {
   float* outputs;        // [rows][padded d_v]
   float* sums;           // [rows][lanes], of weights
   float* stored_row;     // what a row was converted from, where it is rotated
-  float* rotors_of_row;  // by which it is rotated, where positions are given
+  float* rotors_of_row;  // by which it is rotated, where positions are explicit
   float* key_buffer;     // [tile_keys][padded d], keys that cannot be read in place
   float* value_buffer;
   void* key_rows;  // [known_tiles][tile_keys], pointers

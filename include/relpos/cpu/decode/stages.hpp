@@ -37,7 +37,7 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
   if constexpr (computes_bias<bound_type>) {
     const auto bound = bind(policy, sequence, head);
     const auto distances_to = [&](index_t lane) RELPOS_LAMBDA {
-      if constexpr (RowPositions::are_counted) {
+      if constexpr (RowPositions::are_implicit) {
         const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
         return real(static_cast<float>(first)) + real::iota();
       } else {
@@ -57,7 +57,7 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
       gate = table_gate(bind(policy, sequence, head), query_row, factor);
     }
     const auto entries_of = [&](index_t lane) RELPOS_LAMBDA {
-      if constexpr (RowPositions::are_counted) {
+      if constexpr (RowPositions::are_implicit) {
         // The table goes by q_pos - k_pos, which falls from lane to lane.
         const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
         const float* const from = table.at(-(first + lanes<Isa> - 1), lanes<Isa>);

@@ -12,13 +12,13 @@ namespace relpos::inline RELPOS_ABI {
 template <class Isa, class RowPositions>
 class group_distances;
 
-/// Where positions are counted, lanes are one apart.
+/// Where positions are implicit, lanes are one apart.
 template <class Isa>
-class group_distances<Isa, counted_positions> {
+class group_distances<Isa, implicit_positions> {
  public:
   using real = float_pack<Isa>;
 
-  RELPOS_INLINE group_distances(const counted_positions& position, const group_rows& rows)
+  RELPOS_INLINE group_distances(const implicit_positions& position, const group_rows& rows)
       : to_key_zero_(position.key(0) - position.query(rows.first_row)) {}
 
   struct to_key {
@@ -42,12 +42,12 @@ class group_distances<Isa, counted_positions> {
 /// Where they are given, any distance may be in any lane. What `key` and `lane_values` return is valid until
 /// they are called again.
 template <class Isa, class Policy>
-class group_distances<Isa, given_positions<Policy>> {
+class group_distances<Isa, explicit_positions<Policy>> {
  public:
   using real = float_pack<Isa>;
   static constexpr index_t width = geometry<Isa>::group_rows;
 
-  group_distances(const given_positions<Policy>& position, const group_rows& rows)
+  group_distances(const explicit_positions<Policy>& position, const group_rows& rows)
       : position_(position) {
     for (index_t lane = 0; lane < rows.count; ++lane) {
       queries_[lane] = position.query(rows.first_row + lane);
@@ -77,7 +77,7 @@ class group_distances<Isa, given_positions<Policy>> {
   }
 
  private:
-  given_positions<Policy> position_;
+  explicit_positions<Policy> position_;
   bool are_counted_ = true;  // as they are within a run of tokens
   index_t queries_[width] = {};
   mutable float gathered_[width];

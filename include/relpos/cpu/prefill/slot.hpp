@@ -14,7 +14,7 @@ struct prefill_slot {
   float* weights;        // [tile_keys][group_rows]
   float* row_buffer;     // one converted key row
   float* stored_row;     // what it was converted from, where it is rotated
-  float* rotors_of_row;  // by which it is rotated, where positions are given
+  float* rotors_of_row;  // by which it is rotated, where positions are explicit
   float* key_buffer;     // the converted keys of a tile; before the first, converted queries
   float* value_buffer;   // and its values
 

@@ -139,7 +139,7 @@ class score_stages {
     };
     const auto factor_of = [&](int r) RELPOS_LAMBDA { return heads_.of(r).factors.bias; };
     if constexpr (computes_bias<bound_type>) {
-      if constexpr (row_positions_type::are_counted) {
+      if constexpr (row_positions_type::are_implicit) {
         const float first[2] = {static_cast<float>(first_distance(0, first_key)),
                                 static_cast<float>(first_distance(1, first_key))};
         for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
@@ -157,7 +157,7 @@ class score_stages {
         gate[r] = exists(r) ? table_gate(bound_of(r), rows_.row[r], factor_of(r)) : 0.0f;
       });
       // Tables go by q_pos - k_pos, and are constant beyond their ends.
-      if constexpr (row_positions_type::are_counted) {
+      if constexpr (row_positions_type::are_implicit) {
         // What lies beyond them is far enough beyond for any column.
         constexpr index_t beyond = Tiles * 8;
         std::int32_t entry[2], last[2];

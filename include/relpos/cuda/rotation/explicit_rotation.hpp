@@ -30,7 +30,7 @@ struct token_rotation {
   index_t sequences;
 };
 
-/// For one call of `Problem`, which rotates and has given positions.
+/// For one call of `Problem`, which rotates and has explicit positions.
 template <class Problem>
 class explicit_rotation_staging {
  public:
