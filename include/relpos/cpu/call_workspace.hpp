@@ -48,10 +48,10 @@ class call_workspace<Isa, attention_problem<Out, Query, Store, Policies...>>
     std::apply([&](const auto&... each) { (take_table(each), ...); }, problem.policies);
     if constexpr (by_tile) {
       with_rotation(problem.policies, [&](const auto& policy) {
-        gains_pairs_ = policy.rotations().pairs;
+        rotor_pairs_ = policy.rotations().pairs;
         for (index_t piece = 0; piece < pieces; ++piece) {
           const index_t size =
-              block_rotors::capacity(this->sets().distances_of(piece)) * 2 * gains_pairs_;
+              block_rotors::capacity(this->sets().distances_of(piece)) * 2 * rotor_pairs_;
           rotors_[at(piece)] = {size, memory.take<float>(this->sets().count_of(piece) * size)};
         }
       });
@@ -72,8 +72,8 @@ class call_workspace<Isa, attention_problem<Out, Query, Store, Policies...>>
   block_rotors rotors(const problem_type& problem, const set_place& set) const
     requires by_tile
   {
-    const gains_memory& of = rotors_[at(set.piece)];
-    return block_rotors(of.values + set.number * of.size, gains_pairs_,
+    const rotor_memory& of = rotors_[at(set.piece)];
+    return block_rotors(of.values + set.number * of.size, rotor_pairs_,
                         this->sets().distances(problem, set));
   }
 
@@ -93,7 +93,7 @@ class call_workspace<Isa, attention_problem<Out, Query, Store, Policies...>>
     float* values = nullptr;       // [sets][heads][capacity]
     bias_table* tables = nullptr;  // [sets][heads]
   };
-  struct gains_memory {
+  struct rotor_memory {
     index_t size = 0;
     float* values = nullptr;  // [sets][apart][2][pairs]
   };
@@ -101,8 +101,8 @@ class call_workspace<Isa, attention_problem<Out, Query, Store, Policies...>>
   static constexpr std::size_t at(index_t piece) { return static_cast<std::size_t>(piece); }
 
   std::array<by_piece<bias_memory>, sizeof...(Policies)> biases_{};  // of a tabulated policy
-  by_piece<gains_memory> rotors_{};
-  index_t gains_pairs_ = 0;
+  by_piece<rotor_memory> rotors_{};
+  index_t rotor_pairs_ = 0;
   float* rotated_keys_ = nullptr;  // [all rows][key heads][head_dim]
 };
 

@@ -31,7 +31,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   preparation(const problem_type& problem, const workspace_type& workspace)
       : problem_(problem), workspace_(workspace) {}
 
-  index_t count() const { return 1 + table_items() + gain_items() + key_items(); }
+  index_t count() const { return 1 + table_items() + rotor_items() + key_items(); }
 
   void run(index_t item, index_t slot) const {
     if (item == 0) {
@@ -39,10 +39,10 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
     } else if (item < 1 + table_items()) {
       fill_tables(workspace_.sets().find((item - 1) / shape().query_heads),
                   (item - 1) % shape().query_heads, std::index_sequence_for<Policies...>());
-    } else if (item < 1 + table_items() + gain_items()) {
+    } else if (item < 1 + table_items() + rotor_items()) {
       fill_rotors(item - 1 - table_items());
     } else {
-      prepare_keys(item - 1 - table_items() - gain_items(), slot);
+      prepare_keys(item - 1 - table_items() - rotor_items(), slot);
     }
   }
 
@@ -60,7 +60,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   index_t table_items() const {
     return has_tables ? workspace_.sets().count() * shape().query_heads : 0;
   }
-  index_t gain_items() const {
+  index_t rotor_items() const {
     index_t count = 0;
     if constexpr (by_tile) {
       for (index_t set = 0; set < workspace_.sets().count(); ++set) count += rotors(set).count;
