@@ -14,7 +14,8 @@
 namespace relpos::bench {
 namespace {
 
-/// [heads, length, length]: what a caller without a fused bias builds, here before the clock starts.
+/// [heads, length, length]: what a caller without a fused bias builds, here before the clock
+/// starts.
 std::vector<float> bias_matrix(index_t heads, index_t length, const std::vector<float>& slopes) {
   std::vector<float> result(static_cast<std::size_t>(heads * length * length));
   float* at = result.data();

@@ -5,7 +5,8 @@
 
 namespace relpos::bench {
 
-/// Numbers that begin with a line of cache, as allocators of tensors place them; std::vector's allocator does not.
+/// Numbers that begin with a line of cache, as allocators of tensors place them; std::vector's
+/// allocator does not.
 template <class T>
 class aligned_array {
  public:

@@ -36,8 +36,8 @@ inline token_positions of_row(token_positions policy, index_t row) {
   return policy;
 }
 
-/// The largest difference between `out` and the float64 reference, over some rows of every head; infinite if one is
-/// not finite. `q` has the rows from `query_offset` on.
+/// The largest difference between `out` and the float64 reference, over some rows of every head;
+/// infinite if one is not finite. `q` has the rows from `query_offset` on.
 template <class... Policies>
 double largest_error(const view<const float, 4>& out, const view<const float, 4>& q,
                      const view<const float, 4>& k, const view<const float, 4>& v, options choice,

@@ -1,5 +1,5 @@
-// The prefill kernel as a fraction of the float32 multiply-add peak of one core, and what each encoding adds
-// to the same call without it.
+// The prefill kernel as a fraction of the float32 multiply-add peak of one core, and what each
+// encoding adds to the same call without it.
 
 #include <cmath>
 #include <string>

@@ -1,13 +1,14 @@
 #pragma once
-// A loop of independent multiply-adds in registers: the most that one core can do with the instruction
-// set of this build, measured beside what is compared with it.
+// A loop of independent multiply-adds in registers: the most that one core can do with the
+// instruction set of this build, measured beside what is compared with it.
 
 #include "relpos/core/index.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::bench {
 
-/// Enough accumulators to hide the latency of every multiply-add, and no more than 16 registers hold.
+/// Enough accumulators to hide the latency of every multiply-add, and no more than 16 registers
+/// hold.
 template <class Isa>
 struct fma_peak {
   static constexpr int accumulators = 12;

@@ -1,5 +1,5 @@
-// Where most of a matrix of scores need not be computed: tiles that ALiBi makes vanish, and blocks that a mask
-// hides.
+// Where most of a matrix of scores need not be computed: tiles that ALiBi makes vanish, and blocks
+// that a mask hides.
 
 #include <algorithm>
 #include <cmath>
@@ -18,7 +18,8 @@ namespace {
 
 constexpr index_t head_dim = 64;
 
-/// Query rows of a call in slices that are spread evenly: what all rows would take, at a fraction of the time.
+/// Query rows of a call in slices that are spread evenly: what all rows would take, at a fraction
+/// of the time.
 struct sampled_rows {
   index_t slices, rows;  // of each
 

@@ -1,5 +1,6 @@
 #pragma once
-// What decode is measured against: nothing but reading the same memory, with additions that wait for nothing.
+// What decode is measured against: nothing but reading the same memory, with additions that wait
+// for nothing.
 
 #include <cstddef>
 
@@ -7,8 +8,8 @@
 
 namespace relpos::bench {
 
-/// Reads `bytes` and returns something of them. Asks for lines `ahead` bytes before it needs them; 0: leaves that to the
-/// processor.
+/// Reads `bytes` and returns something of them. Asks for lines `ahead` bytes before it needs them;
+/// 0: leaves that to the processor.
 template <class Isa>
 RELPOS_NOINLINE float read_all(const void* data, std::size_t bytes, std::size_t ahead) {
   using real = float_pack<Isa>;

@@ -31,8 +31,8 @@ class report {
   void begin(const std::string& title);
   /// Prints one line and keeps it.
   void add(const measurement& found);
-  /// Writes an array of objects, in which the sections of other programs and instruction sets stay. False if it cannot
-  /// be written.
+  /// Writes an array of objects, in which the sections of other programs and instruction sets stay.
+  /// False if it cannot be written.
   bool write(const std::string& path) const;
 
  private:

@@ -21,7 +21,8 @@ section encodings;
 /// Far tiles left out, and blockwise causal attention at length 65536.
 section long_sequences;
 section two_threads;
-/// One query against caches: kinds of storage, of cache, of heads, against the bandwidth of reading.
+/// One query against caches: kinds of storage, of cache, of heads, against the bandwidth of
+/// reading.
 section serving_caches;
 /// A step of decoding through 40 layers: checking caches and finding rows.
 section serving_layers;

@@ -1,5 +1,5 @@
-// Prefill in chunks against one call, in times of it; and a ragged batch on two threads, its fraction of the peak in
-// times of that of a batch of equal lengths with the same work.
+// Prefill in chunks against one call, in times of it; and a ragged batch on two threads, its
+// fraction of the peak in times of that of a batch of equal lengths with the same work.
 
 #include <cmath>
 #include <cstdio>

@@ -1,7 +1,7 @@
 // Decoding one token against caches of 8 key heads, on one thread.
 //
-// serve_decode is the time of reading all keys and values, the fastest of two loops, in times of the call. The others
-// are ratios of two calls, as their names say.
+// serve_decode is the time of reading all keys and values, the fastest of two loops, in times of
+// the call. The others are ratios of two calls, as their names say.
 
 #include <cstdio>
 #include <functional>
@@ -20,7 +20,8 @@ namespace {
 
 constexpr index_t key_heads = 8;
 
-/// A sequence in a cache, one query per head, and the same keys and values as the cache holds them, as floats.
+/// A sequence in a cache, one query per head, and the same keys and values as the cache holds them,
+/// as floats.
 template <class Stored, class Cache>
 struct decoding {
   decoding(index_t group, index_t length, index_t head_dim, index_t page_rows, const Cache&)

@@ -1,7 +1,9 @@
-// One step of decoding through the caches of 40 layers, which lie in pages behind one block table, on one thread.
+// One step of decoding through the caches of 40 layers, which lie in pages behind one block table,
+// on one thread.
 //
-// serve_layers_overhead is the time of checking the caches (in append and in attention) and of finding all their rows
-// through the table, in times of the step; serve_layers_pool that of page_pool::reserve for all layers.
+// serve_layers_overhead is the time of checking the caches (in append and in attention) and of
+// finding all their rows through the table, in times of the step; serve_layers_pool that of
+// page_pool::reserve for all layers.
 
 #include <algorithm>
 #include <cmath>

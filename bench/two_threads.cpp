@@ -1,4 +1,5 @@
-// Two threads against one, the threads being started for each call: what a pool costs is not the library's.
+// Two threads against one, the threads being started for each call: what a pool costs is not the
+// library's.
 
 #include <atomic>
 #include <cstdio>

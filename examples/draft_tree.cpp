@@ -1,5 +1,6 @@
-// Speculative decoding: a tree of drafted tokens is verified behind a cache, in one call. A draft sees the cache, its
-// ancestors and itself, and has the position that it will have in the text: siblings share one.
+// Speculative decoding: a tree of drafted tokens is verified behind a cache, in one call. A draft
+// sees the cache, its ancestors and itself, and has the position that it will have in the text:
+// siblings share one.
 
 #include <relpos/relpos.hpp>
 

@@ -1,5 +1,6 @@
-// A generation loop: two sequences of different length in one batch, prompts prefilled in chunks, then one token after
-// another, over a cache of bfloat16 pages. Every encoding is checked against one call over all tokens, in float32.
+// A generation loop: two sequences of different length in one batch, prompts prefilled in chunks,
+// then one token after another, over a cache of bfloat16 pages. Every encoding is checked against
+// one call over all tokens, in float32.
 
 #include <relpos/views.hpp>
 
@@ -38,8 +39,8 @@ struct rows {
   }
 };
 
-/// What stands for a model: the projections of a token, made from its number and from what attention gave for the one
-/// before.
+/// What stands for a model: the projections of a token, made from its number and from what
+/// attention gave for the one before.
 struct sequence {
   rows q{heads}, k{key_heads}, v{key_heads}, out{heads}, expected{heads};
 

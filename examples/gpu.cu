@@ -23,7 +23,8 @@ int main() {
     return nothing_to_run_on;
   }
 
-  // [batch, head, position, channel]: 8 heads over 1000 positions, in memory that host and device read.
+  // [batch, head, position, channel]: 8 heads over 1000 positions, in memory that host and device
+  // read.
   constexpr int heads = 8, length = 1000, channels = 64;
   const auto make = [&] {
     void* memory = nullptr;

@@ -1,7 +1,7 @@
 #pragma once
-// Relative biases of the literature that are no policies of their own, because each is a function of (head,
-// distance) for relpos::relative_bias: tabulated once per call, at full speed in the loop. Parameters are kept
-// by the caller. distance = k_pos - q_pos.
+// Relative biases of the literature that are no policies of their own, because each is a function
+// of (head, distance) for relpos::relative_bias: tabulated once per call, at full speed in the
+// loop. Parameters are kept by the caller. distance = k_pos - q_pos.
 
 #include <algorithm>
 #include <cmath>
@@ -14,7 +14,8 @@ namespace examples {
 
 using namespace relpos;
 
-/// KERPLE, logarithmic: -r1 ln(1 + r2 |distance|), r1, r2 > 0 per head (Chi et al., arXiv 2205.09921, eq. 4).
+/// KERPLE, logarithmic: -r1 ln(1 + r2 |distance|), r1, r2 > 0 per head (Chi et al., arXiv
+/// 2205.09921, eq. 4).
 inline auto kerple_log(std::span<const float> r1, std::span<const float> r2) {
   return relative_bias{[=](index_t head, index_t distance) {
     const auto h = static_cast<std::size_t>(head);
@@ -32,8 +33,9 @@ inline auto kerple_power(std::span<const float> r1, std::span<const float> r2) {
   }};
 }
 
-/// Sandwich: inner products of sinusoidal embeddings of `dim` channels, 0 at distance 0, divided by a ratio per
-/// head, 8 (head + 1) / heads (Chi, Fan, Rudnicky, Ramadge, arXiv 2212.10356, section 5).
+/// Sandwich: inner products of sinusoidal embeddings of `dim` channels, 0 at distance 0, divided by
+/// a ratio per head, 8 (head + 1) / heads (Chi, Fan, Rudnicky, Ramadge, arXiv 2212.10356, section
+/// 5).
 inline auto sandwich(index_t heads, index_t dim = 128) {
   return relative_bias{[=](index_t head, index_t distance) {
     double product = 0.0;
@@ -45,8 +47,9 @@ inline auto sandwich(index_t heads, index_t dim = 128) {
   }};
 }
 
-/// FIRE (Li et al., arXiv 2310.04418, eq. 6) where no query is beyond `length`: a network of one hidden layer of
-/// ReLU over ln(c |distance| + 1) / ln(c length + 1). `in` is [hidden][weight, bias], `out` is [heads][hidden].
+/// FIRE (Li et al., arXiv 2310.04418, eq. 6) where no query is beyond `length`: a network of one
+/// hidden layer of ReLU over ln(c |distance| + 1) / ln(c length + 1). `in` is [hidden][weight,
+/// bias], `out` is [heads][hidden].
 inline auto fire(std::span<const float> in, std::span<const float> out, double c, index_t length) {
   return relative_bias{[=](index_t head, index_t distance) {
     const double away = std::abs(static_cast<double>(distance));
@@ -62,8 +65,8 @@ inline auto fire(std::span<const float> in, std::span<const float> out, double c
   }};
 }
 
-/// MPNet (Song et al., arXiv 2004.09297): the buckets of T5, [32, heads], beside scores that are divided by
-/// sqrt(head_dim), as those of t5_bias are not.
+/// MPNet (Song et al., arXiv 2004.09297): the buckets of T5, [32, heads], beside scores that are
+/// divided by sqrt(head_dim), as those of t5_bias are not.
 inline auto mpnet(std::span<const float> table) {
   const t5_buckets buckets{32, 128, bidirectional};
   return relative_bias{[=](index_t head, index_t distance) {
@@ -72,8 +75,8 @@ inline auto mpnet(std::span<const float> table) {
   }};
 }
 
-/// WavLM (Chen et al., arXiv 2110.13900): the same of 320 buckets up to 800 positions, times a gate of each query
-/// row, [batch, heads, query], that the model computes from the query.
+/// WavLM (Chen et al., arXiv 2110.13900): the same of 320 buckets up to 800 positions, times a gate
+/// of each query row, [batch, heads, query], that the model computes from the query.
 inline auto wavlm(view<const float, 3> gates, const borrowed_data& table) {
   return gated_bias{gates,
                     t5_bias{table, bidirectional, {.num_buckets = 320, .max_distance = 800}}};

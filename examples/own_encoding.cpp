@@ -11,7 +11,8 @@ using namespace relpos;
 
 namespace {
 
-// ALiBi that stops growing at a distance, computed in the loop: `Real` is double, or a vector of floats.
+// ALiBi that stops growing at a distance, computed in the loop: `Real` is double, or a vector of
+// floats.
 struct clipped_alibi {
   borrowed_data slopes;
   float reach;

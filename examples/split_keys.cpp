@@ -1,5 +1,5 @@
-// Attention over keys that lie in two places, such as two caches or two machines: a partial result for
-// each, merged exactly as if the keys had been together.
+// Attention over keys that lie in two places, such as two caches or two machines: a partial result
+// for each, merged exactly as if the keys had been together.
 
 #include <relpos/relpos.hpp>
 

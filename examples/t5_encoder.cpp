@@ -1,5 +1,5 @@
-// T5's learned relative position bias in an encoder, sharpened by a temperature for an input longer than
-// the model was trained on.
+// T5's learned relative position bias in an encoder, sharpened by a temperature for an input longer
+// than the model was trained on.
 
 #include <relpos/relpos.hpp>
 

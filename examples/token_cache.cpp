@@ -1,5 +1,5 @@
-// Decoding against a cache: the keys of a prompt are rotated and stored once, in pages of bfloat16, and every token adds
-// one row.
+// Decoding against a cache: the keys of a prompt are rotated and stored once, in pages of bfloat16,
+// and every token adds one row.
 
 #include <relpos/relpos.hpp>
 

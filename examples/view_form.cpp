@@ -1,6 +1,6 @@
-// The same library without Eigen, exceptions or allocation: views with strides, workspace that the caller
-// owns, and a status. The input is a packed projection [batch, position, q k v, head, channel], as one
-// matrix product leaves it.
+// The same library without Eigen, exceptions or allocation: views with strides, workspace that the
+// caller owns, and a status. The input is a packed projection [batch, position, q k v, head,
+// channel], as one matrix product leaves it.
 
 #include <relpos/views.hpp>
 

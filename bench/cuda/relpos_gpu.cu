@@ -1,8 +1,9 @@
-// relpos's forward pass on a GPU behind a few functions of C, for compare.py. The calls are those of any program: the
-// kernels are compiled for one pair of encoding and mask each, and nothing in them knows of the comparison. Only pairs
-// that compare.py asks for are compiled in.
+// relpos's forward pass on a GPU behind a few functions of C, for compare.py. The calls are those
+// of any program: the kernels are compiled for one pair of encoding and mask each, and nothing in
+// them knows of the comparison. Only pairs that compare.py asks for are compiled in.
 //
-// Tensors are contiguous, [batch, head, position, channel], in device memory. Slopes and tables are in host memory.
+// Tensors are contiguous, [batch, head, position, channel], in device memory. Slopes and tables are
+// in host memory.
 
 #include <cstddef>
 #include <cstdint>

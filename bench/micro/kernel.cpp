@@ -1,5 +1,5 @@
-// The parts of the kernel, and causal calls of several shapes. Items are multiply-adds where a rate of floating-point
-// operations stands beside them, and floats of the rows otherwise.
+// The parts of the kernel, and causal calls of several shapes. Items are multiply-adds where a rate
+// of floating-point operations stands beside them, and floats of the rows otherwise.
 
 #include "measure.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
@@ -22,8 +22,8 @@ std::vector<const float*> row_pointers(const std::vector<float>& rows, index_t c
   return result;
 }
 
-/// One group of queries against one tile of keys. Apart from the benchmark, among whose objects g++ 12 keeps the
-/// accumulators in memory.
+/// One group of queries against one tile of keys. Apart from the benchmark, among whose objects g++
+/// 12 keeps the accumulators in memory.
 RELPOS_NOINLINE void score_tile(const float* const* keys, const float* queries, index_t channels,
                                 float* scores) {
   constexpr int rows = isa::tile_rows;

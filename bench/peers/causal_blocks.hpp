@@ -1,5 +1,6 @@
 #pragma once
-// Attention by blocks of 128 query rows, each over the keys up to its last row: half of the work of whole matrices.
+// Attention by blocks of 128 query rows, each over the keys up to its last row: half of the work of
+// whole matrices.
 
 #include <algorithm>
 
@@ -7,8 +8,9 @@
 
 namespace relpos::bench {
 
-/// Calls scores(head, first, block) to write `block` [rows][keys] = scale Q K^T of queries from `first` on and the
-/// keys up to the last of them, and values(head, block, out) to write `out` = block V.
+/// Calls scores(head, first, block) to write `block` [rows][keys] = scale Q K^T of queries from
+/// `first` on and the keys up to the last of them, and values(head, block, out) to write `out` =
+/// block V.
 template <class Scores, class Values>
 void attend_by_blocks(const peer_call& call, matrix& workspace, const Scores& scores,
                       const Values& values) {

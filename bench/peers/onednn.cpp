@@ -8,7 +8,8 @@
 #include <unordered_map>
 #include <vector>
 
-// As OpenMP defines it. Its header is a compiler's own, and clang may lack it where libdnnl's OpenMP is g++'s.
+// As OpenMP defines it. Its header is a compiler's own, and clang may lack it where libdnnl's
+// OpenMP is g++'s.
 extern "C" void omp_set_num_threads(int);
 
 namespace relpos::bench {
@@ -38,8 +39,8 @@ std::vector<float> masked_bias(const peer_call& call) {
   return result;
 }
 
-/// Head by head: the scores of one stay in cache, and oneDNN 2.6 has no fast kernel for a matrix that is added to a
-/// batch of products.
+/// Head by head: the scores of one stay in cache, and oneDNN 2.6 has no fast kernel for a matrix
+/// that is added to a batch of products.
 class attention_of_heads {
  public:
   explicit attention_of_heads(const peer_call& call)

@@ -1,6 +1,6 @@
 #pragma once
-// What a user would otherwise compose attention from: the installed linear algebra of others, each as fast as it
-// gets without a kernel written by hand. Causal, float32, one thread.
+// What a user would otherwise compose attention from: the installed linear algebra of others, each
+// as fast as it gets without a kernel written by hand. Causal, float32, one thread.
 
 #include <functional>
 #include <string>
@@ -22,7 +22,8 @@ struct peer {
   std::string component;  // and its version
   std::string missing;    // why it is absent; empty if it is there
 
-  /// A call that is ready to be timed: its primitives, workspace and mask are made. Of an absent peer there is none.
+  /// A call that is ready to be timed: its primitives, workspace and mask are made. Of an absent
+  /// peer there is none.
   std::function<std::function<void()>(const peer_call&)> prepare;
 };
 

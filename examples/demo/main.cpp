@@ -1,6 +1,6 @@
-// relpos_demo FILE: every encoding over the bytes of a text, up to four times the length that a model would have
-// been trained on. Time against the same without fusion; how attention disperses with length; and which
-// temperatures restore it. On one thread.
+// relpos_demo FILE: every encoding over the bytes of a text, up to four times the length that a
+// model would have been trained on. Time against the same without fusion; how attention disperses
+// with length; and which temperatures restore it. On one thread.
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,6 @@
 #pragma once
-// What attention over more positions than it was trained on loses, and the temperatures that give it back.
+// What attention over more positions than it was trained on loses, and the temperatures that give
+// it back.
 
 #include <algorithm>
 #include <cmath>
@@ -29,8 +30,8 @@ double mean_over_rows(sharpness what, const projections& in, const Policies&... 
   return what == sharpness::entropy ? mean : std::exp(mean);
 }
 
-/// Of the mean score that a query finds so many positions back in a row of its own content, which is what LeX
-/// calls the expectation of a score. A score is the lse of attention over one key.
+/// Of the mean score that a query finds so many positions back in a row of its own content, which
+/// is what LeX calls the expectation of a score. A score is the lse of attention over one key.
 template <class... Policies>
 double mean_resolution(const std::string& text, input kind, const Policies&... policies) {
   constexpr std::size_t samples = 8;

@@ -1,6 +1,6 @@
 #pragma once
-// Attention as one writes it with Eigen's matrix products alone: the yardstick of the demo. The bias and
-// the mask are a matrix in memory, the scores of a head are another.
+// Attention as one writes it with Eigen's matrix products alone: the yardstick of the demo. The
+// bias and the mask are a matrix in memory, the scores of a head are another.
 
 #include <cmath>
 #include <cstddef>
@@ -16,8 +16,8 @@ struct rotation {
   matrix query_cosines, query_sines;
   matrix key_cosines, key_sines;
 
-  /// Pair i rotates by theta(i) with every position; of XPOS it also grows, by zeta(i) from one position to the
-  /// next, and the key by the inverse, both relative to the middle of the sequence.
+  /// Pair i rotates by theta(i) with every position; of XPOS it also grows, by zeta(i) from one
+  /// position to the next, and the key by the inverse, both relative to the middle of the sequence.
   template <class Theta, class Zeta>
   rotation(int length, const Theta& theta, const Zeta& zeta)
       : query_cosines(length, head_dim / 2),

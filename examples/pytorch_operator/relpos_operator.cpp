@@ -1,7 +1,9 @@
-// torch.ops.relpos.attention: relpos as an operator of PyTorch for the CPU. README.md shows how to build and call it.
+// torch.ops.relpos.attention: relpos as an operator of PyTorch for the CPU. README.md shows how to
+// build and call it.
 //
-// Encodings are types and so are chosen here, by name, among a few calls that are compiled in. The mask is one type
-// that reads its kind at run time: a mask costs nothing in the loop over keys, so nothing is lost by it.
+// Encodings are types and so are chosen here, by name, among a few calls that are compiled in. The
+// mask is one type that reads its kind at run time: a mask costs nothing in the loop over keys, so
+// nothing is lost by it.
 
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
@@ -31,7 +33,8 @@ using namespace relpos;
 
 namespace {
 
-/// PyTorch's threads, as many as torch.get_num_threads() says. Called from one of them, it runs alone.
+/// PyTorch's threads, as many as torch.get_num_threads() says. Called from one of them, it runs
+/// alone.
 class torch_executor {
  public:
   index_t slots() const { return threads_; }

@@ -1,7 +1,7 @@
 #pragma once
-// Temperatures that make attention over long inputs as sharp as it was at the training length, from statistics
-// of the model's own queries and keys, measured in the fused pass: no attention matrix (Chi, Fan, Rudnicky,
-// arXiv 2311.00684; model/temperature_alignment.hpp).
+// Temperatures that make attention over long inputs as sharp as it was at the training length, from
+// statistics of the model's own queries and keys, measured in the fused pass: no attention matrix
+// (Chi, Fan, Rudnicky, arXiv 2311.00684; model/temperature_alignment.hpp).
 //
 //   std::vector<double> targets(heads);     // at the training length
 //   relpos::measure_sharpness(runner, relpos::sharpness::entropy, targets, q, k, policies...);
@@ -10,8 +10,8 @@
 //                              policies...);
 //   relpos::attention(..., policies..., relpos::head_temperature{temperatures});
 //
-// Layers are solved in order: the input of one depends on the temperatures of those before it. A tool, not a
-// step of inference: it allocates.
+// Layers are solved in order: the input of one depends on the temperatures of those before it. A
+// tool, not a step of inference: it allocates.
 
 #include <algorithm>
 #include <cmath>
@@ -28,9 +28,10 @@ namespace relpos::inline RELPOS_ABI {
 /// What is aligned: the mean over rows of ln(largest probability), or of the entropy.
 enum class sharpness { max_probability, entropy };
 
-/// Means over the rows of each head, and of all batch entries, that see at least half as many keys as the row
-/// that sees most: all rows of bidirectional attention, the second half of causal. `of_heads` has one element
-/// per query head, or one for all heads together; NaN where there is no such row.
+/// Means over the rows of each head, and of all batch entries, that see at least half as many keys
+/// as the row that sees most: all rows of bidirectional attention, the second half of causal.
+/// `of_heads` has one element per query head, or one for all heads together; NaN where there is no
+/// such row.
 template <class Isa = native, executor Executor, class Query, class Key, class... Arguments>
 status measure_sharpness(const Executor& runner, sharpness what, std::span<double> of_heads,
                          const view<Query, 4>& q, const view<Key, 4>& k,
@@ -83,9 +84,9 @@ status measure_sharpness(const Executor& runner, sharpness what, std::span<doubl
   return {};
 }
 
-/// The temperatures, from 1/64 to 1, at which these queries and keys have the means `targets`; where that is
-/// out of reach, the nearer end. One target and temperature per query head, or one for all heads together. The
-/// call measures about thirty times.
+/// The temperatures, from 1/64 to 1, at which these queries and keys have the means `targets`;
+/// where that is out of reach, the nearer end. One target and temperature per query head, or one
+/// for all heads together. The call measures about thirty times.
 template <class Isa = native, executor Executor, class Query, class Key, class... Arguments>
 status align_temperatures(const Executor& runner, sharpness what, std::span<const double> targets,
                           std::span<float> temperatures, const view<Query, 4>& q,

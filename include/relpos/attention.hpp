@@ -9,14 +9,15 @@
 //
 //   relpos::status done = relpos::attention(relpos::serial{}, memory, out, q, k, v, policies...);
 //
-// Nothing here throws or allocates: the caller lends the workspace and reads the status. The same functions
-// over Eigen tensors, which allocate and throw, are in eigen/attention.hpp.
+// Nothing here throws or allocates: the caller lends the workspace and reads the status. The same
+// functions over Eigen tensors, which allocate and throw, are in eigen/attention.hpp.
 //
 //   s = scale R q.R k;  s = softcap tanh(s / softcap);  s = (s + bias) factor / temperature
 //   S = e^sink + sum of e^s over the visible keys;  p = e^s / S;  out = p V;  lse = ln S
 //
-// A row that sees no key gives out = 0 and lse = -inf. What a query does not see has no influence on it,
-// not even NaN. Arithmetic is float32; weights below e^-87.3 of the row's largest are exactly 0.
+// A row that sees no key gives out = 0 and lse = -inf. What a query does not see has no influence
+// on it, not even NaN. Arithmetic is float32; weights below e^-87.3 of the row's largest are
+// exactly 0.
 
 #include <optional>
 #include <tuple>
@@ -54,9 +55,10 @@ std::size_t workspace_bytes_of(index_t slots, const view<Query, 4>& q, const Sto
   return check_sequences(problem) ? call_workspace_bytes<Isa>(problem, slots) : 0;
 }
 
-/// Bytes of workspace that `attention` needs with these tensors, arguments and executor. Linear in the
-/// lengths and in the executor's slots; but for a state per query row and 1024 keys, which the kernel `decode` leaves,
-/// nothing grows with query length x key length. 0 for a call that `attention` refuses because of them.
+/// Bytes of workspace that `attention` needs with these tensors, arguments and executor. Linear in
+/// the lengths and in the executor's slots; but for a state per query row and 1024 keys, which the
+/// kernel `decode` leaves, nothing grows with query length x key length. 0 for a call that
+/// `attention` refuses because of them.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
           class... Arguments>
 std::size_t workspace_bytes(const Executor& runner, const view<Query, 4>& q, const view<Key, 4>& k,
@@ -107,8 +109,8 @@ auto prepare_call(const Executor& runner, const status& valid, const call_output
 ///   std::vector<std::byte> memory(call.workspace_bytes());
 ///   relpos::status done = call.run(runner, memory);
 ///
-/// It never fails itself: `valid` says whether the call is refused, and so does `run`. What it keeps and refers to:
-/// cpu/prepared_call.hpp.
+/// It never fails itself: `valid` says whether the call is refused, and so does `run`. What it
+/// keeps and refers to: cpu/prepared_call.hpp.
 template <class Isa = native, executor Executor, class Out, class Query, class Key, class Value,
           class... Arguments>
 auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 4>& q,
@@ -132,11 +134,12 @@ auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 
                            q, cache, choice, arguments...);
 }
 
-/// out [batch, heads, query, d_v] = attention of q [batch, heads, query, d] over
-/// k [batch, key heads, key, d] and v [batch, key heads, key, d_v]. Heads are a multiple of key heads.
+/// out [batch, heads, query, d_v] = attention of q [batch, heads, query, d] over k [batch, key
+/// heads, key, d] and v [batch, key heads, key, d_v]. Heads are a multiple of key heads.
 ///
-/// Elements are float, bfloat16 or half, each view its own. `arguments` are policies and at most one
-/// `options`, in any order; several biases add, several masks are and-ed. On failure nothing is written.
+/// Elements are float, bfloat16 or half, each view its own. `arguments` are policies and at most
+/// one `options`, in any order; several biases add, several masks are and-ed. On failure nothing is
+/// written.
 template <class Isa = native, executor Executor, class Out, class Query, class Key, class Value,
           class... Arguments>
 status attention(const Executor& runner, workspace memory, const view<Out, 4>& out,
@@ -145,8 +148,8 @@ status attention(const Executor& runner, workspace memory, const view<Out, 4>& o
   return relpos::prepare<Isa>(runner, out, q, k, v, arguments...).run(runner, memory);
 }
 
-/// The same over the rows of a cache (kv_cache/kv_cache.hpp), whose keys were rotated when they were appended, by the
-/// rotation that is among these policies too.
+/// The same over the rows of a cache (kv_cache/kv_cache.hpp), whose keys were rotated when they
+/// were appended, by the rotation that is among these policies too.
 template <class Isa = native, executor Executor, class Out, class Query, kv_source Store,
           class... Arguments>
 status attention(const Executor& runner, workspace memory, const view<Out, 4>& out,
@@ -198,8 +201,8 @@ auto prepare(const Executor& runner, const partial_state& state, const view<Quer
 
 /// Attention over a slice of the keys, to be merged with that over the others (`merge`).
 ///
-/// `options.query_offset` must be given. `options.key_offset` is the position of the slice's first key. Both count from
-/// the first key of the whole sequence.
+/// `options.query_offset` must be given. `options.key_offset` is the position of the slice's first
+/// key. Both count from the first key of the whole sequence.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
           class... Arguments>
 status partial(const Executor& runner, workspace memory, const partial_state& state,
@@ -208,9 +211,9 @@ status partial(const Executor& runner, workspace memory, const partial_state& st
   return relpos::prepare<Isa>(runner, state, q, k, v, arguments...).run(runner, memory);
 }
 
-/// The same by definition, one score at a time in the arithmetic type `Real` (double: the oracle of the
-/// tests; float: the yardstick of their tolerance). Slow. `lse` is given apart, and options.lse ignored;
-/// statistics are rounded to float.
+/// The same by definition, one score at a time in the arithmetic type `Real` (double: the oracle of
+/// the tests; float: the yardstick of their tolerance). Slow. `lse` is given apart, and options.lse
+/// ignored; statistics are rounded to float.
 template <class Real, class Query, class Key, class Value, class... Arguments>
 status reference_attention(const view<Real, 4>& out,
                            const std::type_identity_t<std::optional<view<Real, 3>>>& lse,

@@ -1,6 +1,6 @@
 #pragma once
-// Attention over a slice of the keys, and the merge of two such results into that over both. Associative
-// up to rounding; merging an empty state changes nothing.
+// Attention over a slice of the keys, and the merge of two such results into that over both.
+// Associative up to rounding; merging an empty state changes nothing.
 //
 //   w = 1 / (1 + e^(lse_b - lse_a)),   out = w out_a + (1 - w) out_b,   lse = ln(e^lse_a + e^lse_b)
 
@@ -18,8 +18,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Normalised attention over some of the keys: out [batch, head, query, d_v] and the natural-log sum of
-/// exponentials lse [batch, head, query], -inf (with out ignored) where no key was seen.
+/// Normalised attention over some of the keys: out [batch, head, query, d_v] and the natural-log
+/// sum of exponentials lse [batch, head, query], -inf (with out ignored) where no key was seen.
 struct partial_state {
   view<float, 4> out;
   view<float, 3> lse;

@@ -32,8 +32,8 @@ inputs<float> inputs_of(index_t queries, index_t keys) {
                                 static_cast<std::uint32_t>(7 * queries + keys));
 }
 
-/// For several shapes, policies_of(shape, use) calls use(policies...). They share a tolerance: of a few outputs the naive
-/// error may be small by chance.
+/// For several shapes, policies_of(shape, use) calls use(policies...). They share a tolerance: of a
+/// few outputs the naive error may be small by chance.
 template <class PoliciesOf>
 void expect_policies(const relpos::options& given, const PoliciesOf& policies_of) {
   relpos::options choice = given;
@@ -174,8 +174,8 @@ TEST(decode_policies, rows_that_see_nothing_give_zero_or_their_sink) {
   }
 }
 
-// Poisoned elements between visible ones, of a row alone and beside one that sees nothing; channels of any number, and
-// those that are read in place.
+// Poisoned elements between visible ones, of a row alone and beside one that sees nothing; channels
+// of any number, and those that are read in place.
 TEST(decode_policies, what_an_element_mask_hides_has_no_influence) {
   constexpr index_t channels[][2] = {{24, 7}, {64, 64}, {128, 128}};
   for (const auto& [head_dim, value_dim] : channels) {

@@ -1,4 +1,5 @@
-// A token decoded alone is the same row of a prefill, up to the rounding of two kernels which sum in different orders.
+// A token decoded alone is the same row of a prefill, up to the rounding of two kernels which sum
+// in different orders.
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-// The kernel of few queries by name: shapes around everything it divides, storages, layouts, poison, and what the bits
-// of a row do not depend on.
+// The kernel of few queries by name: shapes around everything it divides, storages, layouts,
+// poison, and what the bits of a row do not depend on.
 
 #include <gtest/gtest.h>
 

@@ -101,8 +101,8 @@ TEST(far_tiles, long_keys_are_never_left_out) {
   expect_no_difference(in, {.query_offset = 700});
 }
 
-/// One channel and positive numbers, so that |q| |k| is the score itself and the bound is tight; values
-/// that are huge far from the queries, so that the smallest weight there shows.
+/// One channel and positive numbers, so that |q| |k| is the score itself and the bound is tight;
+/// values that are huge far from the queries, so that the smallest weight there shows.
 inputs<float> revealing_inputs(index_t first_near_key, index_t last_near_key) {
   inputs<float> in = support::random_inputs({.batch = 1,
                                              .query_heads = 6,
@@ -144,8 +144,8 @@ TEST(far_tiles, at_the_edge_of_vanishing) {
   }
 }
 
-// Later keys come first. One that outweighs its distance leaves the keys between in question, most of all
-// for the last queries, which are nearest to them and score it least.
+// Later keys come first. One that outweighs its distance leaves the keys between in question, most
+// of all for the last queries, which are nearest to them and score it least.
 TEST(far_tiles, at_the_edge_after_the_queries) {
   inputs<float> in = revealing_inputs(0, 0);
   in.v(0, 0, length - 1, 0) = 1e-5f;

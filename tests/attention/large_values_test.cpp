@@ -1,4 +1,5 @@
-// Scores far beyond the exponential's range, values near the largest float, positions near the limit.
+// Scores far beyond the exponential's range, values near the largest float, positions near the
+// limit.
 
 #include <gtest/gtest.h>
 
@@ -27,7 +28,8 @@ inputs<float> two_heads(float spread) {
                                 37, spread);
 }
 
-// What all keys of a row share is large; what tells them apart is not, so that rounding shows in every row.
+// What all keys of a row share is large; what tells them apart is not, so that rounding shows in
+// every row.
 TEST(large_values, scores_to_ten_thousand) {
   for (const float score : {300.0f, -300.0f, 1e4f, -1e4f}) {
     inputs<float> in = two_heads(3.0f);
@@ -53,8 +55,8 @@ TEST(large_values, equal_scores_of_any_size) {
   }
 }
 
-// What many models write where they mean minus infinity. A row that has nothing else is the mean of its
-// values, not an empty row.
+// What many models write where they mean minus infinity. A row that has nothing else is the mean of
+// its values, not an empty row.
 TEST(large_values, biases_of_the_largest_float) {
   constexpr float largest = std::numeric_limits<float>::max();
   inputs<float> in = two_heads(1.0f);
@@ -92,7 +94,8 @@ TEST(large_values, steep_slopes) {
   expect_reference_of(in, {}, relpos::alibi{steep}, relpos::causal{});
 }
 
-// One unit of distance at 2^30: exact to a part in 2^23, which the sum over the keys does not notice.
+// One unit of distance at 2^30: exact to a part in 2^23, which the sum over the keys does not
+// notice.
 TEST(large_values, keys_far_behind_the_queries) {
   const inputs<float> in = two_heads(3.0f);
   const std::vector<float> flat{1e-9f, 1e-8f};

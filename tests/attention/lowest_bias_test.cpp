@@ -1,5 +1,6 @@
-// The lowest float as a bias, as matrices that hide keys by a large number have it: a row in which every key has it is the
-// mean of its values, however often it is added, and its lse is the true number where float32 holds it.
+// The lowest float as a bias, as matrices that hide keys by a large number have it: a row in which
+// every key has it is the mean of its values, however often it is added, and its lse is the true
+// number where float32 holds it.
 
 #include <gtest/gtest.h>
 
@@ -107,7 +108,8 @@ TEST_P(lowest_bias, under_a_temperature) {
 TEST_P(lowest_bias, beside_other_biases_and_keys) {
   const std::vector<float> slopes{0.5f, 0.01f};
   const auto half_as_low = [](index_t, index_t) { return static_cast<double>(lowest) / 2; };
-  // Row 0: lowest. Row 1: one key is not. Row 2: every second key is hidden. Row 3: all are. Row 4: halves of the keys.
+  // Row 0: lowest. Row 1: one key is not. Row 2: every second key is hidden. Row 3: all are. Row 4:
+  // halves of the keys.
   at(1, 77) = 0.0f;
   for (index_t key = 0; key < keys; key += 2) at(2, key) = -infinity;
   for (index_t key = 0; key < keys; ++key) at(3, key) = -infinity;

@@ -1,5 +1,5 @@
-// Slices of the keys in the positions of the whole, near 0 and far from it, merged: every encoding that counts
-// positions, and a beginning that all sequences share.
+// Slices of the keys in the positions of the whole, near 0 and far from it, merged: every encoding
+// that counts positions, and a beginning that all sequences share.
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,5 @@
-// States of random pieces of the keys, merged in random trees: output, lse and statistics are those of the whole.
+// States of random pieces of the keys, merged in random trees: output, lse and statistics are those
+// of the whole.
 
 #include <gtest/gtest.h>
 

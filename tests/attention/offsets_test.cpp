@@ -50,8 +50,8 @@ attended<float> rows_of_entry(const attended<float>& of, index_t entry) {
   return result;
 }
 
-/// What one sequence must be. Of few rows, the errors of the yardstick may all be small by chance: to them is added
-/// what rounding scores as large as these once can do.
+/// What one sequence must be. Of few rows, the errors of the yardstick may all be small by chance:
+/// to them is added what rounding scores as large as these once can do.
 template <class... Policies>
 void expect_alone(const attended<float>& got, const inputs<float>& in, index_t entry,
                   const relpos::options& alone, const Policies&... policies) {

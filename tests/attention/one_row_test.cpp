@@ -1,5 +1,6 @@
-// Decode of one query row of a key head. With 16 lanes, values of a whole tile and keys of the next are read in one
-// stream: the reference, and the bits of the same row beside another, where they are read apart.
+// Decode of one query row of a key head. With 16 lanes, values of a whole tile and keys of the next
+// are read in one stream: the reference, and the bits of the same row beside another, where they
+// are read apart.
 
 #include <gtest/gtest.h>
 
@@ -20,7 +21,8 @@ using support::inputs;
 constexpr index_t heads = 6;
 const std::vector<float> slopes{0.3f, 0.1f, 0.03f, 0.004f, 0.001f, 0.0f};
 
-/// Two queries, of which the first stands at the last key: under causal{} it sees all keys, as it does alone.
+/// Two queries, of which the first stands at the last key: under causal{} it sees all keys, as it
+/// does alone.
 template <class T>
 inputs<T> two_rows(index_t keys, index_t channels) {
   return support::random_inputs<T>({.batch = 1,
@@ -65,7 +67,8 @@ void expect_one_row(index_t keys, index_t channels, index_t key_offset,
   EXPECT_TRUE(same_bits(alone, support::attend(q, in.k.view(), v.view(), choice, policies...)));
 }
 
-/// use(keys, channels, key offset): lengths around whole tiles and chunks, whose edges move with the offset.
+/// use(keys, channels, key offset): lengths around whole tiles and chunks, whose edges move with
+/// the offset.
 template <class Use>
 void for_each_length(const Use& use) {
   for (const index_t channels : {64, 128}) {

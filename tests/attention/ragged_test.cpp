@@ -93,8 +93,8 @@ attended<float> sequence_of(const attended<float>& from, const relpos::index_lis
   return {sequence_of(from.out, starts, at), sequence_of(from.lse, starts, at)};
 }
 
-/// Calls attend(batch, options, policies of one sequence), where `policies_of(at, use)` calls use(policies...) with
-/// those of sequence `at`, or of the whole batch for -1.
+/// Calls attend(batch, options, policies of one sequence), where `policies_of(at, use)` calls
+/// use(policies...) with those of sequence `at`, or of the whole batch for -1.
 template <class PoliciesOf>
 void expect_sequences(const batch_of& batch, const PoliciesOf& policies_of) {
   for (const kernel_class kernel : kernels) {
@@ -217,7 +217,8 @@ TEST(ragged, tables_and_rotations_of_each_sequence) {
   };
   expect_sequences(of_lists(in), policies);
 
-  // Offsets far apart move every position and no distance; the documents move away from all but the first of them.
+  // Offsets far apart move every position and no distance; the documents move away from all but the
+  // first of them.
   batch_of batch = of_lists(in);
   std::vector<index_t> of_queries, of_keys;
   for (std::size_t at = 0; at < sequences; ++at) {

@@ -1,5 +1,5 @@
-// The bits of a row depend on its own query, keys and positions alone: not on the rows beside it, the
-// call it comes in, or who runs the work.
+// The bits of a row depend on its own query, keys and positions alone: not on the rows beside it,
+// the call it comes in, or who runs the work.
 
 #include <gtest/gtest.h>
 

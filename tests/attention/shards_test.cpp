@@ -1,4 +1,5 @@
-// A shard of the heads, with its part of the policies' data, has the bits of those heads of the whole call.
+// A shard of the heads, with its part of the policies' data, has the bits of those heads of the
+// whole call.
 
 #include <gtest/gtest.h>
 

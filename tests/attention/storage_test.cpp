@@ -88,8 +88,8 @@ TEST(storage, out_is_the_float_result_rounded) {
   EXPECT_TRUE(same_bits(whole.lse, rounded.lse));
 }
 
-// Subnormal halves are ordinary floats, whichever channels are read by vectors and whichever one by one. The mean of equal
-// values is that value, whatever the weights.
+// Subnormal halves are ordinary floats, whichever channels are read by vectors and whichever one by
+// one. The mean of equal values is that value, whatever the weights.
 TEST(storage, small_halves_in_every_floating_point_mode) {
   for (const float size : {3e-7f, 3e-5f, -4e-6f, 1e-3f}) {
     for (const index_t rows : {index_t{1}, index_t{40}}) {

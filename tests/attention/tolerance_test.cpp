@@ -62,7 +62,8 @@ TEST(tolerance, leaves_out_negligible_keys) {
   }
 }
 
-/// Values are 1 where they are far, and 0 elsewhere: the output is the far share of a row's weights.
+/// Values are 1 where they are far, and 0 elsewhere: the output is the far share of a row's
+/// weights.
 template <class... Policies>
 void expect_not_exceeded(const relpos::options& choice, const Policies&... policies) {
   constexpr index_t heads = 6;

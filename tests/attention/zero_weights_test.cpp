@@ -1,4 +1,5 @@
-// A weight below e^-87.33 of the row's largest is exactly zero: never subnormal, and gone altogether.
+// A weight below e^-87.33 of the row's largest is exactly zero: never subnormal, and gone
+// altogether.
 
 #include <gtest/gtest.h>
 

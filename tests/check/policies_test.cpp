@@ -1,5 +1,5 @@
-// Data of policies that does not fit the call. All calls have the same policies, of which one is spoiled:
-// one kernel is compiled, and no policy goes unasked because of its place.
+// Data of policies that does not fit the call. All calls have the same policies, of which one is
+// spoiled: one kernel is compiled, and no policy goes unasked because of its place.
 
 #include <gtest/gtest.h>
 

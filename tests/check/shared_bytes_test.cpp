@@ -135,8 +135,8 @@ TEST(shared_bytes, views_of_nothing_share_none) {
   EXPECT_EQ(sharing_of(strided_bytes::of(some), strided_bytes::of_range(7, 8)), sharing::some);
 }
 
-/// Keys and values of 100 GB of pages, [page, 2, row, head, channel] and [page, row, head, 2 channel], are decided in a
-/// handful of steps.
+/// Keys and values of 100 GB of pages, [page, 2, row, head, channel] and [page, row, head, 2
+/// channel], are decided in a handful of steps.
 TEST(shared_bytes, pages_of_keys_and_values_are_decided_at_once) {
   constexpr index_t pages = 3000000, rows = 16, heads = 8, d = 128;
   constexpr index_t page = 2 * rows * heads * d;

@@ -1,4 +1,5 @@
-// Loops and teams of the caller's as executors: each item once, slots apart, and the bits of serial.
+// Loops and teams of the caller's as executors: each item once, slots apart, and the bits of
+// serial.
 
 #include <gtest/gtest.h>
 

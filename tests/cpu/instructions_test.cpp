@@ -1,6 +1,6 @@
-// How many instructions a score costs, and a call beside its scores, against figures that were recorded: a policy that is
-// no longer inlined, an accumulator that no longer fits in a register, or a check that repeats itself shows here and on
-// no clock.
+// How many instructions a score costs, and a call beside its scores, against figures that were
+// recorded: a policy that is no longer inlined, an accumulator that no longer fits in a register,
+// or a check that repeats itself shows here and on no clock.
 
 #include <gtest/gtest.h>
 
@@ -74,7 +74,8 @@ struct counted_calls {
   long many;  // over many_keys
 };
 
-/// Nothing where there is no way to count: a machine that ignores the trap flag tells one instruction.
+/// Nothing where there is no way to count: a machine that ignores the trap flag tells one
+/// instruction.
 template <class... Policies>
 std::optional<counted_calls> count_calls(const relpos::options& choice,
                                          const Policies&... policies) {
@@ -84,7 +85,8 @@ std::optional<counted_calls> count_calls(const relpos::options& choice,
   return counted_calls{*few, *many};
 }
 
-/// What the keys in which the two calls differ cost, over their scores; what is prepared for them is in it.
+/// What the keys in which the two calls differ cost, over their scores; what is prepared for them
+/// is in it.
 template <class... Policies>
 void expect_as_recorded(const char* name, const relpos::options& choice,
                         const Policies&... policies) {

@@ -1,5 +1,5 @@
-// Decode on the GPU, whose keys are split into chunks, against the reference: rows of one block and of
-// several, edges of chunks, what masks hide, and bits that depend on nothing beside the row.
+// Decode on the GPU, whose keys are split into chunks, against the reference: rows of one block and
+// of several, edges of chunks, what masks hide, and bits that depend on nothing beside the row.
 
 #include <gtest/gtest.h>
 
@@ -159,7 +159,8 @@ void expect_same_bits_alone(index_t keys, const Policies&... policies) {
 
 TEST_F(decode, a_row_has_the_same_bits_beside_any_others) {
   expect_same_bits_alone(700, relpos::alibi{slopes}, relpos::causal{});
-  // The first row, at 1535, sees a chunk of 256 that the others do not, and all see more chunks than a merge has warps.
+  // The first row, at 1535, sees a chunk of 256 that the others do not, and all see more chunks
+  // than a merge has warps.
   expect_same_bits_alone(1538, relpos::band{1280, 0});
 }
 

@@ -140,8 +140,9 @@ TEST_F(device_policies, temperatures_and_laws) {
   expect({}, relpos::position_log{0.1f, 16}, relpos::causal{});
 }
 
-/// Rows are rounded once more when they are rotated. Three times the error of the sums of exponentials when rows are rotated
-/// by RoPE and rounded before a call without a rotation: twice, and as much again for XPOS, of which that cannot be had.
+/// Rows are rounded once more when they are rotated. Three times the error of the sums of
+/// exponentials when rows are rotated by RoPE and rounded before a call without a rotation: twice,
+/// and as much again for XPOS, of which that cannot be had.
 double error_of_rotated_rows() {
   const auto layout = relpos::pair_layout::half_split;
   const auto frequencies = relpos::rope_frequencies(64);

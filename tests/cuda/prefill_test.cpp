@@ -1,5 +1,5 @@
-// Prefill on the GPU against the reference: shapes around the edges of tiles and blocks, types, offsets, and
-// what masks hide.
+// Prefill on the GPU against the reference: shapes around the edges of tiles and blocks, types,
+// offsets, and what masks hide.
 
 #include <gtest/gtest.h>
 

@@ -29,7 +29,8 @@ support::inputs<float> inputs_of(index_t queries, index_t keys, index_t batch = 
                                        71);
 }
 
-/// In runs that restart, ascending and descending, the same for no two entries and axes, [axis, batch, row].
+/// In runs that restart, ascending and descending, the same for no two entries and axes, [axis,
+/// batch, row].
 std::vector<index_t> restless(index_t axes, index_t batch, index_t rows, index_t origin) {
   std::vector<index_t> result;
   for (index_t plane = 0; plane < axes * batch; ++plane) {

@@ -107,8 +107,8 @@ void scribble_over_freed_memory() {
   }
 }
 
-// All threads of the pool are held up by something else: the caller does the work, returns, and what
-// the threads find in their queue afterwards is harmless.
+// All threads of the pool are held up by something else: the caller does the work, returns, and
+// what the threads find in their queue afterwards is harmless.
 TEST(pool_executor, does_not_wait_for_threads_that_are_busy) {
   auto held = std::make_unique<pool_of>(3);
   std::atomic<bool> release{false};

@@ -1,4 +1,5 @@
-// The conversions of storage types on 64-bit Arm, whose modes are not those of x86, on an emulated processor.
+// The conversions of storage types on 64-bit Arm, whose modes are not those of x86, on an emulated
+// processor.
 
 #include <cstdio>
 

@@ -1,4 +1,5 @@
-// What caches of every kind have in common: what they store of a row, ragged growth, far positions, other encodings.
+// What caches of every kind have in common: what they store of a row, ragged growth, far positions,
+// other encodings.
 
 #include <gtest/gtest.h>
 

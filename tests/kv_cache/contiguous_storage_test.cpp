@@ -1,4 +1,5 @@
-// A buffer for each sequence: attention over appended rows of every storage is the reference over the rows as stored.
+// A buffer for each sequence: attention over appended rows of every storage is the reference over
+// the rows as stored.
 
 #include <gtest/gtest.h>
 

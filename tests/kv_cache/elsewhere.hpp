@@ -1,5 +1,6 @@
 #pragma once
-// Two caches that differ in where their memory is, through the life of a cache: what attention gives must not differ.
+// Two caches that differ in where their memory is, through the life of a cache: what attention
+// gives must not differ.
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,5 @@
-// Rows of a cache that are not finite: no bit of a query that does not see them changes, in any storage.
+// Rows of a cache that are not finite: no bit of a query that does not see them changes, in any
+// storage.
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-// Latent caches: values that are the first channels of the keys. They are stored once, and attention over them has the
-// bits that it has over the same keys and values stored apart.
+// Latent caches: values that are the first channels of the keys. They are stored once, and
+// attention over them has the bits that it has over the same keys and values stored apart.
 
 #include <gtest/gtest.h>
 

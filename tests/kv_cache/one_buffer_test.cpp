@@ -1,5 +1,5 @@
-// Keys and values that are woven into one buffer, as other libraries keep their pages: no element is shared, and caches
-// give the bits that they give with two buffers.
+// Keys and values that are woven into one buffer, as other libraries keep their pages: no element
+// is shared, and caches give the bits that they give with two buffers.
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
-// Decode of one query row of a key head over caches. With 16 lanes, values of a whole tile and keys of the next are read
-// in one stream, of pages too: the reference over rounded rows, and the bits of the same row beside another, where they
-// are read apart.
+// Decode of one query row of a key head over caches. With 16 lanes, values of a whole tile and keys
+// of the next are read in one stream, of pages too: the reference over rounded rows, and the bits
+// of the same row beside another, where they are read apart.
 
 #include <gtest/gtest.h>
 
@@ -25,7 +25,8 @@ constexpr index_t heads = 6;
 const std::vector<float> slopes{0.3f, 0.1f, 0.03f, 0.004f, 0.001f, 0.0f};
 const relpos::alibi bias{slopes};
 
-/// Two queries, of which the first stands at the last key: under causal{} it sees all keys, as it does alone.
+/// Two queries, of which the first stands at the last key: under causal{} it sees all keys, as it
+/// does alone.
 inputs<float> two_rows(index_t keys, index_t channels) {
   return support::random_inputs({.batch = 1,
                                  .query_heads = heads,

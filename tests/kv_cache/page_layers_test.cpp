@@ -1,5 +1,5 @@
-// One block table and one pool for the caches of many layers: what fork, copy-on-write and truncate do to one layer they
-// do to all, whatever each stores.
+// One block table and one pool for the caches of many layers: what fork, copy-on-write and truncate
+// do to one layer they do to all, whatever each stores.
 
 #include <gtest/gtest.h>
 
@@ -37,7 +37,8 @@ struct own_layer {
   }
 };
 
-/// Each row of a cache has one number in all of its channels, so that any storage holds it: 0 to 127.
+/// Each row of a cache has one number in all of its channels, so that any storage holds it: 0 to
+/// 127.
 using rows_of_sequence = std::vector<int>;
 
 class model {
@@ -206,8 +207,8 @@ TEST(page_layers, give_the_mean_of_their_own_values) {
   }
 }
 
-/// Pages of all layers in one buffer, [page, row, layer, keys or values, channel]: ranges of bytes overlap, elements do
-/// not.
+/// Pages of all layers in one buffer, [page, row, layer, keys or values, channel]: ranges of bytes
+/// overlap, elements do not.
 TEST(page_layers, may_be_woven_together) {
   constexpr index_t count = 3;
   model of(count);

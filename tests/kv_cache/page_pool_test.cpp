@@ -1,5 +1,5 @@
-// The pool believes what it has given out: neither entries of the table that are not in use nor pages that are not its
-// own.
+// The pool believes what it has given out: neither entries of the table that are not in use nor
+// pages that are not its own.
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 #pragma once
-// Rows are appended to a cache in chunks and one by one; attention over it is the reference over all of them, as they
-// are stored.
+// Rows are appended to a cache in chunks and one by one; attention over it is the reference over
+// all of them, as they are stored.
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-// A ring costs what it holds and gives what it holds, however long the stream has been: workspace, work items and calls of
-// a user's function do not change with its age.
+// A ring costs what it holds and gives what it holds, however long the stream has been: workspace,
+// work items and calls of a user's function do not change with its age.
 
 #include <gtest/gtest.h>
 
@@ -25,7 +25,8 @@ constexpr index_t held = 700;
 constexpr index_t queries = 130;  // enough for the bound that skips tiles
 constexpr index_t ages[] = {4096, 65536, index_t{1} << 30};
 
-/// Rows 0 to sinks - 1 and `length` - held to `length` - 1 of a stream. What a query is at does not depend on its age.
+/// Rows 0 to sinks - 1 and `length` - held to `length` - 1 of a stream. What a query is at does not
+/// depend on its age.
 struct stream {
   inputs<float> in;
   own_ring<float> ring;

@@ -1,5 +1,5 @@
-// Rings that have evicted far more than they hold: results, counts of keys, workspace and items are those of what is
-// there.
+// Rings that have evicted far more than they hold: results, counts of keys, workspace and items are
+// those of what is there.
 
 #include <gtest/gtest.h>
 
@@ -23,7 +23,8 @@ constexpr index_t heads = 2;
 constexpr index_t channels = 8;
 const std::vector<float> slopes{0.3f, 0.0001f};
 
-/// A ring that holds `sinks` and `held` newest of `length` rows, and the same rows where they would be in tensors.
+/// A ring that holds `sinks` and `held` newest of `length` rows, and the same rows where they would
+/// be in tensors.
 struct history {
   inputs<float> in;
   own_ring<float> ring;

@@ -1,4 +1,5 @@
-// A ring that keeps all rows: attention over appended rows of every storage is the reference over the rows as stored.
+// A ring that keeps all rows: attention over appended rows of every storage is the reference over
+// the rows as stored.
 
 #include <gtest/gtest.h>
 

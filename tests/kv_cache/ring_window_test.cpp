@@ -1,4 +1,5 @@
-// The window of a ring: what it shows, how far a ring can be taken back, and which calls reach beyond what is there.
+// The window of a ring: what it shows, how far a ring can be taken back, and which calls reach
+// beyond what is there.
 
 #include <gtest/gtest.h>
 
@@ -189,7 +190,8 @@ TEST(ring_window, a_window_of_the_ring_is_held_to_what_is_there) {
   EXPECT_NE(refusal(ring, 180, 200, relpos::causal{}), "");
 }
 
-// ln n / ln trained, of n keys that the row sees: the window and the sinks, though more rows are there.
+// ln n / ln trained, of n keys that the row sees: the window and the sinks, though more rows are
+// there.
 TEST(ring_window, rows_before_it_do_not_count) {
   constexpr index_t trained = 16;
   for (const index_t sinks : {0, 3}) {

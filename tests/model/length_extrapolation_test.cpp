@@ -35,7 +35,8 @@ TEST(expected_score, without_decay_is_that_of_rope) {
   EXPECT_DOUBLE_EQ(relpos::expected_score(one_pair, 10), std::cos(2.5));
 }
 
-// The reason for XPOS: without the decay the curve swings back up at distances never seen in training.
+// The reason for XPOS: without the decay the curve swings back up at distances never seen in
+// training.
 TEST(expected_score, of_xpos_swings_less_than_that_of_rope) {
   const auto largest_rise = [](const relpos::rotary_frequencies& frequencies) {
     double lowest = 1e9;

@@ -19,8 +19,8 @@ t5_buckets rule(bool bidirectional, index_t num_buckets, index_t max_distance) {
           bidirectional ? relpos::bidirectional : relpos::unidirectional};
 }
 
-// None of these distances is on an exact tie that the float logarithm of their origin decided the other
-// way: the recorded buckets and the exact ones agree everywhere.
+// None of these distances is on an exact tie that the float logarithm of their origin decided the
+// other way: the recorded buckets and the exact ones agree everywhere.
 TEST(t5_bucket, is_that_of_torchscale) {
   const auto cases = support::golden("t5_buckets.json").at("cases");
   ASSERT_EQ(cases.size(), 6u);

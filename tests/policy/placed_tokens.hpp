@@ -1,5 +1,6 @@
 #pragma once
-// A call whose tokens have positions of their own, in any order, and what definitions are told of them.
+// A call whose tokens have positions of their own, in any order, and what definitions are told of
+// them.
 
 #include <cmath>
 #include <vector>

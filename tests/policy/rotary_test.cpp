@@ -38,7 +38,8 @@ rotary_meaning rope_meaning(index_t rotary_dim, pair_layout layout) {
           }};
 }
 
-/// A Length-Extrapolatable Transformer, algorithm 1: zeta_i = (2i/d + 0.4) / 1.4, every 512 positions.
+/// A Length-Extrapolatable Transformer, algorithm 1: zeta_i = (2i/d + 0.4) / 1.4, every 512
+/// positions.
 rotary_meaning xpos_meaning(index_t rotary_dim, pair_layout layout, double scale_base = 512.0) {
   rotary_meaning result = rope_meaning(rotary_dim, layout);
   result.zeta = [=](index_t i) {
@@ -92,7 +93,8 @@ TEST(rotary, xpos_is_that_of_the_paper) {
   }
 }
 
-// torchscale's scale^(position / 512) passes the largest float32 where a key is 36260 from the centre.
+// torchscale's scale^(position / 512) passes the largest float32 where a key is 36260 from the
+// centre.
 TEST(rotary, xpos_beyond_what_a_float_can_scale) {
   const inputs<float> in = support::random_inputs({.batch = 1,
                                                    .query_heads = 1,

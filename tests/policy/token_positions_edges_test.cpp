@@ -1,4 +1,5 @@
-// Positions per token at the edges: far apart, in slices, hidden, none at all, beside other stages, refused.
+// Positions per token at the edges: far apart, in slices, hidden, none at all, beside other stages,
+// refused.
 
 #include "relpos/policy/token_positions.hpp"
 

@@ -1,4 +1,5 @@
-// Positions that are given per token, against definitions written from the papers, with positions in any order.
+// Positions that are given per token, against definitions written from the papers, with positions
+// in any order.
 
 #include "relpos/policy/token_positions.hpp"
 

@@ -1,4 +1,5 @@
-// Conversions of storage types have the same bits in every mode of the floating-point unit, by scalars and by packs.
+// Conversions of storage types have the same bits in every mode of the floating-point unit, by
+// scalars and by packs.
 
 #include <gtest/gtest.h>
 

@@ -148,8 +148,8 @@ TYPED_TEST(pack_operation, abs_drops_the_sign) {
       float_values(), [](auto a, auto) { return abs(a) + decltype(a)(0.0f); }, value_of_abs);
 }
 
-// Where the processor multiplies and adds at once the result is rounded once. Elsewhere compilers may
-// do either.
+// Where the processor multiplies and adds at once the result is rounded once. Elsewhere compilers
+// may do either.
 template <class Isa>
 bool is_fma(float result, float a, float b, float c) {
   const volatile float product = a * b;

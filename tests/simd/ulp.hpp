@@ -1,6 +1,6 @@
 #pragma once
-// Errors of float functions in units in the last place, and inputs that leave no corner of the bit space
-// unvisited.
+// Errors of float functions in units in the last place, and inputs that leave no corner of the bit
+// space unvisited.
 
 #include <algorithm>
 #include <bit>
@@ -41,8 +41,8 @@ inline void append_around(std::vector<float>& xs, float x, int each_side) {
   }
 }
 
-/// f of each x, by packs; the last pack is filled up with zeros. Not inlined: no part of it may move to
-/// where the flush modes of the processor are different.
+/// f of each x, by packs; the last pack is filled up with zeros. Not inlined: no part of it may
+/// move to where the flush modes of the processor are different.
 template <class Isa, class Function>
 [[gnu::noinline]] std::vector<float> by_packs(const std::vector<float>& xs, Function f) {
   constexpr std::size_t n = relpos::lanes<Isa>;

@@ -1,4 +1,5 @@
-// What biases, factors of rows and masks do to a score, the same for a number and for each lane of a vector.
+// What biases, factors of rows and masks do to a score, the same for a number and for each lane of
+// a vector.
 
 #include <gtest/gtest.h>
 

@@ -14,7 +14,8 @@
 
 namespace support {
 
-/// Half a unit in the last place of what is stored, in parts of the value: the rounding on the way out.
+/// Half a unit in the last place of what is stored, in parts of the value: the rounding on the way
+/// out.
 template <class Out>
 double storage_rounding() {
   if constexpr (std::same_as<Out, relpos::bfloat16>) return 0x1p-8;
@@ -22,7 +23,8 @@ double storage_rounding() {
   return 0.0;
 }
 
-/// Twice the largest error of `naive`, and eight roundings of the largest value (of 1 if `at_least_one`).
+/// Twice the largest error of `naive`, and eight roundings of the largest value (of 1 if
+/// `at_least_one`).
 inline double float_tolerance(const std::vector<double>& exact, const std::vector<float>& naive,
                               bool at_least_one = false) {
   double largest_error = 0.0;

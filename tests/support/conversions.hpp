@@ -1,6 +1,7 @@
 #pragma once
-// Conversions of every storage type in a mode of the floating-point unit, against what their definitions say in the
-// default mode. Without a test framework: it runs on emulated processors too.
+// Conversions of every storage type in a mode of the floating-point unit, against what their
+// definitions say in the default mode. Without a test framework: it runs on emulated processors
+// too.
 
 #include <algorithm>
 #include <bit>
@@ -145,8 +146,8 @@ std::vector<float> floats_to_round() {
   return result;
 }
 
-/// The nearer of two neighbours, and the even one halfway, found among all numbers of the format. The largest number's
-/// upper neighbour is what would follow it, and means infinity.
+/// The nearer of two neighbours, and the even one halfway, found among all numbers of the format.
+/// The largest number's upper neighbour is what would follow it, and means infinity.
 template <class Stored>
 words bits_of_nearest(const std::vector<float>& values) {
   std::vector<double> numbers;
@@ -199,8 +200,9 @@ struct float_rows {
   std::vector<float> values;
 };
 
-/// Rows whose channels are all magnitudes below the first, which has any exponent: of numbers at random, and of ties and
-/// their neighbours. The last of them are as small as the least row that has steps, infinite, and not numbers.
+/// Rows whose channels are all magnitudes below the first, which has any exponent: of numbers at
+/// random, and of ties and their neighbours. The last of them are as small as the least row that
+/// has steps, infinite, and not numbers.
 inline float_rows rows_to_quantise() {
   float_rows result{384, {}};
   std::uint32_t state = 1;
@@ -239,8 +241,8 @@ inline float_rows rows_to_quantise() {
   return result;
 }
 
-/// The steps and the scale of each row, by the definition; quotients in double are exact enough to tell which side of a
-/// tie they are on, and a tie they hit.
+/// The steps and the scale of each row, by the definition; quotients in double are exact enough to
+/// tell which side of a tie they are on, and a tie they hit.
 inline void quantise_by_definition(const float_rows& rows, words& steps, words& scales) {
   const auto channels = static_cast<std::size_t>(rows.channels);
   for (std::size_t row = 0; row < rows.values.size(); row += channels) {

@@ -1,6 +1,6 @@
 #pragma once
-// Counts the instructions of a call by stepping through it: exact, the same in every run, and with any
-// instruction set. For Linux on x86-64.
+// Counts the instructions of a call by stepping through it: exact, the same in every run, and with
+// any instruction set. For Linux on x86-64.
 
 #include <csignal>
 #include <optional>

@@ -68,8 +68,9 @@ tensor<T> contiguous(const laid_out<T>& from) {
   return result;
 }
 
-/// Strides of [batch, head, position, channel] over memory whose axes, from the slowest to the fastest,
-/// are `order`, with `channel_step` between channels and `row_padding` elements after each row of them.
+/// Strides of [batch, head, position, channel] over memory whose axes, from the slowest to the
+/// fastest, are `order`, with `channel_step` between channels and `row_padding` elements after each
+/// row of them.
 inline std::array<index_t, 4> strides_of(const std::array<index_t, 4>& shape,
                                          const std::array<std::size_t, 4>& order,
                                          index_t channel_step = 1, index_t row_padding = 0) {

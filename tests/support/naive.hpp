@@ -1,6 +1,7 @@
 #pragma once
-// Attention once more, from the page: plain loops over plain functions of positions, in the arithmetic
-// `Real`. It includes no policy and no kernel, so that what it expects of a policy comes from elsewhere.
+// Attention once more, from the page: plain loops over plain functions of positions, in the
+// arithmetic `Real`. It includes no policy and no kernel, so that what it expects of a policy comes
+// from elsewhere.
 
 #include <cmath>
 #include <functional>
@@ -13,8 +14,8 @@
 
 namespace support {
 
-/// Pair i of the first rotary_dim channels rotates by theta(i) radians with every position, and a query grows
-/// by zeta(i), a key by its inverse.
+/// Pair i of the first rotary_dim channels rotates by theta(i) radians with every position, and a
+/// query grows by zeta(i), a key by its inverse.
 struct rotary_meaning {
   index_t rotary_dim = 0;
   bool interleaved = false;
@@ -118,7 +119,8 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
   const token_position query_at = place(means.query_position, query_offset);
   const token_position key_at = place(means.key_position, means.key_offset);
 
-  // A row of q or k, rotated. Positions are from the first query on: so the scales of XPOS stay small.
+  // A row of q or k, rotated. Positions are from the first query on: so the scales of XPOS stay
+  // small.
   const auto rotated = [&](const auto& of, index_t b, index_t h, index_t row,
                            const token_position& at, double side) {
     std::vector<Real> result(static_cast<std::size_t>(of.shape[3]));

@@ -1,6 +1,6 @@
 #pragma once
-// Arrays of random numbers that are the same on every platform: std::mt19937 is specified to the bit,
-// the distributions of the standard library are not.
+// Arrays of random numbers that are the same on every platform: std::mt19937 is specified to the
+// bit, the distributions of the standard library are not.
 
 #include <array>
 #include <cstddef>
@@ -93,7 +93,8 @@ struct sizes {
   index_t value_dim = 8;
 };
 
-/// Scores q.k / sqrt(head_dim) spread over a few units, so that a softmax is neither flat nor a choice.
+/// Scores q.k / sqrt(head_dim) spread over a few units, so that a softmax is neither flat nor a
+/// choice.
 template <class T = float>
 inputs<T> random_inputs(const sizes& of, std::uint32_t seed, float spread = 3.0f) {
   return {random_tensor<T>({of.batch, of.query_heads, of.query_length, of.head_dim}, seed, spread),

@@ -43,8 +43,9 @@ inline void expect_statistics(const collected& got, const naive_statistics<doubl
   expect(got.max_probability, exact.max_probability, naive.max_probability, "max_probability");
   expect(got.entropy, exact.entropy, naive.entropy, "entropy");
   expect(got.logit_count, exact.logit_count, naive.logit_count, "logit_count");
-  // One pass: a row's first 128 logits are summed relative to one of them, which may be 3 deviations from their
-  // mean, and the sum of their squares, 10 times that about the mean, is rounded 128 times.
+  // One pass: a row's first 128 logits are summed relative to one of them, which may be 3
+  // deviations from their mean, and the sum of their squares, 10 times that about the mean, is
+  // rounded 128 times.
   double deviation = 1.0;
   for (const double variance : exact.logit_variance) {
     deviation = std::max(deviation, std::sqrt(variance));

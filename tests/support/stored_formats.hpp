@@ -1,5 +1,6 @@
 #pragma once
-// What IEEE 754 says of the 16-bit formats, in double arithmetic and without a look at bits of floats.
+// What IEEE 754 says of the 16-bit formats, in double arithmetic and without a look at bits of
+// floats.
 
 #include <cmath>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Translation units compiled for different instruction sets in one program: each computes with its own,
-// and all are right. Prints what is wrong and returns 1.
+// Translation units compiled for different instruction sets in one program: each computes with its
+// own, and all are right. Prints what is wrong and returns 1.
 
 #include <cmath>
 #include <cstdio>

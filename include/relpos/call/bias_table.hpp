@@ -1,10 +1,10 @@
 #pragma once
-// The bias of one head over distance, as the score kernel reads it: entry i holds the bias of distance
-// -(first + i), so that consecutive queries of one key are consecutive floats.
+// The bias of one head over distance, as the score kernel reads it: entry i holds the bias of
+// distance -(first + i), so that consecutive queries of one key are consecutive floats.
 //
-// Only distances that some query sees are asked of the policy, and where it says that its bias is constant
-// on either side of a range, only that range: memory is O(length), or O(1) where it saturates. A group's
-// width of edge values on both ends lets every vector load end inside.
+// Only distances that some query sees are asked of the policy, and where it says that its bias is
+// constant on either side of a range, only that range: memory is O(length), or O(1) where it
+// saturates. A group's width of edge values on both ends lets every vector load end inside.
 
 #include <algorithm>
 

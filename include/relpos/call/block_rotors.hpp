@@ -16,7 +16,8 @@ namespace relpos::inline RELPOS_ABI {
 template <class... Policies>
 inline constexpr bool any_rotation = (is_rotation<Policies> || ... || false);
 
-/// Keys and queries are rotated within their blocks; queries by the rotor between blocks when they meet.
+/// Keys and queries are rotated within their blocks; queries by the rotor between blocks when they
+/// meet.
 template <class... Policies>
 inline constexpr bool any_block_rotation =
     any_rotation<Policies...> && !any_explicit_positions<Policies...>;
@@ -79,9 +80,9 @@ struct block_rotors {
   /// Entry `i` of `count`.
   template <class Policy>
   void fill(index_t i, const Policy& policy) const {
-    // Smaller factors would make subnormal scores, many times slower, and are lost in any sum that has another
-    // pair in it.
-    // Decay becomes growth towards keys that come later, which no mask of such an encoding shows.
+    // Smaller factors would make subnormal scores, many times slower, and are lost in any sum that
+    // has another pair in it. Decay becomes growth towards keys that come later, which no mask of
+    // such an encoding shows.
     const auto component = [](double part) {
       constexpr double largest = std::numeric_limits<float>::max();
       if (std::abs(part) < 0x1p-100) return 0.0f;

@@ -73,7 +73,8 @@ class call_sequences {
   /// The rows of a sequence that are there.
   resident_rows resident_of(index_t at) const { return {key_length(at), pieces_apart(at)}; }
 
-  /// Distances between any query and any key of a piece where positions are implicit: of one sequence, and of all.
+  /// Distances between any query and any key of a piece where positions are implicit: of one
+  /// sequence, and of all.
   distance_range distances_of(index_t at, index_t piece = 0) const {
     const attention_shape of = shape_of(at);
     const key_range rows = resident_of(at).piece(piece);

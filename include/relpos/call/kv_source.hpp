@@ -1,6 +1,7 @@
 #pragma once
-// Where the keys and values of a call are: views of the caller's tensors, or a cache. Kernels see these concepts alone, so
-// that a new kind of cache (paged, ring, int8 with scales) is a new source of rows and never a second kernel.
+// Where the keys and values of a call are: views of the caller's tensors, or a cache. Kernels see
+// these concepts alone, so that a new kind of cache (paged, ring, int8 with scales) is a new source
+// of rows and never a second kernel.
 
 #include <concepts>
 

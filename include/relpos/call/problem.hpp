@@ -41,7 +41,8 @@ struct attention_problem final : call_sequences {
   static constexpr bool has_bias = (is_bias<Policies> || ... || false);
   static constexpr bool can_bound = can_bound_scores<Policies...>;
   static constexpr bool has_implicit_positions = !any_explicit_positions<Policies...>;
-  /// Pieces that the rows of a sequence may be in. Given positions have no order that would tell them apart.
+  /// Pieces that the rows of a sequence may be in. Given positions have no order that would tell
+  /// them apart.
   static constexpr index_t pieces = Store::evicts && has_implicit_positions ? 2 : 1;
   using store_type = Store;
 
@@ -63,9 +64,10 @@ struct attention_problem final : call_sequences {
 
   float softcap() const { return choice.softcap; }
 
-  /// Whether tiles of a sequence may be left out because of what their scores can be at most (cpu/prefill/score_bound.hpp).
-  /// That takes the norms of keys, one pass over K; they pay when many queries share them. The moments of logits are of
-  /// all keys, also of those whose weight is zero.
+  /// Whether tiles of a sequence may be left out because of what their scores can be at most
+  /// (cpu/prefill/score_bound.hpp). That takes the norms of keys, one pass over K; they pay when
+  /// many queries share them. The moments of logits are of all keys, also of those whose weight is
+  /// zero.
   bool bounds_scores(index_t group_rows, const attention_shape& of) const {
     return can_bound && of.query_length >= 2 * group_rows && !choice.statistics.of_logits() &&
            choice.kernel != kernel_class::decode;

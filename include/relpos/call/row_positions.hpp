@@ -1,6 +1,6 @@
 #pragma once
-// The positions of the rows of a call, as encodings read them: rows counted on from an offset, or numbers given
-// per token by a policy. Masks read neither: they go by row + offset.
+// The positions of the rows of a call, as encodings read them: rows counted on from an offset, or
+// numbers given per token by a policy. Masks read neither: they go by row + offset.
 
 #include <algorithm>
 #include <tuple>

@@ -7,9 +7,9 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What a call tells of each row beside its output, [batch, head, query] each and written where asked for:
-/// `options{.statistics = {.entropy = entropy}}`. Computed in the same pass, O(1) memory per row. A row that
-/// sees no key has 0 in all of them.
+/// What a call tells of each row beside its output, [batch, head, query] each and written where
+/// asked for: `options{.statistics = {.entropy = entropy}}`. Computed in the same pass, O(1) memory
+/// per row. A row that sees no key has 0 in all of them.
 struct row_statistics {
   std::optional<view<float, 3>> max_probability{};  // the largest p
   std::optional<view<float, 3>> entropy{};          // - sum of p ln p, in nats

@@ -17,7 +17,8 @@ namespace relpos::inline RELPOS_ABI {
 inline constexpr float log2e = std::numbers::log2e_v<float>;
 inline constexpr float ln2 = std::numbers::ln2_v<float>;
 
-/// What multiplies q.k: the caller's choice, or what one of the policies sets, or 1 / sqrt(head_dim).
+/// What multiplies q.k: the caller's choice, or what one of the policies sets, or 1 /
+/// sqrt(head_dim).
 template <class... Policies>
 float score_scale(const options& choice, const std::tuple<Policies...>&, index_t head_dim) {
   float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
@@ -52,7 +53,8 @@ float sink_logit(const std::tuple<Bound...>& bound) {
   return result;
 }
 
-/// The product of the factors that policies have for the logits of one row; `visible` is the number of keys that it sees.
+/// The product of the factors that policies have for the logits of one row; `visible` is the number
+/// of keys that it sees.
 template <class... Bound>
 float logit_factor(const std::tuple<Bound...>& bound, index_t q_pos, index_t visible) {
   float product = 1.0f;

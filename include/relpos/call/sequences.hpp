@@ -1,5 +1,6 @@
 #pragma once
-// The sequences of a batch: entries of a tensor's first axis, or, in a ragged batch, ranges of rows of its one entry.
+// The sequences of a batch: entries of a tensor's first axis, or, in a ragged batch, ranges of rows
+// of its one entry.
 
 #include <algorithm>
 

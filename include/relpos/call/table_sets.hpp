@@ -1,6 +1,7 @@
 #pragma once
-// How many tables a call has of a bias, or of the rotors between blocks: for each piece of rows (call/resident_rows.hpp)
-// one that all sequences share, where they lie at much the same distances, or else one for each sequence.
+// How many tables a call has of a bias, or of the rotors between blocks: for each piece of rows
+// (call/resident_rows.hpp) one that all sequences share, where they lie at much the same distances,
+// or else one for each sequence.
 
 #include <algorithm>
 #include <array>

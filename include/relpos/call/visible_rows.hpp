@@ -1,6 +1,6 @@
 #pragma once
-// The keys that range masks leave to the queries of a call, as rows: of one query, of several that are computed
-// together, and of all of a sequence.
+// The keys that range masks leave to the queries of a call, as rows: of one query, of several that
+// are computed together, and of all of a sequence.
 
 #include <algorithm>
 #include <tuple>
@@ -26,7 +26,8 @@ constexpr key_range visible_key_rows(const std::tuple<Policies...>& bound, index
   return {first, std::max(first, range.last - key_offset)};
 }
 
-/// Distances k_pos - q_pos between the query rows of a call and those of `rows` that range masks leave visible.
+/// Distances k_pos - q_pos between the query rows of a call and those of `rows` that range masks
+/// leave visible.
 template <class... Policies>
 distance_range visible_distances(const std::tuple<Policies...>& bound, const attention_shape& shape,
                                  const positions& position, const key_range& rows) {
@@ -42,8 +43,8 @@ distance_range visible_distances(const std::tuple<Policies...>& bound, const att
   return range;
 }
 
-/// Extremes over several queries, of those that see anything: rows [some_first, some_last) are seen by some query, rows
-/// [all_first, all_last) by every one.
+/// Extremes over several queries, of those that see anything: rows [some_first, some_last) are seen
+/// by some query, rows [all_first, all_last) by every one.
 struct visible_rows {
   index_t some_first = 0;
   index_t some_last = 0;

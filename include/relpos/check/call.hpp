@@ -1,6 +1,6 @@
 #pragma once
-// Every argument is checked once, at the entry, before anything is written. The kernels behind it assume
-// what is said here.
+// Every argument is checked once, at the entry, before anything is written. The kernels behind it
+// assume what is said here.
 
 #include <cmath>
 #include <tuple>
@@ -61,8 +61,8 @@ status check_rotation(const Store& store, const std::tuple<Policies...>& policie
   return result;
 }
 
-/// Refuses a temperature that is not positive and finite, and numbers that are in range one by one but
-/// whose quotients, by which scores are multiplied, are not.
+/// Refuses a temperature that is not positive and finite, and numbers that are in range one by one
+/// but whose quotients, by which scores are multiplied, are not.
 RELPOS_NOINLINE inline status check_factors_of_head(float scale, float softcap, float temperature,
                                                     index_t head) {
   if (!(temperature > 0.0f) || !std::isfinite(temperature)) {

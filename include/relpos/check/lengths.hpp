@@ -10,7 +10,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Refuses a window that reaches rows which the store has evicted. The first query of a sequence reaches furthest.
+/// Refuses a window that reaches rows which the store has evicted. The first query of a sequence
+/// reaches furthest.
 template <class Problem>
 status check_windows(const Problem& problem) {
   constexpr index_t everything = key_range::everything().first;

@@ -18,7 +18,8 @@ inline status check_offset(const char* name, index_t offset) {
                        static_cast<long long>(offset));
 }
 
-/// Refuses a number of positions below `least` or beyond what offsets can be. `policy` has it as `name`.
+/// Refuses a number of positions below `least` or beyond what offsets can be. `policy` has it as
+/// `name`.
 inline status check_extent(const char* policy, const char* name, index_t extent, index_t least) {
   if (least <= extent && extent <= max_offset) return {};
   return status::error(status_code::invalid_value, "%s: %s is %lld, must be %lld to 2^60", policy,

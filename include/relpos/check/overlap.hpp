@@ -13,7 +13,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The memory of one argument. Its shape becomes text only in a refusal: that takes longer than all checks.
+/// The memory of one argument. Its shape becomes text only in a refusal: that takes longer than all
+/// checks.
 struct labelled_memory {
   const char* name;
   byte_range bytes;  // from the first to the last
@@ -32,8 +33,8 @@ struct labelled_memory {
   shape_text text() const { return shape_text(elements.shape.data(), elements.rank); }
 };
 
-/// Refuses two whose ranges of bytes overlap, as those of keys and values in one buffer do, unless no element of one
-/// shares a byte with an element of the other.
+/// Refuses two whose ranges of bytes overlap, as those of keys and values in one buffer do, unless
+/// no element of one shares a byte with an element of the other.
 RELPOS_NOINLINE inline status check_elements_apart(const labelled_memory& written,
                                                    const labelled_memory& other) {
   switch (sharing_of(written.elements, other.elements)) {
@@ -51,7 +52,8 @@ RELPOS_NOINLINE inline status check_elements_apart(const labelled_memory& writte
   }
 }
 
-/// Refuses memory to be written that shares a byte with another. One may be woven between the elements of the other.
+/// Refuses memory to be written that shares a byte with another. One may be woven between the
+/// elements of the other.
 inline status check_apart(const labelled_memory& written, const labelled_memory& other) {
   if (!written.bytes.overlaps(other.bytes)) return {};
   return check_elements_apart(written, other);

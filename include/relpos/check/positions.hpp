@@ -65,8 +65,8 @@ inline status check_rotation_positions(const rotation_rows& rotations, index_t a
       static_cast<long long>(axes), static_cast<long long>(rotations.axes));
 }
 
-/// Refuses distances for which a tabulated bias, constant outside of `varying`, has no room: its table is as long
-/// as that of rows counted on.
+/// Refuses distances for which a tabulated bias, constant outside of `varying`, has no room: its
+/// table is as long as that of rows counted on.
 inline status check_tabulated_distances(const distance_range& distances,
                                         const distance_range& varying,
                                         const attention_shape& shape) {

@@ -12,8 +12,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What a call writes, under the names that its caller knows. Of `Real`, except that `out` may be stored
-/// in 16 bits.
+/// What a call writes, under the names that its caller knows. Of `Real`, except that `out` may be
+/// stored in 16 bits.
 template <class Out, class Real = float>
 struct call_outputs {
   view<Out, 4> out;
@@ -87,7 +87,8 @@ status check_queries(const view<Query, 4>& q, const index_list& starts) {
   return check_starts("options.query_starts", starts, "q", q.shape);
 }
 
-/// Refuses k [batch, key heads, key, d] and v [batch, key heads, key, d_v] that do not belong together.
+/// Refuses k [batch, key heads, key, d] and v [batch, key heads, key, d_v] that do not belong
+/// together.
 template <class Key, class Value>
 status check_key_values(const view<Key, 4>& k, const view<Value, 4>& v, const index_list& starts) {
   if (status valid = check_view("k", k); !valid) return valid;
@@ -100,8 +101,8 @@ status check_key_values(const view<Key, 4>& k, const view<Value, 4>& v, const in
   return {};
 }
 
-/// Refuses inputs that do not belong together: q [batch, heads, query, d] and such k and v; heads a multiple of key
-/// heads; as many sequences of queries as of keys.
+/// Refuses inputs that do not belong together: q [batch, heads, query, d] and such k and v; heads a
+/// multiple of key heads; as many sequences of queries as of keys.
 template <class Query, class Key, class Value>
 status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                     const index_list& query_starts = {}, const index_list& key_starts = {}) {

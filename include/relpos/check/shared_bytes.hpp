@@ -3,8 +3,9 @@
 //
 //   element i of a and element j of b share a byte  <=>  -size_a < address_a(i) - address_b(j) < size_b
 //
-// The difference is a sum of strides, each taken 0 to n times. Those that step over less than the elements' size widen
-// the bounds, and what is left of arrays in use, one woven into the other, is decided in a few steps.
+// The difference is a sum of strides, each taken 0 to n times. Those that step over less than the
+// elements' size widen the bounds, and what is left of arrays in use, one woven into the other, is
+// decided in a few steps.
 
 #include <algorithm>
 #include <array>
@@ -20,7 +21,8 @@ enum class sharing {
   unknown  // not decided within the number of steps
 };
 
-/// What the search for a shared byte may take: strides that nest, as those of tensors in use do, take some ten.
+/// What the search for a shared byte may take: strides that nest, as those of tensors in use do,
+/// take some ten.
 inline constexpr int max_sharing_steps = 1024;
 
 /// Sums of strides, each taken 0 to `count` times, of which one within [lowest, highest] is sought.
@@ -58,15 +60,16 @@ class stride_sums {
     }
   }
 
-  /// Behind the terms of smaller strides. std::sort of so few makes g++ 12 warn of its branch for more than 16.
+  /// Behind the terms of smaller strides. std::sort of so few makes g++ 12 warn of its branch for
+  /// more than 16.
   void insert(const term& each) {
     std::size_t at = count_++;
     for (; at > 0 && terms_[at - 1].stride > each.stride; --at) terms_[at] = terms_[at - 1];
     terms_[at] = each;
   }
 
-  /// Strides that leave no gap between the bounds widen them; a stride that continues the steps of a smaller one is
-  /// counted with it. Neither changes the answer.
+  /// Strides that leave no gap between the bounds widen them; a stride that continues the steps of
+  /// a smaller one is counted with it. Neither changes the answer.
   void simplify() {
     std::size_t kept = 0;
     for (std::size_t i = 0; i < count_; ++i) {
@@ -123,8 +126,8 @@ class stride_sums {
   std::size_t count_ = 0;
 };
 
-/// Whether an element of a and one of b share a byte. Extents, strides and addresses are such that no computation of
-/// an address overflows (is_addressable).
+/// Whether an element of a and one of b share a byte. Extents, strides and addresses are such that
+/// no computation of an address overflows (is_addressable).
 inline sharing sharing_of(const strided_bytes& a, const strided_bytes& b,
                           int steps = max_sharing_steps) {
   if (a.is_empty() || b.is_empty()) return sharing::none;

@@ -1,5 +1,6 @@
 #pragma once
-// What biases can be at most over a range of distances: with the norms of queries and keys, a bound of the scores of a tile.
+// What biases can be at most over a range of distances: with the norms of queries and keys, a bound
+// of the scores of a tile.
 
 #include <tuple>
 #include <type_traits>
@@ -9,8 +10,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Whether the biases of a call can be bounded: at least one says so, and nothing else raises scores by an
-/// unknown amount.
+/// Whether the biases of a call can be bounded: at least one says so, and nothing else raises
+/// scores by an unknown amount.
 template <class... Policies>
 inline constexpr bool can_bound_scores =
     ((bounds_bias<bound_policy<Policies>> || ... || false)) &&

@@ -1,6 +1,6 @@
 #pragma once
-// Types that policies bind to. A kernel depends on the bound type alone: policies that bind to one of these, yours too,
-// share the kernels of relpos::kernels (cpu/common_kernels.hpp).
+// Types that policies bind to. A kernel depends on the bound type alone: policies that bind to one
+// of these, yours too, share the kernels of relpos::kernels (cpu/common_kernels.hpp).
 
 #include <algorithm>
 
@@ -18,8 +18,8 @@ struct linear_bias {
   RELPOS_INLINE constexpr Real bias(Real distance) const {
     return slope * distance;
   }
-  /// One rounding where the instruction set has it. Left to compilers, some copies of a loop would round once and others
-  /// twice.
+  /// One rounding where the instruction set has it. Left to compilers, some copies of a loop would
+  /// round once and others twice.
   template <class Real>
   RELPOS_INLINE constexpr Real add_to(Real score, Real distance) const {
     return fma(distance, Real(slope), score);
@@ -41,7 +41,8 @@ struct matrix_bias {
   }
 };
 
-/// What a query sees of a ring: attention sinks (Xiao et al., arXiv 2309.17453), and a window of rows that are still there.
+/// What a query sees of a ring: attention sinks (Xiao et al., arXiv 2309.17453), and a window of
+/// rows that are still there.
 ///
 ///   k_pos < sinks_end  or  max(oldest, q_pos - window + 1) <= k_pos
 ///

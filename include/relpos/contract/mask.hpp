@@ -1,6 +1,6 @@
 #pragma once
-// What a bound mask of either kind, a range of keys per query or a question per element, says of one score
-// and of a whole tile; and what two such answers make together.
+// What a bound mask of either kind, a range of keys per query or a question per element, says of
+// one score and of a whole tile; and what two such answers make together.
 
 #include <tuple>
 #include <utility>
@@ -73,8 +73,8 @@ constexpr tile_class classify_ranges(const Bound& mask, const tile& of) {
   }
 }
 
-// The masks of a call that are no range of keys per query, and so are asked tile by tile and element by element. Kernels
-// know a call's masks as ranges in numbers and as these.
+// The masks of a call that are no range of keys per query, and so are asked tile by tile and
+// element by element. Kernels know a call's masks as ranges in numbers and as these.
 
 /// Those of the bound policies that ask for elements, as a tuple.
 template <class... Bound>

@@ -4,7 +4,8 @@
 //   s = (softcap(scale R q.R k) + bias) factor / temperature,
 //   p = e^s / (e^sink + sum of e^s over the visible keys),
 //
-// by having the stage's member; a member that is absent costs no score anything. All members are const.
+// by having the stage's member; a member that is absent costs no score anything. All members are
+// const.
 //
 //   rotation R of queries and keys
 //     rotation_rows rotations()                tables of what channel pairs are multiplied by
@@ -180,7 +181,8 @@ concept gates_rows = requires(const Bound& bound, index_t at) {
   { bound.row_gate(at) } -> std::convertible_to<float>;
 };
 
-/// How many of the three a policy has. Of two, kernels could not know which is meant: calls refuse it (call/arguments.hpp).
+/// How many of the three a policy has. Of two, kernels could not know which is meant: calls refuse
+/// it (call/arguments.hpp).
 template <class Policy>
 inline constexpr int bias_count =
     (computes_bias<bound_policy<Policy>> ? 1 : 0) + (tabulates_bias<Policy> ? 1 : 0) +

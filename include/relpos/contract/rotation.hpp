@@ -1,14 +1,14 @@
 #pragma once
-// What a rotating policy tells the kernel. Pair i of a row's channels, (a, b) read as a + i b, is multiplied by
-// a complex number that depends on the row's position. In the product of a query and a key only the
-// quotient of the two is left:
+// What a rotating policy tells the kernel. Pair i of a row's channels, (a, b) read as a + i b, is
+// multiplied by a complex number that depends on the row's position. In the product of a query and
+// a key only the quotient of the two is left:
 //
 //   q.k = sum over pairs of Re(q conj(k) rotor(pair, k_pos - q_pos))
 //
-// Positions lie in blocks of 512: position = 512 block + offset. The kernel rotates queries and keys by their
-// offsets, from tables of 512 rows that serve every block, and queries once more by the rotor between the two
-// blocks. So no number grows with a position: where the rotor decays, a stored key is scaled by at most its
-// decay over 512 positions, and none overflows at any length.
+// Positions lie in blocks of 512: position = 512 block + offset. The kernel rotates queries and
+// keys by their offsets, from tables of 512 rows that serve every block, and queries once more by
+// the rotor between the two blocks. So no number grows with a position: where the rotor decays, a
+// stored key is scaled by at most its decay over 512 positions, and none overflows at any length.
 
 #include <cstdint>
 
@@ -24,7 +24,8 @@ enum class pair_layout {
   half_split    // i and i + pairs: GPT-NeoX, Hugging Face
 };
 
-/// A pair of channels, or what it is multiplied by: the complex number a + i b. `Real` is a number or a vector of them.
+/// A pair of channels, or what it is multiplied by: the complex number a + i b. `Real` is a number
+/// or a vector of them.
 template <class Real>
 struct channel_pair {
   Real a;

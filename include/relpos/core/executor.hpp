@@ -12,7 +12,8 @@ namespace relpos::inline RELPOS_ABI {
 
 /// `run(count, item)` calls item(i, slot) once for each i in [0, count), in any order and on any
 /// thread, and returns when all are done. `slot` < slots() tells apart the items that run at the
-/// same time: each has its own workspace. A call makes three runs: prepare (tables), attend, and merge (of split keys).
+/// same time: each has its own workspace. A call makes three runs: prepare (tables), attend, and
+/// merge (of split keys).
 template <class Executor>
 concept executor = requires(const Executor& runner, void (*item)(index_t, index_t)) {
   { runner.slots() } -> std::convertible_to<index_t>;
@@ -38,8 +39,8 @@ struct serial {
   }
 };
 
-/// A parallel loop of the caller's, `loop(count, run_item)`, which calls run_item(i) once for each i in [0, count), in
-/// any order, and returns when all are done:
+/// A parallel loop of the caller's, `loop(count, run_item)`, which calls run_item(i) once for each
+/// i in [0, count), in any order, and returns when all are done:
 ///
 ///   const relpos::on_loop runner{[](relpos::index_t count, auto run_item) { ... }, threads};
 ///
@@ -64,8 +65,9 @@ struct on_loop {
   }
 };
 
-/// One of several threads that all make the same call, with the same arguments and the same workspace; `barrier()` returns
-/// when all of them have called it. Thread t takes items t, t + threads, ...: the longest come first.
+/// One of several threads that all make the same call, with the same arguments and the same
+/// workspace; `barrier()` returns when all of them have called it. Thread t takes items t, t +
+/// threads, ...: the longest come first.
 ///
 ///   relpos::attention(relpos::team_member{thread, threads, barrier}, memory, out, q, k, v, ...);     // on each thread
 template <class Barrier>

@@ -9,8 +9,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Integers of 32 or 64 bits, one per sequence of a batch, that the caller keeps: any lvalue with `data()` and
-/// `size()`, or a std::span.
+/// Integers of 32 or 64 bits, one per sequence of a batch, that the caller keeps: any lvalue with
+/// `data()` and `size()`, or a std::span.
 class index_list {
  public:
   constexpr index_list() = default;

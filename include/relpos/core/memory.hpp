@@ -63,8 +63,8 @@ struct strided_bytes {
   }
 };
 
-/// No two elements share memory: each stride is larger than the sum of what the strides up to it reach. Takes what
-/// is_addressable.
+/// No two elements share memory: each stride is larger than the sum of what the strides up to it
+/// reach. Takes what is_addressable.
 inline bool elements_are_distinct(const strided_bytes& of) {
   const auto magnitude = [&](std::size_t axis) { return std::abs(of.strides[axis]); };
   for (std::size_t axis = 0; axis < of.rank; ++axis) {

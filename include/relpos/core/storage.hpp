@@ -1,9 +1,9 @@
 #pragma once
 // Storage types of q, k, v and out: float, and two 16-bit formats that exist in memory only.
-// Arithmetic is float32. Bit-compatible with Eigen's, CUDA's and C23's types of the same names, whose
-// memory they may read and write.
-// Conversion to 16 bits rounds to nearest, ties to even; NaN stays NaN. Conversions both ways have the same bits in every
-// mode of the floating-point unit: with denormals taken or flushed to zero, and under any rounding mode.
+// Arithmetic is float32. Bit-compatible with Eigen's, CUDA's and C23's types of the same names,
+// whose memory they may read and write. Conversion to 16 bits rounds to nearest, ties to even; NaN
+// stays NaN. Conversions both ways have the same bits in every mode of the floating-point unit:
+// with denormals taken or flushed to zero, and under any rounding mode.
 
 #include <bit>
 #include <concepts>
@@ -62,7 +62,8 @@ struct RELPOS_MAY_ALIAS half {
     const std::uint32_t magnitude = bits & 0x7fffu;
     // Subnormal: a number of steps, whose product with 2^-24 is exact.
     const float steps = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24f;
-    // Others: rebias the exponent by 127 - 15, once more to the largest for infinity and NaN, which becomes quiet.
+    // Others: rebias the exponent by 127 - 15, once more to the largest for infinity and NaN, which
+    // becomes quiet.
     const std::uint32_t special = magnitude >= 0x7c00u ? 0x38000000u : 0u;
     const std::uint32_t quiet = magnitude > 0x7c00u ? 0x00400000u : 0u;
     const std::uint32_t rebiased = ((magnitude << 13) + 0x38000000u + special) | quiet;

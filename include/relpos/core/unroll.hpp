@@ -1,7 +1,7 @@
 #pragma once
 // Loops whose trip count the type knows, unrolled in the front end: the accumulators they index are
-// then scalars to the optimiser and stay in registers, at every optimisation level from -O1. Loops of the CPU whose body
-// needs no constant compile faster under RELPOS_UNROLL (config.hpp).
+// then scalars to the optimiser and stay in registers, at every optimisation level from -O1. Loops
+// of the CPU whose body needs no constant compile faster under RELPOS_UNROLL (config.hpp).
 
 #include <type_traits>
 #include <utility>

@@ -1,6 +1,6 @@
 #pragma once
-// The phases of one call: prepare what all share, attend, merge what decode has split. Each is a run of the executor,
-// whose end is the barrier between them.
+// The phases of one call: prepare what all share, attend, merge what decode has split. Each is a
+// run of the executor, whose end is the barrier between them.
 
 #include <type_traits>
 
@@ -29,8 +29,9 @@ void attend_decode(const problem_sequence<Problem>& sequence,
       .attend(of, any_rows<key_type>(head.keys()), any_rows<value_type>(head.values()));
 }
 
-/// The same for that of many. Within a head from the last block, the longest where a mask is causal, to the first; heads
-/// one after another, so that the items of a head find its keys in cache.
+/// The same for that of many. Within a head from the last block, the longest where a mask is
+/// causal, to the first; heads one after another, so that the items of a head find its keys in
+/// cache.
 template <class Isa, class Problem>
 void attend_prefill(const problem_sequence<Problem>& sequence,
                     const call_workspace<Isa, Problem>& workspace, index_t item, index_t slot) {

@@ -1,7 +1,7 @@
 #pragma once
-// The part of a call's workspace that has the same layout whatever its policies are: the plan, norms of keys, states of the
-// chunks that decode merges, and the slots of work items. But for those states, one per query row and 1024 keys, nothing
-// grows with query length x key length.
+// The part of a call's workspace that has the same layout whatever its policies are: the plan,
+// norms of keys, states of the chunks that decode merges, and the slots of work items. But for
+// those states, one per query row and 1024 keys, nothing grows with query length x key length.
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,6 @@
 #pragma once
-// The workspace of one call: what every call has (call_memory.hpp), and the tables and rotated keys of its policies, which
-// prepare fills for all work items, O(length).
+// The workspace of one call: what every call has (call_memory.hpp), and the tables and rotated keys
+// of its policies, which prepare fills for all work items, O(length).
 
 #include <array>
 #include <tuple>

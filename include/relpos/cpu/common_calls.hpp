@@ -1,6 +1,7 @@
 #pragma once
-// The parts of most calls that depend on no policy, as common_kernels.hpp has the kernels: checks of float32 tensors and
-// outputs, plans, memory. A program that links relpos::kernels finds them compiled.
+// The parts of most calls that depend on no policy, as common_kernels.hpp has the kernels: checks
+// of float32 tensors and outputs, plans, memory. A program that links relpos::kernels finds them
+// compiled.
 
 #include "relpos/check/overlap.hpp"
 #include "relpos/check/shapes.hpp"

@@ -1,6 +1,7 @@
 #pragma once
-// The kernels that most calls share. A program that links relpos::kernels finds them compiled, for the instruction sets
-// that the library was built for; all others are compiled where they are called.
+// The kernels that most calls share. A program that links relpos::kernels finds them compiled, for
+// the instruction sets that the library was built for; all others are compiled where they are
+// called.
 
 #include <tuple>
 

@@ -1,8 +1,9 @@
 #pragma once
-// Rows whose every bias is near the lowest float, as where a matrix hides keys by a large number instead of infinity.
-// In units of the exponent their scores are beyond float32. A kernel that has seen nothing higher in a row leaves it to
-// this function, which goes through the biases once more in float64. Scores q.k are lost in the rounding of these biases,
-// in float32 as in float64: the row is the mean of the values whose bias is largest.
+// Rows whose every bias is near the lowest float, as where a matrix hides keys by a large number
+// instead of infinity. In units of the exponent their scores are beyond float32. A kernel that has
+// seen nothing higher in a row leaves it to this function, which goes through the biases once more
+// in float64. Scores q.k are lost in the rounding of these biases, in float32 as in float64: the
+// row is the mean of the values whose bias is largest.
 
 #include <algorithm>
 #include <cmath>
@@ -94,7 +95,8 @@ class row_biases {
   row_positions_of<decltype(Problem::policies)> position_;
 };
 
-/// Writes a row again if all its biases are near the lowest float. `buffer` holds 3 value_dim floats.
+/// Writes a row again if all its biases are near the lowest float. `buffer` holds 3 value_dim
+/// floats.
 template <class Isa, class Problem>
 void attend_extreme_row(const problem_sequence<Problem>& sequence, index_t head, index_t row,
                         float* buffer) {
@@ -134,7 +136,8 @@ void attend_extreme_row(const problem_sequence<Problem>& sequence, index_t head,
   const auto values =
       sequence.call.store.template values<Isa>(sequence.at, sequence.shape.key_head(head));
   double total = std::exp(sink - top);
-  // Compensated sums (Kahan, 1965): all values have the same weight, and there may be a million of them.
+  // Compensated sums (Kahan, 1965): all values have the same weight, and there may be a million of
+  // them.
   float* const sum = buffer;
   float* const lost = buffer + channels;
   std::fill(sum, sum + 2 * channels, 0.0f);

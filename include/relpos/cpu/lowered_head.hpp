@@ -1,10 +1,12 @@
 #pragma once
-// What the kernels know of a call: one key head of one sequence, in numbers and in the answers to a few questions.
+// What the kernels know of a call: one key head of one sequence, in numbers and in the answers to a
+// few questions.
 //
-// Policies, stores and outputs have types of their own, and a kernel for each combination of them would be compiled again
-// and again. So a call is lowered to this once per work item (policy_head.hpp). What is asked is asked for a group of
-// queries or a tile of keys, never for a key: there a call through a pointer costs nothing. Of the types of a call two
-// things reach a tile loop, because they must be inlined there: the biases, and the masks that ask for elements.
+// Policies, stores and outputs have types of their own, and a kernel for each combination of them
+// would be compiled again and again. So a call is lowered to this once per work item
+// (policy_head.hpp). What is asked is asked for a group of queries or a tile of keys, never for a
+// key: there a call through a pointer costs nothing. Of the types of a call two things reach a tile
+// loop, because they must be inlined there: the biases, and the masks that ask for elements.
 
 #include "relpos/call/block_rotors.hpp"
 #include "relpos/call/resident_rows.hpp"
@@ -24,8 +26,8 @@ namespace relpos::inline RELPOS_ABI {
 
 struct decode_query_rows;
 
-/// A row whose largest exponent is below this sees no key, or has biases that float32 cannot tell apart
-/// (extreme_row.hpp).
+/// A row whose largest exponent is below this sees no key, or has biases that float32 cannot tell
+/// apart (extreme_row.hpp).
 inline constexpr float extreme_exponent = -0x1p120f;
 
 /// What a kernel reads of a head.
@@ -53,7 +55,8 @@ struct lowered_head : head_facts {
   virtual float temperature(index_t head) const = 0;
   /// An exponent, base 2; -inf without a sink.
   virtual float sink(index_t head) const = 0;
-  /// `count` query rows from `first` on, rotated by their offset in the block, or all the way. `buffer` holds those that are not in place.
+  /// `count` query rows from `first` on, rotated by their offset in the block, or all the way.
+  /// `buffer` holds those that are not in place.
   virtual void find_queries(index_t head, index_t first, index_t count, float* buffer,
                             const float** rows) const = 0;
   /// The rotors of queries to keys of a piece, where `rotates_by_tile`.
@@ -79,8 +82,9 @@ struct lowered_head : head_facts {
   /// What masks of elements say of one row and a range of keys.
   virtual tile_class classify_elements_of(index_t head, index_t row,
                                           const key_range& keys) const = 0;
-  /// Does what follows the products of rows with the keys of a tile, scores [row][tile_keys]: softcap, biases, the factors
-  /// of the rows, and hides what masks hide. `seen` says of each row what they leave of the tile.
+  /// Does what follows the products of rows with the keys of a tile, scores [row][tile_keys]:
+  /// softcap, biases, the factors of the rows, and hides what masks hide. `seen` says of each row
+  /// what they leave of the tile.
   virtual void finish_scores(const decode_query_rows& rows, const key_lanes& keys, float* scores,
                              tile_class* seen) const = 0;
 
@@ -91,8 +95,8 @@ struct lowered_head : head_facts {
   ~lowered_head() = default;
 };
 
-/// The same for the kernel of many queries, whose tile loops have these biases and masks inlined: `Biases` is a tuple of
-/// stages in argument order, row factors last.
+/// The same for the kernel of many queries, whose tile loops have these biases and masks inlined:
+/// `Biases` is a tuple of stages in argument order, row factors last.
 template <class Isa, class Biases, class ElementMasks>
 struct staged_head : lowered_head<Isa> {
   virtual mask_stage<Isa, ElementMasks> masks(index_t head, const group_rows& rows) const = 0;

@@ -1,5 +1,6 @@
 #pragma once
-// One head of a call as its policies, its store and its output say it: the answers that lowered_head asks for.
+// One head of a call as its policies, its store and its output say it: the answers that
+// lowered_head asks for.
 
 #include <tuple>
 #include <type_traits>

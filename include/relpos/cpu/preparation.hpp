@@ -1,6 +1,6 @@
 #pragma once
-// What a call computes once, before any query: the plan, bias tables, rotated keys and their norms. Items that depend on
-// nothing but the call, in any order.
+// What a call computes once, before any query: the plan, bias tables, rotated keys and their norms.
+// Items that depend on nothing but the call, in any order.
 
 #include <tuple>
 #include <utility>

@@ -1,5 +1,6 @@
 #pragma once
-// A call that has been checked and measured, and may be run any number of times (attention.hpp: prepare).
+// A call that has been checked and measured, and may be run any number of times (attention.hpp:
+// prepare).
 
 #include <cstdint>
 #include <optional>
@@ -17,9 +18,10 @@ namespace relpos::inline RELPOS_ABI {
 template <class Isa, class Out, class Query, class Store, class Policies>
 class prepared_call;
 
-/// Keeps the views and policies of its call, and refers to what they refer to: numbers in tensors may change between two
-/// runs. What was checked may not: shapes and strides, lists of sequences, block tables, the data of policies. A cache
-/// whose lengths have changed is another call, and `run` refuses it.
+/// Keeps the views and policies of its call, and refers to what they refer to: numbers in tensors
+/// may change between two runs. What was checked may not: shapes and strides, lists of sequences,
+/// block tables, the data of policies. A cache whose lengths have changed is another call, and
+/// `run` refuses it.
 template <class Isa, class Out, class Query, class Store, class... Policies>
 class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
  public:
@@ -47,7 +49,8 @@ class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
     workspace_bytes_ = call_workspace_bytes<Isa>(*problem_, slots_);
   }
 
-  /// What `attention` would return of the call as it is; `run` returns it too, and does nothing, if it is a failure.
+  /// What `attention` would return of the call as it is; `run` returns it too, and does nothing, if
+  /// it is a failure.
   status valid() const { return valid_; }
 
   /// What `run` needs; 0 if the call is not valid.

@@ -1,6 +1,6 @@
 #pragma once
-// How the work of a call is counted off: sequences from the one with the longest items to that with the shortest, so
-// that threads which take the next item from a queue end together.
+// How the work of a call is counted off: sequences from the one with the longest items to that with
+// the shortest, so that threads which take the next item from a queue end together.
 
 #include <algorithm>
 #include <numeric>
@@ -93,7 +93,8 @@ class work_plan {
     });
   }
 
-  /// Returns the chunks of an item. Long runs of keys keep the memory busy; short ones occupy all threads.
+  /// Returns the chunks of an item. Long runs of keys keep the memory busy; short ones occupy all
+  /// threads.
   index_t divide(const call_sequences& call, index_t slots) const {
     index_t chunks = 0;
     index_t states = 0;

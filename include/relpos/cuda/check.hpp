@@ -1,6 +1,6 @@
 #pragma once
-// What the GPU's kernels ask of a call, beyond what every call must keep. Checked on the host, before anything is
-// launched.
+// What the GPU's kernels ask of a call, beyond what every call must keep. Checked on the host,
+// before anything is launched.
 
 #include <cstdint>
 #include <type_traits>
@@ -11,7 +11,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Head dimensions that kernels are compiled for. A caller who names only those that occur waits less for the compiler.
+/// Head dimensions that kernels are compiled for. A caller who names only those that occur waits
+/// less for the compiler.
 template <int... Dims>
 struct head_dims {
   static_assert(((Dims == 64 || Dims == 96 || Dims == 128 || Dims == 256) && ...),
@@ -36,7 +37,8 @@ constexpr bool check_device_arguments() {
   return true;
 }
 
-/// Rows are copied in pieces of 16 bytes: channels lie one after another, and rows begin at multiples of 16 bytes.
+/// Rows are copied in pieces of 16 bytes: channels lie one after another, and rows begin at
+/// multiples of 16 bytes.
 template <class T>
 status check_pieces(const char* name, const view<T, 4>& of) {
   constexpr index_t piece = 16 / static_cast<index_t>(sizeof(T));

@@ -1,5 +1,6 @@
 #pragma once
-// The kernels of a call, each over an architecture: what a block does, how many threads and how much shared memory it has.
+// The kernels of a call, each over an architecture: what a block does, how many threads and how
+// much shared memory it has.
 
 #include <cstddef>
 
@@ -21,7 +22,8 @@ struct block_grid {
 /// Shared memory that a block may have of any GPU of compute capability 8.0 or later.
 inline constexpr std::size_t shared_bytes_everywhere = 99 * 1024;
 
-/// A block for each 128 query rows, or fewer, of each query head of each sequence that is prefilled.
+/// A block for each 128 query rows, or fewer, of each query head of each sequence that is
+/// prefilled.
 template <int HeadDim, class Call>
 struct prefill_kernel {
   using geometry = prefill_block_geometry<typename Call::stored, HeadDim>;

@@ -1,6 +1,6 @@
 #pragma once
-// Which kernels a call takes, in which order, over how many blocks. Written over a device, which a stream of a GPU is, and
-// in tests the CPU:
+// Which kernels a call takes, in which order, over how many blocks. Written over a device, which a
+// stream of a GPU is, and in tests the CPU:
 //
 //   status copy(void* to, const void* from, std::size_t bytes)      from the host
 //   status admit<Kernel>()                                            refuses a kernel that the device cannot run
@@ -13,9 +13,9 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What the host has prepared is in device memory. `rotation` is token_rotation where queries and keys are rotated to the
-/// positions of their tokens, no_data otherwise. The types of the call are spelled: nvcc would name them by way of the
-/// problem's, which may hold a lambda.
+/// What the host has prepared is in device memory. `rotation` is token_rotation where queries and
+/// keys are rotated to the positions of their tokens, no_data otherwise. The types of the call are
+/// spelled: nvcc would name them by way of the problem's, which may hold a lambda.
 template <int HeadDim, class Device, class T, class Out, class Lowered, class Rotation>
 status launch_kernels(const Device& device, call_params<T, Out, Lowered> call,
                       const Rotation& rotation, const attention_shape& shape,

@@ -1,6 +1,7 @@
 #pragma once
-// The types of a call's policies that kernels depend on. What is not among them, the kernels have as numbers: range masks
-// and laws by query row (row_facts.hpp), temperatures and sinks by head, functions of tables as tables.
+// The types of a call's policies that kernels depend on. What is not among them, the kernels have
+// as numbers: range masks and laws by query row (row_facts.hpp), temperatures and sinks by head,
+// functions of tables as tables.
 
 #include <tuple>
 #include <type_traits>
@@ -16,8 +17,9 @@ namespace relpos::inline RELPOS_ABI {
 
 struct no_data {};
 
-/// A bias that is tabulated: the device has the table, and `Gate`, where there is a factor for each row. The function that
-/// fills the table stays on the host: its type may be a lambda's, which no kernel may have for an argument.
+/// A bias that is tabulated: the device has the table, and `Gate`, where there is a factor for each
+/// row. The function that fills the table stays on the host: its type may be a lambda's, which no
+/// kernel may have for an argument.
 template <class Gate>
 struct device_table : Gate {
   bias_table table;
@@ -33,8 +35,9 @@ struct device_row_factors {
   const float* of_row;
 };
 
-/// `Rotation` is device_rotation where queries are rotated when they meet keys, `Places` the policy that has the positions of
-/// tokens where biases read them, both no_data otherwise; `Biases` and `Masks` are those of device_head.
+/// `Rotation` is device_rotation where queries are rotated when they meet keys, `Places` the policy
+/// that has the positions of tokens where biases read them, both no_data otherwise; `Biases` and
+/// `Masks` are those of device_head.
 template <class Rotation, class Places, class Biases, class Masks>
 struct lowered_types;
 

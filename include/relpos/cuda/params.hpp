@@ -1,6 +1,6 @@
 #pragma once
-// What the blocks of one call read: views of the caller's device memory, and what the host has prepared
-// for them, which is copied to the device before they run (staging.hpp).
+// What the blocks of one call read: views of the caller's device memory, and what the host has
+// prepared for them, which is copied to the device before they run (staging.hpp).
 
 #include <cstddef>
 #include <cstdint>
@@ -37,7 +37,8 @@ struct device_sequence {
   device_rows queries;
   device_rows keys;
   positions position;
-  // Of few queries: chunks of keys that are seen, and the first of their states, [head][row][chunk].
+  // Of few queries: chunks of keys that are seen, and the first of their states,
+  // [head][row][chunk].
   bool is_decoded;
   index_t first_chunk;  // in absolute position
   index_t chunks;
@@ -64,8 +65,8 @@ struct device_rotation {
   block_rotors rotors;
 };
 
-/// One query head of one sequence. `Biases` is a tuple of stages in argument order, factors of rows last, and `Masks` one of
-/// masks that ask for elements, as on the CPU (cpu/lowered_head.hpp).
+/// One query head of one sequence. `Biases` is a tuple of stages in argument order, factors of rows
+/// last, and `Masks` one of masks that ask for elements, as on the CPU (cpu/lowered_head.hpp).
 template <class Biases, class Masks>
 struct device_head {
   Biases biases;

@@ -1,6 +1,6 @@
 #pragma once
-// What the host finds of each query row before a call: the keys that range masks leave it, and what laws multiply its
-// logits by. Kernels read numbers, and know neither the masks nor the laws.
+// What the host finds of each query row before a call: the keys that range masks leave it, and what
+// laws multiply its logits by. Kernels read numbers, and know neither the masks nor the laws.
 
 #include <cstddef>
 #include <tuple>
@@ -23,7 +23,8 @@ class row_facts {
     const float* factors = nullptr;
   };
 
-  /// Whether a law reads positions that are given per token: they differ between the sequences of a uniform batch.
+  /// Whether a law reads positions that are given per token: they differ between the sequences of a
+  /// uniform batch.
   static constexpr bool read_places =
       any_explicit_positions<Policies...> && (scales_rows<bound_policy<Policies>> || ... || false);
 

@@ -8,8 +8,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Memory that the caller lends: of the device, and of the host, best page-locked. The host's must stay as it is until the
-/// stream has come past the call. Any alignment.
+/// Memory that the caller lends: of the device, and of the host, best page-locked. The host's must
+/// stay as it is until the stream has come past the call. Any alignment.
 struct device_workspace {
   workspace device;
   workspace host;
@@ -37,7 +37,8 @@ template <class Dims, class Device, class Problem>
 status run_device_call(const Device& device, const Problem& problem,
                        const device_workspace& memory) {
   arena on_host(memory.host), on_device(memory.device);
-  // What is prepared is laid out on the host as it will be on the device. Behind it the device has intermediates of its own.
+  // What is prepared is laid out on the host as it will be on the device. Behind it the device has
+  // intermediates of its own.
   const auto* const from = on_host.take<std::byte>(0);
   call_staging<Problem> data(on_host, problem);
   const std::size_t bytes = on_host.bytes_taken() - (arena::alignment - 1);

@@ -1,6 +1,7 @@
 #pragma once
-// What the host prepares for the blocks of one call: sequences, the policies of each head, tables of biases. It is laid
-// out in host memory as it will be in device memory, and copied there as a whole.
+// What the host prepares for the blocks of one call: sequences, the policies of each head, tables
+// of biases. It is laid out in host memory as it will be in device memory, and copied there as a
+// whole.
 
 #include <cstddef>
 #include <cstdint>

@@ -4,9 +4,10 @@
 //   Tensor out = relpos::attention(q, k, v, relpos::alibi{slopes}, relpos::causal{});
 //   relpos::attention(device, out, q, k, v, relpos::t5_bias{table, relpos::bidirectional}, ...);
 //
-// RowMajor Tensor and TensorMap of float, Eigen::bfloat16 or Eigen::half, const or not, each tensor its
-// own type. Any other strides: the view form, attention.hpp, which also says what is computed. A refused
-// call throws std::invalid_argument, with the argument's name and both shapes, before `out` is touched.
+// RowMajor Tensor and TensorMap of float, Eigen::bfloat16 or Eigen::half, const or not, each tensor
+// its own type. Any other strides: the view form, attention.hpp, which also says what is computed.
+// A refused call throws std::invalid_argument, with the argument's name and both shapes, before
+// `out` is touched.
 
 #include <unsupported/Eigen/CXX11/Tensor>
 
@@ -53,8 +54,8 @@ void run_with_workspace(const Executor& runner, const Call& call) {
   throw_unless(call.run(runner, workspace(memory.get(), bytes)));
 }
 
-/// Fills `out` [batch, heads, query, d_v] on an Eigen::DefaultDevice or Eigen::ThreadPoolDevice. Allocates
-/// workspace, linear in the lengths.
+/// Fills `out` [batch, heads, query, d_v] on an Eigen::DefaultDevice or Eigen::ThreadPoolDevice.
+/// Allocates workspace, linear in the lengths.
 template <eigen_device Device, eigen_expression Out, eigen_expression Query, eigen_expression Key,
           eigen_expression Value, class... Arguments>
 void attention(const Device& device, Out&& out, const Query& q, const Key& k, const Value& v,
@@ -105,8 +106,8 @@ auto attention(const Query& q, const Key& k, const Value& v, const Arguments&...
   return out;
 }
 
-/// Fills the state of a slice of the keys, to be merged (`merge`) with that of the others. Positions are
-/// those of the whole sequence: options.query_offset must be given.
+/// Fills the state of a slice of the keys, to be merged (`merge`) with that of the others.
+/// Positions are those of the whole sequence: options.query_offset must be given.
 template <eigen_device Device, eigen_expression Query, eigen_expression Key, eigen_expression Value,
           class... Arguments>
 void partial(const Device& device, const partial_state& state, const Query& q, const Key& k,

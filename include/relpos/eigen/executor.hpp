@@ -11,8 +11,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A ThreadPoolDevice. The calling thread takes part, so there is a slot more than threads; called from
-/// inside the pool, whose other threads may be waiting for this one, it runs alone.
+/// A ThreadPoolDevice. The calling thread takes part, so there is a slot more than threads; called
+/// from inside the pool, whose other threads may be waiting for this one, it runs alone.
 ///
 /// `Device` is a parameter because Eigen defines ThreadPoolDevice only under EIGEN_USE_THREADS.
 template <class Device>
@@ -28,7 +28,8 @@ class pool_executor {
       serial::run(count, item);
       return;
     }
-    // Helpers that the pool starts late find nothing left to take; what they look at must outlive the call.
+    // Helpers that the pool starts late find nothing left to take; what they look at must outlive
+    // the call.
     const auto work = std::make_shared<progress>();
     const auto take_items = [count, &item](progress& shared, index_t slot) {
       for (index_t i = shared.next++; i < count; i = shared.next++) {

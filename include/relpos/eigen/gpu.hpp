@@ -1,12 +1,13 @@
 #pragma once
-// Attention over Eigen tensors in device memory, on the stream of an Eigen::GpuDevice (EIGEN_USE_GPU is defined before
-// anything of Eigen is included):
+// Attention over Eigen tensors in device memory, on the stream of an Eigen::GpuDevice
+// (EIGEN_USE_GPU is defined before anything of Eigen is included):
 //
 //   relpos::attention(gpu, out, q, k, v, relpos::alibi{slopes}, relpos::causal{});
 //
-// out, q, k and v are TensorMaps of device memory, of float, Eigen::half or Eigen::bfloat16; out may hold another. cuda/attention.hpp
-// says what is computed. Workspace is allocated and freed in the order of the stream; a graph that is captured from calls
-// takes the view form, whose workspace stays.
+// out, q, k and v are TensorMaps of device memory, of float, Eigen::half or Eigen::bfloat16; out
+// may hold another. cuda/attention.hpp says what is computed. Workspace is allocated and freed in
+// the order of the stream; a graph that is captured from calls takes the view form, whose workspace
+// stays.
 
 #include <cstddef>
 #include <memory>
@@ -20,7 +21,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Throws std::invalid_argument for a call that is refused, and std::runtime_error for what the device refuses.
+/// Throws std::invalid_argument for a call that is refused, and std::runtime_error for what the
+/// device refuses.
 template <class Dims = all_head_dims, eigen_expression Out, eigen_expression Query,
           eigen_expression Key, eigen_expression Value, class... Arguments>
 void attention(const Eigen::GpuDevice& device, Out&& out, const Query& q, const Key& k,

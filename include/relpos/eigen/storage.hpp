@@ -8,7 +8,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The storage type with the bits of an Eigen scalar; void for a scalar that attention does not store.
+/// The storage type with the bits of an Eigen scalar; void for a scalar that attention does not
+/// store.
 template <class Scalar>
 struct storage_of {
   using type = void;

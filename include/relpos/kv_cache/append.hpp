@@ -106,8 +106,8 @@ status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
   return result;
 }
 
-/// What `append` does with values of their own, or with the first channels of the keys in their place. Of the policies
-/// of a call a rotation rotates the rows, if there is one.
+/// What `append` does with values of their own, or with the first channels of the keys in their
+/// place. Of the policies of a call a rotation rotates the rows, if there is one.
 template <class Isa, executor Executor, class Stored, class Placement, class Key, class Value,
           class... Rotation>
 status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& cache,
@@ -183,9 +183,10 @@ status append_with(const Executor& runner, const kv_cache<Stored, Placement>& ca
                           rotations_of(policies));
 }
 
-/// Writes the rows of k [batch, key head, new row, d] and v behind those of each sequence; one after another where
-/// options.key_starts bound them. A rotation among `arguments`, the same as in the calls of attention, rotates the keys
-/// first: row r of a sequence stands at position r + options.key_offset. Nothing that was there before is rebase.
+/// Writes the rows of k [batch, key head, new row, d] and v behind those of each sequence; one
+/// after another where options.key_starts bound them. A rotation among `arguments`, the same as in
+/// the calls of attention, rotates the keys first: row r of a sequence stands at position r +
+/// options.key_offset. Nothing that was there before is rebase.
 template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
           class Value, class... Arguments>
 status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
@@ -194,7 +195,8 @@ status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
   return append_with<Isa>(runner, cache, k, v, true, arguments...);
 }
 
-/// The same for a cache whose values are the first channels of its keys (kv_cache/latent.hpp), or have no channels.
+/// The same for a cache whose values are the first channels of its keys (kv_cache/latent.hpp), or
+/// have no channels.
 template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
           class... Arguments>
 status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,

@@ -40,7 +40,8 @@ struct contiguous_placement {
   static void memory_parts(const Use&) {}
 };
 
-/// `contiguous_cache<bfloat16>{{keys, values}, lengths}`, memory [sequence, key head, capacity, channel].
+/// `contiguous_cache<bfloat16>{{keys, values}, lengths}`, memory [sequence, key head, capacity,
+/// channel].
 template <cache_storage Stored>
 using contiguous_cache = kv_cache<Stored, contiguous_placement>;
 

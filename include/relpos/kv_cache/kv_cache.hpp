@@ -5,9 +5,10 @@
 //   relpos::append(runner, cache, k, v, relpos::rotary{rope});                 // once per token
 //   relpos::attention(runner, memory, out, q, cache, relpos::rotary{rope}, relpos::causal{});
 //
-// A cache is a view over memory of the caller's. Keys are rotated once, when they are appended, relative to the blocks
-// of contract/rotation.hpp, and serve every later query; append and attention take the same policies.
-// contiguous.hpp, ring.hpp and paged.hpp say where a row is; append.hpp writes rows.
+// A cache is a view over memory of the caller's. Keys are rotated once, when they are appended,
+// relative to the blocks of contract/rotation.hpp, and serve every later query; append and
+// attention take the same policies. contiguous.hpp, ring.hpp and paged.hpp say where a row is;
+// append.hpp writes rows.
 
 #include <span>
 #include <tuple>
@@ -19,8 +20,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `lengths` has the rows of each sequence; append and truncate write it. Row r of a sequence is at position
-/// r + options.key_offset.
+/// `lengths` has the rows of each sequence; append and truncate write it. Row r of a sequence is at
+/// position r + options.key_offset.
 template <cache_storage Stored, cache_placement Placement>
 struct kv_cache {
   static_assert(!Placement::evicts || evicting_placement<Placement>,
@@ -63,7 +64,8 @@ struct kv_cache {
       return {};
     }
   }
-  /// The rows that a query at the position of `row` does not see, because they are evicted or lie before the window.
+  /// The rows that a query at the position of `row` does not see, because they are evicted or lie
+  /// before the window.
   key_range hidden(index_t sequence, index_t row) const
     requires(Placement::evicts)
   {
@@ -162,8 +164,8 @@ struct kv_cache {
   }
 };
 
-/// The newest rows of a sequence that `truncate` may take: all of them, but in a ring only so many that the window of
-/// the next row is still there. 0 where the cache or the sequence is none.
+/// The newest rows of a sequence that `truncate` may take: all of them, but in a ring only so many
+/// that the window of the next row is still there. 0 where the cache or the sequence is none.
 template <class Stored, class Placement>
 index_t rewindable_rows(const kv_cache<Stored, Placement>& cache, index_t sequence) noexcept {
   if (!cache.check() || !cache.check_sequence(sequence)) return 0;
@@ -174,9 +176,10 @@ index_t rewindable_rows(const kv_cache<Stored, Placement>& cache, index_t sequen
   }
 }
 
-/// Forgets all rows of a sequence behind the first `length`: drafted tokens that are not taken. (page_pool has one that
-/// also returns pages.) A ring refuses to go further back than `rewindable_rows`, except to `sinks` rows or less: what
-/// follows then has the bits of an unlimited cache with the same window.
+/// Forgets all rows of a sequence behind the first `length`: drafted tokens that are not taken.
+/// (page_pool has one that also returns pages.) A ring refuses to go further back than
+/// `rewindable_rows`, except to `sinks` rows or less: what follows then has the bits of an
+/// unlimited cache with the same window.
 template <class Stored, class Placement>
 status truncate(const kv_cache<Stored, Placement>& cache, index_t sequence,
                 index_t length) noexcept {

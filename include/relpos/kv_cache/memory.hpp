@@ -25,9 +25,9 @@ bool begin_alike(const view<T, Rank>& a, const view<T, Rank>& b) {
   return true;
 }
 
-/// Rows in slabs: a slab is a sequence, or a page. Channels are contiguous, all else may have any strides. float,
-/// bfloat16 and half are stored as they are; int8 as round(x / scale) with scale = max |x| / 127 of each row, in
-/// `key_scales` and `value_scales`; rows below 2^-118 are zeros.
+/// Rows in slabs: a slab is a sequence, or a page. Channels are contiguous, all else may have any
+/// strides. float, bfloat16 and half are stored as they are; int8 as round(x / scale) with scale =
+/// max |x| / 127 of each row, in `key_scales` and `value_scales`; rows below 2^-118 are zeros.
 template <cache_storage Stored>
 struct cache_memory {
   view<Stored, 4> keys;         // [slab, key head, row, d]
@@ -35,7 +35,8 @@ struct cache_memory {
   view<float, 3> key_scales{};  // [slab, key head, row], of int8 alone
   view<float, 3> value_scales{};
 
-  /// The values are the first channels of the keys (kv_cache/latent.hpp), which are stored once and read as both.
+  /// The values are the first channels of the keys (kv_cache/latent.hpp), which are stored once and
+  /// read as both.
   bool is_latent() const { return values.size() > 0 && begin_alike(values, keys); }
 };
 
@@ -158,7 +159,8 @@ class cache_rows {
     return rows_.data + cell.slab * rows_.strides[0] + cell.row * rows_.strides[2];
   }
 
-  /// Calls use(cell, at, run) for rows [first + at, first + at + run) that lie one after another, as those of a page.
+  /// Calls use(cell, at, run) for rows [first + at, first + at + run) that lie one after another,
+  /// as those of a page.
   template <class Use>
   RELPOS_INLINE void for_each_run(index_t first, index_t count, const Use& use) const {
     for (index_t i = 0; i < count;) {

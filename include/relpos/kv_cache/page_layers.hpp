@@ -1,5 +1,6 @@
 #pragma once
-// The caches of all layers of a model, as a page_pool takes them: one block table serves them, each has pages of its own.
+// The caches of all layers of a model, as a page_pool takes them: one block table serves them, each
+// has pages of its own.
 //
 //   std::vector<relpos::paged_cache<relpos::bfloat16>> layers;         // or of one cache, an array, a span
 //   std::vector<relpos::page_layer> mixed{first, second, third};       // whose storage types differ
@@ -16,7 +17,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A paged cache whose storage type is erased. It refers to the same memory, and so may outlive the cache itself.
+/// A paged cache whose storage type is erased. It refers to the same memory, and so may outlive the
+/// cache itself.
 class page_layer {
  public:
   template <cache_storage Stored>
@@ -149,7 +151,8 @@ class page_layer {
   const functions* as_stored_;
 };
 
-/// All layers of one call: a cache, or a contiguous range of caches or of page_layer. Refers to them.
+/// All layers of one call: a cache, or a contiguous range of caches or of page_layer. Refers to
+/// them.
 class page_layers {
  public:
   template <cache_storage Stored>

@@ -4,8 +4,9 @@
 //   relpos::page_pool pool(pages);
 //   relpos::status done = pool.reserve(layers, sequence, length + new_rows);    // then append to every layer
 //
-// `layers` are the caches of all layers of a model (page_layers.hpp), in every call the same ones: they share one block
-// table, and whatever happens to a page happens in the memory of each. A model of one layer passes its cache.
+// `layers` are the caches of all layers of a model (page_layers.hpp), in every call the same ones:
+// they share one block table, and whatever happens to a page happens in the memory of each. A model
+// of one layer passes its cache.
 //
 // Host bookkeeping, for those who have none of their own; not for several threads at once.
 
@@ -28,8 +29,9 @@ class page_pool {
   /// Sequences that use a page.
   index_t uses(std::int32_t page) const { return uses_[static_cast<std::size_t>(page)]; }
 
-  /// Gives a sequence the pages for `rows`, and its own in place of those to be written that another sequence shares:
-  /// then rows may be appended to every layer. Refused, and nothing changed, if too few are free.
+  /// Gives a sequence the pages for `rows`, and its own in place of those to be written that
+  /// another sequence shares: then rows may be appended to every layer. Refused, and nothing
+  /// changed, if too few are free.
   status reserve(const page_layers& layers, index_t sequence, index_t rows) {
     if (status valid = check(layers, sequence); !valid) return valid;
     if (rows < 0 || rows > max_length) {
@@ -49,7 +51,8 @@ class page_pool {
     }
     std::vector<std::int32_t>& pages = pages_of(sequence);
     const index_t held = count(pages);
-    // Pages that will be written and another sequence uses: the last one, whose rows stay, and any behind it.
+    // Pages that will be written and another sequence uses: the last one, whose rows stay, and any
+    // behind it.
     const index_t first = length / page_rows;
     std::vector<index_t> shared;
     for (index_t block = first; rows > length && block < std::min(held, needed); ++block) {
@@ -98,8 +101,8 @@ class page_pool {
     return {};
   }
 
-  /// Forgets the rows of a sequence behind the first `length` in every layer, and returns the pages that it no longer
-  /// needs.
+  /// Forgets the rows of a sequence behind the first `length` in every layer, and returns the pages
+  /// that it no longer needs.
   status truncate(const page_layers& layers, index_t sequence, index_t length) {
     if (status valid = check(layers, sequence); !valid) return valid;
     if (length < 0 || length > layers[0].length(sequence)) {
@@ -121,8 +124,8 @@ class page_pool {
     return static_cast<index_t>(pages.size());
   }
 
-  /// Refuses layers that are not what they say or do not belong together, and rows of the sequence that lie in other
-  /// pages than the pool gave it.
+  /// Refuses layers that are not what they say or do not belong together, and rows of the sequence
+  /// that lie in other pages than the pool gave it.
   status check(const page_layers& layers, index_t sequence) {
     if (layers.count() == 0) {
       return status::error(status_code::invalid_value, "layers: there are none");
@@ -160,7 +163,8 @@ class page_pool {
     }
     return true;
   }
-  /// Refuses other layers than those whose pages are in use: rows of a layer that is left out would not be copied.
+  /// Refuses other layers than those whose pages are in use: rows of a layer that is left out would
+  /// not be copied.
   status check_served(const page_layers& layers) const {
     if (free_.size() == uses_.size()) return {};
     if (static_cast<index_t>(served_.size()) != layers.count()) {

@@ -1,6 +1,7 @@
 #pragma once
-// A cache of pages, any of which holds any part of any sequence: memory is taken as sequences grow, and sequences with a
-// common beginning share its pages (Kwon et al., arXiv 2309.06180). page_pool.hpp has the free pages.
+// A cache of pages, any of which holds any part of any sequence: memory is taken as sequences grow,
+// and sequences with a common beginning share its pages (Kwon et al., arXiv 2309.06180).
+// page_pool.hpp has the free pages.
 
 #include <cstdint>
 
@@ -12,7 +13,8 @@ namespace relpos::inline RELPOS_ABI {
 struct paged_placement {
   static constexpr bool evicts = false;
 
-  /// [sequence, block]: the page of rows [block * page rows, ...). What lies behind a sequence's length is not read.
+  /// [sequence, block]: the page of rows [block * page rows, ...). What lies behind a sequence's
+  /// length is not read.
   view<std::int32_t, 2> block_table;
 
   constexpr cache_cell cell(index_t sequence, index_t row, index_t page_rows) const {
@@ -41,8 +43,8 @@ struct paged_placement {
                          "cache.keys: pages of %lld rows in %s, must be 1 to 2^31 - 1",
                          static_cast<long long>(keys[2]), shape_text(keys).text);
   }
-  /// Refuses a table that lacks pages for so many rows, or has one that does not exist. Pages of the first `checked` rows
-  /// were looked at before.
+  /// Refuses a table that lacks pages for so many rows, or has one that does not exist. Pages of
+  /// the first `checked` rows were looked at before.
   status check_room(index_t sequence, index_t rows, const std::array<index_t, 4>& keys,
                     index_t checked = 0) const {
     const index_t blocks = ceil_div(rows, keys[2]);
@@ -70,7 +72,8 @@ struct paged_placement {
   }
 };
 
-/// `paged_cache<bfloat16>{{keys, values}, lengths, {block_table}}`, memory [page, key head, row, channel].
+/// `paged_cache<bfloat16>{{keys, values}, lengths, {block_table}}`, memory [page, key head, row,
+/// channel].
 template <cache_storage Stored>
 using paged_cache = kv_cache<Stored, paged_placement>;
 

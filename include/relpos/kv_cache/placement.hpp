@@ -1,5 +1,6 @@
 #pragma once
-// Where a cache has its rows: what contiguous.hpp, ring.hpp and paged.hpp answer, and a placement of your own would.
+// Where a cache has its rows: what contiguous.hpp, ring.hpp and paged.hpp answer, and a placement
+// of your own would.
 
 #include <array>
 #include <concepts>

@@ -1,6 +1,7 @@
 #pragma once
-// A cache of fixed size for a sliding window: behind `sinks` rows that it keeps forever (Xiao et al., arXiv
-// 2309.17453), the newest rows take the places of the oldest. Evicted rows are not visible, whatever the mask.
+// A cache of fixed size for a sliding window: behind `sinks` rows that it keeps forever (Xiao et
+// al., arXiv 2309.17453), the newest rows take the places of the oldest. Evicted rows are not
+// visible, whatever the mask.
 
 #include <algorithm>
 
@@ -10,7 +11,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The mask that a ring adds to a call: it hides evicted rows, and rows between the sinks and the window.
+/// The mask that a ring adds to a call: it hides evicted rows, and rows between the sinks and the
+/// window.
 struct ring_mask {
   const index_t* oldest;  // per sequence, the first row behind the sinks that is there
   index_t sinks;
@@ -24,17 +26,18 @@ struct ring_mask {
   }
 };
 
-/// Slab i is sequence i. For chunks of c rows under a window of w keys a slab has sinks + w + c - 1 rows, and d more
-/// where d drafts are taken back. A call whose window reaches a row that was evicted is refused, where `window` or a
-/// mask tells the window.
+/// Slab i is sequence i. For chunks of c rows under a window of w keys a slab has sinks + w + c - 1
+/// rows, and d more where d drafts are taken back. A call whose window reaches a row that was
+/// evicted is refused, where `window` or a mask tells the window.
 struct ring_placement {
   static constexpr bool evicts = true;
 
-  /// Per sequence, the first row behind the sinks that is there; zeros at first, written by append and truncate.
+  /// Per sequence, the first row behind the sinks that is there; zeros at first, written by append
+  /// and truncate.
   std::span<index_t> oldest;
   index_t sinks = 0;
-  /// Keys that each query sees behind the sinks, itself included. With 0 it sees all that the ring holds, as a window of
-  /// rows - sinks keys where rows are appended one by one.
+  /// Keys that each query sees behind the sinks, itself included. With 0 it sees all that the ring
+  /// holds, as a window of rows - sinks keys where rows are appended one by one.
   index_t window = 0;
 
   constexpr cache_cell cell(index_t sequence, index_t row, index_t slab_rows) const {
@@ -128,7 +131,8 @@ struct ring_placement {
   }
 };
 
-/// `ring_cache<half>{{keys, values}, lengths, {oldest, sinks, window}}`, memory [sequence, key head, row, channel].
+/// `ring_cache<half>{{keys, values}, lengths, {oldest, sinks, window}}`, memory [sequence, key
+/// head, row, channel].
 template <cache_storage Stored>
 using ring_cache = kv_cache<Stored, ring_placement>;
 

@@ -1,10 +1,10 @@
 #pragma once
 // The frequencies of rotary encodings (Su et al., "RoFormer", arXiv 2104.09864): channel pair i of
-// rotary_dim / 2 turns by radians[i] per position. Models that were stretched beyond their training length
-// differ in nothing else.
+// rotary_dim / 2 turns by radians[i] per position. Models that were stretched beyond their training
+// length differ in nothing else.
 //
-// Each function returns rotary_dim / 2 frequencies, or none where an argument is out of range: rotary_dim is
-// even and positive, base is above 1, lengths are positive, factors are at least 1.
+// Each function returns rotary_dim / 2 frequencies, or none where an argument is out of range:
+// rotary_dim is even and positive, base is above 1, lengths are positive, factors are at least 1.
 
 #include <algorithm>
 #include <cmath>
@@ -46,8 +46,8 @@ inline rotary_frequencies linear_frequencies(index_t rotary_dim, double factor,
   return result;
 }
 
-/// NTK-aware scaling: base factor^(d / (d - 2)), which leaves the fastest pair as it is and divides the
-/// slowest by factor. rotary_dim is at least 4.
+/// NTK-aware scaling: base factor^(d / (d - 2)), which leaves the fastest pair as it is and divides
+/// the slowest by factor. rotary_dim is at least 4.
 inline rotary_frequencies ntk_frequencies(index_t rotary_dim, double factor,
                                           double base = 10000.0) {
   if (!(factor >= 1.0) || rotary_dim < 4) return {};
@@ -55,9 +55,9 @@ inline rotary_frequencies ntk_frequencies(index_t rotary_dim, double factor,
   return rope_frequencies(rotary_dim, base * std::pow(factor, d / (d - 2.0)));
 }
 
-/// Dynamic NTK: NTK with the factor that `length` asks for, factor length / train_length - (factor - 1), and
-/// plain RoPE up to train_length. The frequencies change with the length: not for keys that a cache holds
-/// rotated.
+/// Dynamic NTK: NTK with the factor that `length` asks for, factor length / train_length - (factor
+/// - 1), and plain RoPE up to train_length. The frequencies change with the length: not for keys
+/// that a cache holds rotated.
 inline rotary_frequencies dynamic_ntk_frequencies(index_t rotary_dim, double factor,
                                                   index_t train_length, index_t length,
                                                   double base = 10000.0) {
@@ -67,13 +67,14 @@ inline rotary_frequencies dynamic_ntk_frequencies(index_t rotary_dim, double fac
   return ntk_frequencies(rotary_dim, factor * stretch - (factor - 1.0), base);
 }
 
-/// Where the ramp of YaRN begins and ends: at whole pairs around it, as the paper's code rounds, or exactly where
-/// pairs turn so many times (`"truncate": false` in the rope_scaling of a model's configuration; gpt-oss).
+/// Where the ramp of YaRN begins and ends: at whole pairs around it, as the paper's code rounds, or
+/// exactly where pairs turn so many times (`"truncate": false` in the rope_scaling of a model's
+/// configuration; gpt-oss).
 enum class yarn_ramp { whole_pairs, exact };
 
-/// YaRN (Peng et al., arXiv 2309.00071): pairs that turn more than `fast` times over the training length are
-/// kept, those that turn less than `slow` times are divided by factor, with a ramp over the pairs between.
-/// Scores are sharpened by 0.1 ln factor + 1 on cosine and sine.
+/// YaRN (Peng et al., arXiv 2309.00071): pairs that turn more than `fast` times over the training
+/// length are kept, those that turn less than `slow` times are divided by factor, with a ramp over
+/// the pairs between. Scores are sharpened by 0.1 ln factor + 1 on cosine and sine.
 inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, index_t train_length,
                                            double base = 10000.0, double fast = 32.0,
                                            double slow = 1.0,
@@ -102,8 +103,8 @@ inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, in
   return result;
 }
 
-/// Llama 3: wavelengths below train_length / high are kept, those above train_length / low are divided by
-/// factor, with a ramp over train_length / wavelength between.
+/// Llama 3: wavelengths below train_length / high are kept, those above train_length / low are
+/// divided by factor, with a ramp over train_length / wavelength between.
 inline rotary_frequencies llama3_frequencies(index_t rotary_dim, double factor = 8.0,
                                              index_t train_length = 8192, double base = 500000.0,
                                              double low = 1.0, double high = 4.0) {
@@ -117,9 +118,9 @@ inline rotary_frequencies llama3_frequencies(index_t rotary_dim, double factor =
   return result;
 }
 
-/// LongRoPE (Ding et al., arXiv 2402.13753): a divisor for each pair, found by search and shipped with the
-/// model, and scores sharpened by sqrt(1 + ln factor / ln train_length) on cosine and sine. `factor` is the
-/// ratio of the longest to the training length, which is at least 2.
+/// LongRoPE (Ding et al., arXiv 2402.13753): a divisor for each pair, found by search and shipped
+/// with the model, and scores sharpened by sqrt(1 + ln factor / ln train_length) on cosine and
+/// sine. `factor` is the ratio of the longest to the training length, which is at least 2.
 inline rotary_frequencies longrope_frequencies(std::span<const double> divisors, double factor,
                                                index_t train_length, double base = 10000.0) {
   if (!(factor >= 1.0) || train_length < 2) return {};
@@ -133,16 +134,17 @@ inline rotary_frequencies longrope_frequencies(std::span<const double> divisors,
   return result;
 }
 
-/// zeta of XPOS for one channel pair, (2 i / rotary_dim + gamma) / (1 + gamma): what remains of the pair's
-/// part of a score after scale_base positions.
+/// zeta of XPOS for one channel pair, (2 i / rotary_dim + gamma) / (1 + gamma): what remains of the
+/// pair's part of a score after scale_base positions.
 inline double xpos_decay(index_t pair, index_t rotary_dim, double gamma = 0.4) {
   const double part = 2.0 * static_cast<double>(pair) / static_cast<double>(rotary_dim);
   return 1.0 - (1.0 - part) / (1.0 + gamma);
 }
 
-/// XPOS (Sun et al., arXiv 2212.10554): the angles of RoPE, and pair i of a score shrinks by zeta_i =
-/// (2 i / rotary_dim + gamma) / (1 + gamma) with every scale_base positions between key and query. For causal
-/// attention: towards later keys the factor would grow. gamma and scale_base are positive.
+/// XPOS (Sun et al., arXiv 2212.10554): the angles of RoPE, and pair i of a score shrinks by zeta_i
+/// = (2 i / rotary_dim + gamma) / (1 + gamma) with every scale_base positions between key and
+/// query. For causal attention: towards later keys the factor would grow. gamma and scale_base are
+/// positive.
 inline rotary_frequencies xpos_frequencies(index_t rotary_dim, double gamma = 0.4,
                                            double scale_base = 512.0, double base = 10000.0) {
   if (!(gamma > 0.0) || !(scale_base > 0.0)) return {};
@@ -153,8 +155,8 @@ inline rotary_frequencies xpos_frequencies(index_t rotary_dim, double gamma = 0.
   return result;
 }
 
-// M-RoPE: channel pairs of one head turn by different axes of a token's position, time, height and width (Wang et
-// al., "Qwen2-VL", arXiv 2409.12191).
+// M-RoPE: channel pairs of one head turn by different axes of a token's position, time, height and
+// width (Wang et al., "Qwen2-VL", arXiv 2409.12191).
 //
 //   auto frequencies = relpos::rope_frequencies(128, 1e6);
 //   frequencies.axes = relpos::mrope_axes(std::array<relpos::index_t, 3>{16, 24, 24});
@@ -162,8 +164,8 @@ inline rotary_frequencies xpos_frequencies(index_t rotary_dim, double gamma = 0.
 //   out = relpos::attention(q, k, v, relpos::rotary{mrope}, relpos::causal{},
 //                           relpos::token_positions{positions, positions});  // [3, batch, position]
 
-/// One section of pairs after the other (Qwen2-VL, Qwen2.5-VL): section a has sections[a] pairs, which turn by
-/// axis a.
+/// One section of pairs after the other (Qwen2-VL, Qwen2.5-VL): section a has sections[a] pairs,
+/// which turn by axis a.
 inline std::vector<std::uint8_t> mrope_axes(std::span<const index_t> sections) {
   std::vector<std::uint8_t> axes;
   for (std::size_t axis = 0; axis < sections.size(); ++axis) {
@@ -172,8 +174,9 @@ inline std::vector<std::uint8_t> mrope_axes(std::span<const index_t> sections) {
   return axes;
 }
 
-/// Sections dealt out in turn, so that each axis has fast and slow pairs (Qwen3-VL): of A axes, pair i turns by
-/// axis i mod A while the section of that axis lasts, and by the first axis after that.
+/// Sections dealt out in turn, so that each axis has fast and slow pairs (Qwen3-VL): of A axes,
+/// pair i turns by axis i mod A while the section of that axis lasts, and by the first axis after
+/// that.
 inline std::vector<std::uint8_t> interleaved_mrope_axes(std::span<const index_t> sections) {
   index_t pairs = 0;
   for (const index_t section : sections) pairs += section;

@@ -1,7 +1,7 @@
 #pragma once
-// The measures by which LeX (Sun et al., "A Length-Extrapolatable Transformer", arXiv 2212.10554) judges
-// position encodings: how the expected score falls with distance, and how well attention tells positions
-// apart.
+// The measures by which LeX (Sun et al., "A Length-Extrapolatable Transformer", arXiv 2212.10554)
+// judges position encodings: how the expected score falls with distance, and how well attention
+// tells positions apart.
 
 #include <cmath>
 #include <cstddef>
@@ -12,9 +12,9 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The expectation curve g of a rotation: the sum over pairs of cos(n theta_i) zeta_i^(n / scale_base), to which
-/// the expected score of a key n = `positions_back` before the query is proportional. From `rope_frequencies`,
-/// `xpos_frequencies` and the others.
+/// The expectation curve g of a rotation: the sum over pairs of cos(n theta_i) zeta_i^(n /
+/// scale_base), to which the expected score of a key n = `positions_back` before the query is
+/// proportional. From `rope_frequencies`, `xpos_frequencies` and the others.
 inline double expected_score(const rotary_frequencies& frequencies, index_t positions_back) {
   const auto n = static_cast<double>(positions_back);
   double sum = 0.0;
@@ -25,9 +25,9 @@ inline double expected_score(const rotary_frequencies& frequencies, index_t posi
   return sum;
 }
 
-/// Attention resolution, sum over i of e^(s_i) (e^(s_i) - e^(s_(i+1))) / (sum over i of e^(s_i))^2, where
-/// scores[i] is the score at distance i. Larger is better; 0 for scores that do not depend on the distance,
-/// and for fewer than two.
+/// Attention resolution, sum over i of e^(s_i) (e^(s_i) - e^(s_(i+1))) / (sum over i of e^(s_i))^2,
+/// where scores[i] is the score at distance i. Larger is better; 0 for scores that do not depend on
+/// the distance, and for fewer than two.
 inline double attention_resolution(std::span<const double> scores) {
   double largest = -INFINITY;
   for (const double score : scores) largest = std::fmax(largest, score);

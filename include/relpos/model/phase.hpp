@@ -1,9 +1,9 @@
 #pragma once
-// Angles that depend on nothing but the difference of two positions, wherever they are. A frequency is a
-// fraction of a turn per position, rounded once to float64 and held as a multiple of 2^-64 turns; its product
-// with a position wraps around where the angle does, in integer arithmetic, without rounding. The angle over a
-// distance n is off by less than n 2^-53 turns: 7e-10 at a million. (position * radians in float32 is wrong
-// by 0.06 there.)
+// Angles that depend on nothing but the difference of two positions, wherever they are. A frequency
+// is a fraction of a turn per position, rounded once to float64 and held as a multiple of 2^-64
+// turns; its product with a position wraps around where the angle does, in integer arithmetic,
+// without rounding. The angle over a distance n is off by less than n 2^-53 turns: 7e-10 at a
+// million. (position * radians in float32 is wrong by 0.06 there.)
 
 #include <cmath>
 #include <cstdint>

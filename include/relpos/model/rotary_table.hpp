@@ -1,5 +1,6 @@
 #pragma once
-// The tables that the policy `rotary` reads: made once for a model, for every position and every call.
+// The tables that the policy `rotary` reads: made once for a model, for every position and every
+// call.
 
 #include <algorithm>
 #include <cmath>
@@ -13,8 +14,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `rotary_table(rope_frequencies(head_dim), pair_layout::half_split)`. Of 512 positions, from angles in
-/// float64 reduced exactly: 4 KiB per pair, twice that for frequencies that decay.
+/// `rotary_table(rope_frequencies(head_dim), pair_layout::half_split)`. Of 512 positions, from
+/// angles in float64 reduced exactly: 4 KiB per pair, twice that for frequencies that decay.
 class rotary_table {
  public:
   rotary_table(const rotary_frequencies& frequencies, pair_layout layout)

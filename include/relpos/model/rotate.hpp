@@ -4,8 +4,9 @@
 //   const auto frequencies = relpos::rope_frequencies(head_dim);
 //   relpos::status done = relpos::rotate(k, frequencies, relpos::pair_layout::half_split, position);
 //
-// Channel pair (a, b) of the row at position p becomes f (a cos - b sin, a sin + b cos) of the angle
-// p radians[i], with f the attention factor. Su et al., "RoFormer", arXiv 2104.09864, equation 34.
+// Channel pair (a, b) of the row at position p becomes f (a cos - b sin, a sin + b cos) of the
+// angle p radians[i], with f the attention factor. Su et al., "RoFormer", arXiv 2104.09864,
+// equation 34.
 
 #include <cmath>
 #include <cstdint>
@@ -89,9 +90,9 @@ void rotate_checked(const view<T, 4>& rows, const rotary_frequencies& frequencie
   }
 }
 
-/// Rotates rows [batch, head, position, channel] in place; row r is at position r + position_offset, within
-/// +-2^60. Channels beyond the pairs (partial rotary) stay as they are. Computed in float32 from angles in
-/// float64. Allocates one position's cosines and sines.
+/// Rotates rows [batch, head, position, channel] in place; row r is at position r +
+/// position_offset, within +-2^60. Channels beyond the pairs (partial rotary) stay as they are.
+/// Computed in float32 from angles in float64. Allocates one position's cosines and sines.
 template <storage T>
 status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
               index_t position_offset = 0) {
@@ -102,8 +103,8 @@ status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pai
   return {};
 }
 
-/// The same with a position for each token, [batch or 1, position], or for each of its axes, [axis, batch or 1,
-/// position].
+/// The same with a position for each token, [batch or 1, position], or for each of its axes, [axis,
+/// batch or 1, position].
 template <storage T>
 status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
               const view<const index_t, 3>& of_tokens) {

@@ -1,6 +1,7 @@
 #pragma once
-// Sinusoidal position embeddings (Vaswani et al., "Attention Is All You Need", arXiv 1706.03762, section
-// 3.5), added to the input of a model: the baseline that ALiBi and XPOS are measured against.
+// Sinusoidal position embeddings (Vaswani et al., "Attention Is All You Need", arXiv 1706.03762,
+// section 3.5), added to the input of a model: the baseline that ALiBi and XPOS are measured
+// against.
 //
 //   pair i of d / 2 at position p:   sin(p base^(-2i/d)),  cos(p base^(-2i/d))
 
@@ -16,13 +17,14 @@ namespace relpos::inline RELPOS_ABI {
 
 enum class sinusoidal_layout {
   interleaved,  // sine and cosine of pair i in channels 2 i and 2 i + 1: the paper
-  // In channels i and i + d / 2. (The order of tensor2tensor and fairseq, whose frequencies differ: the last
-  // is 1 / base there.)
+  // In channels i and i + d / 2. (The order of tensor2tensor and fairseq, whose frequencies differ:
+  // the last is 1 / base there.)
   sines_then_cosines
 };
 
-/// Calls `use(element, value)` for every element of rows [batch, position, channel] and its embedding; row r
-/// is at position r + position_offset. Angles are off by less than the position times 2^-53 turns.
+/// Calls `use(element, value)` for every element of rows [batch, position, channel] and its
+/// embedding; row r is at position r + position_offset. Angles are off by less than the position
+/// times 2^-53 turns.
 template <class T, class Use>
 status for_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index_t position_offset,
                       double base, const Use& use) {

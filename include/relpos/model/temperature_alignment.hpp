@@ -1,12 +1,13 @@
 #pragma once
-// Which temperature makes attention over a long input as sharp as it was at the training length (Chi, Fan,
-// Rudnicky, "Attention Alignment and Flexible Positional Embeddings Improve Transformer Length
-// Extrapolation", arXiv 2311.00684). Two things can be aligned, each as its mean over rows:
+// Which temperature makes attention over a long input as sharp as it was at the training length
+// (Chi, Fan, Rudnicky, "Attention Alignment and Flexible Positional Embeddings Improve Transformer
+// Length Extrapolation", arXiv 2311.00684). Two things can be aligned, each as its mean over rows:
 //
 //   the logarithm of the largest probability     the entropy
 //
-// Both are monotone in the temperature, so that statistics of the model's own logits settle it (alignment.hpp
-// measures them in the fused pass). For independent Gaussian logits there are closed forms.
+// Both are monotone in the temperature, so that statistics of the model's own logits settle it
+// (alignment.hpp measures them in the fused pass). For independent Gaussian logits there are closed
+// forms.
 
 #include <cmath>
 
@@ -17,8 +18,8 @@ namespace relpos::inline RELPOS_ABI {
 /// Entropy alignment of Gaussian logits of standard deviation `sigma` > 0:
 /// sigma / sqrt(sigma^2 + 2 ln(length / train_length)). length is at least train_length.
 ///
-/// Against sampled logits it is too high, by at most 7 % for sigma up to 2, and by more, too close to 1, as
-/// sigma nears sqrt(2 ln train_length): a few keys then hold most of the weight.
+/// Against sampled logits it is too high, by at most 7 % for sigma up to 2, and by more, too close
+/// to 1, as sigma nears sqrt(2 ln train_length): a few keys then hold most of the weight.
 inline double entropy_temperature(double sigma, index_t train_length, index_t length) {
   const double ratio = static_cast<double>(length) / static_cast<double>(train_length);
   return sigma / std::sqrt(sigma * sigma + 2.0 * std::log(ratio));
@@ -32,9 +33,9 @@ inline double max_probability_temperature(double sigma, index_t train_length, in
   return sigma / (sigma + (largest(length) - largest(train_length)));
 }
 
-/// Finds the temperature in [1 / sharpest, 1] at which a statistic equals a target, by bisection of its inverse
-/// to a millionth. The statistic rises or falls with the temperature; where the target is out of its reach, the
-/// nearer end is found. `target` and the statistics are numbers, not NaN.
+/// Finds the temperature in [1 / sharpest, 1] at which a statistic equals a target, by bisection of
+/// its inverse to a millionth. The statistic rises or falls with the temperature; where the target
+/// is out of its reach, the nearer end is found. `target` and the statistics are numbers, not NaN.
 ///
 ///   for (temperature_search search(target); !search.is_done();) search.tell(statistic(search.ask()));
 class temperature_search {

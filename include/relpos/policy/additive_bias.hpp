@@ -14,9 +14,9 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// `additive_bias{matrix}`: a view or a tensor [batch, head, query, key] of float. An axis of
-/// extent 1 is broadcast; rows are those of this call, whatever the position offsets. Over a cache there is a
-/// column for each row of the longest sequence, also for rows that a ring has evicted, where it does not
-/// matter what stands. Kept by the caller.
+/// extent 1 is broadcast; rows are those of this call, whatever the position offsets. Over a cache
+/// there is a column for each row of the longest sequence, also for rows that a ring has evicted,
+/// where it does not matter what stands. Kept by the caller.
 struct additive_bias {
   view<const float, 4> matrix;
 

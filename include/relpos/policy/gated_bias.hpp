@@ -1,5 +1,6 @@
 #pragma once
-// A relative bias times a factor of the query's own, as in WavLM (Chen et al., arXiv 2110.13900, section 3.2):
+// A relative bias times a factor of the query's own, as in WavLM (Chen et al., arXiv 2110.13900,
+// section 3.2):
 //
 //   s += gate[batch, head, query row] * bias(head, distance)
 
@@ -11,16 +12,17 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Of one head. Not of gated_bias: the type of its bias may be a lambda's, which kernels of a GPU cannot name.
+/// Of one head. Not of gated_bias: the type of its bias may be a lambda's, which kernels of a GPU
+/// cannot name.
 struct head_gates {
   const float* data;
   index_t stride;
   constexpr float row_gate(index_t query_row) const { return data[query_row * stride]; }
 };
 
-/// `gated_bias{gates, relative_bias{...}}`, `gated_bias{gates, t5_bias{...}}`: any tabulated bias. `gates` is
-/// a view or tensor [batch, heads, query] of float, by the rows of the call; kept by the caller. The scale of
-/// the call is 1 / sqrt(head_dim), T5 or not.
+/// `gated_bias{gates, relative_bias{...}}`, `gated_bias{gates, t5_bias{...}}`: any tabulated bias.
+/// `gates` is a view or tensor [batch, heads, query] of float, by the rows of the call; kept by the
+/// caller. The scale of the call is 1 / sqrt(head_dim), T5 or not.
 template <class Bias>
 struct gated_bias {
   static_assert(tabulates_bias<Bias>,

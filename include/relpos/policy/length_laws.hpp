@@ -1,6 +1,7 @@
 #pragma once
-// Factors of a row's logits, bias included, that grow with the length that the row looks over: the dispersion
-// of attention over long inputs is met by the model itself. With n the number of keys that the row sees:
+// Factors of a row's logits, bias included, that grow with the length that the row looks over: the
+// dispersion of attention over long inputs is met by the model itself. With n the number of keys
+// that the row sees:
 //
 //   log_n{train_length}    max(1, ln n / ln train_length)        Chiang, Cholak, arXiv 2202.12172; Su
 //   ssmax{scales}          scale[head] ln n                      Nakanishi, arXiv 2501.19399
@@ -39,8 +40,8 @@ struct log_n {
   }
 };
 
-/// Scalable softmax: one learned scale per query head, kept by the caller. The masks of the call are ranges of
-/// keys, which can be counted.
+/// Scalable softmax: one learned scale per query head, kept by the caller. The masks of the call
+/// are ranges of keys, which can be counted.
 struct ssmax {
   borrowed_data scales;
 

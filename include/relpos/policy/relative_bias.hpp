@@ -1,7 +1,7 @@
 #pragma once
-// Any bias that depends on (head, distance) alone, from a scalar function. It is asked once per head and
-// distance that some query sees, at the start of each call; the loop then reads one vector per vector of
-// scores, whatever the function costs.
+// Any bias that depends on (head, distance) alone, from a scalar function. It is asked once per
+// head and distance that some query sees, at the start of each call; the loop then reads one vector
+// per vector of scores, whatever the function costs.
 
 #include <type_traits>
 
@@ -9,12 +9,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `relative_bias{[&](index_t head, index_t distance) { return -p[head] * std::log1p(a[head] * ...); }}`.
+/// `relative_bias{[&](index_t head, index_t distance) { return -p[head] * std::log1p(a[head] *
+/// ...); }}`.
 ///
-/// distance = k_pos - q_pos. The function is copied (trivially: capture vectors by reference), may run
-/// on any of the executor's threads at once, and must not throw. It is asked only for distances that
-/// range masks leave visible: under `causal{}` never for a positive one. (With `token_positions`, for all
-/// between the smallest and the largest.)
+/// distance = k_pos - q_pos. The function is copied (trivially: capture vectors by reference), may
+/// run on any of the executor's threads at once, and must not throw. It is asked only for distances
+/// that range masks leave visible: under `causal{}` never for a positive one. (With
+/// `token_positions`, for all between the smallest and the largest.)
 template <class Function>
 struct relative_bias {
   static_assert(std::is_invocable_r_v<double, const Function&, index_t, index_t>,

@@ -1,7 +1,8 @@
 #pragma once
-// Attention as its definition reads, one score at a time, in the arithmetic type `Real`: the oracle of
-// the fused kernels (double), and the yardstick of their rounding (float). Same policies, no tiles, no
-// tables, no memory beyond a row's: three passes over the visible keys recompute each score.
+// Attention as its definition reads, one score at a time, in the arithmetic type `Real`: the oracle
+// of the fused kernels (double), and the yardstick of their rounding (float). Same policies, no
+// tiles, no tables, no memory beyond a row's: three passes over the visible keys recompute each
+// score.
 
 #include <cmath>
 #include <limits>

@@ -6,8 +6,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The keys or values of one head as they are stored, whatever finds them: contiguous or strided tensors, pages, a ring.
-/// Refers to the rows it is made of.
+/// The keys or values of one head as they are stored, whatever finds them: contiguous or strided
+/// tensors, pages, a ring. Refers to the rows it is made of.
 template <class Stored>
 class any_rows {
  public:

@@ -1,5 +1,6 @@
 #pragma once
-// What both kernels read of a call: rows of keys and queries as the product takes them, and bias tables.
+// What both kernels read of a call: rows of keys and queries as the product takes them, and bias
+// tables.
 
 #include <tuple>
 #include <type_traits>
@@ -25,7 +26,8 @@ auto keys_of(const problem_sequence<Problem>& sequence, const Workspace& workspa
   }
 }
 
-/// Calls use(row source) with the queries of one head, rotated by their offset in the block, or all the way where positions are given.
+/// Calls use(row source) with the queries of one head, rotated by their offset in the block, or all
+/// the way where positions are given.
 template <class Isa, class Problem, class Slot, class Use>
 void with_query_rows(const problem_sequence<Problem>& sequence, index_t head, const Slot& memory,
                      const Use& use) {

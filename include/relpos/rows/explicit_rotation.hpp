@@ -1,7 +1,8 @@
 #pragma once
-// Rotation to explicit positions, one per token. Two neighbouring keys may be any distance apart, on each axis:
-// there is no common block to rotate a tile's queries to, and rows are rotated all the way to their positions, by
-// the product of the rotor of their offset and that of their block. Only rotors that keep their size may do so.
+// Rotation to explicit positions, one per token. Two neighbouring keys may be any distance apart,
+// on each axis: there is no common block to rotate a tile's queries to, and rows are rotated all
+// the way to their positions, by the product of the rotor of their offset and that of their block.
+// Only rotors that keep their size may do so.
 
 #include <array>
 #include <limits>
@@ -13,7 +14,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The rows of another source, rotated. `PositionOf` is (row, axis) -> position; `memory` holds 4 pairs floats.
+/// The rows of another source, rotated. `PositionOf` is (row, axis) -> position; `memory` holds 4
+/// pairs floats.
 template <class Isa, row_source Source, class Rotation, class PositionOf>
 class explicit_rotation {
  public:
@@ -67,7 +69,8 @@ class explicit_rotation {
     }
   }
 
-  /// The rotor of the offset times that of the block; `Real` is a float, or a pack of as many pairs.
+  /// The rotor of the offset times that of the block; `Real` is a float, or a pack of as many
+  /// pairs.
   template <class Real>
   RELPOS_INLINE void multiply(const float* offset, index_t pair) const {
     const index_t imaginary = pair + rotations_.pairs;

@@ -1,7 +1,8 @@
 #pragma once
-// Rotation in the kernel. Rows are rotated by their offset in the block (contract/rotation.hpp), once for each
-// row; the rotor between the blocks of queries and keys multiplies the packed queries, once for each 512
-// keys. Rotated channels are in half-split order, whatever the layout: queries and keys agree on it.
+// Rotation in the kernel. Rows are rotated by their offset in the block (contract/rotation.hpp),
+// once for each row; the rotor between the blocks of queries and keys multiplies the packed
+// queries, once for each 512 keys. Rotated channels are in half-split order, whatever the layout:
+// queries and keys agree on it.
 
 #include <algorithm>
 
@@ -29,7 +30,8 @@ RELPOS_INLINE void rotate_row(const float* from, const float* by, index_t pairs,
     rotated.a.store(to + i);
     rotated.b.store(to + pairs + i);
   }
-  // Not as pairs: with an fma here clang++ 14 takes 6 % more instructions for a score of the loop above.
+  // Not as pairs: with an fma here clang++ 14 takes 6 % more instructions for a score of the loop
+  // above.
   for (; i < pairs; ++i) {
     const float a = from[interleaved ? 2 * i : i];
     const float b = from[interleaved ? 2 * i + 1 : i + pairs];

@@ -1,5 +1,6 @@
 #pragma once
-// The rows of one head of a view: read in place where they are contiguous floats, converted otherwise.
+// The rows of one head of a view: read in place where they are contiguous floats, converted
+// otherwise.
 
 #include <concepts>
 

@@ -12,8 +12,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// k [batch, key head, key, d] and v [batch, key head, key, d_v]; where there are `starts`, the sequences lie one
-/// after another in one batch entry.
+/// k [batch, key head, key, d] and v [batch, key head, key, d_v]; where there are `starts`, the
+/// sequences lie one after another in one batch entry.
 template <class Key, class Value>
 struct tensor_views {
   static_assert(storage<Key> && storage<Value>,

@@ -42,7 +42,8 @@ struct vector_ops<avx512> {
     return _mm512_movepi32_mask(reinterpret_cast<__m512i>(condition)) != 0;
   }
   static RELPOS_INLINE floats load(const bfloat16* from) {
-    // One shuffle puts each number into the upper half of its lane, sooner than to widen and to shift.
+    // One shuffle puts each number into the upper half of its lane, sooner than to widen and to
+    // shift.
     constexpr __mmask32 upper_halves = 0xaaaaaaaa;
     const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
     const __m512i places = _mm512_maskz_slli_epi32(

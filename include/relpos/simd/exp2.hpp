@@ -1,5 +1,6 @@
 #pragma once
-// 2^x for float lanes, within 2 ULP (bound tested over all floats), from additions and multiply-adds.
+// 2^x for float lanes, within 2 ULP (bound tested over all floats), from additions and
+// multiply-adds.
 //
 // x < -126, whose power is subnormal, gives exactly 0: subnormal softmax weights would slow the
 // product with V down many times over. exp2(0) is exactly 1. Above 127.99 the result is not
@@ -13,7 +14,8 @@ namespace relpos::inline RELPOS_ABI {
 /// Exponents below this give exactly zero: 2^-126 is the smallest normal float.
 inline constexpr float exp2_cut = -126.0f;
 
-/// 1 + f p(f) for a polynomial p, the coefficients from the highest power down. The 1 is kept exact.
+/// 1 + f p(f) for a polynomial p, the coefficients from the highest power down. The 1 is kept
+/// exact.
 template <class Real, class... Coefficients>
 RELPOS_INLINE Real one_plus_polynomial(Real f, float highest, Coefficients... lower) {
   Real p(highest);
@@ -32,8 +34,8 @@ template <class Isa>
 RELPOS_INLINE float_pack<Isa> exp2(float_pack<Isa> x) {
   using real = float_pack<Isa>;
   using ops = vector_ops<Isa>;
-  // A whole number plus this has 127 more in its low bits; shifted, they are the exponent field of its power of
-  // two, and the number's own bits are gone. -127 becomes a field of 0, which is zero.
+  // A whole number plus this has 127 more in its low bits; shifted, they are the exponent field of
+  // its power of two, and the number's own bits are gone. -127 becomes a field of 0, which is zero.
   const real magic(12582912.0f + 127.0f);
   const auto power = [](real sum) RELPOS_LAMBDA {
     using word = pack<std::uint32_t, Isa>;  // unsigned: below the cut the sum wraps around

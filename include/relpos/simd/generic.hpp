@@ -83,8 +83,9 @@ struct pack<T, generic<N>> {
     return test([&](int i) { return a.lane[i] == b.lane[i]; });
   }
 
-  /// a * b + c. Unfused where the processor has no fused one, which would be a library call. Where it has, compilers
-  /// may fuse an expression here and not there, and the same code would have other bits.
+  /// a * b + c. Unfused where the processor has no fused one, which would be a library call. Where
+  /// it has, compilers may fuse an expression here and not there, and the same code would have
+  /// other bits.
   static RELPOS_INLINE pack multiply_add(pack a, pack b, pack c) {
     if constexpr (RELPOS_HAS_FMA) {
       return each([&](int i) { return __builtin_fmaf(a.lane[i], b.lane[i], c.lane[i]); });
@@ -118,7 +119,8 @@ struct pack<T, generic<N>> {
       return from[0] + from[1];
     });
   }
-  /// Sums of neighbouring fours, lane by lane: those of `a`, then those of `b`. There are two or more.
+  /// Sums of neighbouring fours, lane by lane: those of `a`, then those of `b`. There are two or
+  /// more.
   static RELPOS_INLINE pack add_neighbouring_fours(pack a, pack b) {
     return each([&](int i) {
       const int at = i / 4 * 8 + i % 4;

@@ -13,8 +13,9 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Plain arrays of N lanes: what a pack means, for testing the code of wide vectors on a machine that lacks
-/// them. 16 lanes have the registers of AVX-512, so that tests run the code that AVX-512 takes.
+/// Plain arrays of N lanes: what a pack means, for testing the code of wide vectors on a machine
+/// that lacks them. 16 lanes have the registers of AVX-512, so that tests run the code that AVX-512
+/// takes.
 template <int N>
 struct generic {
   static constexpr const char* name = "generic";
@@ -61,8 +62,8 @@ using native = vector128;
 using native = generic<4>;
 #endif
 
-/// What the vector extensions of compilers cannot say, or say badly: fma, max, min, conversions of 16 and 8 bits. Of plain
-/// arrays there is none.
+/// What the vector extensions of compilers cannot say, or say badly: fma, max, min, conversions of
+/// 16 and 8 bits. Of plain arrays there is none.
 template <class Isa>
 struct vector_ops;
 

@@ -1,9 +1,10 @@
 #pragma once
-// pack<T, Isa>: one vector register of float, int32 or uint32 lanes, with the operations that the kernels
-// and the vector-generic members of policies use. A comparison gives int32 lanes of 0 and -1.
+// pack<T, Isa>: one vector register of float, int32 or uint32 lanes, with the operations that the
+// kernels and the vector-generic members of policies use. A comparison gives int32 lanes of 0 and
+// -1.
 //
-// A new instruction set is a tag in isa.hpp and a file beside avx2.hpp; that is NEON's place too, which
-// runs as vector128 until then.
+// A new instruction set is a tag in isa.hpp and a file beside avx2.hpp; that is NEON's place too,
+// which runs as vector128 until then.
 
 #include <type_traits>
 
@@ -19,7 +20,8 @@ using float_pack = pack<float, Isa>;
 template <class Isa>
 using int_pack = pack<std::int32_t, Isa>;
 
-// The functions of core/math.hpp on packs. The first argument says which pack; the others may be numbers.
+// The functions of core/math.hpp on packs. The first argument says which pack; the others may be
+// numbers.
 
 template <class T>
 using same_pack = std::type_identity_t<T>;

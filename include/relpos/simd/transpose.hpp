@@ -5,8 +5,9 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// As many rows as there are lanes. Gathering the even and the odd lanes of neighbouring rows rotates the bits of
-/// an element's address, row and lane, by one; after log2(lanes) times row and lane have changed places.
+/// As many rows as there are lanes. Gathering the even and the odd lanes of neighbouring rows
+/// rotates the bits of an element's address, row and lane, by one; after log2(lanes) times row and
+/// lane have changed places.
 template <class Isa>
 RELPOS_INLINE void transpose(float_pack<Isa> (&rows)[lanes<Isa>]) {
   constexpr int n = lanes<Isa>;

@@ -85,7 +85,8 @@ struct pack {
   static RELPOS_INLINE pack add_neighbours(pack a, pack b) {
     return of_neighbours<0>(a, b) + of_neighbours<1>(a, b);
   }
-  /// Sums of neighbouring fours, lane by lane: those of `a`, then those of `b`. There are two or more.
+  /// Sums of neighbouring fours, lane by lane: those of `a`, then those of `b`. There are two or
+  /// more.
   static RELPOS_INLINE pack add_neighbouring_fours(pack a, pack b) {
     return of_neighbouring_fours<0>(a, b) + of_neighbouring_fours<1>(a, b);
   }

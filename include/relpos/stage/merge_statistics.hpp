@@ -1,13 +1,14 @@
 #pragma once
-// Statistics of a row over two disjoint sets of keys, from those over each. With w the first set's share of the
-// sum of exponentials:
+// Statistics of a row over two disjoint sets of keys, from those over each. With w the first set's
+// share of the sum of exponentials:
 //
 //   max p    = max(w max p_a, (1 - w) max p_b)
 //   entropy  = w H_a + (1 - w) H_b - w ln w - (1 - w) ln(1 - w)
 //   mean     = m_a + (m_b - m_a) n_b / n
 //   variance = (n_a v_a + n_b v_b) / n + (m_b - m_a)^2 n_a n_b / n^2
 //
-// (Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.)
+// (Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
+// Variances", 1979.)
 
 #include <cmath>
 #include <cstddef>

@@ -1,7 +1,7 @@
 #pragma once
-// What is done to a score between product and softmax: bias, factor of its row, mask. `Real` is a score or a vector of
-// them, `Integer` as many row numbers. Scores, and so what is added, are in units of the exponent: `factor` is
-// log2(e) / temperature.
+// What is done to a score between product and softmax: bias, factor of its row, mask. `Real` is a
+// score or a vector of them, `Integer` as many row numbers. Scores, and so what is added, are in
+// units of the exponent: `factor` is log2(e) / temperature.
 
 #include <algorithm>
 #include <limits>
@@ -49,8 +49,8 @@ constexpr float table_gate([[maybe_unused]] const Bound& bound, [[maybe_unused]]
   }
 }
 
-/// A bias from a matrix of the caller's, in units of the exponent. A large finite one may overflow there: only infinity is
-/// to be infinite.
+/// A bias from a matrix of the caller's, in units of the exponent. A large finite one may overflow
+/// there: only infinity is to be infinite.
 constexpr float scaled_element(float bias, float factor) {
   constexpr float largest = std::numeric_limits<float>::max();
   if (bias > largest || bias < -largest) return bias;
@@ -72,8 +72,8 @@ RELPOS_INLINE constexpr Real hidden_unless(Seen seen, Real score) {
   return select(seen, score, Real(hidden_score));
 }
 
-/// The last stage before the mask: what a length law multiplies the logits of a row by, bias included. A key that a bias
-/// hides stays hidden where the factor is 0 or negative.
+/// The last stage before the mask: what a length law multiplies the logits of a row by, bias
+/// included. A key that a bias hides stays hidden where the factor is 0 or negative.
 template <class Real>
 RELPOS_INLINE constexpr Real times_row_factor(Real score, Real factor) {
   const Real hidden(hidden_score);

@@ -1,6 +1,7 @@
 #pragma once
-// The online softmax (Milakov and Gimelshein, arXiv 1805.02867). Of the keys of a row so far there are m, the largest
-// exponent, base 2, and S, the sum of weights 2^(s - m). More keys raise m, and what was summed before is rescaled:
+// The online softmax (Milakov and Gimelshein, arXiv 1805.02867). Of the keys of a row so far there
+// are m, the largest exponent, base 2, and S, the sum of weights 2^(s - m). More keys raise m, and
+// what was summed before is rescaled:
 //
 //   start   m = lowest float, S = 0
 //   add     S = S 2^(m - m') + sum of 2^(s - m'),   m' = max(m, s)
@@ -8,8 +9,9 @@
 //   finish  out = O 2^(m - top) / total,   lse = ln 2 (top + log2 total),
 //           total = S 2^(m - top) + 2^(sink - top),   top = max(m, sink)
 //
-// The loops add keys themselves: they differ in the registers that hold m and S and in the order of the sum. Callers choose
-// `exp2`: std::exp2 on the CPU, the instruction on a GPU, which gives 0 instead of subnormals.
+// The loops add keys themselves: they differ in the registers that hold m and S and in the order of
+// the sum. Callers choose `exp2`: std::exp2 on the CPU, the instruction on a GPU, which gives 0
+// instead of subnormals.
 
 #include <cmath>
 #include <limits>
@@ -20,8 +22,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Below any score and yet finite, so that subtracting it from itself is not NaN: the maximum of a row that has seen no
-/// key.
+/// Below any score and yet finite, so that subtracting it from itself is not NaN: the maximum of a
+/// row that has seen no key.
 inline constexpr float no_maximum = std::numeric_limits<float>::lowest();
 
 /// The factor of a state's sums in a merge; 0 for a state without keys, whatever its maximum.
@@ -36,8 +38,8 @@ RELPOS_HOST_DEVICE inline float lse_of(float top, float total) {
   return (top + std::log2(total)) * ln2;
 }
 
-/// The factor of a row's outputs, and the two terms of its lse. `lse` takes a logarithm: it is for rows whose lse is asked
-/// for. A row that sees nothing has the factor 0 and the lse -inf.
+/// The factor of a row's outputs, and the two terms of its lse. `lse` takes a logarithm: it is for
+/// rows whose lse is asked for. A row that sees nothing has the factor 0 and the lse -inf.
 struct finished_row {
   float factor;
   float top;

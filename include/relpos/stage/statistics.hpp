@@ -1,6 +1,6 @@
 #pragma once
-// Statistics of rows from the same pass. Logits s are in units of the exponent, base 2; `Real` is one row or a vector of
-// them.
+// Statistics of rows from the same pass. Logits s are in units of the exponent, base 2; `Real` is
+// one row or a vector of them.
 
 #include <cmath>
 
@@ -10,8 +10,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The sum of weight (s - m), as the largest exponent m rises from `before` to `now` and weights so far, whose sum is
-/// `weight_sum`, are multiplied by `rescale`.
+/// The sum of weight (s - m), as the largest exponent m rises from `before` to `now` and weights so
+/// far, whose sum is `weight_sum`, are multiplied by `rescale`.
 template <class Real>
 RELPOS_INLINE constexpr Real raised_spread(Real spread, Real before, Real now, Real weight_sum,
                                            Real rescale) {
@@ -19,14 +19,16 @@ RELPOS_INLINE constexpr Real raised_spread(Real spread, Real before, Real now, R
   return select(rescale == Real(0.0f), Real(0.0f), raised);
 }
 
-/// One logit more. Beyond the cut of exp2 the weight is 0 and the difference does not matter, unless it is infinite.
+/// One logit more. Beyond the cut of exp2 the weight is 0 and the difference does not matter,
+/// unless it is infinite.
 template <class Real>
 RELPOS_INLINE constexpr Real add_spread(Real spread, Real score, Real maximum, Real weight) {
   return fma(weight, max(score - maximum, Real(-256.0f)), spread);
 }
 
-/// Count, mean, and sum of (s - mean)^2 of the logits of a row. They are summed relative to the mean so far, and those of
-/// the first tile relative to one of its logits: sums of squares about zero would lose a small variance.
+/// Count, mean, and sum of (s - mean)^2 of the logits of a row. They are summed relative to the
+/// mean so far, and those of the first tile relative to one of its logits: sums of squares about
+/// zero would lose a small variance.
 template <class Real>
 class logit_moments {
  public:

@@ -1,4 +1,5 @@
-// Positions of tokens are tensors of 64-bit integers, with or without axes; data of masks is any vector of them.
+// Positions of tokens are tensors of 64-bit integers, with or without axes; data of masks is any
+// vector of them.
 #include <relpos/relpos.hpp>
 
 using tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;

@@ -1,4 +1,5 @@
-// Policies that bind to the types of cpu/common_kernels.hpp: with relpos::kernels their calls compile no kernel.
+// Policies that bind to the types of cpu/common_kernels.hpp: with relpos::kernels their calls
+// compile no kernel.
 #include <type_traits>
 
 #include "relpos/cpu/common_kernels.hpp"

@@ -1,5 +1,5 @@
-// Where numbers are in fragments and in shared memory, without a GPU: products of matrices that lie as queries, keys and
-// values do.
+// Where numbers are in fragments and in shared memory, without a GPU: products of matrices that lie
+// as queries, keys and values do.
 
 #include <gtest/gtest.h>
 

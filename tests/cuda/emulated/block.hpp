@@ -1,8 +1,8 @@
 #pragma once
-// A thread block on the CPU: every thread is a fiber, and instructions are acted out by their definitions in the PTX
-// ISA, over the registers of all lanes. What it does worse than a GPU is meant to find mistakes: a copy arrives as late as
-// its wait allows, NaN stands in memory until then, and between barriers threads run one after the other, in several
-// orders.
+// A thread block on the CPU: every thread is a fiber, and instructions are acted out by their
+// definitions in the PTX ISA, over the registers of all lanes. What it does worse than a GPU is
+// meant to find mistakes: a copy arrives as late as its wait allows, NaN stands in memory until
+// then, and between barriers threads run one after the other, in several orders.
 
 #include <ucontext.h>
 
@@ -188,8 +188,9 @@ class emulated_block {
         return static_cast<float>(number);
       }
     }
-    /// Element (row, k) of the left factor, in registers 0 to 3: (low rows, low k), (high rows, low k), (low rows, high k),
-    /// (high rows, high k). Four lanes have the low k of a row, one after another, as many as a register holds.
+    /// Element (row, k) of the left factor, in registers 0 to 3: (low rows, low k), (high rows, low
+    /// k), (low rows, high k), (high rows, high k). Four lanes have the low k of a row, one after
+    /// another, as many as a register holds.
     template <class T>
     float left(int row, int k) {
       constexpr int each = of_register<T>;

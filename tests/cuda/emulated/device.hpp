@@ -1,5 +1,6 @@
 #pragma once
-// The device of these tests is the CPU: the kernels of the GPU, block by block. gpu/device.hpp has the same functions.
+// The device of these tests is the CPU: the kernels of the GPU, block by block. gpu/device.hpp has
+// the same functions.
 
 #include <gtest/gtest.h>
 
@@ -53,7 +54,8 @@ class emulated_device {
   thread_order order_;
 };
 
-/// Outputs are NaN before. The head dimension is a template argument: each takes the compiler some seconds.
+/// Outputs are NaN before. The head dimension is a template argument: each takes the compiler some
+/// seconds.
 template <int HeadDim, class Out = float, class T, class... Policies>
 attended<Out> attend_in_order(thread_order order, const inputs<T>& in, relpos::options choice,
                               const Policies&... policies) {

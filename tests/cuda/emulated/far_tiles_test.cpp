@@ -62,7 +62,8 @@ TEST(far_tiles, are_not_read) {
   auto in = inputs_of(130, 600);
   const auto before =
       support::attend_on_device<64>(in, {}, relpos::alibi{slopes}, relpos::causal{});
-  // Queries are at 470 and beyond. Of a tile that is looked at, values that are not numbers would be seen.
+  // Queries are at 470 and beyond. Of a tile that is looked at, values that are not numbers would
+  // be seen.
   for (index_t head = 0; head < 2; ++head) {
     for (index_t row = 0; row < 128; ++row) {
       in.v(0, head, row, 0) = half(std::numeric_limits<float>::quiet_NaN());

@@ -1,4 +1,5 @@
-// Which kernels a call takes, in which order and over how many blocks, and that none is launched when one of them cannot be.
+// Which kernels a call takes, in which order and over how many blocks, and that none is launched
+// when one of them cannot be.
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,5 @@
-// Which calls share the kernels of a GPU: those whose policies differ in nothing that a kernel has as a type.
+// Which calls share the kernels of a GPU: those whose policies differ in nothing that a kernel has
+// as a type.
 
 #include "relpos/cuda/lowered_policies.hpp"
 

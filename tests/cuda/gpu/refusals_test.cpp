@@ -1,5 +1,5 @@
-// Calls that are refused before anything is launched or written. They need no GPU, and are the only tests here that run
-// without one.
+// Calls that are refused before anything is launched or written. They need no GPU, and are the only
+// tests here that run without one.
 
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>

@@ -169,8 +169,8 @@ TEST(tree, parents_come_before_their_children) {
   EXPECT_EQ(null.check({}).code, relpos::status_code::null_data);
 }
 
-// Three siblings behind 5 and 12 other rows, in a ragged batch. All scores are 0: the keys that a draft sees are the
-// exponential of its lse.
+// Three siblings behind 5 and 12 other rows, in a ragged batch. All scores are 0: the keys that a
+// draft sees are the exponential of its lse.
 TEST(tree, sequences_of_unequal_length_have_a_first_each) {
   const std::vector<index_t> parents{-1, -1, -1};
   const std::vector<index_t> query_starts{0, 3, 6};

@@ -1,13 +1,13 @@
 #pragma once
-// The fused attention of few queries, bound by reading keys and values. One work item is some chunks of the keys of one
-// head, with all query rows that share them:
+// The fused attention of few queries, bound by reading keys and values. One work item is some
+// chunks of the keys of one head, with all query rows that share them:
 //
 //   for each tile:
 //     S = q.k . softcap . bias . mask . online softmax . O = rescale O + PV
 //   after each chunk: leave maximum, sum and O of each row, to be merged (merge.hpp)
 //
-// Tiles and chunks begin at multiples of their sizes in absolute position, lanes too: a row's bits depend on its own
-// query, keys and positions alone.
+// Tiles and chunks begin at multiples of their sizes in absolute position, lanes too: a row's bits
+// depend on its own query, keys and positions alone.
 
 #include <algorithm>
 #include <limits>
@@ -88,8 +88,8 @@ class decode {
     std::fill(rows.maximum, rows.maximum + rows.count, no_maximum);
   }
 
-  /// Rows `seen`, tile by tile from the one at `begin` or behind it. The keys of a tile are scored while the values of
-  /// the one before it are added.
+  /// Rows `seen`, tile by tile from the one at `begin` or behind it. The keys of a tile are scored
+  /// while the values of the one before it are added.
   void attend_tiles(query_rows& rows, const key_range& seen, index_t begin, key_rows& keys,
                     value_rows& values) const {
     const auto lanes_at = [&](index_t tile) {

@@ -1,7 +1,7 @@
 #pragma once
-// How a sequence with few queries is divided. Keys are split at multiples of `chunk_keys` in absolute position, and the
-// states of the chunks merged in their order: the bits of a row depend neither on the number of threads nor on what else
-// is in the batch.
+// How a sequence with few queries is divided. Keys are split at multiples of `chunk_keys` in
+// absolute position, and the states of the chunks merged in their order: the bits of a row depend
+// neither on the number of threads nor on what else is in the batch.
 
 #include <algorithm>
 
@@ -21,8 +21,8 @@ struct decode_geometry {
   static_assert(tile_keys <= resident_rows::shortest_gap);
   /// Of a tile, that stay in the first cache for all rows.
   static constexpr index_t block_keys = 32;
-  /// Tiles whose rows are known at the same time: the one whose values are added, the next, whose keys are scored, and
-  /// the one after it, which is asked for. A power of two.
+  /// Tiles whose rows are known at the same time: the one whose values are added, the next, whose
+  /// keys are scored, and the one after it, which is asked for. A power of two.
   static constexpr index_t known_tiles = 4;
 
   index_t group = 0;  // query heads of a key head
@@ -75,8 +75,8 @@ struct decode_geometry {
   key_range gap_{};    // chunks of which every row is evicted
 };
 
-/// Key rows of a tile of decode: lane i is row first_row + i. Lanes [first, last) are computed, whole vectors; rows
-/// [rows.first, rows.last) exist and are seen by some query.
+/// Key rows of a tile of decode: lane i is row first_row + i. Lanes [first, last) are computed,
+/// whole vectors; rows [rows.first, rows.last) exist and are seen by some query.
 struct key_lanes {
   index_t first_row = 0;
   index_t first = 0;

@@ -30,8 +30,8 @@ class decode_kv_rows {
   /// What is computed of them is to be multiplied by their scales; copies have theirs in them.
   bool are_scaled() const { return in_place_ && source_.are_scaled(); }
 
-  /// Finds the rows of the i-th tile that is worked on; those of the last known_tiles are kept. Where a tile has no rows
-  /// those before it are found again.
+  /// Finds the rows of the i-th tile that is worked on; those of the last known_tiles are kept.
+  /// Where a tile has no rows those before it are found again.
   void find(index_t i, const key_lanes& of) {
     if (!in_place_) return;
     const stored** const to = rows(i);
@@ -58,7 +58,8 @@ class decode_kv_rows {
     return row_ + i % decode_geometry::known_tiles * decode_geometry::tile_keys;
   }
 
-  /// Calls use(rows, width) for the lanes of the i-th tile: rows of `width` channels. `buffer` holds copies.
+  /// Calls use(rows, width) for the lanes of the i-th tile: rows of `width` channels. `buffer`
+  /// holds copies.
   template <class Use>
   void read(index_t i, const key_lanes& lanes, float* buffer, const Use& use) const {
     if (in_place_) {

@@ -1,5 +1,6 @@
 #pragma once
-// The states that decode leaves of the chunks of a row's keys, merged in the order of the chunks (stage/softmax.hpp).
+// The states that decode leaves of the chunks of a row's keys, merged in the order of the chunks
+// (stage/softmax.hpp).
 
 #include <cmath>
 
@@ -22,7 +23,8 @@ inline float largest_exponent(const attention_shape& shape, const decoded_sequen
   return largest;
 }
 
-/// Writes one head of out and of lse, which may be null. `shape`, out and lse are of one sequence; `sink` is an exponent.
+/// Writes one head of out and of lse, which may be null. `shape`, out and lse are of one sequence;
+/// `sink` is an exponent.
 template <class Out>
 void merge_decoded(const attention_shape& shape, const decoded_sequence& sequence,
                    const chunk_states& states, index_t head, float sink, const view<Out, 4>& out,

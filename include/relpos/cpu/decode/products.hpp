@@ -1,6 +1,7 @@
 #pragma once
-// The two products for few queries, channels in the SIMD lanes: a row of keys or values is read once, as it is stored,
-// for all queries. What bounds them is the memory; with several queries, arithmetic must keep up with it.
+// The two products for few queries, channels in the SIMD lanes: a row of keys or values is read
+// once, as it is stored, for all queries. What bounds them is the memory; with several queries,
+// arithmetic must keep up with it.
 
 #include <algorithm>
 #include <type_traits>
@@ -17,8 +18,8 @@ namespace relpos::inline RELPOS_ABI {
 template <class Isa>
 inline constexpr bool has_many_registers = Isa::registers >= 32;
 
-/// Lane i is the sum of the lanes of parts[i]. Neighbours are added first, whatever the part: a sum has the same bits
-/// beside any others.
+/// Lane i is the sum of the lanes of parts[i]. Neighbours are added first, whatever the part: a sum
+/// has the same bits beside any others.
 template <class Isa>
 RELPOS_INLINE float_pack<Isa> sum_lanes(float_pack<Isa> (&parts)[lanes<Isa>]) {
   using real = float_pack<Isa>;
@@ -40,7 +41,8 @@ RELPOS_INLINE float_pack<Isa> sum_lanes(float_pack<Isa> (&parts)[lanes<Isa>]) {
   return parts[0];
 }
 
-/// Rows of the tile that is read next: they are asked for meanwhile, so that the memory has no pause.
+/// Rows of the tile that is read next: they are asked for meanwhile, so that the memory has no
+/// pause.
 struct rows_ahead {
   const void* const* rows = nullptr;
   index_t first_line = 0;  // of cache, of each
@@ -82,8 +84,8 @@ struct rows_ahead {
   }
 };
 
-/// Scores of `Queries` rows of `queries`, `width` floats each, and lanes / Queries keys: lane q * keys + k. `Vectors` is
-/// their number in `width`, or 0 for any.
+/// Scores of `Queries` rows of `queries`, `width` floats each, and lanes / Queries keys: lane q *
+/// keys + k. `Vectors` is their number in `width`, or 0 for any.
 template <class Isa, int Queries, int Vectors, class Stored>
 RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const float* queries,
                                            index_t width) {
@@ -119,8 +121,8 @@ RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const floa
   return sum_lanes<Isa>(sum);
 }
 
-/// Scores [row][tile_keys] of `Queries` rows and keys [first, last), multiples of the lanes. `Ahead` is how many lines
-/// of a row are asked for, or 0 for any.
+/// Scores [row][tile_keys] of `Queries` rows and keys [first, last), multiples of the lanes.
+/// `Ahead` is how many lines of a row are asked for, or 0 for any.
 template <class Isa, int Queries, int Vectors, int Ahead, class Stored>
 RELPOS_NOINLINE void score_rows(const Stored* const* keys, index_t first, index_t last,
                                 const float* queries, index_t width, const rows_ahead& ahead,
@@ -182,11 +184,11 @@ void score_all_rows(const Stored* const* keys, index_t first, index_t last, cons
   for (index_t k = first; k < last; k += block) score_block(k, std::min(k + block, last));
 }
 
-/// outputs[row][channel] = rescale[row] * outputs + sum of weights[row][key] * values[key][channel] over keys
-/// [first, last), for `Rows` rows and `Vectors` vectors of channels from `channel` on.
+/// outputs[row][channel] = rescale[row] * outputs + sum of weights[row][key] * values[key][channel]
+/// over keys [first, last), for `Rows` rows and `Vectors` vectors of channels from `channel` on.
 ///
-/// `Guarded` leaves out products with a weight of exactly zero: the value of a key that this query does not see may be
-/// infinite or not a number. `Ahead` is as above.
+/// `Guarded` leaves out products with a weight of exactly zero: the value of a key that this query
+/// does not see may be infinite or not a number. `Ahead` is as above.
 template <class Isa, int Rows, int Vectors, bool Guarded, int Ahead, class Stored>
 RELPOS_NOINLINE void add_values(const Stored* const* values, index_t first, index_t last,
                                 const float* weights, const float* rescale, index_t channel,
@@ -226,7 +228,8 @@ RELPOS_NOINLINE void add_values(const Stored* const* values, index_t first, inde
   }
 }
 
-/// The same for all rows and channels, some values at a time. The guarded product is rare and may be slow.
+/// The same for all rows and channels, some values at a time. The guarded product is rare and may
+/// be slow.
 template <class Isa, bool Guarded, class Stored>
 void add_all_values(const Stored* const* values, index_t first, index_t last, const float* weights,
                     const float* rescale, index_t rows, index_t width, const rows_ahead& ahead,
@@ -277,9 +280,9 @@ struct row_stream {
   bool is_one_run;  // rows lie one after another
 };
 
-/// Asks for one row as it is stored. Of rows that lie one after another every second line is enough where they have
-/// several: the processor, which sees where they go, brings the others sooner than it takes requests. Of pages it sees
-/// too little.
+/// Asks for one row as it is stored. Of rows that lie one after another every second line is enough
+/// where they have several: the processor, which sees where they go, brings the others sooner than
+/// it takes requests. Of pages it sees too little.
 template <int Lines, bool OneRun, class Stored>
 RELPOS_INLINE void fetch_stored_row(const Stored* row) {
   constexpr int step = OneRun && Lines > 2 ? 2 : 1;
@@ -289,9 +292,9 @@ RELPOS_INLINE void fetch_stored_row(const Stored* row) {
   }
 }
 
-/// Both for one query: the values of one tile are added while the keys of the next are scored, lanes [0, tile_keys) of
-/// both. Two streams of rows, each read from its beginning to its end, keep more of the memory busy than one after the
-/// other. What is computed has the same bits.
+/// Both for one query: the values of one tile are added while the keys of the next are scored,
+/// lanes [0, tile_keys) of both. Two streams of rows, each read from its beginning to its end, keep
+/// more of the memory busy than one after the other. What is computed has the same bits.
 template <class Isa, int Vectors, bool OneRun, class Stored>
 RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float* weights,
                                    float rescale, float* output, const row_stream<Stored>& keys,

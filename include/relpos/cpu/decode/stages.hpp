@@ -1,6 +1,6 @@
 #pragma once
-// What is done to the scores of one query row against one tile of keys, between product and weights: biases, factor,
-// mask. Keys lie in the lanes.
+// What is done to the scores of one query row against one tile of keys, between product and
+// weights: biases, factor, mask. Keys lie in the lanes.
 
 #include <algorithm>
 #include <cmath>
@@ -86,8 +86,8 @@ tile_class classify_row(const std::tuple<Masks...>& masks, index_t q_pos, index_
   return classify_all(masks, {q_pos, q_pos + 1, rows.first + key_offset, rows.last + key_offset});
 }
 
-/// Hides the keys that one row does not see, and those that are not there: `visible` is what range masks leave. Where
-/// that is all of them, scores are left as they are.
+/// Hides the keys that one row does not see, and those that are not there: `visible` is what range
+/// masks leave. Where that is all of them, scores are left as they are.
 template <class Isa, class... Masks>
 tile_class hide_row(const std::tuple<Masks...>& masks, index_t q_pos, const key_range& visible,
                     index_t key_offset, const key_lanes& keys, float* scores) {

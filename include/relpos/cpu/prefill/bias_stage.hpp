@@ -1,6 +1,7 @@
 #pragma once
 // The bias stage of one query group: what is added to the scores of one key, for all of the group's
-// queries. Three kinds of policy, one interface: `key(row)` prepares a key, `apply(v, s)` adds to vector v.
+// queries. Three kinds of policy, one interface: `key(row)` prepares a key, `apply(v, s)` adds to
+// vector v.
 //
 // Scores are in units of the exponent, and so is what is added: `factor` is log2(e) / temperature.
 
@@ -178,8 +179,8 @@ auto make_bias_stage(const Policy& policy, index_t batch, index_t head, float fa
   }
 }
 
-// The last stage before the mask: the factors of the rows' logits, bias included. Same interface as a bias
-// stage; nothing where no policy has any.
+// The last stage before the mask: the factors of the rows' logits, bias included. Same interface as
+// a bias stage; nothing where no policy has any.
 
 template <class Isa>
 class row_factor_stage {

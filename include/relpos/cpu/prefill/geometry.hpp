@@ -1,6 +1,7 @@
 #pragma once
-// The sizes of tiles. A work item is one query block of one head: `groups` query groups that share each
-// key tile while it is in cache; a group is what one register tile spans, queries in the SIMD lanes.
+// The sizes of tiles. A work item is one query block of one head: `groups` query groups that share
+// each key tile while it is in cache; a group is what one register tile spans, queries in the SIMD
+// lanes.
 
 #include <algorithm>
 
@@ -18,9 +19,9 @@ struct geometry {
   static constexpr index_t groups = 4;
   static constexpr index_t block_rows = groups * group_rows;
 
-  // Keys per tile: the weights of a group (128 x 48 floats) and its queries share the L1 cache. Tiles
-  // begin at multiples of this in absolute position, so that how a sequence is cut into calls does not
-  // change the order of summation.
+  // Keys per tile: the weights of a group (128 x 48 floats) and its queries share the L1 cache.
+  // Tiles begin at multiples of this in absolute position, so that how a sequence is cut into calls
+  // does not change the order of summation.
   static constexpr index_t tile_keys = 128;
 };
 
@@ -32,7 +33,8 @@ struct group_rows {
   index_t key_offset = 0;
 };
 
-/// The tiles of a call's keys, counted in absolute position: a tile begins at a multiple of its size.
+/// The tiles of a call's keys, counted in absolute position: a tile begins at a multiple of its
+/// size.
 template <class Isa>
 struct key_tiles {
   static constexpr index_t size = geometry<Isa>::tile_keys;

@@ -1,6 +1,6 @@
 #pragma once
-// Distances k_pos - q_pos from the queries of one group, one per lane, to a key: what a bias stage computes from
-// and looks up.
+// Distances k_pos - q_pos from the queries of one group, one per lane, to a key: what a bias stage
+// computes from and looks up.
 
 #include "relpos/call/bias_table.hpp"
 #include "relpos/call/row_positions.hpp"
@@ -39,8 +39,8 @@ class group_distances<Isa, implicit_positions> {
   index_t to_key_zero_;
 };
 
-/// Where they are given, any distance may be in any lane. What `key` and `lane_values` return is valid until
-/// they are called again.
+/// Where they are given, any distance may be in any lane. What `key` and `lane_values` return is
+/// valid until they are called again.
 template <class Isa, class Policy>
 class group_distances<Isa, explicit_positions<Policy>> {
  public:

@@ -1,5 +1,6 @@
 #pragma once
-// The running statistics of one query group, one query per lane. Logits s are in units of the exponent, base 2.
+// The running statistics of one query group, one query per lane. Logits s are in units of the
+// exponent, base 2.
 
 #include <algorithm>
 #include <array>
@@ -38,8 +39,8 @@ class statistics_lanes {
  public:
   using real = float_pack<Isa>;
 
-  /// The maximum of the lanes goes from `before` to `maximum`, and weights so far, whose sum is `weight_sum`,
-  /// are multiplied by `rescale`. `score` is the first of the tile.
+  /// The maximum of the lanes goes from `before` to `maximum`, and weights so far, whose sum is
+  /// `weight_sum`, are multiplied by `rescale`. `score` is the first of the tile.
   RELPOS_INLINE statistics_lanes(const group_statistics& of, index_t at, real before, real maximum,
                                  real rescale, real weight_sum, real score)
       : of_(of),

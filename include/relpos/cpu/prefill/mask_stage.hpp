@@ -1,9 +1,9 @@
 #pragma once
-// The mask stage of one query group. Range masks are intersected into one range of key rows per query,
-// once per group; from the extremes of those ranges every tile and strip is classified with four
-// comparisons, and the partial ones are masked with two comparisons per vector. Masks that are no range
-// are asked tile by tile (classify) and element by element (keep). Only these are part of its type: all calls whose
-// masks are ranges share one.
+// The mask stage of one query group. Range masks are intersected into one range of key rows per
+// query, once per group; from the extremes of those ranges every tile and strip is classified with
+// four comparisons, and the partial ones are masked with two comparisons per vector. Masks that are
+// no range are asked tile by tile (classify) and element by element (keep). Only these are part of
+// its type: all calls whose masks are ranges share one.
 
 #include <algorithm>
 #include <cstdint>
@@ -43,8 +43,8 @@ class mask_stage {
 
   const visible_rows& extremes() const { return extremes_; }
 
-  /// How many of the group's first vectors of queries see no key from row `first` on: what is masked causally,
-  /// near the diagonal. Rises with `first`.
+  /// How many of the group's first vectors of queries see no key from row `first` on: what is
+  /// masked causally, near the diagonal. Rises with `first`.
   template <int Vectors>
   RELPOS_INLINE int blind_vectors(index_t first) const {
     int blind = 0;

@@ -7,10 +7,11 @@
 //       S = QK^T . softcap . bias . mask . online softmax . O = rescale O + PV
 //   out = O / l, lse
 //
-// Going down, causal queries meet their nearest keys first: the running maximum is high when the far tiles
-// come, and biases that decay with distance let them be skipped. The order is that of absolute positions
-// and the same for every row, so a row's bits depend neither on how rows are grouped into blocks, batches
-// and calls nor on the threads, unless a tolerance leaves out tiles by what a group would miss.
+// Going down, causal queries meet their nearest keys first: the running maximum is high when the
+// far tiles come, and biases that decay with distance let them be skipped. The order is that of
+// absolute positions and the same for every row, so a row's bits depend neither on how rows are
+// grouped into blocks, batches and calls nor on the threads, unless a tolerance leaves out tiles by
+// what a group would miss.
 
 #include <algorithm>
 #include <array>
@@ -110,8 +111,8 @@ class prefill {
     }
   }
 
-  /// The largest weight, relative to the row's sum so far, of a key that may be left out: with all keys at it, the
-  /// tolerance is reached.
+  /// The largest weight, relative to the row's sum so far, of a key that may be left out: with all
+  /// keys at it, the tolerance is reached.
   float negligible_weight() const {
     return head_.tolerance / static_cast<float>(head_.resident.count());
   }

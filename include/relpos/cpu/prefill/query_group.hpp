@@ -1,6 +1,6 @@
 #pragma once
-// The running state of one query group: its packed queries and the online softmax of each, one query
-// per lane (Milakov and Gimelshein, arXiv 1805.02867; Dao, arXiv 2307.08691).
+// The running state of one query group: its packed queries and the online softmax of each, one
+// query per lane (Milakov and Gimelshein, arXiv 1805.02867; Dao, arXiv 2307.08691).
 
 #include <algorithm>
 #include <cmath>
@@ -59,7 +59,8 @@ struct query_group {
     key_block = not_rotated;
     measured = false;
     for (index_t lane = 0; lane < width; ++lane) {
-      // A lane without a query must not hold up the skipping of a tile: nothing rises above its maximum.
+      // A lane without a query must not hold up the skipping of a tile: nothing rises above its
+      // maximum.
       maximum[lane] = lane < count ? no_maximum : -no_maximum;
       sum[lane] = 0.0f;
     }
@@ -67,7 +68,8 @@ struct query_group {
     statistics.start(width);
   }
 
-  /// Rotates the queries, the first of which is at `q_pos`, from their blocks to that of a tile of keys.
+  /// Rotates the queries, the first of which is at `q_pos`, from their blocks to that of a tile of
+  /// keys.
   void rotate(const block_rotors& rotors, index_t q_pos, index_t to_block, index_t channels) {
     using real = float_pack<Isa>;
     if (key_block == to_block) return;
@@ -148,7 +150,8 @@ struct query_group {
     }
   }
 
-  /// Writes the lse and the statistics of a row, and returns what its outputs are to be multiplied by.
+  /// Writes the lse and the statistics of a row, and returns what its outputs are to be multiplied
+  /// by.
   float end_row(const lowered_head<Isa>& of, index_t head, index_t row, index_t lane,
                 float sink) const {
     const auto exp2 = [](float x) { return std::exp2(x); };

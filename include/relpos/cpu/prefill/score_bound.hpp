@@ -1,11 +1,12 @@
 #pragma once
-// Which key tiles a query group may leave out with no change in any bit of the result: those where every
-// weight would be exactly zero, because |q| |k| + bias stays further below the running maximum than exp2
-// reaches. A weight that is exactly zero adds zero to the sum and to the output, and cannot raise the
-// maximum; that is why the cut of exp2 is a cliff and not a slope into subnormals.
+// Which key tiles a query group may leave out with no change in any bit of the result: those where
+// every weight would be exactly zero, because |q| |k| + bias stays further below the running
+// maximum than exp2 reaches. A weight that is exactly zero adds zero to the sum and to the output,
+// and cannot raise the maximum; that is why the cut of exp2 is a cliff and not a slope into
+// subnormals.
 //
-// A caller who tolerates an error leaves out more, those whose weights are negligible beside the sum so far, which
-// only grows.
+// A caller who tolerates an error leaves out more, those whose weights are negligible beside the
+// sum so far, which only grows.
 //
 // The bound needs the largest key norm of each tile: one pass over K per call, made by prepare.
 
@@ -42,15 +43,15 @@ float largest_norm(const Rows& rows, index_t first, index_t last, index_t channe
   return std::sqrt(largest);
 }
 
-/// True if every weight of the group's queries in this tile is at most `negligible` times its row's sum so far; with
-/// `negligible` 0, exactly zero. False whenever the bound is not finite.
+/// True if every weight of the group's queries in this tile is at most `negligible` times its row's
+/// sum so far; with `negligible` 0, exactly zero. False whenever the bound is not finite.
 template <class Isa>
 bool tile_vanishes(const query_group<Isa>& group, index_t head_dim, float largest_key_norm,
                    bias_bound tile_bias, float softcap, float negligible) {
   using real = float_pack<Isa>;
-  // Rounding, of the norms and of the scores they bound: below (head_dim + 8) / 2^22 of |q| |k|, and of
-  // the sums that follow below a millionth of their terms. Squares that underflow in a norm: below 0.01
-  // in the product with any norm whose own square is finite.
+  // Rounding, of the norms and of the scores they bound: below (head_dim + 8) / 2^22 of |q| |k|,
+  // and of the sums that follow below a millionth of their terms. Squares that underflow in a norm:
+  // below 0.01 in the product with any norm whose own square is finite.
   const float norm_slack = 1.0f + static_cast<float>(head_dim + 8) * 0x1p-22f;
   constexpr float slack = 1e-6f;
   constexpr float underflow_slack = 0.01f;

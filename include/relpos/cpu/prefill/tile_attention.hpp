@@ -15,8 +15,9 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Scores of a tile, [key][lane], become weights relative to the new `maximum`, as in tile_attention, and say what they
-/// know of the rows; `rescale` is for what was summed before. The bits of the weights are the same.
+/// Scores of a tile, [key][lane], become weights relative to the new `maximum`, as in
+/// tile_attention, and say what they know of the rows; `rescale` is for what was summed before. The
+/// bits of the weights are the same.
 template <class Isa, int Vectors>
 RELPOS_NOINLINE void collect_statistics(const query_group<Isa>& group,
                                         const needed_keys<Vectors>& keys, float* weights,
@@ -111,8 +112,8 @@ struct tile_attention {
   }
 
  private:
-  /// Scores of `Rows` keys: product, bias and running maximum in registers, or, where there is a softcap or
-  /// something to mask, the stages behind the product key by key.
+  /// Scores of `Rows` keys: product, bias and running maximum in registers, or, where there is a
+  /// softcap or something to mask, the stages behind the product key by key.
   template <int Rows>
   RELPOS_INLINE void score_strip(const key_tile<Isa>& tile, index_t first, bool partial,
                                  live_keys& live, real (&maximum)[Vectors]) const {
@@ -165,8 +166,8 @@ struct tile_attention {
     }
   }
 
-  /// The stages behind the product for the scores of one key, in memory; those of the first `blind` vectors are
-  /// not there. `Partial`: some queries do not see it.
+  /// The stages behind the product for the scores of one key, in memory; those of the first `blind`
+  /// vectors are not there. `Partial`: some queries do not see it.
   template <bool Partial>
   RELPOS_INLINE void finish_scores(index_t key_row, int blind, float* scores,
                                    real (&maximum)[Vectors]) const {

@@ -1,11 +1,12 @@
 #pragma once
-// What the code of a thread block asks of the processor. A kernel is written once, over an architecture: `sm80` is the GPU
-// (arch/sm80.hpp), and tests run the same kernel on the CPU, on one that acts out the definitions of the
-// instructions. The instructions, and who holds which element of a fragment, are those of the PTX ISA, sections on
-// mma.m16n8k16, mma.m16n8k8, ldmatrix and cp.async.
+// What the code of a thread block asks of the processor. A kernel is written once, over an
+// architecture: `sm80` is the GPU (arch/sm80.hpp), and tests run the same kernel on the CPU, on one
+// that acts out the definitions of the instructions. The instructions, and who holds which element
+// of a fragment, are those of the PTX ISA, sections on mma.m16n8k16, mma.m16n8k8, ldmatrix and
+// cp.async.
 //
-// An architecture is one thread's view. All threads of a warp make the same calls in the same order, and all threads of a
-// block the same calls of sync().
+// An architecture is one thread's view. All threads of a warp make the same calls in the same
+// order, and all threads of a block the same calls of sync().
 //
 //   int thread()                              of the block
 //   std::byte* shared()                       the block's memory, aligned to 16 bytes
@@ -63,7 +64,8 @@ struct fragment {
   packed<T> part[4];
 };
 
-/// Where the numbers that a lane holds of a 16 x 8 accumulator are: element e is in row `row(e)`, column `column(e)`.
+/// Where the numbers that a lane holds of a 16 x 8 accumulator are: element e is in row `row(e)`,
+/// column `column(e)`.
 struct accumulator_place {
   int lane;
 

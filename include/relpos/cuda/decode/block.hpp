@@ -1,7 +1,8 @@
 #pragma once
-// Attention of up to sixteen query rows that share a key head over one chunk of keys, on tensor cores, whose other rows
-// stand idle: it is bound by reading keys and values. Each warp goes through tiles of its own, with the next one on its
-// way, and waits for no other until the end, where the states of the warps are joined in their order.
+// Attention of up to sixteen query rows that share a key head over one chunk of keys, on tensor
+// cores, whose other rows stand idle: it is bound by reading keys and values. Each warp goes
+// through tiles of its own, with the next one on its way, and waits for no other until the end,
+// where the states of the warps are joined in their order.
 
 #include <limits>
 
@@ -24,7 +25,8 @@ class decode_block {
   using geometry = decode_block_geometry<stored, HeadDim>;
   using memory_type = decode_shared_storage<stored, HeadDim>;
 
-  /// Of the rows from `first_row` on of those that share a key head: query head of the group by query head, for each query.
+  /// Of the rows from `first_row` on of those that share a key head: query head of the group by
+  /// query head, for each query.
   RELPOS_DEVICE decode_block(Arch& arch, const Call& call, index_t sequence, index_t key_head,
                              index_t first_row, index_t chunk)
       : machine_(arch),

@@ -1,6 +1,7 @@
 #pragma once
-// How decode is divided. Keys are split into chunks, counted in absolute position; a block has
-// one chunk and up to sixteen query rows that share a key head, and its warps take the tiles of the chunk in turn.
+// How decode is divided. Keys are split into chunks, counted in absolute position; a block has one
+// chunk and up to sixteen query rows that share a key head, and its warps take the tiles of the
+// chunk in turn.
 
 #include "relpos/call/options.hpp"
 #include "relpos/contract/rotation.hpp"
@@ -11,7 +12,8 @@ namespace relpos::inline RELPOS_ABI {
 /// What is the same for all types and head dimensions.
 struct decode_chunks {
   static constexpr int rows = static_cast<int>(decode_row_limit);  // of an mma
-  /// Enough that a block reads for longer than it takes to begin; few enough that one sequence occupies a GPU.
+  /// Enough that a block reads for longer than it takes to begin; few enough that one sequence
+  /// occupies a GPU.
   static constexpr int keys = 256;
   // The queries of a block are rotated to one block.
   static_assert(rotation_block % keys == 0);

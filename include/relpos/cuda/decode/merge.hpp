@@ -1,6 +1,6 @@
 #pragma once
-// The states that blocks leave of the chunks of a row's keys, joined in an order that does not depend on what else is in
-// the batch (stage/softmax.hpp). A block has one row.
+// The states that blocks leave of the chunks of a row's keys, joined in an order that does not
+// depend on what else is in the batch (stage/softmax.hpp). A block has one row.
 
 #include <limits>
 #include <type_traits>
@@ -39,7 +39,8 @@ RELPOS_DEVICE void merge_decoded_row(Arch& arch, const Call& call, index_t seque
     return call.states.at(of.state_of(query_head, row, chunk));
   };
 
-  // Which lane and which warp has a chunk goes by its absolute position: other rows of the sequence may see more.
+  // Which lane and which warp has a chunk goes by its absolute position: other rows of the sequence
+  // may see more.
   const auto first_of = [&](int place, int places) {
     const index_t apart = place - of.first_chunk;
     return apart - floor_div(apart, places) * places;

@@ -14,8 +14,8 @@ struct decode_shared_storage {
   using key_rows = shared_rows<T, geometry::keys, HeadDim>;
   using weight_rows = shared_rows<T, geometry::rows, geometry::keys>;
 
-  /// What a warp has of its tiles. Rows are 32 bytes longer than their channels: those that lanes store two channels of lie
-  /// in different banks.
+  /// What a warp has of its tiles. Rows are 32 bytes longer than their channels: those that lanes
+  /// store two channels of lie in different banks.
   struct warp_state {
     float maximum[geometry::rows];
     float sum[geometry::rows];

@@ -1,6 +1,6 @@
 #pragma once
-// One number between float32 and its storage type, by instructions of the GPU: those of core/storage.hpp are some ten
-// operations each.
+// One number between float32 and its storage type, by instructions of the GPU: those of
+// core/storage.hpp are some ten operations each.
 
 #include <type_traits>
 

@@ -50,7 +50,8 @@ struct weighted_values {
   static constexpr int channel_tiles = HeadDim / 8;
   using outputs_type = output_fragment<T, HeadDim>[RowTiles];
 
-  /// Multiplies what was summed before by `rescale` and adds a tile. `shared` has room for the weights of sixteen rows.
+  /// Multiplies what was summed before by `rescale` and adds a tile. `shared` has room for the
+  /// weights of sixteen rows.
   template <class Arch, class ValueRows, class WeightRows, int Tiles>
   static RELPOS_DEVICE void add(Arch& arch, outputs_type& outputs, const ValueRows& rows,
                                 tile_class is, const score_fragment<Tiles> (&weights)[RowTiles],
@@ -85,8 +86,8 @@ struct weighted_values {
   }
 
  private:
-  /// Accumulators are the left factor of the next product: rounded, of 16-bit values, and of float32 with keys in another
-  /// order: columns 2 i and 2 i + 1 are its i and i + 4.
+  /// Accumulators are the left factor of the next product: rounded, of 16-bit values, and of
+  /// float32 with keys in another order: columns 2 i and 2 i + 1 are its i and i + 4.
   template <class Arch, int Tiles>
   static RELPOS_DEVICE left_factor<T> weights_of(Arch& arch, const score_fragment<Tiles>& weights,
                                                  int step) {
@@ -121,8 +122,8 @@ struct weighted_values {
     }
   }
 
-  /// Whether all values of the tile are, and are when they are split. Each lane looks at some of them, 16 bytes at a time:
-  /// those of 16 bits that are not have all bits of the exponent set.
+  /// Whether all values of the tile are, and are when they are split. Each lane looks at some of
+  /// them, 16 bytes at a time: those of 16 bits that are not have all bits of the exponent set.
   template <class Arch, class ValueRows>
   static RELPOS_DEVICE bool all_finite(Arch& arch, const ValueRows& rows, int keys, int lane) {
     struct alignas(16) piece {

@@ -1,6 +1,7 @@
 #pragma once
-// What is done to the scores of a warp's rows against one tile of keys between product and softmax: scale, softcap,
-// biases, factor of the row, mask. A lane has two rows of them, and of each some columns.
+// What is done to the scores of a warp's rows against one tile of keys between product and softmax:
+// scale, softcap, biases, factor of the row, mask. A lane has two rows of them, and of each some
+// columns.
 
 #include <algorithm>
 #include <cstdint>
@@ -68,8 +69,8 @@ class score_stages {
     return result;
   }
 
-  /// Products become scores in units of the exponent, base 2. The tile begins at key row `first_key`, which may lie
-  /// outside of the sequence where `is` is partial.
+  /// Products become scores in units of the exponent, base 2. The tile begins at key row
+  /// `first_key`, which may lie outside of the sequence where `is` is partial.
   template <int Tiles>
   RELPOS_DEVICE void apply(Arch& arch, index_t first_key, tile_class is, const row_factors& factors,
                            score_fragment<Tiles>& scores) const {
@@ -110,8 +111,8 @@ class score_stages {
   RELPOS_DEVICE index_t first_distance(int r, index_t first_key) const {
     return first_key + position().key_offset - (rows_.row[r] + position().query_offset);
   }
-  /// The same of positions that are given: calls use(score, row of the lane, k_pos - q_pos). Of a key that does not exist,
-  /// to the nearest one.
+  /// The same of positions that are given: calls use(score, row of the lane, k_pos - q_pos). Of a
+  /// key that does not exist, to the nearest one.
   template <int Tiles, class Use>
   RELPOS_DEVICE void for_each_distance(index_t first_key, score_fragment<Tiles>& scores,
                                        const Use& use) const {

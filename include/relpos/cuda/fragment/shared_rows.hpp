@@ -1,6 +1,6 @@
 #pragma once
-// Rows of channels in shared memory. A row is 16 bytes longer than its channels, an odd number of 16 bytes: the eight
-// rows of a matrix, which ldmatrix reads at once, lie in different banks.
+// Rows of channels in shared memory. A row is 16 bytes longer than its channels, an odd number of
+// 16 bytes: the eight rows of a matrix, which ldmatrix reads at once, lie in different banks.
 
 #include "relpos/core/index.hpp"
 #include "relpos/cuda/arch/arch.hpp"
@@ -18,8 +18,8 @@ struct shared_rows {
 
   RELPOS_DEVICE T* at(int row, int channel) const { return data + row * stride + channel; }
 
-  /// Begins to copy `Rows` rows, by `Threads` threads, of which this is `thread`; those outside of [first, last) become
-  /// zeros. `from` is where row 0 is or would be, and `any` a row that exists.
+  /// Begins to copy `Rows` rows, by `Threads` threads, of which this is `thread`; those outside of
+  /// [first, last) become zeros. `from` is where row 0 is or would be, and `any` a row that exists.
   template <int Threads, class Arch>
   RELPOS_DEVICE void copy(Arch& arch, int thread, const T* from, index_t row_stride, int first,
                           int last, const T* any) const {
@@ -40,8 +40,9 @@ struct shared_rows {
     }
   }
 
-  /// Places of the four matrices of a fragment, for the row that this lane names. Neighbouring matrices are
-  /// `RowsFirst`: beneath each other, and then the next channels; or the other way round.
+  /// Places of the four matrices of a fragment, for the row that this lane names. Neighbouring
+  /// matrices are `RowsFirst`: beneath each other, and then the next channels; or the other way
+  /// round.
   template <bool RowsFirst>
   RELPOS_DEVICE T* matrix_row(int row, int channel, int lane) const {
     const int matrix = lane / 8;

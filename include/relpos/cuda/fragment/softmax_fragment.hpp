@@ -1,6 +1,6 @@
 #pragma once
-// The online softmax (stage/softmax.hpp) of a warp's sixteen rows, of which a lane has two: as much of their sums as its
-// columns give, until they are added up at the end.
+// The online softmax (stage/softmax.hpp) of a warp's sixteen rows, of which a lane has two: as much
+// of their sums as its columns give, until they are added up at the end.
 
 #include "relpos/core/math.hpp"
 #include "relpos/core/unroll.hpp"

@@ -1,8 +1,9 @@
 #pragma once
-// What is told of the rows of a block beside their outputs. Each lane has the statistics of its two rows over its own
-// columns, in shared memory, where they take no registers of calls that do not ask for them; they are joined when a row is
-// done. stage/statistics.hpp has the formulas within a tile, stage/merge_statistics.hpp how two parts are joined. Logits
-// are in units of the exponent, base 2.
+// What is told of the rows of a block beside their outputs. Each lane has the statistics of its two
+// rows over its own columns, in shared memory, where they take no registers of calls that do not
+// ask for them; they are joined when a row is done. stage/statistics.hpp has the formulas within a
+// tile, stage/merge_statistics.hpp how two parts are joined. Logits are in units of the exponent,
+// base 2.
 
 #include <cmath>
 
@@ -58,7 +59,8 @@ RELPOS_DEVICE void add_moments(const score_fragment<Tiles>& scores, statistics_s
   });
 }
 
-/// Their weights, which are relative to the maximum of `now`; what was summed before, to that of `before`.
+/// Their weights, which are relative to the maximum of `now`; what was summed before, to that of
+/// `before`.
 template <int Tiles>
 RELPOS_DEVICE void add_spread_of_weights(const score_fragment<Tiles>& weights,
                                          const softmax_fragment& before,
@@ -87,7 +89,8 @@ RELPOS_DEVICE statistics_sums of_all_lanes(Arch& arch, statistics_sums own) {
   return own;
 }
 
-/// Writes those of a row whose weights, of which the sum is `sum`, are probabilities when they are multiplied by `factor`.
+/// Writes those of a row whose weights, of which the sum is `sum`, are probabilities when they are
+/// multiplied by `factor`.
 RELPOS_DEVICE void write_statistics(const device_statistics& to, const statistics_sums& of,
                                     float sum, float factor, index_t batch, index_t head,
                                     index_t row) {

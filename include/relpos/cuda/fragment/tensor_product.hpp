@@ -1,8 +1,8 @@
 #pragma once
-// Products of fragments, of every storage type. 16-bit numbers are multiplied as they are. Tensor cores cut a float32 to
-// 11 bits: it is split into two such numbers, and three of the four products of their parts are added, the smallest first;
-// the fourth, and what neither part has, is below 2^-21 of the whole (Markidis et al., arXiv 1803.04014; Ootomo and Yokota,
-// arXiv 2203.03341).
+// Products of fragments, of every storage type. 16-bit numbers are multiplied as they are. Tensor
+// cores cut a float32 to 11 bits: it is split into two such numbers, and three of the four products
+// of their parts are added, the smallest first; the fourth, and what neither part has, is below
+// 2^-21 of the whole (Markidis et al., arXiv 1803.04014; Ootomo and Yokota, arXiv 2203.03341).
 
 #include <bit>
 #include <type_traits>
@@ -80,7 +80,8 @@ RELPOS_DEVICE void multiply_add(Arch& arch, float (&c)[4], const left_factor<T>&
   }
 }
 
-/// scores += a [16 x step_length] times the transpose of `keys` at these channels, of each sixteen rows.
+/// scores += a [16 x step_length] times the transpose of `keys` at these channels, of each sixteen
+/// rows.
 template <class Arch, multiplied T, int RowTiles, int Tiles, class SharedRows>
 RELPOS_DEVICE void multiply_add_keys(Arch& arch, score_fragment<Tiles> (&scores)[RowTiles],
                                      const left_factor<T> (&a)[RowTiles], const SharedRows& keys,

@@ -1,12 +1,14 @@
 #pragma once
-// The fused attention of one block of query rows of one head, on tensor cores (Dao, arXiv 2307.08691):
+// The fused attention of one block of query rows of one head, on tensor cores (Dao, arXiv
+// 2307.08691):
 //
 //   for each key tile that some row sees, from the last to the first:
 //     S = QK . scale . softcap . bias . mask . online softmax . O = rescale O + PV
 //
-// Tiles begin at multiples of their size in absolute position. While the scores of a tile are computed its values arrive,
-// and until its values are added the keys of the next tile, which have two buffers. A tile that the masks hide is not
-// copied; a warp leaves out what its own rows do not see.
+// Tiles begin at multiples of their size in absolute position. While the scores of a tile are
+// computed its values arrive, and until its values are added the keys of the next tile, which have
+// two buffers. A tile that the masks hide is not copied; a warp leaves out what its own rows do not
+// see.
 
 #include <limits>
 
@@ -153,8 +155,8 @@ class prefill_block {
         std::min<index_t>(begin + keys, sequence_.keys.count) + position().key_offset;
     return both_of(result, classify_all(head_.masks, {q_pos, last, first_key, last_key}));
   }
-  /// The first tile from `tile` down that some row of the block sees; below the last where there is none. `bounded`: with a
-  /// weight that is not zero.
+  /// The first tile from `tile` down that some row of the block sees; below the last where there is
+  /// none. `bounded`: with a weight that is not zero.
   RELPOS_DEVICE index_t seen_tile(index_t tile, bool bounded) const {
     while (is_tile(tile) &&
            (classify(memory_.of_block, tile, 0, geometry::rows) == tile_class::skip ||
@@ -240,7 +242,8 @@ class prefill_block {
     index_t key_block = std::numeric_limits<index_t>::min();
     while (is_tile(tile)) {
       const index_t next = seen_tile(tile - 1, is_bounded());
-      // Queries and keys are there; all threads have done with the values of the tile before, and with its keys.
+      // Queries and keys are there; all threads have done with the values of the tile before, and
+      // with its keys.
       machine_.template wait<0>();
       machine_.sync();
       begin_rows(call_.v, tile, values());

@@ -1,6 +1,7 @@
 #pragma once
-// Which key tiles a block may leave out with no change in any bit: as on the CPU (cpu/prefill/score_bound.hpp), those where
-// every weight of every row would be exactly zero. The norm of the longest key of each tile is measured before.
+// Which key tiles a block may leave out with no change in any bit: as on the CPU
+// (cpu/prefill/score_bound.hpp), those where every weight of every row would be exactly zero. The
+// norm of the longest key of each tile is measured before.
 
 #include <limits>
 
@@ -21,7 +22,8 @@ struct key_tile_norms {
   static constexpr bool pays(index_t query_length) { return query_length >= 128; }
 };
 
-/// The largest Euclidean norm of the keys of one tile; NaN or infinite if one of them is. By one warp.
+/// The largest Euclidean norm of the keys of one tile; NaN or infinite if one of them is. By one
+/// warp.
 template <int HeadDim, class Arch, class Call>
 RELPOS_DEVICE void measure_key_tile(Arch& arch, const Call& call, index_t sequence, index_t head,
                                     index_t at) {
@@ -49,12 +51,13 @@ RELPOS_DEVICE void measure_key_tile(Arch& arch, const Call& call, index_t sequen
   if (lane == 0) call.key_norm(sequence, head, at) = arch.sqrt(largest);
 }
 
-/// True if every weight of a row in a tile is exactly zero. `product` bounds |q.k| in units of the exponent; `distances`
-/// are those of the row to the tile. False whenever the bound is not finite.
+/// True if every weight of a row in a tile is exactly zero. `product` bounds |q.k| in units of the
+/// exponent; `distances` are those of the row to the tile. False whenever the bound is not finite.
 template <int HeadDim, class Biases, class Masks>
 RELPOS_DEVICE bool row_vanishes(const device_head<Biases, Masks>& head, float product,
                                 float maximum, const distance_range& distances) {
-  // Rounding of norms and products: below (head_dim + 8) / 2^21 of them. Squares that underflow in a norm: below 0.01.
+  // Rounding of norms and products: below (head_dim + 8) / 2^21 of them. Squares that underflow in
+  // a norm: below 0.01.
   constexpr float norm_slack = 1.0f + (HeadDim + 8) * 0x1p-21f;
   constexpr float slack = 1e-6f;
   constexpr float underflow_slack = 0.01f;

@@ -1,6 +1,7 @@
 #pragma once
-// Rotation on a GPU, as on the CPU (rows/rotation.hpp): keys are rotated by their offset in the block, queries by their
-// own offset and by the rotor between blocks, once for each 512 keys. Each is rounded once.
+// Rotation on a GPU, as on the CPU (rows/rotation.hpp): keys are rotated by their offset in the
+// block, queries by their own offset and by the rotor between blocks, once for each 512 keys. Each
+// is rounded once.
 
 #include "relpos/contract/rotation.hpp"
 #include "relpos/core/unroll.hpp"
@@ -80,8 +81,8 @@ RELPOS_DEVICE void rotate_shared_keys(Arch& arch, const shared_rows<T, Rows, Cha
   }
 }
 
-/// Rotates rows of queries to the block of some keys, a warp each. `row_at` is row -> its address, null for zeros, and
-/// `position_of` row -> its position.
+/// Rotates rows of queries to the block of some keys, a warp each. `row_at` is row -> its address,
+/// null for zeros, and `position_of` row -> its position.
 template <int HeadDim, int Warps, class Arch, class T, int Rows, class RowAt, class PositionOf>
 RELPOS_DEVICE void rotate_queries(Arch& arch, const shared_rows<T, Rows, HeadDim>& to,
                                   const device_rotation& rotation, const RowAt& row_at,

@@ -1,6 +1,6 @@
 #pragma once
-// Rotation to positions that are counted on from an offset: its tables, and the rotors between blocks of queries and
-// keys, as the host prepares them.
+// Rotation to positions that are counted on from an offset: its tables, and the rotors between
+// blocks of queries and keys, as the host prepares them.
 
 #include <algorithm>
 #include <cstddef>

@@ -7,8 +7,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What both and either share: holding two policies that are masks and nothing else. `Combined` is the mask that derives
-/// from this.
+/// What both and either share: holding two policies that are masks and nothing else. `Combined` is
+/// the mask that derives from this.
 template <template <class, class> class Combined, class A, class B>
 struct two_masks {
   static_assert(is_mask<A> && is_mask<B> && !is_bias<A> && !is_bias<B>,
@@ -55,8 +55,8 @@ constexpr tile_class classify(const Bound& mask, const tile& of) {
   return both_of(classify_ranges(mask, of), classify_elements(mask, of));
 }
 
-/// `both{a, b}`: a key that both masks let a query see. The masks of a call are and-ed without it; it serves
-/// inside of `either`.
+/// `both{a, b}`: a key that both masks let a query see. The masks of a call are and-ed without it;
+/// it serves inside of `either`.
 template <class A, class B>
 struct both : two_masks<both, A, B> {
   using two_masks<both, A, B>::two_masks;

@@ -11,14 +11,15 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `documents{starts}`: document i is at positions [starts[i], starts[i + 1]); the last number is where the
-/// last one ends. Positions in no document see nothing and are not seen. With `causal{}` for a decoder.
+/// `documents{starts}`: document i is at positions [starts[i], starts[i + 1]); the last number is
+/// where the last one ends. Positions in no document see nothing and are not seen. With `causal{}`
+/// for a decoder.
 ///
-/// `documents{starts, mask}` has a mask of key ranges that reads positions from the start of each document on, as
-/// `blockwise_causal` must for a document to give what it gives alone.
+/// `documents{starts, mask}` has a mask of key ranges that reads positions from the start of each
+/// document on, as `blockwise_causal` must for a document to give what it gives alone.
 ///
-/// `starts` holds relpos::index_t (64-bit) in ascending order, and is kept by the caller: the cumulative
-/// lengths that variable-length kernels take. Costs a binary search per query row.
+/// `starts` holds relpos::index_t (64-bit) in ascending order, and is kept by the caller: the
+/// cumulative lengths that variable-length kernels take. Costs a binary search per query row.
 template <class Mask = full>
 struct documents {
   borrowed_values<index_t> starts;

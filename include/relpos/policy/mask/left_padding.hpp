@@ -9,12 +9,12 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `left_padding{counts}`: the positions before counts[batch] of a batch entry are padding, which sees nothing and
-/// is not seen. Beside `causal{}` for a decoder: a distance is what it is without padding, so relative
-/// encodings need nothing else.
+/// `left_padding{counts}`: the positions before counts[batch] of a batch entry are padding, which
+/// sees nothing and is not seen. Beside `causal{}` for a decoder: a distance is what it is without
+/// padding, so relative encodings need nothing else.
 ///
-/// `left_padding{counts, mask}` has a mask of key ranges that reads positions from the first token of each entry
-/// on, as `blockwise_causal` must for an entry to give what it gives unpadded.
+/// `left_padding{counts, mask}` has a mask of key ranges that reads positions from the first token
+/// of each entry on, as `blockwise_causal` must for an entry to give what it gives unpadded.
 ///
 /// `counts` holds one relpos::index_t per batch entry, from 0, and is kept by the caller.
 template <class Mask = full>

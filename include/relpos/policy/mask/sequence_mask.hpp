@@ -1,6 +1,6 @@
 #pragma once
-// What masks of a sequence that lies within the rows of a call share: another mask inside of it, to which the
-// sequence begins at position 0.
+// What masks of a sequence that lies within the rows of a call share: another mask inside of it, to
+// which the sequence begins at position 0.
 
 #include "relpos/contract/policy.hpp"
 

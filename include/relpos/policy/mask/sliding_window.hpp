@@ -32,8 +32,9 @@ struct band {
   }
 };
 
-/// The first positions of a sequence alone, k_pos < count: the attention sinks that a sliding window keeps
-/// (Xiao et al., arXiv 2309.17453), as `either{band{1023, 0}, sinks{4}}` beside `causal{}`.
+/// The first positions of a sequence alone, k_pos < count: the attention sinks that a sliding
+/// window keeps (Xiao et al., arXiv 2309.17453), as `either{band{1023, 0}, sinks{4}}` beside
+/// `causal{}`.
 struct sinks {
   index_t count;
 

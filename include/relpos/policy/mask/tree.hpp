@@ -1,6 +1,6 @@
 #pragma once
-// A tree of drafted tokens behind a sequence: speculative decoding verifies all of its branches in one call (Miao et
-// al., "SpecInfer", arXiv 2305.09781; Cai et al., "Medusa", arXiv 2401.10774).
+// A tree of drafted tokens behind a sequence: speculative decoding verifies all of its branches in
+// one call (Miao et al., "SpecInfer", arXiv 2305.09781; Cai et al., "Medusa", arXiv 2401.10774).
 //
 //   the           parents = {-1, 0, 0, 1}: "cat" and "dog" follow "the", "sat" follows "cat"
 //    |- cat - sat
@@ -21,15 +21,16 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `tree{parents, first}`: node i lies at the row of position first + i and has the parent parents[i] < i, or -1 where
-/// it follows the sequence itself. It sees all positions before `first`, its ancestors and itself. Rows behind the
-/// tree see what is before it and are not seen.
+/// `tree{parents, first}`: node i lies at the row of position first + i and has the parent
+/// parents[i] < i, or -1 where it follows the sequence itself. It sees all positions before
+/// `first`, its ancestors and itself. Rows behind the tree see what is before it and are not seen.
 ///
-/// `tree{parents, firsts}` has one `first` per sequence, as sequences of unequal length need; with one for all, a call
-/// whose sequences have their queries at different positions is refused.
+/// `tree{parents, firsts}` has one `first` per sequence, as sequences of unequal length need; with
+/// one for all, a call whose sequences have their queries at different positions is refused.
 ///
-/// The same tree for all heads and sequences; lists are kept by the caller. A tile of keys and queries costs a walk to
-/// the root per element, tiles before the tree nothing. Siblings share a position: `token_positions` has them.
+/// The same tree for all heads and sequences; lists are kept by the caller. A tile of keys and
+/// queries costs a walk to the root per element, tiles before the tree nothing. Siblings share a
+/// position: `token_positions` has them.
 struct tree {
   borrowed_values<index_t> parents;
   index_t first = 0;
@@ -114,8 +115,8 @@ struct tree {
   bool is_listed_ = false;  // the first of each sequence
 };
 
-/// Positions of a tree's nodes: `first` for those that follow the sequence, one more for each generation. None where
-/// a parent does not come before its node.
+/// Positions of a tree's nodes: `first` for those that follow the sequence, one more for each
+/// generation. None where a parent does not come before its node.
 inline std::vector<index_t> tree_positions(std::span<const index_t> parents, index_t first) {
   std::vector<index_t> positions;
   for (const index_t parent : parents) {
