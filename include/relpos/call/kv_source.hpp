@@ -59,18 +59,21 @@ struct any_isa {
 /// What every store has:
 ///
 ///   batch(), key_heads(), head_dim(), value_dim()
-///   length(sequence), longest()        rows; row r is at position r + key offset
+///   length(sequence), longest()   rows; row r is at position r + key offset
 ///   lengths_are_equal()
-///   keys<Isa>(sequence, head), values<Isa>(sequence, head)      stored_rows
-///   holds_rotated_keys                  keys were rotated when they were stored; where they were not, all_rows() and
-///                                      rows_before(sequence) count them, for memory of rotated keys
-///   masks(options)                     a tuple of policies that hide rows which are no longer there
-///   evicted(sequence)                the range of these rows
-///   evicts                            whether there may be any; then also hidden(sequence, row), the rows behind
-///                                      the sinks that the store hides from a query at the position of `row`
-///   check(q, options)                  refuses what its parts cannot be, alone or with these queries
-///   check_rotation(rows)               refuses a rotation of its keys; a store that takes all has none
-///   memory_parts(use)                   calls use(labelled_memory) for each part of its memory
+///   keys<Isa>(sequence, head), values<Isa>(sequence, head)
+///                                 stored_rows
+///   holds_rotated_keys            keys were rotated when they were stored; where they were not,
+///                                 all_rows() and rows_before(sequence) count them, for memory of
+///                                 rotated keys
+///   masks(options)                a tuple of policies that hide evicted rows
+///   evicted(sequence)             the range of these rows
+///   evicts                        whether there may be any; then also hidden(sequence, row), the
+///                                 rows behind the sinks that the store hides from a query at the
+///                                 position of `row`
+///   check(q, options)             refuses what its parts cannot be, alone or with these queries
+///   check_rotation(rows)          refuses a rotation of its keys; a store that takes all has none
+///   memory_parts(use)             calls use(labelled_memory) for each part of its memory
 template <class Store>
 concept kv_source =
     requires(const Store& store, const options& choice, index_t at, const view<const float, 4>& q) {

@@ -23,13 +23,14 @@ struct cache_cell {
 
 /// Where the rows of a cache are, in slabs of `slab_rows`; `keys` is the shape of cache.keys.
 ///
-///   cell(sequence, row, slab_rows)       the place of a row
-///   run(row, cell, slab_rows)            how many rows from there on lie one after another
-///   check(keys, lengths)                 refuses parts of its own that do not fit
+///   cell(sequence, row, slab_rows)   the place of a row
+///   run(row, cell, slab_rows)        how many rows from there on lie one after another
+///   check(keys, lengths)             refuses parts of its own that do not fit
 ///   check_room(sequence, rows, keys, checked)
-///                                        refuses a sequence of so many rows, of which the first `checked` have passed
-///   memory_parts(use)                     calls use(labelled_memory) for each part of its memory
-///   evicts                              whether rows may be evicted (evicting_placement)
+///                                    refuses a sequence of so many rows, of which the first
+///                                    `checked` have passed
+///   memory_parts(use)                calls use(labelled_memory) for each part of its memory
+///   evicts                           whether rows may be evicted (evicting_placement)
 template <class Placement>
 concept cache_placement =
     std::is_trivially_copyable_v<Placement> &&
@@ -45,14 +46,17 @@ concept cache_placement =
 
 /// One that evicts rows behind its first `sinks`:
 ///
-///   evicted(sequence)                       the range of rows that it has evicted
-///   hidden(sequence, row)                what a query at the position of `row` does not see, these rows included
-///   mask(options)                        a policy that hides them
+///   evicted(sequence)                the range of rows that it has evicted
+///   hidden(sequence, row)            what a query at the position of `row` does not see, these
+///                                    rows included
+///   mask(options)                    a policy that hides them
 ///   appended(sequence, length, slab_rows), truncated(sequence, length)
-///                                        keeps account of rows that were written, or taken back
-///   rewindable(sequence, length, slab_rows)     the newest rows that may be taken back
+///                                    keeps account of rows that were written, or taken back
+///   rewindable(sequence, length, slab_rows)
+///                                    the newest rows that may be taken back
 ///   can_rewind_to(sequence, from, to, slab_rows)
-///   seen_rows(slab_rows), window         rows behind the sinks that a query sees, and as declared (0: all)
+///   seen_rows(slab_rows), window     rows behind the sinks that a query sees, and as declared
+///                                    (0: all)
 template <class Placement>
 concept evicting_placement =
     cache_placement<Placement> && requires(const Placement& of, index_t at, const options& choice) {
