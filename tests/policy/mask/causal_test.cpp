@@ -31,6 +31,29 @@ TEST(mask, band_keeps_a_window) {
   }
 }
 
+TEST(mask, sliding_window_counts_the_own_key) {
+  for (const index_t size : {1, 2, 20, 141}) {
+    SCOPED_TRACE(size);
+    expect_visible([=](index_t, index_t q_pos,
+                       index_t k_pos) { return q_pos - size < k_pos && k_pos <= q_pos; },
+                   relpos::sliding_window{size});
+    const inputs<float> in = two_heads(40, 170);
+    EXPECT_TRUE(same_bits(attend(in, {}, relpos::sliding_window{size}),
+                          attend(in, {}, relpos::band{size - 1, 0})));
+  }
+}
+
+TEST(mask, sliding_window_has_a_key_at_least) {
+  const relpos::attention_shape shape{};
+  for (const index_t size : {index_t{0}, index_t{-3}, relpos::max_offset + 1}) {
+    const relpos::status refused = relpos::sliding_window{size}.check(shape);
+    EXPECT_EQ(refused.code, relpos::status_code::invalid_value);
+    EXPECT_EQ(std::string(refused.message),
+              "sliding_window: size is " + std::to_string(size) + ", must be 1 to 2^60");
+  }
+  EXPECT_TRUE(relpos::sliding_window{relpos::max_offset}.check(shape));
+}
+
 TEST(mask, several_are_anded) {
   expect_visible(
       [](index_t, index_t q_pos, index_t k_pos) { return q_pos - 30 <= k_pos && k_pos <= q_pos; },

@@ -8,8 +8,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// q_pos - left <= k_pos <= q_pos + right: a sliding window of left + 1 + right keys.
-/// `band{w - 1, 0}` is the causal window of w keys.
+/// q_pos - left <= k_pos <= q_pos + right: left + 1 + right keys.
 struct band {
   index_t left;
   index_t right;
@@ -32,8 +31,25 @@ struct band {
   }
 };
 
+/// q_pos - size < k_pos <= q_pos: the causal window of `size` keys, the query's own among them, as
+/// sliding_window in the configurations of Mistral, Gemma 3 and gpt-oss. The same as `band{size -
+/// 1, 0}`. (Left windows of flash-attn, FlashInfer and ONNX do not count the own key: size is one
+/// more.)
+struct sliding_window {
+  index_t size;
+
+  constexpr sliding_window(std::integral auto keys) : size(static_cast<index_t>(keys)) {}
+
+  constexpr key_range visible_keys(index_t q_pos) const { return {q_pos - size + 1, q_pos + 1}; }
+  constexpr index_t window_start(index_t q_pos) const { return q_pos - size + 1; }
+
+  status check(const attention_shape&) const {
+    return check_extent("sliding_window", "size", size, 1);
+  }
+};
+
 /// The first positions of a sequence alone, k_pos < count: the attention sinks that a sliding
-/// window keeps (Xiao et al., arXiv 2309.17453), as `either{band{1023, 0}, sinks{4}}` beside
+/// window keeps (Xiao et al., arXiv 2309.17453), as `either{sliding_window{1024}, sinks{4}}` beside
 /// `causal{}`.
 struct sinks {
   index_t count;
