@@ -1,6 +1,7 @@
 #pragma once
-// Times candidates on a machine that others use too: they take turns in short segments, A B C A B
-// C, and each reports its 10th percentile. Only ratios of figures from one such run mean anything.
+// Times candidates on a machine that others use too: they take turns in short segments,
+// A B C A B C, and each reports its 10th percentile. Only ratios of figures from one such run mean
+// anything.
 
 #include <algorithm>
 #include <chrono>

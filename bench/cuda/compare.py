@@ -1,11 +1,11 @@
-"""relpos's forward pass on a GPU against PyTorch's attention, in bfloat16:
+"""relpos's attention on a GPU against PyTorch's attention, in bfloat16:
 
   torch_sdpa        scaled_dot_product_attention with the kernel that PyTorch chooses, which is named
   torch_cudnn       the same with the kernel of cuDNN
   torch_sdpa_bias   the same with a matrix, made beforehand, of the bias and the mask
   torch_flex        FlexAttention, compiled, with the bias as score_mod and a block mask
 
-XPOS is relpos's alone: none of these turns queries and keys within its kernel. One query over many keys, as in
+XPOS is relpos's alone: none of these rotates queries and keys within its kernel. One query over many keys, as in
 generation, has torch_sdpa and torch_flex beside it, without a mask, as the last query sees every key.
 
 Every result is compared with float64, on rows of all parts of the sequence, before it is timed. The matrix of a bias is
@@ -56,7 +56,7 @@ MATRIX = 8192  # of the product that is a ceiling
 COPIED = 2**30  # bytes
 FLEX_BLOCK = 128
 SMALL = 1000  # keys of a small call, which no tile divides
-LARGEST_ERROR = 3  # of a row: about 0.6 as the output is rounded, as much for the weights, and for XPOS's turned rows
+LARGEST_ERROR = 3  # of a row: about 0.6 as the output is rounded, as much for the weights, and for XPOS's rotated rows
 
 
 def architecture():
@@ -105,11 +105,11 @@ def blockwise_causal(block):
 @dataclass
 class Encoding:
     """`by_distance` [heads, length], in float64, is the bias of the key so many positions before the query.
-    `turned(rows, positions, side)` are queries, of side 1, or keys, of side -1, in float64, for the product of both."""
+    `rotated(rows, positions, side)` are queries, of side 1, or keys, of side -1, in float64, for the product of both."""
 
     name: str
     by_distance: Any = None
-    turned: Optional[Callable] = None
+    rotated: Optional[Callable] = None
     score_mod: Optional[Callable] = None  # as FlexAttention's, of positions
     data: Any = None  # of the host: slopes or table
     two_sided: bool = False
@@ -153,7 +153,7 @@ def xpos(heads, length):
     """By the definition (Sun et al., arXiv 2212.10554), of channels i and i + head_dim / 2. The powers are of positions
     themselves, which float64 holds up to 280000."""
 
-    def turned(rows, positions, side):
+    def rotated(rows, positions, side):
         first, second = rows.double().chunk(2, -1)
         part = torch.arange(first.shape[-1], device=DEVICE).double() / first.shape[-1]
         positions = positions.double()[:, None]
@@ -162,7 +162,7 @@ def xpos(heads, length):
         cosine, sine = size * angle.cos(), size * angle.sin()
         return torch.cat([first * cosine - second * sine, first * sine + second * cosine], -1)
 
-    return Encoding("xpos", turned=turned)
+    return Encoding("xpos", rotated=rotated)
 
 
 @dataclass
@@ -234,9 +234,9 @@ class Problem:
         """[batch, heads, row, channel] in float64."""
         q, k, v = (each.double() for each in inputs)
         q = q[:, :, rows - self.first_row]
-        if self.encoding.turned is not None:
-            q = self.encoding.turned(q, rows, 1)
-            k = self.encoding.turned(k, torch.arange(self.length, device=DEVICE), -1)
+        if self.encoding.rotated is not None:
+            q = self.encoding.rotated(q, rows, 1)
+            k = self.encoding.rotated(k, torch.arange(self.length, device=DEVICE), -1)
 
         # Heads that share keys lie one below the other: keys need not be repeated.
         def product(of_heads, shared):

@@ -1,4 +1,4 @@
-// relpos's forward pass on a GPU behind a few functions of C, for compare.py. The calls are those
+// relpos's attention on a GPU behind a few functions of C, for compare.py. The calls are those
 // of any program: the kernels are compiled for one pair of encoding and mask each, and nothing in
 // them knows of the comparison. Only pairs that compare.py asks for are compiled in.
 //

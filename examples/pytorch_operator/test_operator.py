@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from relpos_operator import attention
 
-# Longer than 512, beyond which rotations change their origin, and no multiple of a tile.
+# Longer than the blocks of 512 positions that rotations have, and no multiple of a tile.
 LENGTH = 700
 HEADS = 6  # no power of two: ALiBi has a rule of its own for those
 HEAD_DIM = 32

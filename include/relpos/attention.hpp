@@ -134,8 +134,9 @@ auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 
                            q, cache, choice, arguments...);
 }
 
-/// out [batch, heads, query, d_v] = attention of q [batch, heads, query, d] over k [batch, key
-/// heads, key, d] and v [batch, key heads, key, d_v]. Heads are a multiple of key heads.
+/// out [batch, heads, query, d_v] = attention of q [batch, heads, query, d] over
+/// k [batch, key heads, key, d] and v [batch, key heads, key, d_v]. Heads are a multiple of key
+/// heads.
 ///
 /// Elements are float, bfloat16 or half, each view its own. `arguments` are policies and at most
 /// one `options`, in any order; several biases add, several masks are and-ed. On failure nothing is

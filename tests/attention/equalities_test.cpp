@@ -61,10 +61,10 @@ TEST(equalities, order_of_batch_and_heads) {
   const std::vector<index_t> heads{4, 3, 5, 1, 2, 0};
   std::vector<float> moved_slopes;
   for (const index_t h : heads) moved_slopes.push_back(slopes[static_cast<std::size_t>(h)]);
-  const inputs<float> rebase{pick(in.q, batches, heads), pick(in.k, batches, key_heads),
-                             pick(in.v, batches, key_heads)};
+  const inputs<float> moved{pick(in.q, batches, heads), pick(in.k, batches, key_heads),
+                            pick(in.v, batches, key_heads)};
   const attended<float> expected = attend(in, {}, relpos::alibi{slopes}, relpos::causal{});
-  const attended<float> got = attend(rebase, {}, relpos::alibi{moved_slopes}, relpos::causal{});
+  const attended<float> got = attend(moved, {}, relpos::alibi{moved_slopes}, relpos::causal{});
   EXPECT_TRUE(same_bits(got.out, pick(expected.out, batches, heads)));
   EXPECT_TRUE(same_bits(got.lse, pick(expected.lse, batches, heads)));
 }

@@ -89,7 +89,7 @@ TEST(decode_one_row, of_float) { expect_lengths<float>(); }
 TEST(decode_one_row, of_bfloat16) { expect_lengths<relpos::bfloat16>(); }
 TEST(decode_one_row, of_half) { expect_lengths<relpos::half>(); }
 
-// Turned keys are floats: beside values of 16 bits they are not read in one stream.
+// Rotated keys are floats: beside values of 16 bits they are not read in one stream.
 TEST(decode_one_row, of_rotated_keys) {
   for_each_length([](index_t keys, index_t channels, index_t key_offset) {
     const relpos::rotary_table rope(relpos::rope_frequencies(channels),

@@ -103,7 +103,7 @@ TEST(reproducible, chunks_of_a_tabulated_bias) {
 }
 
 TEST(reproducible, chunks_of_a_rotation) {
-  // The queries stand from 1240 on and the keys from 1000 on: both pass origins.
+  // The queries stand from 1240 on and the keys from 1000 on: both pass edges of blocks.
   const relpos::rotary_table rope(relpos::rope_frequencies(20), relpos::pair_layout::half_split);
   const relpos::rotary_table xpos(relpos::xpos_frequencies(24), relpos::pair_layout::interleaved);
   expect_chunks(all_keys, relpos::rotary{rope}, relpos::causal{});

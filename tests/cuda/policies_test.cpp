@@ -186,7 +186,7 @@ TEST_F(device_policies, rotations) {
     expect_rotated(xpos, choice, relpos::causal{});
     expect_rotated(xpos, choice, relpos::blockwise_causal{32});
   }
-  // Keys on both sides of an origin, in chunks.
+  // Keys on both sides of an edge of blocks, in chunks.
   const relpos::options decode{.key_offset = 450, .kernel = relpos::kernel_class::decode};
   expect_rotated(xpos, decode, relpos::causal{});
 }

@@ -24,7 +24,7 @@ using support::tensor;
 
 const std::vector<float> table = support::random_tensor({1, 1, 32, 4}, 3, 2.0f).values;
 
-/// Turned keys, as a cache of float holds them, appended as they are.
+/// Rotated keys, as a cache of float holds them, appended as they are.
 template <class Stored>
 void expect_rounded_once_rotated() {
   const cache_sizes of{.batch = 2, .key_heads = 2, .rows = 530, .head_dim = 24, .value_dim = 5};

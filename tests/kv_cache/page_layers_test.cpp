@@ -403,11 +403,11 @@ TEST_F(page_layers_refused, as_one_would_be) {
 
 // Lengths may move as the batch grows, and other layers are served when no page is in use.
 TEST_F(page_layers_refused, no_longer_when_nothing_is_lost) {
-  std::vector<std::vector<index_t>> rebase;
-  rebase.reserve(of.floats.size());
-  for (auto& each : of.floats) rebase.push_back(each.lengths);
+  std::vector<std::vector<index_t>> moved;
+  moved.reserve(of.floats.size());
+  for (auto& each : of.floats) moved.push_back(each.lengths);
   auto grown = layers;
-  for (std::size_t i = 0; i < grown.size(); ++i) grown[i].lengths = rebase[i];
+  for (std::size_t i = 0; i < grown.size(); ++i) grown[i].lengths = moved[i];
   EXPECT_TRUE(of.pool.reserve(grown, 0, 7));
   ASSERT_TRUE(of.pool.truncate(layers, 0, 3));
   ASSERT_TRUE(of.pool.truncate(layers, 0, 0));

@@ -23,7 +23,7 @@ inline const std::vector<float> slopes_of_four{0.3f, 0.05f, 0.004f, 0.0f};
 /// How far a logit may be from that of exact keys, where keys are rounded after they were rotated,
 /// by Cauchy and Schwarz: the error of a key times the query. Half a step of 16 bits is a part `u`
 /// of each channel, of int8 1 / 254 of the largest. `growth` is what a decaying rotation may add to
-/// a key, over the 512 positions of an origin.
+/// a key, over the 512 positions of a block.
 template <class Stored>
 double logit_error(const inputs<float>& in, double growth) {
   if (std::is_same_v<Stored, float>) return 0.0;

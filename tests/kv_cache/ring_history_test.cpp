@@ -170,7 +170,7 @@ TEST(ring_history, workspace_and_items_are_of_what_is_there) {
       EXPECT_GE(counts[1], 4);
       EXPECT_LE(counts[1], 6);
     }
-    // One part may begin and another end where rows are gone.
+    // One part may begin and another end where rows are evicted.
     EXPECT_LE(bytes[1], bytes[0] + 4 * heads * (channels + 2) * sizeof(float));
   }
 }

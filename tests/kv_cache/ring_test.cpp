@@ -1,4 +1,4 @@
-// Rings: a window slides over memory of fixed size as over all rows, and what is gone is not
+// Rings: a window slides over memory of fixed size as over all rows, and what is evicted is not
 // visible.
 
 #include <gtest/gtest.h>
@@ -89,11 +89,12 @@ TEST(ring_cache, sinks_stay_beside_the_window) {
   }
 }
 
-/// The last five rows of `length` under causal{}, where rows [first_gone, last_gone) must not be
+/// The last five rows of `length` under causal{}, where rows [first_evicted, last_evicted) must not be
 /// seen.
-void expect_gap(own_ring<float>& of, index_t length, index_t first_gone, index_t last_gone,
+void expect_gap(own_ring<float>& of, index_t length, index_t first_evicted, index_t last_evicted,
                 index_t offset = 0) {
-  SCOPED_TRACE(testing::Message() << length << " rows, gone " << first_gone << " to " << last_gone);
+  SCOPED_TRACE(testing::Message() << length << " rows, evicted " << first_evicted << " to "
+                                  << last_evicted);
   const inputs<float>& in = long_inputs();
   const auto q = queries(length - 5, length);
   for (const relpos::kernel_class kernel :
@@ -102,7 +103,7 @@ void expect_gap(own_ring<float>& of, index_t length, index_t first_gone, index_t
     support::expect_reference(support::attend_cache(of.cache(), q, choice, relpos::causal{}), q,
                               in.k.view().slice(2, 0, length), in.v.view().slice(2, 0, length),
                               choice, relpos::causal{},
-                              gap{first_gone + offset, last_gone + offset});
+                              gap{first_evicted + offset, last_evicted + offset});
   }
 }
 

@@ -17,8 +17,8 @@ using support::inputs;
 constexpr index_t far = index_t{1} << 40;
 const std::vector<index_t> tile_shifts{
     128, -128 * 7, far, -far, far + 128 * 12345, relpos::max_offset - 1024, -relpos::max_offset};
-// Rotations are relative to origins, 512 apart.
-const std::vector<index_t> origin_shifts{
+// Rotations are relative to blocks of 512 positions.
+const std::vector<index_t> block_shifts{
     512, -512 * 7, far, -far, far + 512 * 12345, relpos::max_offset - 1024, -relpos::max_offset};
 constexpr index_t odd_shifts[] = {1, -77, 1000003, far + 1, -far + 65};
 
@@ -74,8 +74,8 @@ TEST(shift_invariance, rotations) {
        {relpos::pair_layout::interleaved, relpos::pair_layout::half_split}) {
     const relpos::rotary_table rope(relpos::rope_frequencies(6), layout);
     const relpos::rotary_table xpos(relpos::xpos_frequencies(8), layout);
-    expect_invariant_under(origin_shifts, relpos::rotary{rope});
-    expect_invariant_under(origin_shifts, relpos::rotary{xpos}, relpos::causal{});
+    expect_invariant_under(block_shifts, relpos::rotary{rope});
+    expect_invariant_under(block_shifts, relpos::rotary{xpos}, relpos::causal{});
   }
 }
 TEST(shift_invariance, relative_bias) {

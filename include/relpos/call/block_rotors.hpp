@@ -56,7 +56,7 @@ constexpr auto rotations_of(const std::tuple<Policies...>& policies) {
   return std::apply([&](const auto&... each) { return std::tuple_cat(keep(each)...); }, policies);
 }
 
-/// No block of keys.
+/// In place of a block of keys: queries that are not rotated to one yet.
 inline constexpr index_t not_rotated = std::numeric_limits<index_t>::min();
 
 /// The rotors between blocks that are so many apart, for all pairs.

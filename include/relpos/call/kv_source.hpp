@@ -56,7 +56,7 @@ struct any_isa {
   static constexpr int vector_bytes = 16;
 };
 
-/// What every store has:
+/// What every source has:
 ///
 ///   batch(), key_heads(), head_dim(), value_dim()
 ///   length(sequence), longest()   rows; row r is at position r + key offset
@@ -69,10 +69,10 @@ struct any_isa {
 ///   masks(options)                a tuple of policies that hide evicted rows
 ///   evicted(sequence)             the range of these rows
 ///   evicts                        whether there may be any; then also hidden(sequence, row), the
-///                                 rows behind the sinks that the store hides from a query at the
+///                                 rows behind the sinks that the source hides from a query at the
 ///                                 position of `row`
 ///   check(q, options)             refuses what its parts cannot be, alone or with these queries
-///   check_rotation(rows)          refuses a rotation of its keys; a store that takes all has none
+///   check_rotation(rows)          refuses a rotation of its keys; a source that takes all has none
 ///   memory_parts(use)             calls use(labelled_memory) for each part of its memory
 template <class Store>
 concept kv_source =

@@ -13,9 +13,9 @@ namespace relpos::inline RELPOS_ABI {
 /// The two kernels. Within one, and one instruction set, a row's bits depend on its own query, keys
 /// and positions alone.
 enum class kernel_class {
-  automatic,  // decode for a sequence with one query row, or up to 16 that share a key head; else prefill
-  prefill,  // many queries: queries in the SIMD lanes, bound by arithmetic
-  decode    // few queries: channels in the SIMD lanes, bound by reading keys and values
+  automatic,  // decode for one query row, or up to 16 that share a key head; else prefill
+  prefill,    // many queries: queries in the SIMD lanes, bound by arithmetic
+  decode      // few queries: channels in the SIMD lanes, bound by reading keys and values
 };
 
 /// Given anywhere after the tensors, at most once: `options{.softcap = 30.0f, .lse = lse}`.
@@ -66,7 +66,7 @@ struct options {
 /// group, for each query.
 inline constexpr index_t decode_row_limit = 16;
 
-/// Whether a sequence is one for the kernel of few queries.
+/// Whether a sequence is one for decode.
 inline bool is_decoded(const options& choice, const attention_shape& sequence) {
   if (choice.statistics.any() || sequence.key_heads == 0) return false;
   if (choice.kernel != kernel_class::automatic) return choice.kernel == kernel_class::decode;

@@ -17,8 +17,8 @@ namespace relpos::inline RELPOS_ABI {
 inline constexpr float log2e = std::numbers::log2e_v<float>;
 inline constexpr float ln2 = std::numbers::ln2_v<float>;
 
-/// What multiplies q.k: the caller's choice, or what one of the policies sets, or 1 /
-/// sqrt(head_dim).
+/// What multiplies q.k: the caller's choice, or what one of the policies sets, or
+/// 1 / sqrt(head_dim).
 template <class... Policies>
 float score_scale(const options& choice, const std::tuple<Policies...>&, index_t head_dim) {
   float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));

@@ -49,7 +49,7 @@ inline status check_explicit_positions(const char* name, const view<const index_
   return {};
 }
 
-// Positions that are given per token, against what the other policies of a call do with them.
+// Explicit positions, against what the other policies of a call do with them.
 
 /// Refuses a rotation that cannot rotate by the positions of `axes` axes.
 inline status check_rotation_positions(const rotation_rows& rotations, index_t axes) {

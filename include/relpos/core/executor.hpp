@@ -65,11 +65,11 @@ struct on_loop {
   }
 };
 
-/// One of several threads that all make the same call, with the same arguments and the same
-/// workspace; `barrier()` returns when all of them have called it. Thread t takes items t, t +
-/// threads, ...: the longest come first.
+/// One of several threads that each make the same call, with the same arguments and the same
+/// workspace; `barrier()` returns when all of them have called it. Thread t takes items
+/// t, t + threads, ...: the longest come first.
 ///
-///   relpos::attention(relpos::team_member{thread, threads, barrier}, memory, out, q, k, v, ...);     // on each thread
+///   relpos::attention(relpos::team_member{thread, threads, barrier}, memory, out, q, k, v, ...);
 template <class Barrier>
 struct team_member {
   index_t thread;

@@ -21,6 +21,8 @@ struct device_workspace_bytes {
   std::size_t device = 0;
   std::size_t host = 0;
 };
+using device_scratch_bytes [[deprecated("relpos: the name is device_workspace_bytes")]] =
+    device_workspace_bytes;
 
 template <class Problem>
 device_workspace_bytes measure_device_workspace(const Problem& problem) {

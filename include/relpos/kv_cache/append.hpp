@@ -186,7 +186,7 @@ status append_with(const Executor& runner, const kv_cache<Stored, Placement>& ca
 /// Writes the rows of k [batch, key head, new row, d] and v behind those of each sequence; one
 /// after another where options.key_starts bound them. A rotation among `arguments`, the same as in
 /// the calls of attention, rotates the keys first: row r of a sequence stands at position r +
-/// options.key_offset. Nothing that was there before is rebase.
+/// options.key_offset. Nothing that was there before is moved.
 template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
           class Value, class... Arguments>
 status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,

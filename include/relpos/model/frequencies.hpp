@@ -55,9 +55,9 @@ inline rotary_frequencies ntk_frequencies(index_t rotary_dim, double factor,
   return rope_frequencies(rotary_dim, base * std::pow(factor, d / (d - 2.0)));
 }
 
-/// Dynamic NTK: NTK with the factor that `length` asks for, factor length / train_length - (factor
-/// - 1), and plain RoPE up to train_length. The frequencies change with the length: not for keys
-/// that a cache holds rotated.
+/// Dynamic NTK: NTK with the factor that `length` asks for,
+/// factor length / train_length - (factor - 1), and plain RoPE up to train_length. The frequencies
+/// change with the length: not for keys that a cache holds rotated.
 inline rotary_frequencies dynamic_ntk_frequencies(index_t rotary_dim, double factor,
                                                   index_t train_length, index_t length,
                                                   double base = 10000.0) {
@@ -141,10 +141,10 @@ inline double xpos_decay(index_t pair, index_t rotary_dim, double gamma = 0.4) {
   return 1.0 - (1.0 - part) / (1.0 + gamma);
 }
 
-/// XPOS (Sun et al., arXiv 2212.10554): the angles of RoPE, and pair i of a score shrinks by zeta_i
-/// = (2 i / rotary_dim + gamma) / (1 + gamma) with every scale_base positions between key and
-/// query. For causal attention: towards later keys the factor would grow. gamma and scale_base are
-/// positive.
+/// XPOS (Sun et al., arXiv 2212.10554): the angles of RoPE, and pair i of a score shrinks by
+/// zeta_i = (2 i / rotary_dim + gamma) / (1 + gamma) with every scale_base positions between key
+/// and query. For causal attention: towards later keys the factor would grow. gamma and scale_base
+/// are positive.
 inline rotary_frequencies xpos_frequencies(index_t rotary_dim, double gamma = 0.4,
                                            double scale_base = 512.0, double base = 10000.0) {
   if (!(gamma > 0.0) || !(scale_base > 0.0)) return {};

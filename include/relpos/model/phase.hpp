@@ -19,17 +19,17 @@ class phase {
   explicit phase(double radians) {
     const double turns = radians / (2.0 * std::numbers::pi);
     const double part = turns - std::floor(turns);  // below 1: 53 bits of it
-    rotors_ = part < 1.0 ? static_cast<std::uint64_t>(part * 0x1p64) : 0;
+    turns_ = part < 1.0 ? static_cast<std::uint64_t>(part * 0x1p64) : 0;
   }
 
   /// Radians in [-pi, pi).
   double angle(index_t position) const {
-    const auto wrapped = static_cast<std::int64_t>(static_cast<std::uint64_t>(position) * rotors_);
+    const auto wrapped = static_cast<std::int64_t>(static_cast<std::uint64_t>(position) * turns_);
     return static_cast<double>(wrapped) * (2.0 * std::numbers::pi * 0x1p-64);
   }
 
  private:
-  std::uint64_t rotors_;  // per position, in units of 2^-64
+  std::uint64_t turns_;  // per position, in units of 2^-64
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -2,8 +2,8 @@
 // The bucket of a distance in T5 (Raffel et al., arXiv 1910.10683, section 2.1): the first half of
 // the buckets holds one distance each, the second half grows logarithmically up to max_distance.
 //
-// With r = k_pos - q_pos, per direction NB buckets (half of num_buckets if bidirectional), E = NB /
-// 2:
+// With r = k_pos - q_pos, NB buckets per direction (half of num_buckets if bidirectional) and
+// E = NB / 2:
 //   n < E:  n,   else  min(NB - 1, E + trunc(ln(n / E) / ln(max_distance / E) (NB - E)))
 // where n = |r| (bidirectional; r > 0 adds NB) or max(-r, 0) (unidirectional).
 //

@@ -1,7 +1,8 @@
 #pragma once
 // ALiBi: bias = slope[head] * (k_pos - q_pos), added after scale, for causal attention. (For keys
 // after the query it is a reward that grows with distance: encoders take a form of
-// alibi_encoder.hpp.) Press, Smith, Lewis, "Train Short, Test Long" (arXiv 2108.12409), section 3.
+// alibi_encoder.hpp.)
+// Press, Smith, Lewis, "Train Short, Test Long" (arXiv 2108.12409), section 3.
 //
 // Computed from the difference of integer positions, so it is as exact at position 2^40 as at 0
 // (the column-only form slope * k_pos loses 7.8e-3 at position 131k in float32). Differences

@@ -9,8 +9,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `relative_bias{[&](index_t head, index_t distance) { return -p[head] * std::log1p(a[head] *
-/// ...); }}`.
+/// `relative_bias{[&](index_t head, index_t distance) { return -p[head] * std::log1p(...); }}`.
 ///
 /// distance = k_pos - q_pos. The function is copied (trivially: capture vectors by reference), may
 /// run on any of the executor's threads at once, and must not throw. It is asked only for distances

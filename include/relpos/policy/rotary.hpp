@@ -9,7 +9,8 @@
 //
 // Which encoding it is, is in the frequencies. A call rotates each key once, into its workspace,
 // and each query as it is packed: nothing is added to the loop over keys. The same at any position,
-// of any length. Su et al., "RoFormer", arXiv 2104.09864; Sun et al., "A Length-Extrapolatable
+// of any length.
+// Su et al., "RoFormer", arXiv 2104.09864; Sun et al., "A Length-Extrapolatable
 // Transformer", arXiv 2212.10554.
 
 #include <concepts>

@@ -1,5 +1,5 @@
 #pragma once
-// Keys and values in the caller's tensors, as a store.
+// Keys and values in the caller's tensors, as a source.
 
 #include "relpos/call/kv_source.hpp"
 #include "relpos/rows/strided_rows.hpp"

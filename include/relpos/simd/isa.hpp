@@ -6,7 +6,7 @@
 //
 //   vector_bytes             the width of a vector
 //   registers                how many of them a loop may hold
-//   tile_rows, tile_vectors  the register tile of the two products of many queries: that many broadcast values times
+//   tile_rows, tile_vectors  the register tile of the two products of prefill: that many broadcast values times
 //                            that many vectors of queries, all accumulators in registers
 
 #include "relpos/config.hpp"

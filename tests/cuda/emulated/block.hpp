@@ -280,17 +280,17 @@ class emulated_block {
     }
     for (bool any = true; any;) {
       any = false;
-      bool rebase = false;
+      bool moved = false;
       for (const int i : order_) {
         thread_state& thread = threads_[static_cast<std::size_t>(i)];
         if (thread.done) continue;
         any = true;
         if (thread.waits) continue;
-        rebase = true;
+        moved = true;
         running_ = i;
         swapcontext(&scheduler_, &thread.context);
       }
-      if (any && !rebase) throw std::runtime_error("threads wait for each other for ever");
+      if (any && !moved) throw std::runtime_error("threads wait for each other for ever");
     }
   }
 

@@ -1,5 +1,5 @@
 #pragma once
-// How a sequence with few queries is divided. Keys are split at multiples of `chunk_keys` in
+// How decode divides a sequence. Keys are split at multiples of `chunk_keys` in
 // absolute position, and the states of the chunks merged in their order: the bits of a row depend
 // neither on the number of threads nor on what else is in the batch.
 

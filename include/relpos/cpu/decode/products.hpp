@@ -84,8 +84,8 @@ struct rows_ahead {
   }
 };
 
-/// Scores of `Queries` rows of `queries`, `width` floats each, and lanes / Queries keys: lane q *
-/// keys + k. `Vectors` is their number in `width`, or 0 for any.
+/// Scores of `Queries` rows of `queries`, `width` floats each, and lanes / Queries keys:
+/// lane q * keys + k. `Vectors` is their number in `width`, or 0 for any.
 template <class Isa, int Queries, int Vectors, class Stored>
 RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const float* queries,
                                            index_t width) {

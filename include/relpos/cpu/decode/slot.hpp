@@ -9,7 +9,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What one work item of few queries works in. Rows of channels are padded to whole vectors.
+/// What one work item of decode works in. Rows of channels are padded to whole vectors.
 template <class Isa>
 struct decode_slot {
   static constexpr index_t rows = decode_geometry::rows;

@@ -39,7 +39,7 @@ class group_distances<Isa, implicit_positions> {
   index_t to_key_zero_;
 };
 
-/// Where they are given, any distance may be in any lane. What `key` and `lane_values` return is
+/// Where they are explicit, any distance may be in any lane. What `key` and `lane_values` return is
 /// valid until they are called again.
 template <class Isa, class Policy>
 class group_distances<Isa, explicit_positions<Policy>> {
@@ -51,7 +51,7 @@ class group_distances<Isa, explicit_positions<Policy>> {
       : position_(position) {
     for (index_t lane = 0; lane < rows.count; ++lane) {
       queries_[lane] = position.query(rows.first_row + lane);
-      are_counted_ = are_counted_ && queries_[lane] == queries_[0] + lane;
+      are_consecutive_ = are_consecutive_ && queries_[lane] == queries_[0] + lane;
     }
   }
 
@@ -71,14 +71,14 @@ class group_distances<Isa, explicit_positions<Policy>> {
 
   const float* lane_values(const bias_table& table, index_t key_row) const {
     const index_t key = position_.key(key_row);
-    if (are_counted_) return table.at(queries_[0] - key, width);
+    if (are_consecutive_) return table.at(queries_[0] - key, width);
     for (index_t lane = 0; lane < width; ++lane) gathered_[lane] = table.of(queries_[lane] - key);
     return gathered_;
   }
 
  private:
   explicit_positions<Policy> position_;
-  bool are_counted_ = true;  // as they are within a run of tokens
+  bool are_consecutive_ = true;  // as they are within a run of tokens
   index_t queries_[width] = {};
   mutable float gathered_[width];
 };

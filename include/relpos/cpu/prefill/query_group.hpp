@@ -75,7 +75,7 @@ struct query_group {
     if (key_block == to_block) return;
     key_block = to_block;
     measured = false;
-    // A group is narrower than the grid: its queries have one block, or two.
+    // A group is narrower than a block: its queries lie in one, or in two.
     const index_t block = rotation_rows::block_of(q_pos);
     const int_pack<Isa> of_first(static_cast<std::int32_t>((block + 1) * rotation_block - q_pos));
     const float* const first = rotors.between(block, to_block);

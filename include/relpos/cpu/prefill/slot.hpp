@@ -7,7 +7,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What one work item of many queries works in.
+/// What one work item of prefill works in.
 template <class Isa>
 struct prefill_slot {
   std::array<query_group<Isa>, static_cast<std::size_t>(geometry<Isa>::groups)> groups;

@@ -29,7 +29,7 @@ class decode_block {
   /// query head, for each query.
   RELPOS_DEVICE decode_block(Arch& arch, const Call& call, index_t sequence, index_t key_head,
                              index_t first_row, index_t chunk)
-      : machine_(arch),
+      : arch_(arch),
         call_(call),
         sequence_(call.sequences[sequence]),
         key_head_(key_head),
@@ -41,14 +41,14 @@ class decode_block {
 
   RELPOS_DEVICE void run() {
     if constexpr (!lowered::rotates) begin_queries();
-    machine_.commit();
+    arch_.commit();
     unroll<2>([&](auto r) RELPOS_LAMBDA { find_row(r); });
-    machine_.sync_warp();
+    arch_.sync_warp();
     const seen_tile first = seen_from(warp_);
     begin_tile(first.at, 0);
-    machine_.template wait<1>();  // for queries, and not for keys
+    arch_.template wait<1>();  // for queries, and not for keys
     if constexpr (lowered::rotates) rotate_queries_to_chunk();
-    machine_.sync();
+    arch_.sync();
     attend(first);
     join();
   }
@@ -111,14 +111,13 @@ class decode_block {
   }
   RELPOS_DEVICE void begin_queries() {
     queries().template copy_each<geometry::threads>(
-        machine_, machine_.thread(), [&](int row) RELPOS_LAMBDA { return query_at(row); },
-        query_at(0));
+        arch_, arch_.thread(), [&](int row) RELPOS_LAMBDA { return query_at(row); }, query_at(0));
   }
-  /// All keys of a chunk have one block.
+  /// All keys of a chunk lie in one block of positions.
   RELPOS_DEVICE void rotate_queries_to_chunk() {
     const index_t block = rotation_rows::block_of(first_key_of(0) + sequence_.position.key_offset);
     rotate_queries<HeadDim, geometry::warps>(
-        machine_, queries(), call_.rotation, [&](int row) { return query_at(row); },
+        arch_, queries(), call_.rotation, [&](int row) { return query_at(row); },
         [&](int row) { return q_pos_of(place_of(row).row); }, block);
   }
 
@@ -144,8 +143,8 @@ class decode_block {
       some = some || is != tile_class::skip;
       all = all && is == tile_class::full;
     });
-    if (!machine_.any(some)) return tile_class::skip;
-    return machine_.any(!all) ? tile_class::partial : tile_class::full;
+    if (!arch_.any(some)) return tile_class::skip;
+    return arch_.any(!all) ? tile_class::partial : tile_class::full;
   }
 
   struct seen_tile {
@@ -168,13 +167,13 @@ class decode_block {
     if (tile < geometry::tiles) {
       const auto copy = [&](const view<const stored, 4>& from,
                             const typename memory_type::key_rows& to) {
-        copy_tile<warp_lanes>(machine_, lane_, from, sequence_.keys, key_head_, first_key_of(tile),
+        copy_tile<warp_lanes>(arch_, lane_, from, sequence_.keys, key_head_, first_key_of(tile),
                               to);
       };
       copy(call_.k, keys_of(stage));
       copy(call_.v, values_of(stage));
     }
-    machine_.commit();
+    arch_.commit();
   }
 
   RELPOS_DEVICE void attend(seen_tile tile) {
@@ -187,13 +186,13 @@ class decode_block {
     const row_factors factors = stages.factors();
     for (int stage = 0; tile.exists(); stage = 1 - stage) {
       const seen_tile next = seen_from(tile.at + geometry::warps);
-      machine_.template wait<0>();
-      machine_.sync_warp();  // the tile is there, and all lanes have done with the one before
+      arch_.template wait<0>();
+      arch_.sync_warp();  // the tile is there, and all lanes have done with the one before
       begin_tile(next.at, 1 - stage);
       if constexpr (lowered::rotates) {
-        rotate_shared_keys(machine_, keys_of(stage), call_.rotation.rows,
+        rotate_shared_keys(arch_, keys_of(stage), call_.rotation.rows,
                            first_key_of(tile.at) + sequence_.position.key_offset);
-        machine_.sync_warp();
+        arch_.sync_warp();
       }
       score_fragment<keys / 8> scores[1] = {};
       unroll<steps>([&](auto i) RELPOS_LAMBDA {
@@ -204,32 +203,32 @@ class decode_block {
             return load_queries(i);
           }
         }();
-        const left_factor<stored> factor[1] = {as_left_factor(machine_, query)};
-        multiply_add_keys(machine_, scores, factor, keys_of(stage), i * step, lane_);
+        const left_factor<stored> factor[1] = {as_left_factor(arch_, query)};
+        multiply_add_keys(arch_, scores, factor, keys_of(stage), i * step, lane_);
       });
-      stages.apply(machine_, first_key_of(tile.at), tile.is, factors, scores[0]);
+      stages.apply(arch_, first_key_of(tile.at), tile.is, factors, scores[0]);
       float rescale[1][2];
-      softmax_.add(machine_, scores[0], rescale[0]);
-      if (tile.is == tile_class::partial) machine_.sync_warp();  // all have done with the keys
-      weighted_values<stored, HeadDim, 1>::add(machine_, outputs_, values_of(stage), tile.is,
-                                               scores, rescale, weights_of(stage), lane_);
+      softmax_.add(arch_, scores[0], rescale[0]);
+      if (tile.is == tile_class::partial) arch_.sync_warp();  // all have done with the keys
+      weighted_values<stored, HeadDim, 1>::add(arch_, outputs_, values_of(stage), tile.is, scores,
+                                               rescale, weights_of(stage), lane_);
       tile = next;
     }
   }
 
   RELPOS_DEVICE fragment<stored> load_queries(int i) const {
-    return machine_.load(
+    return arch_.load(
         static_cast<const stored*>(queries().template matrix_row<true>(0, i * step, lane_)));
   }
 
   /// Joins the states of the warps, and leaves that of the chunk.
   RELPOS_DEVICE void join() {
-    machine_.template wait<0>();
-    machine_.sync();
+    arch_.template wait<0>();
+    arch_.sync();
     auto& own = memory_.states[warp_];
     const accumulator_place place{lane_};
     unroll<2>([&](auto r) RELPOS_LAMBDA {
-      const float sum = softmax_fragment::row_sum(machine_, softmax_.sum[r]);
+      const float sum = softmax_fragment::row_sum(arch_, softmax_.sum[r]);
       const int row = place.row(2 * r);
       if (lane_ % 4 == 0) {
         own.maximum[row] = softmax_.maximum[r];
@@ -241,13 +240,13 @@ class decode_block {
         });
       });
     });
-    machine_.sync();
+    arch_.sync();
     for (int row = warp_; row < rows_that_exist(); row += geometry::warps) join_row(row);
   }
 
   /// By one warp.
   RELPOS_DEVICE void join_row(int row) const {
-    const auto exp2 = [this](float x) { return machine_.exp2(x); };
+    const auto exp2 = [this](float x) { return arch_.exp2(x); };
     float top = no_maximum;
     for (const auto& each : memory_.states) top = relpos::max(each.maximum[row], top);
     float sum = 0.0f;
@@ -275,7 +274,7 @@ class decode_block {
     }
   }
 
-  Arch& machine_;
+  Arch& arch_;
   const Call& call_;
   const device_sequence& sequence_;
   index_t key_head_;

@@ -15,7 +15,7 @@ struct decode_chunks {
   /// Enough that a block reads for longer than it takes to begin; few enough that one sequence
   /// occupies a GPU.
   static constexpr int keys = 256;
-  // The queries of a block are rotated to one block.
+  // The keys of a chunk lie in one block of positions, to which the queries are rotated.
   static_assert(rotation_block % keys == 0);
 
   /// Blocks of rows that share a key head.

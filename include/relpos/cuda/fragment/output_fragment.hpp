@@ -1,6 +1,6 @@
 #pragma once
-// The sums of weight times value of a warp's rows, all channels, in registers.
-// How outputs are stored: in pairs where memory allows it.
+// The sums of weight times value of a warp's rows, all channels, in registers, and how they are
+// stored: in pairs where memory allows it.
 
 #include <bit>
 #include <cstdint>

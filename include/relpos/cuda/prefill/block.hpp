@@ -38,7 +38,7 @@ class prefill_block {
   /// Of the rows from `first_row` on of a sequence.
   RELPOS_DEVICE prefill_block(Arch& arch, const Call& call, index_t sequence, index_t query_head,
                               index_t first_row)
-      : machine_(arch),
+      : arch_(arch),
         call_(call),
         sequence_(call.sequences[sequence]),
         head_(call.head(sequence, query_head)),
@@ -51,7 +51,7 @@ class prefill_block {
   RELPOS_DEVICE void run() {
     if constexpr (!lowered::rotates) begin_queries();
     if (call_.statistics.any) {
-      for (auto& rows : memory_.statistics[machine_.thread()]) {
+      for (auto& rows : memory_.statistics[arch_.thread()]) {
         for (statistics_sums& each : rows) each = {};
       }
     }
@@ -61,7 +61,7 @@ class prefill_block {
       const index_t tile = seen_tile(tile_of(seen.some_last - 1), false);
       if (is_tile(tile)) attend(tile);
     }
-    machine_.template wait<0>();
+    arch_.template wait<0>();
     finish();
   }
 
@@ -84,9 +84,8 @@ class prefill_block {
   }
   RELPOS_DEVICE void begin_queries() {
     queries().template copy_each<geometry::threads>(
-        machine_, machine_.thread(), [&](int row) RELPOS_LAMBDA { return query_at(row); },
-        query_at(0));
-    machine_.commit();
+        arch_, arch_.thread(), [&](int row) RELPOS_LAMBDA { return query_at(row); }, query_at(0));
+    arch_.commit();
   }
 
   /// Calls use(m, r) for each row of the lane: of sixteen rows `m`, row `r`.
@@ -114,18 +113,18 @@ class prefill_block {
       }
     });
     for (int other = 4; other < warp_lanes; other *= 2) {
-      const auto of_other = [&](index_t x) { return machine_.shuffle_xor(x, other); };
+      const auto of_other = [&](index_t x) { return arch_.shuffle_xor(x, other); };
       seen.add({of_other(seen.some_first), of_other(seen.some_last), of_other(seen.all_first),
                 of_other(seen.all_last)});
     }
     // They are few registers less in shared memory, and are asked for once a tile.
     if (lane_ == 0) memory_.of_warp[warp_] = seen;
-    machine_.sync();
-    if (machine_.thread() == 0) {
+    arch_.sync();
+    if (arch_.thread() == 0) {
       for (const visible_rows& each : memory_.of_warp) seen.add(each);
       memory_.of_block = seen;
     }
-    machine_.sync();
+    arch_.sync();
   }
 
   // Tiles are counted in absolute position.
@@ -185,7 +184,7 @@ class prefill_block {
         adds = adds || !row_vanishes<HeadDim>(head_, product, softmax_[m].maximum[r],
                                               {first_key - q_pos, first_key + keys - 1 - q_pos});
       });
-      return !machine_.sync_any(adds);
+      return !arch_.sync_any(adds);
     }
     return false;
   }
@@ -194,14 +193,14 @@ class prefill_block {
   RELPOS_DEVICE void measure_queries() {
     constexpr int parts = geometry::threads / geometry::rows;
     static_assert(parts * geometry::rows == geometry::threads && parts <= 2);
-    const int row = machine_.thread() / parts;
+    const int row = arch_.thread() / parts;
     float square = 0.0f;
-    for (int c = machine_.thread() % parts; c < HeadDim; c += parts) {
-      const float x = widen(machine_, *queries().at(row, c));
+    for (int c = arch_.thread() % parts; c < HeadDim; c += parts) {
+      const float x = widen(arch_, *queries().at(row, c));
       square += x * x;
     }
-    if constexpr (parts == 2) square += machine_.shuffle_xor(square, 1);
-    memory_.query_norms[row] = machine_.sqrt(square);
+    if constexpr (parts == 2) square += arch_.shuffle_xor(square, 1);
+    memory_.query_norms[row] = arch_.sqrt(square);
   }
 
   /// As the product takes them.
@@ -219,9 +218,9 @@ class prefill_block {
   /// Begins to copy the keys, or values, of a tile.
   RELPOS_DEVICE void begin_rows(const view<const stored, 4>& from, index_t tile,
                                 const typename memory_type::key_rows& to) {
-    copy_tile<geometry::threads>(machine_, machine_.thread(), from, sequence_.keys, key_head(),
+    copy_tile<geometry::threads>(arch_, arch_.thread(), from, sequence_.keys, key_head(),
                                  first_row_of(tile), to);
-    machine_.commit();
+    arch_.commit();
   }
 
   RELPOS_DEVICE score_stages<Arch, Call, one_head> stages_of(int m) const {
@@ -234,23 +233,23 @@ class prefill_block {
     row_factors factors[row_tiles];
     unroll<row_tiles>([&](auto m) RELPOS_LAMBDA { factors[m] = stages_of(m).factors(); });
     if (is_bounded()) {
-      machine_.template wait<0>();
-      machine_.sync();
+      arch_.template wait<0>();
+      arch_.sync();
       measure_queries();
-      machine_.sync();
+      arch_.sync();
     }
     index_t key_block = std::numeric_limits<index_t>::min();
     while (is_tile(tile)) {
       const index_t next = seen_tile(tile - 1, is_bounded());
       // Queries and keys are there; all threads have done with the values of the tile before, and
       // with its keys.
-      machine_.template wait<0>();
-      machine_.sync();
+      arch_.template wait<0>();
+      arch_.sync();
       begin_rows(call_.v, tile, values());
       if (is_tile(next)) {
         begin_rows(call_.k, next, key_buffer(1 - stage));
       } else {
-        machine_.commit();  // the same number of groups
+        arch_.commit();  // the same number of groups
       }
       rotate_to(tile, key_block);
       const tile_class is =
@@ -260,14 +259,14 @@ class prefill_block {
       if (is != tile_class::skip) {
         score(key_buffer(stage), scores);
         unroll<row_tiles>([&](auto m) RELPOS_LAMBDA {
-          stages_of(m).apply(machine_, first_row_of(tile), is, factors[m], scores[m]);
-          weigh(softmax_[m], scores[m], rescale[m], memory_.statistics[machine_.thread()][m]);
+          stages_of(m).apply(arch_, first_row_of(tile), is, factors[m], scores[m]);
+          weigh(softmax_[m], scores[m], rescale[m], memory_.statistics[arch_.thread()][m]);
         });
       }
-      machine_.template wait<1>();
-      machine_.sync();
+      arch_.template wait<1>();
+      arch_.sync();
       if (is != tile_class::skip) {
-        weighted_values<stored, HeadDim, row_tiles>::add(machine_, outputs_, values(), is, scores,
+        weighted_values<stored, HeadDim, row_tiles>::add(arch_, outputs_, values(), is, scores,
                                                          rescale, weights(stage), lane_);
       }
       stage = 1 - stage;
@@ -279,25 +278,25 @@ class prefill_block {
   RELPOS_DEVICE void weigh(softmax_fragment& softmax, score_fragment<key_tiles>& scores,
                            float (&rescale)[2], statistics_sums (&statistics)[2]) const {
     if (!call_.statistics.any) {
-      softmax.add(machine_, scores, rescale);
+      softmax.add(arch_, scores, rescale);
       return;
     }
     const softmax_fragment before = softmax;
     add_moments(scores, statistics);
-    softmax.add(machine_, scores, rescale);
+    softmax.add(arch_, scores, rescale);
     add_spread_of_weights(scores, before, softmax, rescale, statistics);
   }
 
-  /// Rotates the queries to the block of a tile's keys, which all of them share.
+  /// Rotates the queries to the block of positions of a tile's keys, which all of them share.
   RELPOS_DEVICE void rotate_to([[maybe_unused]] index_t tile, [[maybe_unused]] index_t& key_block) {
     if constexpr (lowered::rotates) {
       const index_t block = rotation_rows::block_of(tile * keys);
       if (block == key_block) return;
       key_block = block;
       rotate_queries<HeadDim, geometry::warps>(
-          machine_, queries(), call_.rotation, [&](int row) { return query_at(row); },
+          arch_, queries(), call_.rotation, [&](int row) { return query_at(row); },
           [&](int row) { return first_row_ + row + position().query_offset; }, block);
-      machine_.sync();
+      arch_.sync();
     }
   }
 
@@ -308,11 +307,11 @@ class prefill_block {
       left_factor<stored> factors[row_tiles];
       unroll<row_tiles>([&](auto m) RELPOS_LAMBDA {
         const int row = warp_ * geometry::warp_rows + m * 16;
-        const fragment<stored> query = machine_.load(
+        const fragment<stored> query = arch_.load(
             static_cast<const stored*>(queries().template matrix_row<true>(row, i * step, lane_)));
-        factors[m] = as_left_factor(machine_, query);
+        factors[m] = as_left_factor(arch_, query);
       });
-      multiply_add_keys(machine_, scores, factors, rows, i * step, lane_);
+      multiply_add_keys(arch_, scores, factors, rows, i * step, lane_);
     });
   }
 
@@ -320,13 +319,13 @@ class prefill_block {
     const device_rows& rows = sequence_.queries;
     const float sink = head_.sink * log2e;
     const accumulator_place place{lane_};
-    const auto exp2 = [this](float x) { return machine_.exp2(x); };
+    const auto exp2 = [this](float x) { return arch_.exp2(x); };
     for_each_row([&](auto m, auto r) RELPOS_LAMBDA {
       const softmax_fragment& softmax = softmax_[m];
-      const float sum = softmax_fragment::row_sum(machine_, softmax.sum[r]);
+      const float sum = softmax_fragment::row_sum(arch_, softmax.sum[r]);
       statistics_sums statistics;
       if (call_.statistics.any) {
-        statistics = of_all_lanes(machine_, memory_.statistics[machine_.thread()][m][r]);
+        statistics = of_all_lanes(arch_, memory_.statistics[arch_.thread()][m][r]);
       }
       const int row = rows_[m].row[r];
       if (row >= rows.count) return;
@@ -338,7 +337,7 @@ class prefill_block {
         const auto output = [&](int i) RELPOS_LAMBDA {
           return empty ? 0.0f : outputs_[m].at[tile][2 * r + i] * finished.factor;
         };
-        store_two(machine_, out + (tile * 8 + place.column(0)) * call_.out.strides[3],
+        store_two(arch_, out + (tile * 8 + place.column(0)) * call_.out.strides[3],
                   call_.out.strides[3], call_.stores_pairs, output(0), output(1));
       });
       if (lane_ % 4 != 0) return;
@@ -350,7 +349,7 @@ class prefill_block {
     });
   }
 
-  Arch& machine_;
+  Arch& arch_;
   const Call& call_;
   const device_sequence& sequence_;
   const typename Call::head_type& head_;

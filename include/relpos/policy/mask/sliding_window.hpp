@@ -32,9 +32,9 @@ struct band {
 };
 
 /// q_pos - size < k_pos <= q_pos: the causal window of `size` keys, the query's own among them, as
-/// sliding_window in the configurations of Mistral, Gemma 3 and gpt-oss. The same as `band{size -
-/// 1, 0}`. (Left windows of flash-attn, FlashInfer and ONNX do not count the own key: size is one
-/// more.)
+/// sliding_window in the configurations of Mistral, Gemma 3 and gpt-oss. The same as
+/// `band{size - 1, 0}`. (Left windows of flash-attn, FlashInfer and ONNX do not count the own key:
+/// size is one more.)
 struct sliding_window {
   index_t size;
 
