@@ -20,14 +20,14 @@
 //     float bias_element(index_t query_row, index_t key_row)
 //                                              a matrix, by the rows of this call
 //   mask, one of
-//     key_range visible_keys(index_t q_pos)      the keys that a query sees, as one range
-//     bool keep(index_t q_pos, index_t k_pos)      anything; with `tile_class classify(tile)` whole
+//     key_range visible_keys(index_t q_pos)    the keys that a query sees, as one range
+//     bool keep(index_t q_pos, index_t k_pos)  anything; with `tile_class classify(tile)` whole
 //                                              tiles are skipped or computed without asking
 //     index_t window_start(index_t q_pos)      of a sliding window: the first key that it shows the
 //                                              query. A ring that has evicted it refuses the call
 //   temperature
 //     float softmax_temperature()              > 0
-//     float logit_factor(index_t q_pos)          of the logits of one row, bias included; finite
+//     float logit_factor(index_t q_pos)        of the logits of one row, bias included; finite
 //     float logit_factor(index_t q_pos, index_t visible)
 //                                              the same from the number of keys that the row sees;
 //                                              with masks that are ranges
@@ -37,11 +37,11 @@
 //   logit_factor(q_pos) read them, all else goes by rows
 //     index_t query_position(index_t batch, index_t row, index_t axis)
 //     index_t key_position(index_t batch, index_t row, index_t axis)
-//     index_t axes()                             1, or more where a rotation reads them
+//     index_t axes()                           1, or more where a rotation reads them
 //
 // and, where they help:
-//     auto bind(index_t head)                    the policy of one head: per-head values in registers.
-//     auto bind(index_t batch, index_t head)       The other members are then looked for in its result
+//     auto bind(index_t head)                  the policy of one head: per-head values in registers.
+//     auto bind(index_t batch, index_t head)   The other members are then looked for in its result
 //                                              (those of a rotation, and tabulated_bias, in the
 //                                              policy itself)
 //     Policy scaled(float factor)              the same bias times a factor, folded in once
@@ -49,7 +49,7 @@
 //     float upper_bound(index_t first, index_t last)
 //                                              no bias over these distances is larger; lets tiles
 //                                              be skipped whose every weight is exactly zero
-//     float row_gate(index_t query_row)          of a tabulated bias: a factor for one row of the call
+//     float row_gate(index_t query_row)        of a tabulated bias: a factor for one row of the call
 //     distance_range varies()                  tabulated_bias is constant on either side of it
 //     status check(const attention_shape&)     refuses a call that the policy's data does not fit
 //     status check_sequences(const Call&)      the same of all sequences: call.shape.batch, and
