@@ -1,4 +1,4 @@
-// The kernel of few queries, by name, with every stage of a policy.
+// Decode, by name, with every stage of a policy.
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-// The kernel of few queries by name: shapes around everything it divides, storages, layouts,
+// Decode by name: shapes around everything it divides, storages, layouts,
 // poison, and what the bits of a row do not depend on.
 
 #include <gtest/gtest.h>

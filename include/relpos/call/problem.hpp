@@ -41,7 +41,7 @@ struct attention_problem final : call_sequences {
   static constexpr bool has_bias = (is_bias<Policies> || ... || false);
   static constexpr bool can_bound = can_bound_scores<Policies...>;
   static constexpr bool has_implicit_positions = !any_explicit_positions<Policies...>;
-  /// Pieces that the rows of a sequence may be in. Given positions have no order that would tell
+  /// Pieces that the rows of a sequence may be in. Explicit positions have no order that would tell
   /// them apart.
   static constexpr index_t pieces = Store::evicts && has_implicit_positions ? 2 : 1;
   using store_type = Store;

@@ -36,7 +36,7 @@ struct explicit_positions {
   }
 };
 
-/// Distances that the rows of a call can have where they are counted.
+/// Distances that the rows of a call can have where positions are implicit.
 constexpr index_t countable_distances(const attention_shape& shape) {
   return std::max<index_t>(shape.query_length + shape.key_length - 1, 1);
 }

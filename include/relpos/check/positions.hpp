@@ -66,7 +66,7 @@ inline status check_rotation_positions(const rotation_rows& rotations, index_t a
 }
 
 /// Refuses distances for which a tabulated bias, constant outside of `varying`, has no room: its
-/// table is as long as that of rows counted on.
+/// table is as long as that of implicit positions.
 inline status check_tabulated_distances(const distance_range& distances,
                                         const distance_range& varying,
                                         const attention_shape& shape) {

@@ -15,7 +15,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// One item of a sequence for the kernel of few queries.
+/// One item of a sequence, by decode.
 template <class Isa, class Problem>
 void attend_decode(const problem_sequence<Problem>& sequence,
                    const call_workspace<Isa, Problem>& workspace, index_t item, index_t slot) {

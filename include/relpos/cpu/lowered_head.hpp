@@ -62,7 +62,7 @@ struct lowered_head : head_facts {
   /// The rotors of queries to keys of a piece, where `rotates_by_tile`.
   virtual block_rotors rotors(index_t piece) const = 0;
 
-  // Questions of the kernel of many queries.
+  // Questions of prefill.
 
   /// Rows `range` of keys and values, and where in place those that are probably next.
   virtual void find_tile(const key_range& range, const key_range& next, key_tile<Isa>& tile,
@@ -75,7 +75,7 @@ struct lowered_head : head_facts {
   /// Writes a row again if all its biases are near the lowest float.
   virtual void attend_extreme_row(index_t head, index_t row, float* buffer) const = 0;
 
-  // Questions of the kernel of few queries.
+  // Questions of decode.
 
   /// What range masks leave to each of `count` query rows from `first` on.
   virtual void find_visible(index_t head, index_t first, index_t count, key_range* to) const = 0;
@@ -95,7 +95,7 @@ struct lowered_head : head_facts {
   ~lowered_head() = default;
 };
 
-/// The same for the kernel of many queries, whose tile loops have these biases and masks inlined:
+/// The same for prefill, whose tile loops have these biases and masks inlined:
 /// `Biases` is a tuple of stages in argument order, row factors last.
 template <class Isa, class Biases, class ElementMasks>
 struct staged_head : lowered_head<Isa> {

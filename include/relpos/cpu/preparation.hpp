@@ -78,7 +78,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
     return any && shape().key_length > 0 ? shape().batch * shape().key_heads * items_per_head() : 0;
   }
 
-  /// Of one set. Given positions have no order by which a mask could narrow them.
+  /// Of one set. Explicit positions have no order by which a mask could narrow them.
   distance_range visible_distances_of([[maybe_unused]] const set_place& set,
                                       [[maybe_unused]] index_t head) const {
     distance_range visible;

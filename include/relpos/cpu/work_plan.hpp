@@ -14,7 +14,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A sequence for the kernel of few queries.
+/// A sequence for decode.
 struct decoded_sequence {
   decode_geometry geometry;
   index_t first_state = 0;  // of its chunks, [head][row][chunk]

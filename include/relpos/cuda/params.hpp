@@ -37,7 +37,7 @@ struct device_sequence {
   device_rows queries;
   device_rows keys;
   positions position;
-  // Of few queries: chunks of keys that are seen, and the first of their states,
+  // Of a decoded sequence: chunks of keys that are seen, and the first of their states,
   // [head][row][chunk].
   bool is_decoded;
   index_t first_chunk;  // in absolute position

@@ -23,7 +23,7 @@ class row_facts {
     const float* factors = nullptr;
   };
 
-  /// Whether a law reads positions that are given per token: they differ between the sequences of a
+  /// Whether a law reads explicit positions: they differ between the sequences of a
   /// uniform batch.
   static constexpr bool read_places =
       any_explicit_positions<Policies...> && (scales_rows<bound_policy<Policies>> || ... || false);

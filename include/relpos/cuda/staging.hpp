@@ -138,7 +138,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
     }
   }
 
-  /// Chunks of keys that a sequence of few queries sees, counted in absolute position.
+  /// Chunks of keys that a decoded sequence sees, counted in absolute position.
   struct chunk_range {
     bool is_decoded = false;
     index_t first = 0;
@@ -214,7 +214,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
     return floats;
   }
 
-  /// Of any query to any key. Given positions may differ in a batch that is uniform otherwise.
+  /// Of any query to any key. Explicit positions may differ in a batch that is uniform otherwise.
   distance_range distances_of(index_t set) const {
     if constexpr (given) {
       return explicit_distances_;

@@ -27,7 +27,7 @@ auto keys_of(const problem_sequence<Problem>& sequence, const Workspace& workspa
 }
 
 /// Calls use(row source) with the queries of one head, rotated by their offset in the block, or all
-/// the way where positions are given.
+/// the way where positions are explicit.
 template <class Isa, class Problem, class Slot, class Use>
 void with_query_rows(const problem_sequence<Problem>& sequence, index_t head, const Slot& memory,
                      const Use& use) {

@@ -1,5 +1,5 @@
 #pragma once
-// The two products for few queries, channels in the SIMD lanes: a row of keys or values is read
+// The two products of decode, channels in the SIMD lanes: a row of keys or values is read
 // once, as it is stored, for all queries. What bounds them is the memory; with several queries,
 // arithmetic must keep up with it.
 

@@ -25,7 +25,7 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
                   const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
   using bound_type = bound_policy<Policy>;
-  // Of the distances to the keys of one vector, in a buffer, where they are not counted.
+  // Of the distances to the keys of one vector, in a buffer, where positions are explicit.
   [[maybe_unused]] const auto distance_to = [&](index_t lane) {
     return position.key(keys.nearest_row(lane)) - position.query(query_row);
   };

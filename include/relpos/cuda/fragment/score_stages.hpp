@@ -107,12 +107,12 @@ class score_stages {
     });
   }
 
-  /// k_pos - q_pos of positions that are counted, to the first column.
+  /// k_pos - q_pos of implicit positions, to the first column.
   RELPOS_DEVICE index_t first_distance(int r, index_t first_key) const {
     return first_key + position().key_offset - (rows_.row[r] + position().query_offset);
   }
-  /// The same of positions that are given: calls use(score, row of the lane, k_pos - q_pos). Of a
-  /// key that does not exist, to the nearest one.
+  /// The same for explicit positions: calls use(score, row of the lane, k_pos - q_pos). A key that
+  /// does not exist has the distance of the nearest one that does.
   template <int Tiles, class Use>
   RELPOS_DEVICE void for_each_distance(index_t first_key, score_fragment<Tiles>& scores,
                                        const Use& use) const {

@@ -1,5 +1,5 @@
 #pragma once
-// Rotation to positions that are given per token (rows/explicit_rotation.hpp): rows of queries and
+// Rotation to explicit positions, one per token (rows/explicit_rotation.hpp): rows of queries and
 // keys are rotated all the way to their positions before anything else, by the rotor of their
 // offset times that of their block. The host lists the blocks that occur, whose sines take float64.
 

@@ -1,5 +1,5 @@
 #pragma once
-// Rotation to positions that are counted on from an offset: its tables, and the rotors between
+// Rotation to implicit positions: its tables, and the rotors between
 // blocks of queries and keys, as the host prepares them.
 
 #include <algorithm>
