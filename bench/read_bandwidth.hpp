@@ -1,6 +1,5 @@
 #pragma once
-// What decode is measured against: nothing but reading the same memory, with additions that wait
-// for nothing.
+// The limit of decode: a loop that only reads the same memory, with additions that never wait.
 
 #include <cstddef>
 

@@ -30,7 +30,7 @@ set(largest_folder 16)
 file(GLOB encodings RELATIVE ${include_dir}/relpos/policy ${include_dir}/relpos/policy/*.hpp)
 list(TRANSFORM encodings REPLACE "\\.hpp$" "")
 list(REMOVE_ITEM encodings temperature token_positions)
-list(APPEND encodings xpos blockwise_causal)
+list(APPEND encodings xpos blockwise)
 
 set(failed OFF)
 macro(complain text)

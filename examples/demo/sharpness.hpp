@@ -30,8 +30,9 @@ double mean_over_rows(sharpness what, const projections& in, const Policies&... 
   return what == sharpness::entropy ? mean : std::exp(mean);
 }
 
-/// Of the mean score that a query finds so many positions back in a row of its own content, which
-/// is what LeX calls the expectation of a score. A score is the lse of attention over one key.
+/// The resolution of the mean score of a query and the key a number of positions back, in a row of
+/// equal content: LeX calls this mean the expectation of a score. A score is the lse of attention
+/// over one key.
 template <class... Policies>
 double mean_resolution(const std::string& text, input kind, const Policies&... policies) {
   constexpr std::size_t samples = 8;

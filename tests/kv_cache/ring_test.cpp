@@ -89,8 +89,8 @@ TEST(ring_cache, sinks_stay_beside_the_window) {
   }
 }
 
-/// The last five rows of `length` under causal{}, where rows [first_evicted, last_evicted) must not be
-/// seen.
+/// The last five rows of `length` under causal{}, where rows [first_evicted, last_evicted) must not
+/// be seen.
 void expect_gap(own_ring<float>& of, index_t length, index_t first_evicted, index_t last_evicted,
                 index_t offset = 0) {
   SCOPED_TRACE(testing::Message() << length << " rows, evicted " << first_evicted << " to "

@@ -18,14 +18,11 @@ inline constexpr bool any_rotation = (is_rotation<Policies> || ... || false);
 
 /// Keys and queries are rotated within their blocks; queries by the rotor between blocks when they
 /// meet.
-template <class... Policies>
-inline constexpr bool any_block_rotation =
-    any_rotation<Policies...> && !any_explicit_positions<Policies...>;
-
 template <class Policies>
 inline constexpr bool rotates_by_blocks = false;
 template <class... Policies>
-inline constexpr bool rotates_by_blocks<std::tuple<Policies...>> = any_block_rotation<Policies...>;
+inline constexpr bool rotates_by_blocks<std::tuple<Policies...>> =
+    any_rotation<Policies...> && !any_explicit_positions<Policies...>;
 
 /// Both are rotated all the way: positions are explicit.
 template <class Policies>
@@ -72,7 +69,7 @@ struct block_rotors {
   /// For these distances k_pos - q_pos.
   block_rotors(float* memory, index_t channel_pairs, const distance_range& distances)
       : data(memory), pairs(channel_pairs) {
-    // Of positions that are x apart, the blocks are x / rotation_block apart, rounded down or up.
+    // Positions x apart lie in blocks x / rotation_block apart, rounded down or up.
     first = floor_div(-distances.last, rotation_block);
     count = floor_div(-distances.first, rotation_block) + 2 - first;
   }

@@ -57,7 +57,7 @@ struct options {
   index_list query_starts{};
   index_list key_starts{};
 
-  /// Which kernel; by default, that of the number of queries. Calls that ask for statistics take
+  /// The kernel. By default the number of queries decides. Calls that ask for statistics take
   /// prefill.
   kernel_class kernel = kernel_class::automatic;
 };

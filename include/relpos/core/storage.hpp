@@ -3,8 +3,9 @@
 // Arithmetic is float32. Bit-compatible with Eigen's, CUDA's and C23's types of the same names,
 // whose memory they may read and write.
 //
-// Conversion to 16 bits rounds to nearest, ties to even; NaN stays NaN. Conversions both ways have the same bits in every mode of the floating-point unit:
-// with denormals taken or flushed to zero, and under any rounding mode.
+// Conversion to 16 bits rounds to nearest, ties to even; NaN stays NaN. Conversions both ways have
+// the same bits in every mode of the floating-point unit: with denormals taken or flushed to zero,
+// and under any rounding mode.
 
 #include <bit>
 #include <concepts>

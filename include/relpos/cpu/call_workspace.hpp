@@ -22,7 +22,7 @@ class call_workspace<Isa, attention_problem<Out, Query, Store, Policies...>>
  public:
   using problem_type = attention_problem<Out, Query, Store, Policies...>;
   static constexpr bool rotates = any_rotation<Policies...>;
-  static constexpr bool by_tile = any_block_rotation<Policies...>;
+  static constexpr bool by_tile = rotates_by_blocks<std::tuple<Policies...>>;
   static constexpr bool rotates_keys = rotates && !Store::holds_rotated_keys;
   using set_place = table_sets::place;
 

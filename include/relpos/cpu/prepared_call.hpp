@@ -75,9 +75,9 @@ class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
         !apart) {
       return apart;
     }
-    arena divider(memory);
+    arena pieces(memory);
     run_attention<Isa>(runner, *problem_,
-                       call_workspace<Isa, problem_type>(divider, *problem_, slots_));
+                       call_workspace<Isa, problem_type>(pieces, *problem_, slots_));
     return {};
   }
 

@@ -50,8 +50,8 @@ device_workspace_bytes workspace_bytes(const on_stream&, const view<T, 4>& q, co
       make_problem(view<float, 4>(), view<const stored, 4>(q), store, {}, choice, policies));
 }
 
-/// out [batch, heads, query, d] = attention of q [batch, heads, query, d] over k and v
-/// [batch, key heads, key, d], all in device memory. head_dim is 64, 96, 128 or 256; q, k and v are float, half
+/// out [batch, heads, query, d] = attention of q [batch, heads, query, d] over k and v [batch, key
+/// heads, key, d], all in device memory. head_dim is 64, 96, 128 or 256; q, k and v are float, half
 /// or bfloat16, all the same; rows begin at multiples of 16 bytes. `attention<head_dims<128>>(...)`
 /// compiles kernels for that one alone.
 ///

@@ -14,15 +14,11 @@ struct device_workspace {
   workspace device;
   workspace host;
 };
-using device_scratch [[deprecated("relpos: the name is device_workspace")]] = device_workspace;
-
 /// How much of it a call needs.
 struct device_workspace_bytes {
   std::size_t device = 0;
   std::size_t host = 0;
 };
-using device_scratch_bytes [[deprecated("relpos: the name is device_workspace_bytes")]] =
-    device_workspace_bytes;
 
 template <class Problem>
 device_workspace_bytes measure_device_workspace(const Problem& problem) {
@@ -48,7 +44,7 @@ status run_device_call(const Device& device, const Problem& problem,
   auto* const to = on_device.take<std::byte>(static_cast<index_t>(bytes));
   const device_intermediates intermediates = data.take_intermediates(on_device);
   const auto call = data.fill(to - from);
-  const auto rotation = data.token_rotors(to - from);
+  const auto rotation = data.fill_token_rotation(to - from);
   if (status done = device.copy(to, from, bytes); !done) return done;
   status result;
   Dims::with(problem.shape.head_dim, [&](auto head_dim) {

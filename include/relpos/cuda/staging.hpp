@@ -31,9 +31,9 @@ template <multiplied T, class Out, class... Policies>
 using device_problem = attention_problem<Out, T, tensor_views<T, T>, Policies...>;
 
 /// A call without a rotation.
-struct no_rotors {
+struct no_rotation {
   template <class Problem>
-  no_rotors(arena&, const Problem&) {}
+  no_rotation(arena&, const Problem&) {}
   static void take_host_workspace(arena&) {}
 };
 
@@ -58,8 +58,9 @@ class call_staging<device_problem<T, Out, Policies...>> {
         sequences_(memory.take<device_sequence>(shape().batch)),
         heads_(memory.take<head_type>(sets_ * shape().query_heads)),
         rows_(memory, problem, sets_),
-        rotors_(memory, problem) {
-    if constexpr (given) explicit_distances_ = all_distances(problem.policies, shape(), {});
+        rotation_(memory, problem) {
+    if constexpr (has_explicit_positions)
+      explicit_distances_ = all_distances(problem.policies, shape(), {});
     measure();
     index_t floats = 0;
     for (index_t set = 0; set < sets_; ++set) floats += table_floats(set) * shape().query_heads;
@@ -73,7 +74,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
                                                            shape(), extent_, rotates_tokens);
   }
   /// What the host needs beside it.
-  void take_host_workspace(arena& memory) { rotors_.take_host_workspace(memory); }
+  void take_host_workspace(arena& memory) { rotation_.take_host_workspace(memory); }
 
   /// Fills it, for a copy that begins `to_device` bytes further.
   call_type fill(std::ptrdiff_t to_device) {
@@ -114,16 +115,16 @@ class call_staging<device_problem<T, Out, Policies...>> {
             places_for_biases(problem_.policies)};
   }
   /// Fills what rotates queries and keys to the positions of their tokens, for the same copy.
-  auto token_rotors(std::ptrdiff_t to_device) const {
+  auto fill_token_rotation(std::ptrdiff_t to_device) const {
     return rotates_if<rotates_tokens>(to_device);
   }
 
  private:
-  static constexpr bool given = any_explicit_positions<Policies...>;
-  static constexpr bool rotates_tokens = any_rotation<Policies...> && given;
-  using rotors_of_call = std::conditional_t<
+  static constexpr bool has_explicit_positions = any_explicit_positions<Policies...>;
+  static constexpr bool rotates_tokens = rotates_to_positions<std::tuple<Policies...>>;
+  using rotation_of_call = std::conditional_t<
       rotates_tokens, explicit_rotation_staging<problem_type>,
-      std::conditional_t<lowered::rotates, implicit_rotation_staging<problem_type>, no_rotors>>;
+      std::conditional_t<lowered::rotates, implicit_rotation_staging<problem_type>, no_rotation>>;
   using row_facts_of_call = row_facts<problem_type, Policies...>;
   static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
 
@@ -132,7 +133,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
   template <bool Present>
   auto rotates_if([[maybe_unused]] std::ptrdiff_t to_device) const {
     if constexpr (Present) {
-      return rotors_.fill(to_device);
+      return rotation_.fill(to_device);
     } else {
       return no_data();
     }
@@ -216,7 +217,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
 
   /// Of any query to any key. Explicit positions may differ in a batch that is uniform otherwise.
   distance_range distances_of(index_t set) const {
-    if constexpr (given) {
+    if constexpr (has_explicit_positions) {
       return explicit_distances_;
     } else {
       return problem_.distances_of(set);
@@ -255,7 +256,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
       const distance_range distances = distances_of(set);
       // A bias that saturates may be asked for any distance, and the masks need not be.
       distance_range asked = distances;
-      if constexpr (!given && !requires { policy.varies(); }) {
+      if constexpr (!has_explicit_positions && !requires { policy.varies(); }) {
         const attention_shape of = problem_.shape_of(set);
         asked = visible_distances(bound, of, problem_.position_of(set), {0, of.key_length});
       }
@@ -280,7 +281,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
   float* next_table_ = nullptr;
   std::ptrdiff_t to_device_ = 0;
   row_facts_of_call rows_;
-  rotors_of_call rotors_;
+  rotation_of_call rotation_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

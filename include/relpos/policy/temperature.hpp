@@ -1,6 +1,6 @@
 #pragma once
-// Constant temperatures, one for all heads or one each. They divide the score and the bias,
-// p = softmax(s / temperature). Below 1 they sharpen attention that has dispersed over a longer input
+// Constant temperatures, one for all heads or one each. They divide the score and the bias, p =
+// softmax(s / temperature). Below 1 they sharpen attention that has dispersed over a longer input
 // than the model was trained on (Chi, Fan, Rudnicky, arXiv 2311.00684; temperature_alignment.hpp
 // finds the value). Folded into the query: no instruction in the loop.
 

@@ -211,7 +211,7 @@ class decode {
     return true;
   }
 
-  /// From their blocks of positions to that of the tile's keys.
+  /// Rotates the queries to the block of positions that holds the tile's keys.
   void rotate_queries(query_rows& rows, index_t tile) const {
     if (!head_.rotates_by_tile) return;
     const index_t key_block = rotation_rows::block_of(tile + head_.position.key_offset);

@@ -30,7 +30,7 @@ struct decode_geometry {
   index_t chunks = 0;  // that have a row which may be seen
 
   decode_geometry() = default;
-  /// Rows `seen` are those that some query may see, but for those that are `evicted`.
+  /// Some query may see the rows `seen`, except the rows `evicted`.
   decode_geometry(const attention_shape& sequence, index_t key_offset, const key_range& seen,
                   const key_range& evicted)
       : key_offset_(key_offset) {

@@ -30,8 +30,8 @@ class decode_kv_rows {
   /// What is computed of them is to be multiplied by their scales; copies have theirs in them.
   bool are_scaled() const { return in_place_ && source_.are_scaled(); }
 
-  /// Finds the rows of the i-th tile that is worked on; those of the last known_tiles are kept.
-  /// Where a tile has no rows those before it are found again.
+  /// Finds the rows of the i-th tile in the order of work, and keeps the rows of the last
+  /// known_tiles tiles. A tile without rows finds the rows before it again.
   void find(index_t i, const key_lanes& of) {
     if (!in_place_) return;
     const stored** const to = rows(i);

@@ -47,7 +47,7 @@ class explicit_rotation_staging {
       last = std::max(last, rotation_rows::block_of(position));
     });
     const index_t blocks = count_ == 0 ? 0 : std::min(last - first + 1, count_);
-    rests_ = memory.take<float>(rotation_block * 2 * rows_.pairs);
+    offset_rotors_ = memory.take<float>(rotation_block * 2 * rows_.pairs);
     rotors_ = memory.take<float>(blocks * 2 * rows_.pairs);
     tokens_ = memory.take<token_rotor>(count_);
     axes_ = memory.take<std::uint8_t>(rows_.axis_of_pair == nullptr ? 0 : rows_.pairs);
@@ -58,7 +58,7 @@ class explicit_rotation_staging {
 
   token_rotation fill(std::ptrdiff_t to_device) const {
     const index_t row = 2 * rows_.pairs;
-    std::copy(rows_.queries, rows_.queries + rotation_block * row, rests_);
+    std::copy(rows_.queries, rows_.queries + rotation_block * row, offset_rotors_);
     // Positions come in runs, of which each block is noted once.
     index_t* last = blocks_;
     for_each([&](index_t, index_t position) {
@@ -86,7 +86,7 @@ class explicit_rotation_staging {
     });
     token_rotation result{rows_, rebase(rotors_, to_device), rebase(tokens_, to_device),
                           rebase(tokens_ + index_of_keys_, to_device), problem_.shape.batch};
-    result.rows.queries = rebase(rests_, to_device);
+    result.rows.queries = rebase(offset_rotors_, to_device);
     result.rows.keys = nullptr;
     if (rows_.axis_of_pair != nullptr) {
       std::copy(rows_.axis_of_pair, rows_.axis_of_pair + rows_.pairs, axes_);
@@ -119,8 +119,8 @@ class explicit_rotation_staging {
   rotation_rows rows_{};
   index_t index_of_keys_ = 0;
   index_t count_ = 0;
-  float* rests_ = nullptr;   // [rotation_block][2][pairs]
-  float* rotors_ = nullptr;  // [block][2][pairs]
+  float* offset_rotors_ = nullptr;  // [rotation_block][2][pairs]
+  float* rotors_ = nullptr;         // [block][2][pairs]
   token_rotor* tokens_ = nullptr;
   std::uint8_t* axes_ = nullptr;  // of pairs
   index_t* blocks_ = nullptr;

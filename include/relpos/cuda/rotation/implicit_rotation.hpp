@@ -18,7 +18,7 @@ class implicit_rotation_staging {
   /// Takes what the device reads of host memory.
   implicit_rotation_staging(arena& memory, const Problem& problem) : problem_(problem) {
     with_rotation(problem.policies, [&](const auto& policy) { rows_ = policy.rotations(); });
-    rests_ = memory.take<float>(2 * numbers());
+    offset_rotors_ = memory.take<float>(2 * numbers());
     const index_t rotors = block_rotors::capacity(problem.distances().size());
     rotors_ = memory.take<float>(rotors * 2 * rows_.pairs);
   }
@@ -27,15 +27,15 @@ class implicit_rotation_staging {
   static void take_host_workspace(arena&) {}
 
   device_rotation fill(std::ptrdiff_t to_device) const {
-    std::copy(rows_.queries, rows_.queries + numbers(), rests_);
-    std::copy(rows_.keys, rows_.keys + numbers(), rests_ + numbers());
+    std::copy(rows_.queries, rows_.queries + numbers(), offset_rotors_);
+    std::copy(rows_.keys, rows_.keys + numbers(), offset_rotors_ + numbers());
     const block_rotors rotors(rotors_, rows_.pairs, problem_.distances());
     with_rotation(problem_.policies, [&](const auto& policy) {
       for (index_t i = 0; i < rotors.count; ++i) rotors.fill(i, policy);
     });
     device_rotation result{rows_, rotors};
-    result.rows.queries = rebase(rests_, to_device);
-    result.rows.keys = rebase(rests_ + numbers(), to_device);
+    result.rows.queries = rebase(offset_rotors_, to_device);
+    result.rows.keys = rebase(offset_rotors_ + numbers(), to_device);
     result.rotors.data = rebase(rotors_, to_device);
     return result;
   }
@@ -46,7 +46,7 @@ class implicit_rotation_staging {
 
   const Problem& problem_;
   rotation_rows rows_{};
-  float* rests_ = nullptr;  // [queries, keys][rotation_block][2][pairs]
+  float* offset_rotors_ = nullptr;  // [queries, keys][rotation_block][2][pairs]
   float* rotors_ = nullptr;
 };
 
