@@ -40,18 +40,18 @@ inline token_positions of_row(token_positions policy, index_t row) {
 /// infinite if one is not finite. `q` has the rows from `query_offset` on.
 template <class... Policies>
 double largest_error(const view<const float, 4>& out, const view<const float, 4>& q,
-                     const view<const float, 4>& k, const view<const float, 4>& v, options choice,
+                     const view<const float, 4>& k, const view<const float, 4>& v, options opts,
                      const Policies&... policies) {
   double largest = 0.0;
-  const index_t offset = choice.query_offset.value_or(k.shape[2] - q.shape[2]);
+  const index_t offset = opts.query_offset.value_or(k.shape[2] - q.shape[2]);
   const std::array<index_t, 4> shape{1, q.shape[1], 1, v.shape[3]};
   std::vector<double> data(static_cast<std::size_t>(shape[1] * shape[3]));
   const view<double, 4> expected(data.data(), shape);
   for (index_t row = q.shape[2] - 1; row >= 0; row -= q.shape[2] / 3 + 1) {
-    choice.query_offset = offset + row;
-    choice.statistics = {};
-    const status done = reference_attention(expected, {}, q.slice(2, row, 1), k, v,
-                                            of_row(policies, row)..., choice);
+    opts.query_offset = offset + row;
+    opts.statistics = {};
+    const status done =
+        reference_attention(expected, {}, q.slice(2, row, 1), k, v, of_row(policies, row)..., opts);
     if (!done) fail(done.message);
     for (index_t head = 0; head < shape[1]; ++head) {
       for (index_t c = 0; c < shape[3]; ++c) {
@@ -78,23 +78,23 @@ struct candidate {
 /// A call with these policies, run once and verified.
 template <executor Executor, class... Policies>
 candidate verified_on(const Executor& runner, const char* encoding, const char* mask, tensors& t,
-                      const options& choice, const Policies&... policies) {
+                      const options& opts, const Policies&... policies) {
   std::vector<std::byte> memory(relpos::workspace_bytes(runner, t.q, t.k, t.v, policies...));
   const std::size_t bytes = memory.size();
-  auto run = [&t, runner, choice, memory = std::move(memory), ... policies = policies]() mutable {
-    const status done = attention(runner, memory, t.out, t.q, t.k, t.v, choice, policies...);
+  auto run = [&t, runner, opts, memory = std::move(memory), ... policies = policies]() mutable {
+    const status done = attention(runner, memory, t.out, t.q, t.k, t.v, opts, policies...);
     if (!done) fail(done.message);
   };
   t.forget_outputs();
   run();
-  check_error(encoding, largest_error(t.out, t.q, t.k, t.v, choice, policies...));
+  check_error(encoding, largest_error(t.out, t.q, t.k, t.v, opts, policies...));
   return {encoding, mask, std::move(run), bytes};
 }
 
 template <class... Policies>
-candidate verified(const char* encoding, const char* mask, tensors& t, const options& choice,
+candidate verified(const char* encoding, const char* mask, tensors& t, const options& opts,
                    const Policies&... policies) {
-  return verified_on(serial(), encoding, mask, t, choice, policies...);
+  return verified_on(serial(), encoding, mask, t, opts, policies...);
 }
 
 }  // namespace relpos::bench

@@ -30,26 +30,24 @@ struct sampled_rows {
 
 template <class... Policies>
 candidate verified_slices(const char* encoding, tensors& t, const sampled_rows& sample,
-                          double allowed_error, const options& choice,
-                          const Policies&... policies) {
+                          double allowed_error, const options& opts, const Policies&... policies) {
   const index_t length = t.q.shape[2];
   std::vector<std::byte> memory(
       workspace_bytes(serial(), t.q.slice(2, 0, sample.rows), t.k, t.v, policies...));
   const std::size_t bytes = memory.size();
-  auto run = [&t, sample, length, choice = options(choice), memory = std::move(memory),
+  auto run = [&t, sample, length, opts = options(opts), memory = std::move(memory),
               ... policies = policies]() mutable {
     for (index_t slice = 0; slice < sample.slices; ++slice) {
       const index_t first = sample.first(slice, length);
-      choice.query_offset = first;
-      const status done =
-          attention(serial(), memory, t.out.slice(2, first, sample.rows),
-                    t.q.slice(2, first, sample.rows), t.k, t.v, choice, policies...);
+      opts.query_offset = first;
+      const status done = attention(serial(), memory, t.out.slice(2, first, sample.rows),
+                                    t.q.slice(2, first, sample.rows), t.k, t.v, opts, policies...);
       if (!done) fail(done.message);
     }
   };
   t.forget_outputs();
   run();
-  options of_slice = choice;
+  options of_slice = opts;
   for (const index_t slice : {index_t{0}, sample.slices - 1}) {
     const index_t first = sample.first(slice, length);
     of_slice.query_offset = first;

@@ -66,7 +66,7 @@ void compare_chunks(const effort& how, report& to, const char* encoding,
   to.add(found("serve_chunked_prefill", encoding, length, seconds[1] / seconds[0]));
 }
 
-/// Self-attention of sequences that lie one after another, with a thread for each of two slots.
+/// Self-attention of sequences that lie one after another, with a thread for each of two workers.
 class ragged_call {
  public:
   explicit ragged_call(const std::vector<index_t>& lengths) : starts_{0} {

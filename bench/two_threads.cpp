@@ -16,13 +16,13 @@ namespace relpos::bench {
 namespace {
 
 struct two_workers {
-  static constexpr index_t slots() { return 2; }
+  static constexpr index_t workers() { return 2; }
 
   template <class Item>
   static void run(index_t count, Item&& item) {
     std::atomic<index_t> next = 0;
-    const auto work = [&](index_t slot) {
-      for (index_t i = next++; i < count; i = next++) item(i, slot);
+    const auto work = [&](index_t worker) {
+      for (index_t i = next++; i < count; i = next++) item(i, worker);
     };
     std::thread other(work, index_t{1});
     work(0);

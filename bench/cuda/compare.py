@@ -304,7 +304,7 @@ def sdpa(problem, inputs, **options):
         return scaled_dot_product_attention(*inputs[i], **options)
 
     choice = torch._fused_sdp_choice(*inputs[0], **options)
-    run.kernel = SDPBackend(choice).name.lower().removesuffix("_attention")
+    run.kernel = SDPBackend(opts).name.lower().removesuffix("_attention")
     return run
 
 

@@ -119,10 +119,10 @@ extern "C" {
 /// Of device memory and of page-locked host memory. 0 for a call that is refused.
 void relpos_gpu_workspace_bytes(const relpos_gpu_call* call, std::size_t* device, std::size_t* host) {
   relpos::device_workspace_bytes bytes;
-  const relpos::options choice{.scale = call->scale};
+  const relpos::options opts{.scale = call->scale};
   const relpos::status known = with_type(*call, [&](const auto& of, const auto&... policies) {
     using dims = relpos::head_dims<std::remove_cvref_t<decltype(of)>::head_dim>;
-    bytes = relpos::workspace_bytes<dims>(relpos::on_stream{}, of.q, of.k, of.v, policies..., choice);
+    bytes = relpos::workspace_bytes<dims>(relpos::on_stream{}, of.q, of.k, of.v, policies..., opts);
     return relpos::status{};
   });
   *device = known ? bytes.device : 0;
@@ -133,12 +133,12 @@ void relpos_gpu_workspace_bytes(const relpos_gpu_call* call, std::size_t* device
 int relpos_gpu_attention(const relpos_gpu_call* call, void* device, std::size_t device_bytes,
                          void* host, std::size_t host_bytes, void* stream, char* message,
                          std::size_t capacity) {
-  const relpos::options choice{.scale = call->scale};
+  const relpos::options opts{.scale = call->scale};
   const relpos::on_stream on{static_cast<cudaStream_t>(stream)};
   const relpos::device_workspace memory{{device, device_bytes}, {host, host_bytes}};
   const relpos::status done = with_type(*call, [&](const auto& of, const auto&... policies) {
     using dims = relpos::head_dims<std::remove_cvref_t<decltype(of)>::head_dim>;
-    return relpos::attention<dims>(on, memory, of.out, of.q, of.k, of.v, policies..., choice);
+    return relpos::attention<dims>(on, memory, of.out, of.q, of.k, of.v, policies..., opts);
   });
   std::snprintf(message, capacity, "%s", done.message);
   return done ? 0 : 1;

@@ -37,15 +37,15 @@ namespace {
 /// alone.
 class torch_executor {
  public:
-  index_t slots() const { return threads_; }
+  index_t workers() const { return threads_; }
 
   template <class Item>
   void run(index_t count, Item&& item) const {
-    // One range per slot, each taking what is next: under a causal mask items differ in size.
+    // One range per worker, each taking what is next: under a causal mask items differ in size.
     std::atomic<index_t> next{0};
     at::parallel_for(0, std::min(threads_, count), 1, [&](index_t first, index_t last) {
-      for (index_t slot = first; slot < last; ++slot) {
-        for (index_t i = next++; i < count; i = next++) item(i, slot);
+      for (index_t worker = first; worker < last; ++worker) {
+        for (index_t i = next++; i < count; i = next++) item(i, worker);
       }
     });
   }
@@ -166,16 +166,16 @@ at::Tensor chosen_attention(const at::Tensor& q, const at::Tensor& k, const at::
                     "table: must be given with the encoding 't5' and no other");
 
   const chosen_mask sees = chosen_mask::of(mask, block);
-  options choice;
-  if (scale) choice.scale = static_cast<float>(*scale);
+  options opts;
+  if (scale) opts.scale = static_cast<float>(*scale);
   const auto attend = [&](const auto&... policies) {
-    if (type == at::kFloat) return attention_of<float>(q, k, v, choice, sees, policies...);
+    if (type == at::kFloat) return attention_of<float>(q, k, v, opts, sees, policies...);
     if (type == at::kBFloat16) {
-      return attention_of<bfloat16>(q, k, v, choice, sees, policies...);
+      return attention_of<bfloat16>(q, k, v, opts, sees, policies...);
     }
     TORCH_CHECK_VALUE(type == at::kHalf, "q: dtype is ", type,
                       ", must be float32, bfloat16 or float16");
-    return attention_of<half>(q, k, v, choice, sees, policies...);
+    return attention_of<half>(q, k, v, opts, sees, policies...);
   };
 
   if (encoding == "none") return attend();

@@ -54,18 +54,18 @@ status measure_sharpness(const Executor& runner, sharpness what, std::span<doubl
   const auto count = static_cast<std::size_t>(rows[0] * rows[1] * rows[2]);
   std::vector<float> measured(count);
   std::vector<float> seen(count);
-  options choice = options_of(arguments...);
-  choice.lse.reset();
-  choice.statistics = {};
-  choice.statistics.logit_count = view<float, 3>(seen.data(), rows);
+  options opts = options_of(arguments...);
+  opts.lse.reset();
+  opts.statistics = {};
+  opts.statistics.logit_count = view<float, 3>(seen.data(), rows);
   const view<float, 3> to(measured.data(), rows);
-  (what == sharpness::entropy ? choice.statistics.entropy : choice.statistics.max_probability) = to;
+  (what == sharpness::entropy ? opts.statistics.entropy : opts.statistics.max_probability) = to;
 
   const status done = std::apply(
       [&](const auto&... policies) {
         std::vector<std::byte> memory(
-            workspace_bytes<Isa>(runner, q, k, no_values, policies..., choice));
-        return attention<Isa>(runner, memory, no_out, q, k, no_values, policies..., choice);
+            workspace_bytes<Isa>(runner, q, k, no_values, policies..., opts));
+        return attention<Isa>(runner, memory, no_out, q, k, no_values, policies..., opts);
       },
       policies_of(arguments...));
   if (!done) return done;

@@ -42,21 +42,21 @@ using read_only = view<const std::remove_const_t<T>, 4>;
 template <class Key, class Value>
 using tensor_kv_of = tensor_kv<std::remove_const_t<Key>, std::remove_const_t<Value>>;
 
-/// Bytes of workspace of a call over any store of keys and values.
-template <class Isa, class Query, kv_source Store, class... Policies>
-std::size_t workspace_bytes_of(index_t slots, const view<Query, 4>& q, const Store& store,
-                               const options& choice, const std::tuple<Policies...>& policies) {
-  if (!store.check(q, choice)) return 0;
-  const attention_shape shape = shape_of_call(q, store, choice);
-  if (!check_options(choice) || !check_sequence_offsets(choice, shape.batch)) return 0;
-  if (!check_policies(policies, shape) || !check_rotation(store, policies)) return 0;
-  const auto problem = make_problem(view<float, 4>(), read_only<Query>(q), store, {}, choice,
-                                    std::tuple_cat(policies, store.masks(choice)));
-  return check_sequences(problem) ? call_workspace_bytes<Isa>(problem, slots) : 0;
+/// Bytes of workspace of a call over any source of keys and values.
+template <class Isa, class Query, kv_source Source, class... Policies>
+std::size_t workspace_bytes_of(index_t workers, const view<Query, 4>& q, const Source& source,
+                               const options& opts, const std::tuple<Policies...>& policies) {
+  if (!source.check(q, opts)) return 0;
+  const attention_shape shape = shape_of_call(q, source, opts);
+  if (!check_options(opts) || !check_sequence_offsets(opts, shape.batch)) return 0;
+  if (!check_policies(policies, shape) || !check_rotation(source, policies)) return 0;
+  const auto problem = make_problem(view<float, 4>(), read_only<Query>(q), source, {}, opts,
+                                    std::tuple_cat(policies, source.masks(opts)));
+  return check_sequences(problem) ? call_workspace_bytes<Isa>(problem, workers) : 0;
 }
 
 /// Bytes of workspace that `attention` needs with these tensors, arguments and executor. Linear in
-/// the lengths and in the executor's slots; but for a state per query row and 1024 keys, which the
+/// the lengths and in the executor's workers; but for a state per query row and 1024 keys, which the
 /// kernel `decode` leaves, nothing grows with query length x key length. 0 for a call that
 /// `attention` refuses because of them.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
@@ -64,19 +64,19 @@ template <class Isa = native, executor Executor, class Query, class Key, class V
 std::size_t workspace_bytes(const Executor& runner, const view<Query, 4>& q, const view<Key, 4>& k,
                             const view<Value, 4>& v, const Arguments&... arguments) noexcept {
   static_assert(check_arguments<Arguments...>());
-  const options choice = options_of(arguments...);
-  return workspace_bytes_of<Isa>(static_cast<index_t>(runner.slots()), q,
-                                 tensor_kv_of<Key, Value>{k, v, choice.key_starts}, choice,
+  const options opts = options_of(arguments...);
+  return workspace_bytes_of<Isa>(worker_count(runner), q,
+                                 tensor_kv_of<Key, Value>{k, v, opts.key_starts}, opts,
                                  policies_of(arguments...));
 }
 
 /// The same over a cache.
-template <class Isa = native, executor Executor, class Query, kv_source Store, class... Arguments>
-std::size_t workspace_bytes(const Executor& runner, const view<Query, 4>& q, const Store& cache,
+template <class Isa = native, executor Executor, class Query, kv_source Source, class... Arguments>
+std::size_t workspace_bytes(const Executor& runner, const view<Query, 4>& q, const Source& cache,
                             const Arguments&... arguments) noexcept {
   static_assert(check_arguments<Arguments...>());
-  return workspace_bytes_of<Isa>(static_cast<index_t>(runner.slots()), q, cache,
-                                 options_of(arguments...), policies_of(arguments...));
+  return workspace_bytes_of<Isa>(worker_count(runner), q, cache, options_of(arguments...),
+                                 policies_of(arguments...));
 }
 
 template <class Isa = native, class... Arguments>
@@ -86,21 +86,22 @@ template <class Isa = native, class... Arguments>
 }
 
 /// What `prepare` returns, for outputs and keys of any kind. A failure in `valid` refuses the call.
-template <class Isa, executor Executor, class Out, class Query, kv_source Store, class... Arguments>
+template <class Isa, executor Executor, class Out, class Query, kv_source Source,
+          class... Arguments>
 auto prepare_call(const Executor& runner, const status& valid, const call_outputs<Out>& to,
-                  const view<Query, 4>& q, const Store& store, const options& choice,
+                  const view<Query, 4>& q, const Source& source, const options& opts,
                   const Arguments&... arguments) noexcept {
   static_assert(storage<Out> && storage<std::remove_const_t<Query>>,
                 "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
                 "const");
   static_assert(
-      !Store::holds_rotated_keys ||
+      !Source::holds_rotated_keys ||
           !((is_rotation<Arguments> || ... || false) && any_explicit_positions<Arguments...>),
       "relpos: the keys of a cache are rotated to implicit positions: token_positions and a "
       "rotation are of tensors");
-  auto policies = std::tuple_cat(policies_of(arguments...), store.masks(choice));
-  return prepared_call<Isa, Out, std::remove_const_t<Query>, Store, decltype(policies)>(
-      runner, valid, to, read_only<Query>(q), store, choice, policies);
+  auto policies = std::tuple_cat(policies_of(arguments...), source.masks(opts));
+  return prepared_call<Isa, Out, std::remove_const_t<Query>, Source, decltype(policies)>(
+      runner, valid, to, read_only<Query>(q), source, opts, policies);
 }
 
 /// Checks and measures a call of `attention`, which may then be run any number of times:
@@ -117,21 +118,20 @@ auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 
              const view<Key, 4>& k, const view<Value, 4>& v,
              const Arguments&... arguments) noexcept {
   static_assert(check_arguments<Arguments...>());
-  const options choice = options_of(arguments...);
-  return prepare_call<Isa>(runner, status(), call_outputs<Out>{out, choice.lse, choice.statistics},
-                           q, tensor_kv_of<Key, Value>{k, v, choice.key_starts}, choice,
-                           arguments...);
+  const options opts = options_of(arguments...);
+  return prepare_call<Isa>(runner, status(), call_outputs<Out>{out, opts.lse, opts.statistics}, q,
+                           tensor_kv_of<Key, Value>{k, v, opts.key_starts}, opts, arguments...);
 }
 
 /// The same over a cache.
-template <class Isa = native, executor Executor, class Out, class Query, kv_source Store,
+template <class Isa = native, executor Executor, class Out, class Query, kv_source Source,
           class... Arguments>
 auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 4>& q,
-             const Store& cache, const Arguments&... arguments) noexcept {
+             const Source& cache, const Arguments&... arguments) noexcept {
   static_assert(check_arguments<Arguments...>());
-  const options choice = options_of(arguments...);
-  return prepare_call<Isa>(runner, status(), call_outputs<Out>{out, choice.lse, choice.statistics},
-                           q, cache, choice, arguments...);
+  const options opts = options_of(arguments...);
+  return prepare_call<Isa>(runner, status(), call_outputs<Out>{out, opts.lse, opts.statistics}, q,
+                           cache, opts, arguments...);
 }
 
 /// out [batch, heads, query, d_v] = attention of q [batch, heads, query, d] over
@@ -151,27 +151,27 @@ status attention(const Executor& runner, workspace memory, const view<Out, 4>& o
 
 /// The same over the rows of a cache (kv_cache/kv_cache.hpp), whose keys were rotated when they
 /// were appended, by the rotation that is among these policies too.
-template <class Isa = native, executor Executor, class Out, class Query, kv_source Store,
+template <class Isa = native, executor Executor, class Out, class Query, kv_source Source,
           class... Arguments>
 status attention(const Executor& runner, workspace memory, const view<Out, 4>& out,
-                 const view<Query, 4>& q, const Store& cache,
+                 const view<Query, 4>& q, const Source& cache,
                  const Arguments&... arguments) noexcept {
   return relpos::prepare<Isa>(runner, out, q, cache, arguments...).run(runner, memory);
 }
 
 /// Refuses options that `partial` cannot have.
-inline status check_partial(const options& choice) {
-  if (!choice.query_offset && choice.query_offsets.empty()) {
+inline status check_partial(const options& opts) {
+  if (!opts.query_offset && opts.query_offsets.empty()) {
     return status::error(
         status_code::invalid_value,
         "options.query_offset: must be given to partial, because a slice of the keys "
         "does not tell where the queries are");
   }
-  if (choice.lse) {
+  if (opts.lse) {
     return status::error(status_code::invalid_value,
                          "options.lse: must be absent for partial, which writes state.lse");
   }
-  if (choice.statistics.any()) {
+  if (opts.statistics.any()) {
     return status::error(status_code::invalid_value,
                          "options.statistics: must be absent for partial, which writes "
                          "state.statistics");
@@ -187,17 +187,17 @@ auto prepare(const Executor& runner, const partial_state& state, const view<Quer
              const Arguments&... arguments) noexcept {
   static_assert(check_arguments<Arguments...>());
   static_assert(
-      !(has_sink<bound_policy<Arguments>> || ... || false),
+      !(has_sink<head_policy_of<Arguments>> || ... || false),
       "relpos: a sink logit joins the denominator once, not with every slice of the keys: "
       "merge a state of out = 0 and lse = the sink logit");
   static_assert(
-      !(scales_by_count<bound_policy<Arguments>> || ... || false),
-      "relpos: this length law needs the number of keys that a query sees, which a slice of "
+      !(scales_by_count<head_policy_of<Arguments>> || ... || false),
+      "relpos: this logit scaling needs the number of keys that a query sees, which a slice of "
       "the keys does not tell");
-  const options choice = options_of(arguments...);
+  const options opts = options_of(arguments...);
   const call_outputs<float> to{state.out, state.lse, state.statistics, "state.out", "state.lse"};
-  return prepare_call<Isa>(runner, check_partial(choice), to, q,
-                           tensor_kv_of<Key, Value>{k, v, choice.key_starts}, choice, arguments...);
+  return prepare_call<Isa>(runner, check_partial(opts), to, q,
+                           tensor_kv_of<Key, Value>{k, v, opts.key_starts}, opts, arguments...);
 }
 
 /// Attention over a slice of the keys, to be merged with that over the others (`merge`).
@@ -226,18 +226,18 @@ status reference_attention(const view<Real, 4>& out,
                     storage<std::remove_const_t<Value>>,
                 "relpos: q, k and v hold float, relpos::bfloat16 or relpos::half");
   static_assert(check_arguments<Arguments...>());
-  const options choice = options_of(arguments...);
+  const options opts = options_of(arguments...);
   const auto policies = policies_of(arguments...);
-  const call_outputs<Real, Real> to{out, lse, choice.statistics, "out", "lse"};
-  const tensor_kv_of<Key, Value> store{k, v, choice.key_starts};
-  if (status valid = store.check(q, choice); !valid) return valid;
-  const attention_shape shape = shape_of_call(q, store, choice);
-  if (status valid = check_call(to, q, store, choice, shape, policies); !valid) return valid;
-  const auto problem = make_problem(out, read_only<Query>(q), store, {}, choice, policies);
+  const call_outputs<Real, Real> to{out, lse, opts.statistics, "out", "lse"};
+  const tensor_kv_of<Key, Value> source{k, v, opts.key_starts};
+  if (status valid = source.check(q, opts); !valid) return valid;
+  const attention_shape shape = shape_of_call(q, source, opts);
+  if (status valid = check_call(to, q, source, opts, shape, policies); !valid) return valid;
+  const auto problem = make_problem(out, read_only<Query>(q), source, {}, opts, policies);
   if (status valid = check_sequences(problem); !valid) return valid;
   for (index_t at = 0; at < shape.batch; ++at) {
     const auto sequence = problem.of(at);
-    const view<Real, 3> sums = sequence_rows(to.lse_or_none(), at, choice.query_starts);
+    const view<Real, 3> sums = sequence_rows(to.lse_or_none(), at, opts.query_starts);
     for (index_t head = 0; head < shape.query_heads; ++head) {
       for (index_t row = 0; row < sequence.shape.query_length; ++row) {
         reference_attention_row<Real>(sequence, head, row, sums);

@@ -113,7 +113,7 @@ inline void merge_row(const partial_state& into, const partial_state& from, inde
 template <executor Executor>
 status merge(const Executor& runner, const partial_state& into,
              const partial_state& from) noexcept {
-  if (status valid = check_slots(runner); !valid) return valid;
+  if (status valid = check_workers(runner); !valid) return valid;
   if (status valid = check_merge(into, from); !valid) return valid;
   const auto& shape = into.out.shape;
   runner.run(shape[0] * shape[1], [&](index_t item, index_t) {

@@ -12,7 +12,7 @@
 #include "relpos/policy/alibi.hpp"
 #include "relpos/policy/alibi_encoder.hpp"
 #include "relpos/policy/gated_bias.hpp"
-#include "relpos/policy/length_laws.hpp"
+#include "relpos/policy/logit_scaling.hpp"
 #include "relpos/policy/mask/blockwise.hpp"
 #include "relpos/policy/mask/both_either.hpp"
 #include "relpos/policy/mask/causal.hpp"

@@ -36,8 +36,8 @@ inputs<float> inputs_of(index_t queries, index_t keys) {
 /// few outputs the naive error may be small by chance.
 template <class PoliciesOf>
 void expect_policies(const relpos::options& given, const PoliciesOf& policies_of) {
-  relpos::options choice = given;
-  choice.kernel = kernel_class::decode;
+  relpos::options opts = given;
+  opts.kernel = kernel_class::decode;
   std::vector<float> got_out, got_lse, naive_out, naive_lse;
   std::vector<double> exact_out, exact_lse;
   const auto append = [](auto& to, const auto& from) {
@@ -48,12 +48,12 @@ void expect_policies(const relpos::options& given, const PoliciesOf& policies_of
       const inputs<float> in = inputs_of(queries, keys);
       const relpos::attention_shape shape{2, heads, 2, queries, keys, 24, 7};
       policies_of(shape, [&](const auto&... policies) {
-        const auto got = attend(in, choice, policies...);
+        const auto got = attend(in, opts, policies...);
         append(got_out, got.out.values);
         append(got_lse, got.lse.values);
         const auto refer = [&](auto& all_out, auto& all_lse) {
           std::remove_reference_t<decltype(all_out)> out, lse;
-          support::run_reference(out, lse, in.q.view(), in.k.view(), in.v.view(), choice,
+          support::run_reference(out, lse, in.q.view(), in.k.view(), in.v.view(), opts,
                                  policies...);
           append(all_out, out);
           append(all_lse, lse);
@@ -127,7 +127,7 @@ TEST(decode_policies, positions_of_tokens) {
   });
 }
 
-TEST(decode_policies, length_laws) {
+TEST(decode_policies, logit_scaling) {
   const auto policies = [&](const auto&, const auto& use) {
     use(relpos::log_n{100}, relpos::alibi{slopes}, relpos::band{1500, 1});
   };
@@ -153,9 +153,9 @@ TEST(decode_policies, rows_that_see_nothing_give_zero_or_their_sink) {
   for (const index_t keys : {0, 1, 129, 2500}) {
     const inputs<float> in = inputs_of(3, keys);
     // All keys come after all queries.
-    const relpos::options choice{.query_offset = -5, .kernel = kernel_class::decode};
-    const attended<float> none = attend(in, choice, relpos::causal{});
-    const attended<float> sink = attend(in, choice, relpos::causal{}, relpos::sink_logits{sinks});
+    const relpos::options opts{.query_offset = -5, .kernel = kernel_class::decode};
+    const attended<float> none = attend(in, opts, relpos::causal{});
+    const attended<float> sink = attend(in, opts, relpos::causal{}, relpos::sink_logits{sinks});
     for (const float value : none.out.values) EXPECT_EQ(value, 0.0f);
     for (const float value : sink.out.values) EXPECT_EQ(value, 0.0f);
     for (const float value : none.lse.values) EXPECT_EQ(value, -support::infinity);
@@ -188,15 +188,15 @@ TEST(decode_policies, what_an_element_mask_hides_has_no_influence) {
                                                           .head_dim = head_dim,
                                                           .value_dim = value_dim},
                                                          23);
-      const relpos::options choice{.kernel = kernel_class::decode};
-      const attended<float> expected = attend(clean, choice, every_fifth{}, relpos::causal{});
+      const relpos::options opts{.kernel = kernel_class::decode};
+      const attended<float> expected = attend(clean, opts, every_fifth{}, relpos::causal{});
       for (const float poison : {support::not_a_number, support::infinity, -support::infinity}) {
         inputs<float> in = clean;
         for (index_t key = 0; key < 1201; ++key) {
           if (every_fifth{}.keep(1200, key)) continue;
           in.k(0, 0, key, 3) = in.v(0, 0, key, 2) = poison;
         }
-        EXPECT_TRUE(same_bits(attend(in, choice, every_fifth{}, relpos::causal{}), expected))
+        EXPECT_TRUE(same_bits(attend(in, opts, every_fifth{}, relpos::causal{}), expected))
             << rows << " rows, channels " << head_dim << ", " << value_dim << ", " << poison;
       }
     }

@@ -172,13 +172,13 @@ TEST(decode, a_row_is_the_same_in_any_company) {
   for (const auto& channels : channels_of_rows) {
     SCOPED_TRACE(channels[0]);
     const inputs<float> nine = long_inputs(9, channels);
-    const relpos::options choice{
+    const relpos::options opts{
         .query_offset = query_offset, .key_offset = key_offset, .kernel = kernel_class::decode};
-    const attended<float> whole = attend(nine, choice, band);
+    const attended<float> whole = attend(nine, opts, band);
     for (const index_t batch : {1, 2, 9}) {
       for (const index_t count : {1, 2, 5, 12}) {
         for (index_t first = 0; first + count <= queries; first += count) {
-          relpos::options there = choice;
+          relpos::options there = opts;
           there.query_offset = query_offset + first;
           const index_t entry = 9 - batch;
           expect_rows(support::attend(nine.q.view().slice(0, entry, batch).slice(2, first, count),
@@ -195,9 +195,9 @@ TEST(decode, a_row_is_the_same_whatever_keys_that_it_does_not_see_are_there) {
   for (const auto& channels : channels_of_rows) {
     SCOPED_TRACE(channels[0]);
     const inputs<float> in = long_inputs(1, channels);
-    const relpos::options choice{
+    const relpos::options opts{
         .query_offset = query_offset, .key_offset = key_offset, .kernel = kernel_class::decode};
-    const attended<float> whole = attend(in, choice, band);
+    const attended<float> whole = attend(in, opts, band);
     const index_t to_row = query_offset - key_offset;
     for (const index_t row : {0, 3, 11}) {
       const index_t first_seen = to_row + row - 1100;
@@ -226,10 +226,10 @@ TEST(decode, any_executor) {
     const auto on = [&](const auto& runner) {
       return support::attend_on(runner, in.q.view(), in.k.view(), in.v.view(), decode, band);
     };
-    for (const index_t slots : {2, 3, 7}) {
-      EXPECT_TRUE(same_bits(expected, on(support::shuffled{slots, 4})));
+    for (const index_t workers : {2, 3, 7}) {
+      EXPECT_TRUE(same_bits(expected, on(support::shuffled{workers, 4})));
       for (int times = 0; times < 3; ++times) {
-        EXPECT_TRUE(same_bits(expected, on(support::threaded{slots})));
+        EXPECT_TRUE(same_bits(expected, on(support::threaded{workers})));
       }
     }
   }

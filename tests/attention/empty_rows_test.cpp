@@ -63,10 +63,10 @@ TEST(empty_rows, bands_that_miss_the_keys) {
   expect_empty(attend(in, {.query_offset = 1000}, relpos::band{20, 20}), 0, 200);
   expect_empty(attend(in, {.query_offset = -1000}, relpos::band{20, 20}), 0, 200);
   // Row r stands at r: it sees the last keys up to r = 79.
-  const relpos::options choice{.query_offset = 0};
-  const attended<float> got = attend(in, choice, relpos::band{20, 0});
+  const relpos::options opts{.query_offset = 0};
+  const attended<float> got = attend(in, opts, relpos::band{20, 0});
   expect_empty(got, 80, 200);
-  expect_reference(got, in, choice, relpos::band{20, 0});
+  expect_reference(got, in, opts, relpos::band{20, 0});
 }
 
 TEST(empty_rows, masks_that_contradict_each_other) {

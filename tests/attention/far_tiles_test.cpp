@@ -40,8 +40,8 @@ struct without_bound {
 };
 template <class Policy>
 without_bound(Policy) -> without_bound<Policy>;
-static_assert(relpos::bounds_bias<relpos::bound_policy<relpos::alibi>>);
-static_assert(!relpos::bounds_bias<relpos::bound_policy<without_bound<relpos::alibi>>>);
+static_assert(relpos::bounds_bias<relpos::head_policy_of<relpos::alibi>>);
+static_assert(!relpos::bounds_bias<relpos::head_policy_of<without_bound<relpos::alibi>>>);
 
 // Steep to nearly flat, and one that rewards distance.
 const std::vector<float> slopes{8.0f, 1.0f, 0.25f, 0.03f, 0.002f, -0.05f};
@@ -73,10 +73,10 @@ void expect_same(const attended<float>& got, const attended<float>& expected) {
 }
 
 template <class... Policies>
-attended<float> expect_no_difference(const inputs<float>& in, const relpos::options& choice,
+attended<float> expect_no_difference(const inputs<float>& in, const relpos::options& opts,
                                      const Policies&... policies) {
-  const attended<float> got = attend(in, choice, relpos::alibi{slopes}, policies...);
-  expect_same(got, attend(in, choice, without_bound{relpos::alibi{slopes}}, policies...));
+  const attended<float> got = attend(in, opts, relpos::alibi{slopes}, policies...);
+  expect_same(got, attend(in, opts, without_bound{relpos::alibi{slopes}}, policies...));
   return got;
 }
 
@@ -136,10 +136,10 @@ TEST(far_tiles, at_the_edge_of_vanishing) {
   for (const float softcap : {0.0f, 50.0f}) {
     // Past the softcap every 128th score is exactly the softcap.
     for (index_t key = 77; softcap > 0.0f && key < length; key += 128) in.k(0, 0, key, 0) = 2000.0f;
-    const relpos::options choice{.scale = 1.0f, .softcap = softcap};
+    const relpos::options opts{.scale = 1.0f, .softcap = softcap};
     for_many_slopes([&](const std::vector<float>& steps) {
-      expect_same(attend(in, choice, relpos::alibi{steps}, relpos::causal{}),
-                  attend(in, choice, without_bound{relpos::alibi{steps}}, relpos::causal{}));
+      expect_same(attend(in, opts, relpos::alibi{steps}, relpos::causal{}),
+                  attend(in, opts, without_bound{relpos::alibi{steps}}, relpos::causal{}));
     });
   }
 }
@@ -156,11 +156,11 @@ TEST(far_tiles, at_the_edge_after_the_queries) {
   }
   for_many_slopes([&](const std::vector<float>& steps) {
     in.k(0, 0, length - 1, 0) = steps[0] * static_cast<float>(length) + 80.0f;
-    const relpos::options choice{.scale = 1.0f, .query_offset = 0};
-    expect_same(attend(in, choice, relpos::alibi_symmetric{steps}),
-                attend(in, choice, without_bound{relpos::alibi_symmetric{steps}}));
-    expect_same(attend(in, choice, relpos::alibi_offset{steps}),
-                attend(in, choice, without_bound{relpos::alibi_offset{steps}}));
+    const relpos::options opts{.scale = 1.0f, .query_offset = 0};
+    expect_same(attend(in, opts, relpos::alibi_symmetric{steps}),
+                attend(in, opts, without_bound{relpos::alibi_symmetric{steps}}));
+    expect_same(attend(in, opts, relpos::alibi_offset{steps}),
+                attend(in, opts, without_bound{relpos::alibi_offset{steps}}));
   });
 }
 

@@ -99,8 +99,8 @@ TEST(large_values, steep_slopes) {
 TEST(large_values, keys_far_behind_the_queries) {
   const inputs<float> in = two_heads(3.0f);
   const std::vector<float> flat{1e-9f, 1e-8f};
-  const relpos::options choice{.query_offset = (index_t{1} << 30) + 7, .key_offset = -12345};
-  expect_reference_of(in, choice, relpos::alibi{flat}, relpos::causal{});
+  const relpos::options opts{.query_offset = (index_t{1} << 30) + 7, .key_offset = -12345};
+  expect_reference_of(in, opts, relpos::alibi{flat}, relpos::causal{});
 }
 
 }  // namespace

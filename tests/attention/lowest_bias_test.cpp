@@ -184,11 +184,11 @@ TEST_P(lowest_bias, of_many_keys_and_at_any_temperature) {
     for (float& each : numbers.values) each = number;
     support::tensor<float> out({1, 1, 1, 1});
     std::vector<std::byte> memory(1 << 20);
-    const relpos::options choice{.kernel = GetParam()};
+    const relpos::options opts{.kernel = GetParam()};
     const relpos::additive_bias matrix_of_many{numbers.view()};
     EXPECT_TRUE(relpos::attention(relpos::serial{}, memory, out.view(), q.view(), k.view(),
                                   v.view(), matrix_of_many, relpos::temperature{temperature},
-                                  choice));
+                                  opts));
     return out(0, 0, 0, 0);
   };
   EXPECT_NEAR(attend_prefill(lowest, 1.0f), 1.05f, 2e-6f);

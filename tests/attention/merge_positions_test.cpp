@@ -38,19 +38,19 @@ inputs<float> inputs_of(index_t batch) {
 
 using rows_view = relpos::view<const float, 4>;
 
-/// The state of one slice of keys and values, whose first key stands at choice.key_offset.
+/// The state of one slice of keys and values, whose first key stands at opts.key_offset.
 template <class... Policies>
 attended<float> slice_state(const tensor<float>& q, const rows_view& k, const rows_view& v,
-                            const relpos::options& choice, const Policies&... policies) {
+                            const relpos::options& opts, const Policies&... policies) {
   const auto& rows = q.shape;
   attended<float> result{
       tensor<float>({rows[0], rows[1], rows[2], v.shape[3]}, support::not_a_number),
       tensor<float, 3>({rows[0], rows[1], rows[2]}, support::not_a_number)};
   support::watched_memory memory(
-      relpos::workspace_bytes(relpos::serial{}, q.view(), k, v, policies..., choice));
+      relpos::workspace_bytes(relpos::serial{}, q.view(), k, v, policies..., opts));
   const relpos::status done =
       relpos::partial(relpos::serial{}, {memory.data(), memory.bytes()},
-                      {result.out.view(), result.lse.view()}, q.view(), k, v, policies..., choice);
+                      {result.out.view(), result.lse.view()}, q.view(), k, v, policies..., opts);
   EXPECT_TRUE(done) << done.message;
   return result;
 }
@@ -64,11 +64,11 @@ void merge_into(attended<float>& into, attended<float> from) {
 /// Each merge rounds what two states are weighed by.
 template <class... Policies>
 void expect_whole(const attended<float>& got, const inputs<float>& in, int merges,
-                  const relpos::options& choice, const Policies&... policies) {
+                  const relpos::options& opts, const Policies&... policies) {
   std::vector<double> out, lse;
   std::vector<float> naive_out, naive_lse;
   const auto refer = [&](auto& all_out, auto& all_lse) {
-    support::run_reference(all_out, all_lse, in.q.view(), in.k.view(), in.v.view(), choice,
+    support::run_reference(all_out, all_lse, in.q.view(), in.k.view(), in.v.view(), opts,
                            policies...);
   };
   refer(out, lse);
@@ -88,12 +88,12 @@ void expect_slices(const Policies&... policies) {
   for (const index_t origin : {index_t{0}, far, -far}) {
     for (const kernel_class kernel : kernels) {
       SCOPED_TRACE(testing::Message() << "from " << origin << ", kernel " << int(kernel));
-      relpos::options choice{
+      relpos::options opts{
           .query_offset = origin + keys - queries, .key_offset = origin, .kernel = kernel};
       attended<float> got;
       for (std::size_t i = 0; i + 1 < ends.size(); ++i) {
         const index_t count = ends[i + 1] - ends[i];
-        relpos::options of_slice = choice;
+        relpos::options of_slice = opts;
         of_slice.key_offset = origin + ends[i];
         auto state = slice_state(in.q, in.k.view().slice(2, ends[i], count),
                                  in.v.view().slice(2, ends[i], count), of_slice, policies...);
@@ -103,7 +103,7 @@ void expect_slices(const Policies&... policies) {
           merge_into(got, std::move(state));
         }
       }
-      expect_whole(got, in, static_cast<int>(ends.size()) - 2, choice, policies...);
+      expect_whole(got, in, static_cast<int>(ends.size()) - 2, opts, policies...);
     }
   }
 }
@@ -151,18 +151,18 @@ TEST(merge_positions, of_a_beginning_that_sequences_share) {
   for (const index_t origin : {index_t{0}, far}) {
     for (const kernel_class kernel : kernels) {
       SCOPED_TRACE(testing::Message() << "from " << origin << ", kernel " << int(kernel));
-      const relpos::options choice{
+      const relpos::options opts{
           .query_offset = origin + keys - queries, .key_offset = origin, .kernel = kernel};
       attended<float> got = slice_state(
           suffixes.q, shared(suffixes.k.view().slice(0, 0, 1).slice(2, 0, prefix), batch),
-          shared(suffixes.v.view().slice(0, 0, 1).slice(2, 0, prefix), batch), choice,
+          shared(suffixes.v.view().slice(0, 0, 1).slice(2, 0, prefix), batch), opts,
           relpos::rotary{rope}, bias, relpos::causal{});
-      relpos::options of_suffix = choice;
+      relpos::options of_suffix = opts;
       of_suffix.key_offset = origin + prefix;
       merge_into(got, slice_state(suffixes.q, suffixes.k.view().slice(2, prefix, keys - prefix),
                                   suffixes.v.view().slice(2, prefix, keys - prefix), of_suffix,
                                   relpos::rotary{rope}, bias, relpos::causal{}));
-      expect_whole(got, whole, 1, choice, relpos::rotary{rope}, bias, relpos::causal{});
+      expect_whole(got, whole, 1, opts, relpos::rotary{rope}, bias, relpos::causal{});
     }
   }
 }

@@ -55,16 +55,16 @@ state piece(index_t first, index_t last, const relpos::options& given, bool with
   const inputs<float>& in = all_inputs();
   state result;
   result.has_statistics = with_statistics;
-  relpos::options choice = given;
-  choice.key_offset = first;
+  relpos::options opts = given;
+  opts.key_offset = first;
   const auto k = in.k.view().slice(2, first, last - first);
   const auto v = in.v.view().slice(2, first, last - first);
-  relpos::options to_measure = choice;
+  relpos::options to_measure = opts;
   if (with_statistics) to_measure.statistics = result.statistics.views();
   std::vector<std::byte> memory(
       relpos::workspace_bytes(relpos::serial{}, in.q.view(), k, v, policies..., to_measure));
   const relpos::status done = relpos::partial(relpos::serial{}, memory, result.view(), in.q.view(),
-                                              k, v, policies..., choice);
+                                              k, v, policies..., opts);
   EXPECT_TRUE(done) << done.message;
   return result;
 }
@@ -103,21 +103,21 @@ struct whole {
 };
 
 template <class Real, class... Policies>
-whole<Real> reference_of(relpos::options choice, const Policies&... policies) {
+whole<Real> reference_of(relpos::options opts, const Policies&... policies) {
   whole<Real> result;
-  choice.statistics = result.statistics.views();
+  opts.statistics = result.statistics.views();
   const inputs<float>& in = all_inputs();
   const relpos::status done =
       relpos::reference_attention(result.out.view(), result.lse.view(), in.q.view(), in.k.view(),
-                                  in.v.view(), policies..., choice);
+                                  in.v.view(), policies..., opts);
   EXPECT_TRUE(done) << done.message;
   return result;
 }
 
 template <class... Policies>
-void expect_any_tree(const relpos::options& choice, const Policies&... policies) {
-  const auto exact = reference_of<double>(choice, policies...);
-  const auto naive = reference_of<float>(choice, policies...);
+void expect_any_tree(const relpos::options& opts, const Policies&... policies) {
+  const auto exact = reference_of<double>(opts, policies...);
+  const auto naive = reference_of<float>(opts, policies...);
   // Each of up to 8 merges rounds what the pieces are weighed by.
   constexpr double merges = 8 * 4 * 0x1p-24;
   support::random_numbers random(71);
@@ -127,7 +127,7 @@ void expect_any_tree(const relpos::options& choice, const Policies&... policies)
         SCOPED_TRACE(testing::Message() << count << " pieces, kernel " << int(kernel)
                                         << (with_statistics ? ", with statistics" : ""));
         const std::vector<index_t> ends = cut(count, random);
-        relpos::options of_piece = choice;
+        relpos::options of_piece = opts;
         of_piece.kernel = kernel;
         std::vector<state> states;
         for (std::size_t i = 0; i + 1 < ends.size(); ++i) {

@@ -75,19 +75,19 @@ void expect_alone(const attended<float>& got, const inputs<float>& in, index_t e
 
 /// Each entry is the reference of that entry alone, whose offsets are numbers.
 template <class... Policies>
-void expect_entries(const relpos::options& choice, const Policies&... policies) {
+void expect_entries(const relpos::options& opts, const Policies&... policies) {
   for (const index_t queries : {1, 5, 70}) {
     const inputs<float> in = batch_inputs(queries);
     for (const kernel_class kernel : kernels) {
-      relpos::options with_lists = choice;
+      relpos::options with_lists = opts;
       with_lists.kernel = kernel;
       const attended<float> got = attend(in, with_lists, policies...);
       for (index_t entry = 0; entry < batch; ++entry) {
         SCOPED_TRACE(testing::Message() << queries << " queries, entry " << entry << ", kernel "
                                         << static_cast<int>(kernel));
-        relpos::options alone{.key_offset = choice.key_offset};
-        if (!choice.query_offsets.empty()) alone.query_offset = choice.query_offsets[entry];
-        if (!choice.key_offsets.empty()) alone.key_offset = choice.key_offsets[entry];
+        relpos::options alone{.key_offset = opts.key_offset};
+        if (!opts.query_offsets.empty()) alone.query_offset = opts.query_offsets[entry];
+        if (!opts.key_offsets.empty()) alone.key_offset = opts.key_offsets[entry];
         expect_alone(rows_of_entry(got, entry), in, entry, alone, policies...);
       }
     }
@@ -210,17 +210,16 @@ TEST(offsets, shards_of_heads_are_heads_of_the_whole) {
   const std::vector<index_t> of_keys{4980, 0};
   const std::vector<float> all = relpos::alibi_slopes(12);
   for (const kernel_class kernel : kernels) {
-    const relpos::options choice{
+    const relpos::options opts{
         .query_offsets = of_queries, .key_offsets = of_keys, .kernel = kernel};
-    const attended<float> whole = attend(in, choice, relpos::alibi{all}, relpos::causal{});
+    const attended<float> whole = attend(in, opts, relpos::alibi{all}, relpos::causal{});
     for (const index_t shards : {2, 3, 6}) {
       for (index_t first = 0; first < 12; first += 12 / shards) {
         const index_t count = 12 / shards;
         const std::vector<float> own = relpos::alibi_slopes(relpos::head_shard{first, count, 12});
-        const auto got = support::attend(in.q.view().slice(1, first, count),
-                                         in.k.view().slice(1, first / 2, count / 2),
-                                         in.v.view().slice(1, first / 2, count / 2), choice,
-                                         relpos::alibi{own}, relpos::causal{});
+        const auto got = support::attend(
+            in.q.view().slice(1, first, count), in.k.view().slice(1, first / 2, count / 2),
+            in.v.view().slice(1, first / 2, count / 2), opts, relpos::alibi{own}, relpos::causal{});
         expect_rows(got, whole, first, 0);
       }
     }

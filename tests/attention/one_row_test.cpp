@@ -52,19 +52,19 @@ void expect_one_row(index_t keys, index_t channels, index_t key_offset,
   SCOPED_TRACE(testing::Message() << keys << " keys from " << key_offset << ", " << channels
                                   << " channels");
   const inputs<T> in = two_rows<T>(keys, channels);
-  const relpos::options choice{.query_offset = key_offset + keys - 1,
-                               .key_offset = key_offset,
-                               .kernel = relpos::kernel_class::decode};
+  const relpos::options opts{.query_offset = key_offset + keys - 1,
+                             .key_offset = key_offset,
+                             .kernel = relpos::kernel_class::decode};
   const auto q = std::as_const(in.q).view().slice(2, 0, 1);
-  const attended<float> alone = support::attend(q, in.k.view(), in.v.view(), choice, policies...);
-  expect_reference(alone, q, in.k.view(), in.v.view(), choice, policies...);
-  EXPECT_TRUE(same_bits(alone, first_row(attend(in, choice, policies...))));
+  const attended<float> alone = support::attend(q, in.k.view(), in.v.view(), opts, policies...);
+  expect_reference(alone, q, in.k.view(), in.v.view(), opts, policies...);
+  EXPECT_TRUE(same_bits(alone, first_row(attend(in, opts, policies...))));
 
   // The rows of all heads beside each other: those of one head are no run.
   const auto k = lay_out(in.k, support::strides_of(in.k.shape, {0, 2, 1, 3}));
   const auto v = lay_out(in.v, support::strides_of(in.v.shape, {0, 2, 1, 3}));
-  EXPECT_TRUE(same_bits(alone, support::attend(q, k.view(), v.view(), choice, policies...)));
-  EXPECT_TRUE(same_bits(alone, support::attend(q, in.k.view(), v.view(), choice, policies...)));
+  EXPECT_TRUE(same_bits(alone, support::attend(q, k.view(), v.view(), opts, policies...)));
+  EXPECT_TRUE(same_bits(alone, support::attend(q, in.k.view(), v.view(), opts, policies...)));
 }
 
 /// use(keys, channels, key offset): lengths around whole tiles and chunks, whose edges move with

@@ -53,10 +53,10 @@ struct clipped {
 
 TEST(own_policies, tabulated_bias_that_saturates) {
   for (const index_t query_offset : {0, 100, 240, 500, -200}) {
-    const relpos::options choice{.query_offset = query_offset};
-    expect_reference_of(two_batches(), choice, clipped{20, 30});
-    expect_reference_of(two_batches(), choice, clipped{0, 0});
-    expect_reference_of(two_batches(), choice, clipped{100, 0}, relpos::band{300, 0});
+    const relpos::options opts{.query_offset = query_offset};
+    expect_reference_of(two_batches(), opts, clipped{20, 30});
+    expect_reference_of(two_batches(), opts, clipped{0, 0});
+    expect_reference_of(two_batches(), opts, clipped{100, 0}, relpos::band{300, 0});
   }
 }
 

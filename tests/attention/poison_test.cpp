@@ -51,14 +51,14 @@ bool row_has_bits_of(const attended<float>& a, const attended<float>& b, index_t
 /// Poisons keys [first, last); rows from `first_unharmed` to `last_unharmed` do not see them.
 template <class... Policies>
 void expect_unharmed(index_t keys_first, index_t keys_last, index_t first_unharmed,
-                     index_t last_unharmed, const relpos::options& choice,
+                     index_t last_unharmed, const relpos::options& opts,
                      const Policies&... policies) {
   const inputs<float> clean = two_heads(150, 290);
-  const attended<float> expected = attend(clean, choice, policies...);
+  const attended<float> expected = attend(clean, opts, policies...);
   for (const float poison : poisons) {
     inputs<float> poisoned = clean;
     poison_keys(poisoned, keys_first, keys_last, poison);
-    const attended<float> got = attend(poisoned, choice, policies...);
+    const attended<float> got = attend(poisoned, opts, policies...);
     for (index_t h = 0; h < 2; ++h) {
       for (index_t row = first_unharmed; row < last_unharmed; ++row) {
         ASSERT_TRUE(row_has_bits_of(got, expected, h, row))
@@ -90,13 +90,11 @@ TEST(poison, later_keys_of_a_rotation) {
 
 TEST(poison, keys_outside_a_band) {
   // Row r stands at 100 + r and sees 70 + r to 105 + r.
-  const relpos::options choice{.query_offset = 100};
+  const relpos::options opts{.query_offset = 100};
   const auto flat = [](index_t, index_t) { return 0.5; };
   for (const index_t row : {1, 30, 47, 48, 49, 100}) {
-    expect_unharmed(0, 70 + row, row, 150, choice, relpos::relative_bias{flat},
-                    relpos::band{30, 5});
-    expect_unharmed(105 + row, 290, 0, row, choice, relpos::relative_bias{flat},
-                    relpos::band{30, 5});
+    expect_unharmed(0, 70 + row, row, 150, opts, relpos::relative_bias{flat}, relpos::band{30, 5});
+    expect_unharmed(105 + row, 290, 0, row, opts, relpos::relative_bias{flat}, relpos::band{30, 5});
   }
 }
 

@@ -41,10 +41,10 @@ TEST(prepare, runs_as_attention_does) {
   attention_call call;
   std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
   const auto prepared =
-      prepare(serial{}, call.out, call.q, call.k, call.v, relpos::causal{}, call.choice);
+      prepare(serial{}, call.out, call.q, call.k, call.v, relpos::causal{}, call.opts);
   ASSERT_TRUE(prepared.valid());
-  EXPECT_EQ(prepared.workspace_bytes(), relpos::workspace_bytes(serial{}, call.q, call.k, call.v,
-                                                                relpos::causal{}, call.choice));
+  EXPECT_EQ(prepared.workspace_bytes(),
+            relpos::workspace_bytes(serial{}, call.q, call.k, call.v, relpos::causal{}, call.opts));
   EXPECT_TRUE(call.is_untouched());
   std::vector<std::byte> memory(prepared.workspace_bytes());
   ASSERT_TRUE(prepared.run(serial{}, memory));
@@ -54,7 +54,7 @@ TEST(prepare, runs_as_attention_does) {
 
 TEST(prepare, runs_again_on_other_numbers) {
   attention_call call;
-  const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, call.choice);
+  const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, call.opts);
   std::vector<std::byte> memory(prepared.workspace_bytes());
   ASSERT_TRUE(prepared.run(serial{}, memory));
   const std::vector<float> first = call.out_values;
@@ -87,7 +87,7 @@ TEST(prepare, checks_once) {
 TEST(prepare, says_what_attention_would_say) {
   attention_call call;
   call.out.shape[2] = 2;
-  const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, call.choice);
+  const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, call.opts);
   const status done = call.run();
   EXPECT_FALSE(done);
   EXPECT_EQ(prepared.valid().code, done.code);
@@ -99,7 +99,7 @@ TEST(prepare, says_what_attention_would_say) {
 
 TEST(prepare, refuses_workspace_that_is_too_small) {
   attention_call call;
-  const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, call.choice);
+  const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, call.opts);
   const std::size_t bytes = prepared.workspace_bytes();
   std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
   EXPECT_TRUE(call.explains(prepared.run(serial{}, {call.memory.data(), bytes - 1}),
@@ -111,24 +111,24 @@ TEST(prepare, refuses_workspace_that_overlaps) {
   attention_call call;
   std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
   call.q.data = reinterpret_cast<const float*>(call.memory.data());
-  const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, call.choice);
+  const auto prepared = prepare(serial{}, call.out, call.q, call.k, call.v, call.opts);
   ASSERT_TRUE(prepared.valid());
   EXPECT_TRUE(call.explains(prepared.run(serial{}, call.memory), status_code::overlap,
                             {"workspace: ", "overlaps q [2, 4, 3, 8]"}));
 }
 
-TEST(prepare, refuses_an_executor_of_more_slots) {
+TEST(prepare, refuses_an_executor_of_more_workers) {
   attention_call wanted;
   ASSERT_TRUE(wanted.run());
   attention_call call;
-  const auto prepared = prepare(shuffled{3}, call.out, call.q, call.k, call.v, call.choice);
+  const auto prepared = prepare(shuffled{3}, call.out, call.q, call.k, call.v, call.opts);
   std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
   EXPECT_TRUE(call.explains(prepared.run(shuffled{4}, call.memory), status_code::invalid_value,
                             {"executor: ", "is 4", "1 to 3"}));
   EXPECT_TRUE(call.explains(prepared.run(shuffled{0}, call.memory), status_code::invalid_value,
                             {"executor: ", "is 0", "1 to 3"}));
-  for (const index_t slots : {3, 1}) {
-    ASSERT_TRUE(prepared.run(shuffled{slots}, call.memory));
+  for (const index_t workers : {3, 1}) {
+    ASSERT_TRUE(prepared.run(shuffled{workers}, call.memory));
     EXPECT_EQ(call.out_values, wanted.out_values);
   }
 }

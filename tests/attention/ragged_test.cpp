@@ -98,13 +98,13 @@ attended<float> sequence_of(const attended<float>& from, const relpos::index_lis
 template <class PoliciesOf>
 void expect_sequences(const batch_of& batch, const PoliciesOf& policies_of) {
   for (const kernel_class kernel : kernels) {
-    relpos::options choice = batch.lists;
-    choice.kernel = kernel;
+    relpos::options opts = batch.lists;
+    opts.kernel = kernel;
     attended<float> got;
     policies_of(-1, [&](const auto&... policies) {
-      got = support::attend(batch.q, batch.k, batch.v, choice, policies...);
+      got = support::attend(batch.q, batch.k, batch.v, opts, policies...);
       const support::shuffled runner{3, 5};
-      const auto again = support::attend_on(runner, batch.q, batch.k, batch.v, choice, policies...);
+      const auto again = support::attend_on(runner, batch.q, batch.k, batch.v, opts, policies...);
       EXPECT_TRUE(same_bits(again, got)) << "shuffled";
     });
     for (index_t at = 0; at < sequences; ++at) {
@@ -267,8 +267,8 @@ TEST(ragged, any_number_of_threads) {
   const inputs<float> in = ragged_inputs();
   const batch_of batch = of_lists(in);
   const attended<float> expected = support::attend(batch.q, batch.k, batch.v, batch.lists);
-  for (const index_t slots : {1, 2, 5}) {
-    EXPECT_TRUE(same_bits(expected, support::attend_on(support::threaded{slots}, batch.q, batch.k,
+  for (const index_t workers : {1, 2, 5}) {
+    EXPECT_TRUE(same_bits(expected, support::attend_on(support::threaded{workers}, batch.q, batch.k,
                                                        batch.v, batch.lists)));
   }
 }
@@ -276,9 +276,9 @@ TEST(ragged, any_number_of_threads) {
 TEST(ragged, nan_of_one_sequence_does_not_reach_another) {
   const inputs<float> in = ragged_inputs();
   for (const kernel_class kernel : kernels) {
-    relpos::options choice = of_lists(in).lists;
-    choice.kernel = kernel;
-    const attended<float> clean = attend(in, choice);
+    relpos::options opts = of_lists(in).lists;
+    opts.kernel = kernel;
+    const attended<float> clean = attend(in, opts);
     for (index_t poisoned = 0; poisoned < sequences; ++poisoned) {
       inputs<float> spoiled = in;
       const auto fill = [](tensor<float>& rows, const std::vector<index_t>& starts, index_t at) {
@@ -292,7 +292,7 @@ TEST(ragged, nan_of_one_sequence_does_not_reach_another) {
       fill(spoiled.q, query_starts, poisoned);
       fill(spoiled.k, key_starts, poisoned);
       fill(spoiled.v, key_starts, poisoned);
-      const attended<float> got = attend(spoiled, choice);
+      const attended<float> got = attend(spoiled, opts);
       for (index_t at = 0; at < sequences; ++at) {
         if (at == poisoned) continue;
         EXPECT_TRUE(

@@ -60,9 +60,9 @@ template <class KeysOfRows, class... Policies>
 void expect_chunks(KeysOfRows keys_of_rows, const Policies&... policies) {
   const inputs<float> in = long_inputs();
   constexpr auto kernel = relpos::kernel_class::prefill;
-  const relpos::options choice{
+  const relpos::options opts{
       .query_offset = query_offset, .key_offset = key_offset, .kernel = kernel};
-  const attended<float> whole = attend(in, choice, policies...);
+  const attended<float> whole = attend(in, opts, policies...);
   for (const index_t chunk : {1, 7, 31, 100}) {
     SCOPED_TRACE(testing::Message() << "chunks of " << chunk);
     for (index_t first = 0; first < queries; first += chunk) {
@@ -118,8 +118,8 @@ TEST(reproducible, any_executor) {
   const relpos::t5_bias bias{table, relpos::bidirectional};
   const attended<float> lines = attend(in, {}, relpos::alibi{slopes}, relpos::causal{});
   const attended<float> buckets = attend(in, {}, bias, relpos::band{150, 40});
-  for (const index_t slots : {1, 2, 5}) {
-    const support::shuffled runner{slots, static_cast<std::uint32_t>(slots)};
+  for (const index_t workers : {1, 2, 5}) {
+    const support::shuffled runner{workers, static_cast<std::uint32_t>(workers)};
     EXPECT_TRUE(same_bits(lines, support::attend_on(runner, in.q.view(), in.k.view(), in.v.view(),
                                                     {}, relpos::alibi{slopes}, relpos::causal{})));
     EXPECT_TRUE(same_bits(buckets, support::attend_on(runner, in.q.view(), in.k.view(), in.v.view(),
@@ -127,8 +127,8 @@ TEST(reproducible, any_executor) {
   }
   const relpos::rotary_table xpos(relpos::xpos_frequencies(24), relpos::pair_layout::half_split);
   const attended<float> rotated = attend(in, {}, relpos::rotary{xpos}, relpos::causal{});
-  for (const index_t slots : {1, 2, 5}) {
-    const support::shuffled runner{slots, static_cast<std::uint32_t>(slots)};
+  for (const index_t workers : {1, 2, 5}) {
+    const support::shuffled runner{workers, static_cast<std::uint32_t>(workers)};
     EXPECT_TRUE(same_bits(rotated, support::attend_on(runner, in.q.view(), in.k.view(), in.v.view(),
                                                       {}, relpos::rotary{xpos}, relpos::causal{})));
   }

@@ -17,13 +17,13 @@ const std::vector<float> slopes = support::random_tensor({1, 1, 1, 12}, 2, 0.3f)
 const std::vector<float> table = support::random_tensor({1, 1, 32, 12}, 3, 2.0f).values;
 
 template <class... Policies>
-void expect_shape(const sizes& of, const relpos::options& choice, const Policies&... policies) {
+void expect_shape(const sizes& of, const relpos::options& opts, const Policies&... policies) {
   SCOPED_TRACE(testing::Message() << "batch " << of.batch << ", heads " << of.query_heads << "/"
                                   << of.key_heads << ", " << of.query_length << " queries, "
                                   << of.key_length << " keys, channels " << of.head_dim << "/"
                                   << of.value_dim);
   const auto in = support::random_inputs(of, static_cast<std::uint32_t>(of.query_length));
-  expect_reference_of(in, choice, policies...);
+  expect_reference_of(in, opts, policies...);
 }
 
 class shapes : public testing::TestWithParam<std::vector<sizes>> {};

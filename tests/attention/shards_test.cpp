@@ -72,10 +72,10 @@ void expect_shards(const PoliciesOf& policies_of) {
                                                      .value_dim = 5},
                                                     8);
     for (const kernel_class kernel : {kernel_class::prefill, kernel_class::decode}) {
-      const relpos::options choice{.kernel = kernel};
+      const relpos::options opts{.kernel = kernel};
       attended<float> whole;
       policies_of(0, heads,
-                  [&](const auto&... policies) { whole = attend(in, choice, policies...); });
+                  [&](const auto&... policies) { whole = attend(in, opts, policies...); });
       for (const index_t count : {2, 4, 6}) {
         for (index_t first = 0; first < heads; first += count) {
           SCOPED_TRACE(testing::Message() << queries << " queries, kernel " << int(kernel) << ", "
@@ -84,7 +84,7 @@ void expect_shards(const PoliciesOf& policies_of) {
             expect_heads(support::attend(std::as_const(in.q).view().slice(1, first, count),
                                          std::as_const(in.k).view().slice(1, first / 2, count / 2),
                                          std::as_const(in.v).view().slice(1, first / 2, count / 2),
-                                         choice, policies...),
+                                         opts, policies...),
                          whole, first);
           });
         }

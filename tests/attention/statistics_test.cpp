@@ -38,19 +38,19 @@ bool is_causal(index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; }
 
 /// The statistics of a call; what else it writes has the bits of a call without.
 template <class Isa = relpos::native, class... Policies>
-collected collect(const inputs<float>& in, relpos::options choice, const Policies&... policies) {
+collected collect(const inputs<float>& in, relpos::options opts, const Policies&... policies) {
   collected result(support::rows_of(in));
-  choice.kernel = relpos::kernel_class::prefill;  // that of calls with statistics
-  const auto plain = support::attend<Isa>(in, choice, policies...);
-  choice.statistics = result.views();
-  EXPECT_TRUE(same_bits(support::attend<Isa>(in, choice, policies...), plain));
+  opts.kernel = relpos::kernel_class::prefill;  // that of calls with statistics
+  const auto plain = support::attend<Isa>(in, opts, policies...);
+  opts.statistics = result.views();
+  EXPECT_TRUE(same_bits(support::attend<Isa>(in, opts, policies...), plain));
   return result;
 }
 
 template <class... Policies>
-void expect_meant(const inputs<float>& in, const relpos::options& choice, const meaning& means,
+void expect_meant(const inputs<float>& in, const relpos::options& opts, const meaning& means,
                   const Policies&... policies) {
-  expect_statistics(collect(in, choice, policies...), naive_attention<double>(in, means).statistics,
+  expect_statistics(collect(in, opts, policies...), naive_attention<double>(in, means).statistics,
                     naive_attention<float>(in, means).statistics);
 }
 
@@ -103,9 +103,9 @@ TEST(statistics, count_keys_whose_weight_is_zero) {
   expect_meant(in, {}, means, relpos::alibi{steep}, relpos::causal{});
 
   collected two(support::rows_of(in));
-  const relpos::options choice{
+  const relpos::options opts{
       .statistics = {.max_probability = two.max_probability.view(), .entropy = two.entropy.view()}};
-  support::attend(in, choice, relpos::alibi{steep}, relpos::causal{});
+  support::attend(in, opts, relpos::alibi{steep}, relpos::causal{});
   const collected all = collect(in, {}, relpos::alibi{steep}, relpos::causal{});
   EXPECT_TRUE(same_bits(two.max_probability, all.max_probability));
   EXPECT_TRUE(same_bits(two.entropy, all.entropy));

@@ -35,10 +35,10 @@ inputs<float> narrow_inputs(index_t heads) {
 }
 
 template <class... Policies>
-attended<float> attend_with(float tolerance, relpos::options choice, const inputs<float>& in,
+attended<float> attend_with(float tolerance, relpos::options opts, const inputs<float>& in,
                             const Policies&... policies) {
-  choice.tolerance = tolerance;
-  return attend(in, choice, policies...);
+  opts.tolerance = tolerance;
+  return attend(in, opts, policies...);
 }
 
 // The weights of the keys that are 800 to 1200 away are e^-40 to e^-60, and not zero.
@@ -65,14 +65,14 @@ TEST(tolerance, leaves_out_negligible_keys) {
 /// Values are 1 where they are far, and 0 elsewhere: the output is the far share of a row's
 /// weights.
 template <class... Policies>
-void expect_not_exceeded(const relpos::options& choice, const Policies&... policies) {
+void expect_not_exceeded(const relpos::options& opts, const Policies&... policies) {
   constexpr index_t heads = 6;
   inputs<float> in = narrow_inputs(heads);
   for (index_t row = 0; row < length; ++row) in.v(0, 0, row, 0) = row < 1000 ? 1.0f : 0.0f;
 
-  const attended<float> exact = attend_with(0.0f, choice, in, policies...);
+  const attended<float> exact = attend_with(0.0f, opts, in, policies...);
   for (const float tolerance : {1e-3f, 1e-5f, 1e-7f}) {
-    const attended<float> got = attend_with(tolerance, choice, in, policies...);
+    const attended<float> got = attend_with(tolerance, opts, in, policies...);
     float largest = 0.0f;
     for (index_t head = 0; head < heads; ++head) {
       for (index_t row = 0; row < queries; ++row) {

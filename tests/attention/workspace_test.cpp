@@ -1,4 +1,4 @@
-// Workspace grows with the lengths and with the slots, never with their product.
+// Workspace grows with the lengths and with the workers, never with their product.
 
 #include <gtest/gtest.h>
 
@@ -19,10 +19,10 @@ const std::vector<float> table(64);
 const float element = 0.0f;
 
 template <class... Policies>
-std::size_t bytes(index_t queries, index_t keys, index_t slots, const Policies&... policies) {
+std::size_t bytes(index_t queries, index_t keys, index_t workers, const Policies&... policies) {
   const relpos::view<const float, 4> q(&element, {1, 2, queries, 64});
   const relpos::view<const float, 4> kv(&element, {1, 2, keys, 64});
-  return relpos::workspace_bytes(support::shuffled{slots}, q, kv, kv, policies...);
+  return relpos::workspace_bytes(support::shuffled{workers}, q, kv, kv, policies...);
 }
 
 template <class... Policies>

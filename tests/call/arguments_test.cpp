@@ -32,19 +32,19 @@ TEST(call, policies_keep_their_order_and_options_are_left_out) {
 }
 
 TEST(call, options_are_found_anywhere) {
-  const options choice{.softcap = 3.0f};
-  EXPECT_EQ(options_of(choice, halving{}, diagonal{}).softcap, 3.0f);
-  EXPECT_EQ(options_of(halving{}, choice, diagonal{}).softcap, 3.0f);
-  EXPECT_EQ(options_of(halving{}, diagonal{}, choice).softcap, 3.0f);
+  const options opts{.softcap = 3.0f};
+  EXPECT_EQ(options_of(opts, halving{}, diagonal{}).softcap, 3.0f);
+  EXPECT_EQ(options_of(halving{}, opts, diagonal{}).softcap, 3.0f);
+  EXPECT_EQ(options_of(halving{}, diagonal{}, opts).softcap, 3.0f);
 }
 
 TEST(call, options_have_defaults) {
-  const options choice = options_of(halving{});
-  EXPECT_FALSE(choice.scale);
-  EXPECT_EQ(choice.softcap, 0.0f);
-  EXPECT_FALSE(choice.lse);
-  EXPECT_FALSE(choice.query_offset);
-  EXPECT_EQ(choice.key_offset, 0);
+  const options opts = options_of(halving{});
+  EXPECT_FALSE(opts.scale);
+  EXPECT_EQ(opts.softcap, 0.0f);
+  EXPECT_FALSE(opts.lse);
+  EXPECT_FALSE(opts.query_offset);
+  EXPECT_EQ(opts.key_offset, 0);
   EXPECT_EQ(std::tuple_size_v<decltype(policies_of())>, 0u);
 }
 

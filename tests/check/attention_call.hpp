@@ -36,7 +36,7 @@ struct attention_call {
   relpos::view<const float, 4> q{q_values.data(), {2, 4, 3, 8}};
   relpos::view<const float, 4> k{k_values.data(), {2, 2, 5, 8}};
   relpos::view<const float, 4> v{v_values.data(), {2, 2, 5, 6}};
-  relpos::options choice{
+  relpos::options opts{
       .lse = relpos::view<float, 3>(lse_values.data(), {2, 4, 3}),
   };
 
@@ -47,7 +47,7 @@ struct attention_call {
   template <class... Policies>
   relpos::status run(const Policies&... policies) {
     std::fill(memory.begin(), memory.end(), filler);
-    return relpos::attention(relpos::serial{}, memory, out, q, k, v, policies..., choice);
+    return relpos::attention(relpos::serial{}, memory, out, q, k, v, policies..., opts);
   }
 
   /// Refused with this code and a message that has all of `words`; nothing was written.

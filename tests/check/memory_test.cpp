@@ -29,14 +29,14 @@ TEST(check_null, tensors_with_elements_have_data) {
   call.out.data = nullptr;
   EXPECT_TRUE(call.refuses(status_code::null_data, {"out: ", "null", "[2, 4, 3, 6]"}));
   call.out.data = call.out_values.data();
-  call.choice.lse->data = nullptr;
+  call.opts.lse->data = nullptr;
   EXPECT_TRUE(call.refuses(status_code::null_data, {"lse: ", "null", "[2, 4, 3]"}));
 }
 
 TEST(check_statistics, are_checked_like_lse) {
   attention_call call;
   std::vector<float> values(2 * 4 * 3);
-  auto& entropy = call.choice.statistics.entropy;
+  auto& entropy = call.opts.statistics.entropy;
   entropy = view<float, 3>(values.data(), {2, 4, 3});
   EXPECT_TRUE(call.run());
   call.out_values.assign(call.out_values.size(), attention_call::pattern);
@@ -57,7 +57,7 @@ TEST(check_statistics, are_checked_like_lse) {
   entropy->data = call.k_values.data();
   EXPECT_TRUE(call.refuses(status_code::overlap, {"statistics.entropy", "overlaps k"}));
   entropy->data = values.data();
-  call.choice.statistics.logit_mean = entropy;
+  call.opts.statistics.logit_mean = entropy;
   EXPECT_TRUE(
       call.refuses(status_code::overlap, {"statistics.entropy", "overlaps statistics.logit_mean"}));
 }
@@ -71,13 +71,13 @@ TEST(check_null, empty_tensors_need_none) {
   attention_call nothing;
   nothing.q = view<const float, 4>(nullptr, {2, 4, 0, 8});
   nothing.out = view<float, 4>(nullptr, {2, 4, 0, 6});
-  nothing.choice.lse = view<float, 3>(nullptr, {2, 4, 0});
+  nothing.opts.lse = view<float, 3>(nullptr, {2, 4, 0});
   EXPECT_TRUE(nothing.run());
 }
 
 TEST(check_null, an_empty_lse_is_not_asked_for) {
   attention_call call;
-  call.choice.lse.reset();
+  call.opts.lse.reset();
   EXPECT_TRUE(call.run());
   for (const float value : call.lse_values) EXPECT_EQ(value, attention_call::pattern);
   for (const float value : call.out_values) EXPECT_NE(value, attention_call::pattern);
@@ -85,7 +85,7 @@ TEST(check_null, an_empty_lse_is_not_asked_for) {
 
 TEST(check_null, an_lse_that_is_given_has_a_shape) {
   attention_call call;
-  call.choice.lse = view<float, 3>();
+  call.opts.lse = view<float, 3>();
   EXPECT_TRUE(
       call.refuses(status_code::invalid_shape, {"options.lse: ", "[0, 0, 0]", "[2, 4, 3]"}));
 }
@@ -126,10 +126,10 @@ TEST(check_strides, elements_of_out_do_not_share_memory) {
 
 TEST(check_strides, elements_of_lse_do_not_share_memory) {
   attention_call call;
-  call.choice.lse->strides = {12, 3, 0};
+  call.opts.lse->strides = {12, 3, 0};
   EXPECT_TRUE(call.refuses(status_code::invalid_stride,
                            {"lse: ", "strides [12, 3, 0]", "shape [2, 4, 3]"}));
-  call.choice.lse->strides = {12, 2, 1};
+  call.opts.lse->strides = {12, 2, 1};
   EXPECT_TRUE(call.refuses(status_code::invalid_stride, {"lse: ", "[12, 2, 1]"}));
 }
 
@@ -174,8 +174,8 @@ TEST(check_strides, out_may_have_any_order_of_axes_gaps_and_direction) {
 TEST(check_strides, the_stride_of_an_axis_of_extent_one_does_not_matter) {
   attention_call call;
   call.q.shape[0] = call.k.shape[0] = call.v.shape[0] = call.out.shape[0] = 1;
-  call.choice.lse->shape[0] = 1;
-  call.out.strides[0] = call.choice.lse->strides[0] = 0;
+  call.opts.lse->shape[0] = 1;
+  call.out.strides[0] = call.opts.lse->strides[0] = 0;
   EXPECT_TRUE(call.run());
 }
 
@@ -247,7 +247,7 @@ TEST(check_overlap, in_place_is_refused) {
 TEST(check_overlap, lse_does_not_overlap_what_is_read_nor_out) {
   shared_block shared;
   attention_call& call = shared.call;
-  call.choice.lse = shared.at<3>(1000, {2, 4, 3});  // [1000, 1024)
+  call.opts.lse = shared.at<3>(1000, {2, 4, 3});  // [1000, 1024)
 
   call.q = shared.at<4>(1023, {2, 4, 3, 8});
   EXPECT_TRUE(shared.refuses({"lse: ", "[2, 4, 3]", "q [2, 4, 3, 8]"}));
@@ -290,11 +290,11 @@ TEST(check_overlap, neighbours_do_not_overlap) {
 TEST(check_overlap, out_may_be_woven_between_the_rows_of_q) {
   for (const auto kernel : {relpos::kernel_class::prefill, relpos::kernel_class::decode}) {
     attention_call plain;
-    plain.choice.kernel = kernel;
+    plain.opts.kernel = kernel;
     ASSERT_TRUE(plain.run());
     shared_block shared;
     attention_call& call = shared.call;
-    call.choice.kernel = kernel;
+    call.opts.kernel = kernel;
     const std::array<index_t, 4> strides{4 * 3 * 14, 3 * 14, 14, 1};
     for (index_t at = 0; at < 2 * 4 * 3 * 8; ++at) {
       shared.block[static_cast<std::size_t>(at / 8 * 14 + at % 8)] =
@@ -333,7 +333,7 @@ TEST(check_overlap, workspace_does_not_overlap_a_tensor) {
   const std::vector<float> before = shared.block;
   const auto refused = [&](std::initializer_list<std::string> words) {
     const relpos::status done =
-        relpos::attention(relpos::serial{}, memory, call.out, call.q, call.k, call.v, call.choice);
+        relpos::attention(relpos::serial{}, memory, call.out, call.q, call.k, call.v, call.opts);
     if (shared.block != before) return testing::AssertionFailure() << "memory was written";
     return call.explains(done, status_code::overlap, words);
   };
@@ -346,7 +346,7 @@ TEST(check_overlap, workspace_does_not_overlap_a_tensor) {
   call.out = shared.at<4>(static_cast<index_t>(bytes / sizeof(float)) - 1, {2, 4, 3, 6});
   EXPECT_TRUE(refused({"workspace: ", "out [2, 4, 3, 6]"}));
   call.out = out;
-  call.choice.lse = shared.at<3>(0, {2, 4, 3});
+  call.opts.lse = shared.at<3>(0, {2, 4, 3});
   EXPECT_TRUE(refused({"workspace: ", "options.lse [2, 4, 3]"}));
 }
 
@@ -358,7 +358,7 @@ TEST(check_overlap, workspace_does_not_overlap_the_data_of_a_policy) {
   const relpos::alibi alibi{slopes};
   const relpos::status done = relpos::attention(
       relpos::serial{}, relpos::workspace(memory.data(), memory.size() * sizeof(float)), call.out,
-      call.q, call.k, call.v, alibi, call.choice);
+      call.q, call.k, call.v, alibi, call.opts);
   EXPECT_TRUE(call.explains(done, status_code::overlap,
                             {"workspace: ", "overlaps the range that the data of a policy spans"}));
   EXPECT_EQ(memory[3], 1.0f);

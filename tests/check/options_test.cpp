@@ -17,7 +17,7 @@ constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 TEST(check_options, scale_is_finite) {
   for (const float scale : {infinity, -infinity, nan}) {
     attention_call call;
-    call.choice.scale = scale;
+    call.opts.scale = scale;
     EXPECT_TRUE(call.refuses(invalid_value, {"options.scale: ", "finite"}));
   }
 }
@@ -25,7 +25,7 @@ TEST(check_options, scale_is_finite) {
 TEST(check_options, any_finite_scale_is_accepted) {
   for (const float scale : {0.0f, -0.5f, 3.0f}) {
     attention_call call;
-    call.choice.scale = scale;
+    call.opts.scale = scale;
     EXPECT_TRUE(call.run());
   }
 }
@@ -33,7 +33,7 @@ TEST(check_options, any_finite_scale_is_accepted) {
 TEST(check_options, softcap_is_finite_and_not_negative) {
   for (const float softcap : {-1.0f, -1e-30f, infinity, -infinity, nan}) {
     attention_call call;
-    call.choice.softcap = softcap;
+    call.opts.softcap = softcap;
     EXPECT_TRUE(call.refuses(invalid_value, {"options.softcap: ", "finite and not negative"}));
   }
 }
@@ -41,19 +41,19 @@ TEST(check_options, softcap_is_finite_and_not_negative) {
 TEST(check_options, tolerance_is_small_and_not_negative) {
   for (const float tolerance : {-1e-9f, 0.0011f, 1.0f, infinity, nan}) {
     attention_call call;
-    call.choice.tolerance = tolerance;
+    call.opts.tolerance = tolerance;
     EXPECT_TRUE(call.refuses(invalid_value, {"options.tolerance: ", "from 0 up to 0.001"}));
   }
   for (const float tolerance : {0.0f, 1e-30f, 0.001f}) {
     attention_call call;
-    call.choice.tolerance = tolerance;
+    call.opts.tolerance = tolerance;
     EXPECT_TRUE(call.run());
   }
 }
 
 TEST(check_options, refused_numbers_are_named) {
   attention_call call;
-  call.choice.softcap = -2.5f;
+  call.opts.softcap = -2.5f;
   EXPECT_TRUE(call.refuses(invalid_value, {"is -2.5"}));
 }
 
@@ -62,10 +62,10 @@ TEST(check_options, offsets_are_within_2_to_the_60) {
   for (const index_t offset : {largest + 1, -largest - 1, std::numeric_limits<index_t>::max(),
                                std::numeric_limits<index_t>::min()}) {
     attention_call query;
-    query.choice.query_offset = offset;
+    query.opts.query_offset = offset;
     EXPECT_TRUE(query.refuses(invalid_value, {"options.query_offset", "2^60"}));
     attention_call key;
-    key.choice.key_offset = offset;
+    key.opts.key_offset = offset;
     EXPECT_TRUE(key.refuses(invalid_value, {"options.key_offset", "2^60"}));
   }
 }
@@ -74,8 +74,8 @@ TEST(check_options, offsets_up_to_the_limit_are_accepted) {
   constexpr index_t largest = index_t{1} << 60;
   for (const index_t offset : {largest, -largest}) {
     attention_call call;
-    call.choice.query_offset = offset;
-    call.choice.key_offset = -offset;
+    call.opts.query_offset = offset;
+    call.opts.key_offset = -offset;
     EXPECT_TRUE(call.run());
     EXPECT_TRUE(call.is_complete());
   }
@@ -83,33 +83,33 @@ TEST(check_options, offsets_up_to_the_limit_are_accepted) {
 
 /// partial() on the tensors of an attention_call.
 struct partial_call : attention_call {
-  relpos::partial_state state{out, *choice.lse};
+  relpos::partial_state state{out, *opts.lse};
   partial_call() {
-    choice.lse.reset();
-    choice.query_offset = 2;
+    opts.lse.reset();
+    opts.query_offset = 2;
   }
   testing::AssertionResult refuses(status_code code, std::initializer_list<std::string> words) {
     std::fill(memory.begin(), memory.end(), filler);
-    return explains(relpos::partial(relpos::serial{}, memory, state, q, k, v, choice), code, words);
+    return explains(relpos::partial(relpos::serial{}, memory, state, q, k, v, opts), code, words);
   }
 };
 
 TEST(check_partial, a_state_is_written_whole) {
   partial_call call;
   EXPECT_TRUE(relpos::partial(relpos::serial{}, call.memory, call.state, call.q, call.k, call.v,
-                              call.choice));
+                              call.opts));
   EXPECT_TRUE(call.is_complete());
 }
 
 TEST(check_partial, query_offset_is_given) {
   partial_call call;
-  call.choice.query_offset.reset();
+  call.opts.query_offset.reset();
   EXPECT_TRUE(call.refuses(invalid_value, {"options.query_offset: ", "partial"}));
 }
 
 TEST(check_partial, lse_is_the_one_of_the_state) {
   partial_call call;
-  call.choice.lse = call.state.lse;
+  call.opts.lse = call.state.lse;
   EXPECT_TRUE(call.refuses(invalid_value, {"options.lse: ", "state.lse"}));
 }
 

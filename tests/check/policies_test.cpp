@@ -262,11 +262,11 @@ TEST(check_policies, quotients_of_scale_softcap_and_temperature_are_finite) {
   EXPECT_TRUE(cold.refuses(invalid_value, {"options.scale", "temperature 1e-39", "float32"},
                            own_temperature{1e-39f}));
   attention_call steep;
-  steep.choice.scale = 3e38f;
+  steep.opts.scale = 3e38f;
   EXPECT_TRUE(
       steep.refuses(invalid_value, {"options.scale 3e+38", "float32"}, own_temperature{1.0f}));
   attention_call capped;
-  capped.choice.softcap = 1e-40f;
+  capped.opts.softcap = 1e-40f;
   EXPECT_TRUE(capped.refuses(invalid_value, {"options.softcap", "float32"}, own_temperature{1.0f}));
 }
 

@@ -24,7 +24,7 @@ struct ragged_call : attention_call {
     q = {q_values.data(), {1, 4, 6, 8}};
     k = {k_values.data(), {1, 2, 10, 8}};
     v = {v_values.data(), {1, 2, 10, 6}};
-    choice.lse = relpos::view<float, 3>(lse_values.data(), {1, 4, 6});
+    opts.lse = relpos::view<float, 3>(lse_values.data(), {1, 4, 6});
   }
 };
 
@@ -34,19 +34,19 @@ void with_either_starts(const Refuse& refuse) {
   const std::vector<index_t> queries{0, 2, 2, 6};
   const std::vector<index_t> keys{0, 4, 7, 10};
   ragged_call of_queries;
-  of_queries.choice.key_starts = keys;
-  refuse(of_queries, of_queries.choice.query_starts, std::string("options.query_starts: "), 6);
+  of_queries.opts.key_starts = keys;
+  refuse(of_queries, of_queries.opts.query_starts, std::string("options.query_starts: "), 6);
   ragged_call of_keys;
-  of_keys.choice.query_starts = queries;
-  refuse(of_keys, of_keys.choice.key_starts, std::string("options.key_starts: "), 10);
+  of_keys.opts.query_starts = queries;
+  refuse(of_keys, of_keys.opts.key_starts, std::string("options.key_starts: "), 10);
 }
 
 TEST(check_starts, right_ones_are_accepted_and_every_row_written) {
   const std::vector<std::int32_t> queries{0, 2, 2, 6};
   const std::vector<std::int64_t> keys{0, 4, 7, 10};
   ragged_call call;
-  call.choice.query_starts = queries;
-  call.choice.key_starts = keys;
+  call.opts.query_starts = queries;
+  call.opts.key_starts = keys;
   EXPECT_TRUE(call.run());
   EXPECT_TRUE(call.is_complete());
 }
@@ -104,10 +104,10 @@ TEST(check_starts, are_of_tensors_with_one_batch_entry) {
   const std::vector<index_t> queries{0, 1, 3};
   const std::vector<index_t> keys{0, 1, 5};
   attention_call of_queries;
-  of_queries.choice.query_starts = queries;
+  of_queries.opts.query_starts = queries;
   EXPECT_TRUE(of_queries.refuses(invalid_shape, {"options.query_starts: ", "q is [2, 4, 3, 8]"}));
   attention_call of_keys;
-  of_keys.choice.key_starts = keys;
+  of_keys.opts.key_starts = keys;
   EXPECT_TRUE(of_keys.refuses(invalid_shape, {"options.key_starts: ", "k is [2, 2, 5, 8]"}));
 }
 
@@ -115,35 +115,35 @@ TEST(check_starts, are_of_as_many_sequences) {
   const std::vector<index_t> three{0, 2, 2, 6};
   const std::vector<index_t> two{0, 4, 10};
   ragged_call call;
-  call.choice.query_starts = three;
-  call.choice.key_starts = two;
+  call.opts.query_starts = three;
+  call.opts.key_starts = two;
   EXPECT_TRUE(
       call.refuses(invalid_shape, {"options.key_starts: ", "2 sequences of keys", "3 of queries"}));
-  call.choice.key_starts = {};  // k of one entry
+  call.opts.key_starts = {};  // k of one entry
   EXPECT_TRUE(call.refuses(invalid_shape, {"1 sequences of keys", "3 of queries"}));
-  call.choice.query_starts = {};
-  call.choice.key_starts = two;
+  call.opts.query_starts = {};
+  call.opts.key_starts = two;
   EXPECT_TRUE(call.refuses(invalid_shape, {"2 sequences of keys", "1 of queries"}));
 }
 
 TEST(check_offsets, there_is_one_for_each_sequence) {
   const std::vector<std::int32_t> three{1, 2, 3};
   attention_call call;
-  call.choice.query_offsets = three;
+  call.opts.query_offsets = three;
   EXPECT_TRUE(call.refuses(invalid_shape, {"options.query_offsets: ", "3 numbers", "2 sequences"}));
-  call.choice.query_offsets = {};
-  call.choice.key_offsets = three;
+  call.opts.query_offsets = {};
+  call.opts.key_offsets = three;
   EXPECT_TRUE(call.refuses(invalid_shape, {"options.key_offsets: ", "3 numbers", "2 sequences"}));
 
   const std::vector<index_t> queries{0, 2, 2, 6};
   const std::vector<index_t> keys{0, 4, 7, 10};
   const std::vector<index_t> one{0};
   ragged_call ragged;
-  ragged.choice.query_starts = queries;
-  ragged.choice.key_starts = keys;
-  ragged.choice.query_offsets = three;
+  ragged.opts.query_starts = queries;
+  ragged.opts.key_starts = keys;
+  ragged.opts.query_offsets = three;
   EXPECT_TRUE(ragged.run());
-  ragged.choice.query_offsets = one;
+  ragged.opts.query_offsets = one;
   std::fill(ragged.out_values.begin(), ragged.out_values.end(), attention_call::pattern);
   std::fill(ragged.lse_values.begin(), ragged.lse_values.end(), attention_call::pattern);
   EXPECT_TRUE(
@@ -156,10 +156,10 @@ TEST(check_offsets, are_not_null) {
     std::size_t size() const { return 2; }
   } nothing;
   attention_call query;
-  query.choice.query_offsets = nothing;
+  query.opts.query_offsets = nothing;
   EXPECT_TRUE(query.refuses(status_code::null_data, {"options.query_offsets: ", "null"}));
   attention_call key;
-  key.choice.key_offsets = nothing;
+  key.opts.key_offsets = nothing;
   EXPECT_TRUE(key.refuses(status_code::null_data, {"options.key_offsets: ", "null"}));
 }
 
@@ -169,17 +169,17 @@ TEST(check_offsets, are_within_2_to_the_60) {
                                std::numeric_limits<index_t>::min()}) {
     const std::vector<index_t> list{3, offset};
     attention_call query;
-    query.choice.query_offsets = list;
+    query.opts.query_offsets = list;
     EXPECT_TRUE(query.refuses(invalid_value, {"options.query_offsets: ", " at 1", "2^60"}));
     attention_call key;
-    key.choice.key_offsets = list;
+    key.opts.key_offsets = list;
     EXPECT_TRUE(key.refuses(invalid_value, {"options.key_offsets: ", " at 1", "2^60"}));
   }
   const std::vector<index_t> queries{largest, -largest};
   const std::vector<index_t> keys{-largest, largest};
   attention_call call;
-  call.choice.query_offsets = queries;
-  call.choice.key_offsets = keys;
+  call.opts.query_offsets = queries;
+  call.opts.key_offsets = keys;
   EXPECT_TRUE(call.run());
   EXPECT_TRUE(call.is_complete());
 }
@@ -187,12 +187,12 @@ TEST(check_offsets, are_within_2_to_the_60) {
 TEST(check_offsets, are_given_once) {
   const std::vector<index_t> list{0, 0};
   attention_call query;
-  query.choice.query_offsets = list;
-  query.choice.query_offset = 0;
+  query.opts.query_offsets = list;
+  query.opts.query_offset = 0;
   EXPECT_TRUE(query.refuses(invalid_value, {"options.query_offsets: ", "options.query_offset"}));
   attention_call key;
-  key.choice.key_offsets = list;
-  key.choice.key_offset = 5;
+  key.opts.key_offsets = list;
+  key.opts.key_offset = 5;
   EXPECT_TRUE(key.refuses(invalid_value, {"options.key_offsets: ", "options.key_offset"}));
 }
 
@@ -200,11 +200,11 @@ TEST(check_lists, workspace_of_a_refused_call_is_none) {
   const std::vector<index_t> bad{1, 2, 6};
   const std::vector<index_t> three{0, 0, 0};
   ragged_call call;
-  call.choice.query_starts = bad;
-  EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, call.q, call.k, call.v, call.choice), 0u);
-  call.choice.query_starts = {};
-  call.choice.key_offsets = three;
-  EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, call.q, call.k, call.v, call.choice), 0u);
+  call.opts.query_starts = bad;
+  EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, call.q, call.k, call.v, call.opts), 0u);
+  call.opts.query_starts = {};
+  call.opts.key_offsets = three;
+  EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, call.q, call.k, call.v, call.opts), 0u);
 }
 
 /// Lists that lie in memory that the call writes. As 32-bit integers, its patterns are offsets.
@@ -213,7 +213,7 @@ TEST(check_lists, offsets_are_not_written) {
     const char* const name = of_queries ? "options.query_offsets" : "options.key_offsets";
     attention_call call;
     const auto refused_at = [&](const void* place, const char* written) {
-      (of_queries ? call.choice.query_offsets : call.choice.key_offsets) =
+      (of_queries ? call.opts.query_offsets : call.opts.key_offsets) =
           std::span<const std::int32_t>(static_cast<const std::int32_t*>(place), 2);
       return call.refuses(status_code::overlap, {written, name});
     };
@@ -230,10 +230,10 @@ TEST(check_lists, starts_are_not_written) {
     ragged_call call;
     std::memcpy(call.out_values.data() + 8, (of_queries ? queries : keys).data(), 16);
     const std::vector<float> before = call.out_values;
-    call.choice.query_starts = queries;
-    call.choice.key_starts = keys;
+    call.opts.query_starts = queries;
+    call.opts.key_starts = keys;
     const void* const inside = call.out_values.data() + 8;
-    (of_queries ? call.choice.query_starts : call.choice.key_starts) =
+    (of_queries ? call.opts.query_starts : call.opts.key_starts) =
         std::span<const std::int32_t>(static_cast<const std::int32_t*>(inside), 4);
     const relpos::status done = call.run();
     EXPECT_EQ(done.code, status_code::overlap);

@@ -43,7 +43,7 @@ TEST(check_shapes, no_extent_is_negative) {
   }
   for (std::size_t axis = 0; axis < 3; ++axis) {
     attention_call call;
-    call.choice.lse->shape[axis] = -1;
+    call.opts.lse->shape[axis] = -1;
     EXPECT_TRUE(call.refuses(invalid_shape, {"lse: ", "-1", "negative"}));
   }
 }
@@ -108,9 +108,9 @@ TEST(check_shapes, lse_has_the_rows_of_q) {
   for (std::size_t axis = 0; axis < 3; ++axis) {
     for (const index_t change : {index_t{-1}, index_t{1}}) {
       attention_call call;
-      std::array<index_t, 3> shape = call.choice.lse->shape;
+      std::array<index_t, 3> shape = call.opts.lse->shape;
       shape[axis] += change;
-      call.choice.lse = relpos::view<float, 3>(call.lse_values.data(), shape);
+      call.opts.lse = relpos::view<float, 3>(call.lse_values.data(), shape);
       EXPECT_TRUE(call.refuses(invalid_shape, {"lse: ", text_of(shape), "[2, 4, 3]"}));
     }
   }
@@ -130,7 +130,7 @@ TEST(check_shapes, lengths_fit_in_31_bits) {
   queries.k.shape = {1, 1, 5, 8};
   queries.v.shape = {1, 1, 5, 6};
   queries.out = relpos::view<float, 4>(queries.out_values.data(), {1, 1, too_long, 6});
-  queries.choice.lse.reset();
+  queries.opts.lse.reset();
   EXPECT_TRUE(queries.refuses(invalid_shape, {"q", "2^31 - 1", "[1, 1, 2147483648, 8]"}));
 }
 
@@ -145,11 +145,11 @@ TEST(check_shapes, shapes_of_any_size_are_written_in_full) {
 TEST(check_shapes, shards_of_no_heads_and_no_rows_are_accepted) {
   attention_call call;
   call.q.shape[1] = call.k.shape[1] = call.v.shape[1] = call.out.shape[1] = 0;
-  call.choice.lse->shape[1] = 0;
+  call.opts.lse->shape[1] = 0;
   EXPECT_TRUE(call.run());
 
   attention_call no_queries;
-  no_queries.q.shape[2] = no_queries.out.shape[2] = no_queries.choice.lse->shape[2] = 0;
+  no_queries.q.shape[2] = no_queries.out.shape[2] = no_queries.opts.lse->shape[2] = 0;
   EXPECT_TRUE(no_queries.run());
 }
 

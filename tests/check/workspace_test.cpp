@@ -17,12 +17,12 @@ using relpos::workspace;
 using relpos_test::attention_call;
 
 std::size_t needed(const attention_call& call) {
-  return relpos::workspace_bytes(serial{}, call.q, call.k, call.v, call.choice);
+  return relpos::workspace_bytes(serial{}, call.q, call.k, call.v, call.opts);
 }
 
 status run_in(attention_call& call, workspace memory) {
   std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
-  return relpos::attention(serial{}, memory, call.out, call.q, call.k, call.v, call.choice);
+  return relpos::attention(serial{}, memory, call.out, call.q, call.k, call.v, call.opts);
 }
 
 TEST(check_workspace, one_byte_too_few_is_refused) {
@@ -66,7 +66,7 @@ TEST(check_workspace, what_it_held_has_no_influence) {
   attention_call call;
   for (const unsigned fill : {0x00u, 0xffu, 0x7fu}) {  // zeros, and NaN of both signs
     std::vector<std::byte> memory(needed(call), static_cast<std::byte>(fill));
-    EXPECT_TRUE(relpos::attention(serial{}, memory, call.out, call.q, call.k, call.v, call.choice));
+    EXPECT_TRUE(relpos::attention(serial{}, memory, call.out, call.q, call.k, call.v, call.opts));
     EXPECT_EQ(call.out_values, wanted.out_values);
     EXPECT_EQ(call.lse_values, wanted.lse_values);
   }
@@ -80,20 +80,20 @@ TEST(check_workspace, grows_linearly_in_the_lengths) {
   EXPECT_EQ(bytes(1 << 20), bytes(1 << 12));
 }
 
-/// Says so many slots, and uses one.
-struct many_slots : serial {
+/// Says so many workers, and uses one.
+struct many_workers : serial {
   relpos::index_t count;
-  relpos::index_t slots() const { return count; }
+  relpos::index_t workers() const { return count; }
 };
 
-TEST(check_workspace, an_executor_has_at_least_one_slot) {
-  for (const relpos::index_t slots : {0, -1}) {
+TEST(check_workspace, an_executor_has_at_least_one_worker) {
+  for (const relpos::index_t workers : {0, -1}) {
     attention_call call;
     std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
-    const status done = relpos::attention(many_slots{{}, slots}, call.memory, call.out, call.q,
-                                          call.k, call.v, call.choice);
+    const status done = relpos::attention(many_workers{{}, workers}, call.memory, call.out, call.q,
+                                          call.k, call.v, call.opts);
     EXPECT_TRUE(call.explains(done, status_code::invalid_value,
-                              {"executor: slots() is " + std::to_string(slots), "at least 1"}));
+                              {"executor: workers() is " + std::to_string(workers), "at least 1"}));
   }
 }
 
@@ -112,10 +112,10 @@ TEST(check_workspace, is_none_for_a_call_that_is_refused) {
   EXPECT_EQ(needed(call), 0u);
 }
 
-TEST(check_workspace, grows_linearly_in_the_slots) {
+TEST(check_workspace, grows_linearly_in_the_workers) {
   const attention_call call;
-  const auto bytes = [&](relpos::index_t slots) {
-    return relpos::workspace_bytes(many_slots{{}, slots}, call.q, call.k, call.v);
+  const auto bytes = [&](relpos::index_t workers) {
+    return relpos::workspace_bytes(many_workers{{}, workers}, call.q, call.k, call.v);
   };
   EXPECT_GT(bytes(2), bytes(1));
   EXPECT_EQ(bytes(3) - bytes(2), bytes(2) - bytes(1));

@@ -1,4 +1,4 @@
-// Loops and teams of the caller's as executors: each item once, slots apart, and the bits of
+// Loops and teams of the caller's as executors: each item once, workers apart, and the bits of
 // serial.
 
 #include <gtest/gtest.h>
@@ -59,18 +59,18 @@ void on_team(index_t size, const Call& call) {
   for (std::thread& each : threads) each.join();
 }
 
-/// Counts what is run, and whether a slot is ever used by two at once.
+/// Counts what is run, and whether a worker is ever used by two at once.
 class watched_items {
  public:
-  watched_items(index_t items, index_t slots)
-      : runs_(static_cast<std::size_t>(items)), busy_(static_cast<std::size_t>(slots)) {}
+  watched_items(index_t items, index_t workers)
+      : runs_(static_cast<std::size_t>(items)), busy_(static_cast<std::size_t>(workers)) {}
 
-  void operator()(index_t item, index_t slot) {
-    if (slot < 0 || slot >= static_cast<index_t>(busy_.size())) {
+  void operator()(index_t item, index_t worker) {
+    if (worker < 0 || worker >= static_cast<index_t>(busy_.size())) {
       ++faults_;
       return;
     }
-    auto& busy = busy_[static_cast<std::size_t>(slot)];
+    auto& busy = busy_[static_cast<std::size_t>(worker)];
     if (busy.exchange(true)) ++faults_;
     ++runs_[static_cast<std::size_t>(item)];
     std::this_thread::yield();
@@ -87,15 +87,15 @@ class watched_items {
   std::atomic<int> faults_{0};
 };
 
-TEST(on_loop, runs_each_item_once_in_slots_of_its_own) {
+TEST(on_loop, runs_each_item_once_in_workers_of_its_own) {
   for (const any_loop& loop : loops) {
-    for (const index_t slots : team_sizes) {
-      const relpos::on_loop runner{loop, slots};
-      ASSERT_EQ(runner.slots(), slots);
+    for (const index_t workers : team_sizes) {
+      const relpos::on_loop runner{loop, workers};
+      ASSERT_EQ(runner.workers(), workers);
       for (const index_t count : item_counts) {
-        watched_items items(count, slots);
-        runner.run(count, [&](index_t i, index_t slot) { items(i, slot); });
-        EXPECT_TRUE(items.each_ran_once()) << count << " items, " << slots << " slots";
+        watched_items items(count, workers);
+        runner.run(count, [&](index_t i, index_t worker) { items(i, worker); });
+        EXPECT_TRUE(items.each_ran_once()) << count << " items, " << workers << " workers";
       }
     }
   }
@@ -115,7 +115,7 @@ TEST(on_loop, asks_for_no_more_at_once_than_there_are_threads_and_items) {
 }
 
 // Several runs one after the other: none begins before the one before has ended on all threads.
-TEST(team_member, runs_each_item_once_in_slots_of_its_own) {
+TEST(team_member, runs_each_item_once_in_workers_of_its_own) {
   for (const index_t size : team_sizes) {
     for (const index_t count : item_counts) {
       watched_items first(count, size);
@@ -123,14 +123,14 @@ TEST(team_member, runs_each_item_once_in_slots_of_its_own) {
       std::atomic<index_t> done{0};
       std::atomic<int> early{0};
       on_team(size, [&](const member& runner) {
-        EXPECT_EQ(runner.slots(), size);
-        runner.run(count, [&](index_t i, index_t slot) {
-          first(i, slot);
+        EXPECT_EQ(runner.workers(), size);
+        runner.run(count, [&](index_t i, index_t worker) {
+          first(i, worker);
           ++done;
         });
-        runner.run(count, [&](index_t i, index_t slot) {
+        runner.run(count, [&](index_t i, index_t worker) {
           if (done != count) ++early;
-          second(i, slot);
+          second(i, worker);
         });
       });
       EXPECT_TRUE(first.each_ran_once()) << count << " items, " << size << " threads";
@@ -149,31 +149,31 @@ double wave(index_t head, index_t distance) {
 /// One call with every kind of table and of prepared rows, on any executor.
 struct shared_call {
   inputs<float> in;
-  relpos::options choice;
+  relpos::options opts;
   attended<float> to;
   relpos::rotary_table rope{relpos::rope_frequencies(16), relpos::pair_layout::half_split};
   relpos::relative_bias<double (*)(index_t, index_t)> bias{wave};
   std::vector<std::byte> memory;
 
   shared_call(const support::sizes& of, const relpos::options& how)
-      : in(support::random_inputs(of, 77)), choice(how) {
+      : in(support::random_inputs(of, 77)), opts(how) {
     to.out = support::tensor<float>({of.batch, of.query_heads, of.query_length, of.value_dim},
                                     support::not_a_number);
     to.lse = support::tensor<float, 3>({of.batch, of.query_heads, of.query_length},
                                        support::not_a_number);
-    choice.lse = to.lse.view();
+    opts.lse = to.lse.view();
   }
   template <class Executor>
   void lend(const Executor& runner) {
     memory.assign(relpos::workspace_bytes(runner, in.q.view(), in.k.view(), in.v.view(),
-                                          relpos::rotary{rope}, bias, relpos::causal{}, choice),
+                                          relpos::rotary{rope}, bias, relpos::causal{}, opts),
                   std::byte{0xff});
   }
   template <class Executor>
   relpos::status run(const Executor& runner) {
     return relpos::attention(runner, memory, to.out.view(), std::as_const(in.q).view(),
                              std::as_const(in.k).view(), std::as_const(in.v).view(),
-                             relpos::rotary{rope}, bias, relpos::causal{}, choice);
+                             relpos::rotary{rope}, bias, relpos::causal{}, opts);
   }
 };
 
@@ -188,23 +188,23 @@ support::sizes size_of(index_t batch, index_t queries, index_t keys) {
 }
 
 /// On every kind of executor, with the bits of serial. The default kernel decodes one query row.
-void expect_bits_of_serial(const support::sizes& of, const relpos::options& choice) {
+void expect_bits_of_serial(const support::sizes& of, const relpos::options& opts) {
   SCOPED_TRACE(testing::Message() << of.query_length << " queries, " << of.key_length << " keys");
-  shared_call serially(of, choice);
+  shared_call serially(of, opts);
   serially.lend(relpos::serial{});
   const relpos::status done = serially.run(relpos::serial{});
   ASSERT_TRUE(done) << done.message;
   for (const float value : serially.to.out.values) ASSERT_FALSE(std::isnan(value));
   for (const index_t size : team_sizes) {
     for (const any_loop& loop : loops) {
-      shared_call call(of, choice);
+      shared_call call(of, opts);
       const relpos::on_loop runner{loop, size};
       call.lend(runner);
       ASSERT_TRUE(call.run(runner));
-      EXPECT_TRUE(same_bits(call.to, serially.to)) << "loop, " << size << " slots";
+      EXPECT_TRUE(same_bits(call.to, serially.to)) << "loop, " << size << " workers";
     }
     for (int times = 0; times < 3; ++times) {
-      shared_call call(of, choice);
+      shared_call call(of, opts);
       call.lend(member(0, size, arrive{nullptr}));
       std::atomic<index_t> good{0};
       on_team(size, [&](const member& runner) {
@@ -251,21 +251,21 @@ TEST(executor_kinds, a_refused_call_returns_on_every_thread_and_reaches_no_barri
     for (const float value : call.to.out.values) EXPECT_TRUE(std::isnan(value));
   };
   expect_refused(relpos::status_code::invalid_value,
-                 [](shared_call& call) { call.choice.softcap = -1.0f; });
+                 [](shared_call& call) { call.opts.softcap = -1.0f; });
   expect_refused(relpos::status_code::workspace_too_small,
                  [](shared_call& call) { call.memory.resize(call.memory.size() - 1); });
   expect_refused(relpos::status_code::invalid_shape,
                  [](shared_call& call) { call.in.k.shape[3] = 8; });
 }
 
-TEST(executor_kinds, without_a_slot_are_refused) {
+TEST(executor_kinds, without_a_worker_are_refused) {
   shared_call call(size_of(1, 1, 5), {});
   const relpos::on_loop one{loops[0], 1};
   call.lend(one);
-  for (const index_t slots : {0, -3}) {
-    const relpos::status done = call.run(relpos::on_loop{loops[0], slots});
+  for (const index_t workers : {0, -3}) {
+    const relpos::status done = call.run(relpos::on_loop{loops[0], workers});
     EXPECT_EQ(done.code, relpos::status_code::invalid_value);
-    EXPECT_NE(std::strstr(done.message, "executor: slots()"), nullptr) << done.message;
+    EXPECT_NE(std::strstr(done.message, "executor: workers()"), nullptr) << done.message;
   }
 }
 
@@ -279,7 +279,7 @@ TEST(executor_kinds, that_can_run_nothing_are_refused) {
     support::tensor<float, 3> lse({1, 1, 2}, 7.0f);
     const auto expect = [](const relpos::status& got) {
       EXPECT_EQ(got.code, relpos::status_code::invalid_value);
-      EXPECT_NE(std::string(got.message).find("executor: slots() is 0"), std::string::npos)
+      EXPECT_NE(std::string(got.message).find("executor: workers() is 0"), std::string::npos)
           << got.message;
     };
     expect(relpos::attention(runner, memory, out.view(), rows.view(), rows.view(), rows.view()));

@@ -29,7 +29,7 @@ constexpr index_t head_dim = 8;
 
 /// Of a call of so many queries over so many keys, all visible.
 template <class... Policies>
-std::optional<long> instructions(index_t rows, index_t keys, relpos::options choice,
+std::optional<long> instructions(index_t rows, index_t keys, relpos::options opts,
                                  const Policies&... policies) {
   const auto in = support::random_inputs({.batch = 1,
                                           .query_heads = 1,
@@ -40,13 +40,13 @@ std::optional<long> instructions(index_t rows, index_t keys, relpos::options cho
                                           .value_dim = head_dim},
                                          3);
   support::tensor<float> out({1, 1, rows, head_dim});
-  if (!choice.query_offset) choice.query_offset = many_keys;
-  choice.kernel = relpos::kernel_class::prefill;  // where a group of queries is small, too
+  if (!opts.query_offset) opts.query_offset = many_keys;
+  opts.kernel = relpos::kernel_class::prefill;  // where a group of queries is small, too
   std::vector<std::byte> memory(relpos::workspace_bytes(relpos::serial(), in.q.view(), in.k.view(),
                                                         in.v.view(), policies...));
   const auto call = [&] {
     return relpos::attention(relpos::serial(), memory, out.view(), in.q.view(), in.k.view(),
-                             in.v.view(), policies..., choice);
+                             in.v.view(), policies..., opts);
   };
   // The first call of a program also finds the functions of the C library.
   const relpos::status done = call();
@@ -77,10 +77,9 @@ struct counted_calls {
 /// Nothing where there is no way to count: a machine that ignores the trap flag tells one
 /// instruction.
 template <class... Policies>
-std::optional<counted_calls> count_calls(const relpos::options& choice,
-                                         const Policies&... policies) {
-  const std::optional<long> few = instructions(queries, few_keys, choice, policies...);
-  const std::optional<long> many = instructions(queries, many_keys, choice, policies...);
+std::optional<counted_calls> count_calls(const relpos::options& opts, const Policies&... policies) {
+  const std::optional<long> few = instructions(queries, few_keys, opts, policies...);
+  const std::optional<long> many = instructions(queries, many_keys, opts, policies...);
   if (!few || *few < 1000 || !many) return std::nullopt;
   return counted_calls{*few, *many};
 }
@@ -88,11 +87,11 @@ std::optional<counted_calls> count_calls(const relpos::options& choice,
 /// What the keys in which the two calls differ cost, over their scores; what is prepared for them
 /// is in it.
 template <class... Policies>
-void expect_as_recorded(const char* name, const relpos::options& choice,
+void expect_as_recorded(const char* name, const relpos::options& opts,
                         const Policies&... policies) {
   const auto figures = recorded("per_score");
   if (!figures) GTEST_SKIP() << "nothing is recorded for " << recorded_set();
-  const auto counted = count_calls(choice, policies...);
+  const auto counted = count_calls(opts, policies...);
   if (!counted) GTEST_SKIP() << "there is no way to count here";
   const double per_score =
       static_cast<double>(counted->many - counted->few) / (queries * (many_keys - few_keys));

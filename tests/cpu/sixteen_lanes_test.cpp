@@ -17,10 +17,10 @@ TEST(sixteen_lanes, odd_shapes) {
     for (const support::sizes& each : list) {
       const auto in = support::random_inputs(each, 4);
       const std::vector<float> own(slopes.begin(), slopes.begin() + each.query_heads);
-      const relpos::options choice{.softcap = 5.0f};
+      const relpos::options opts{.softcap = 5.0f};
       const relpos::alibi bias{own};
-      expect_reference(attend<support::sixteen_lanes>(in, choice, bias, relpos::causal{}), in,
-                       choice, bias, relpos::causal{});
+      expect_reference(attend<support::sixteen_lanes>(in, opts, bias, relpos::causal{}), in, opts,
+                       bias, relpos::causal{});
     }
   }
 }

@@ -14,11 +14,11 @@ namespace support {
 /// part of the largest value, and for scores that may be wrong by `score_error`.
 template <class T, class... Policies>
 void expect_device_reference(const attended<float>& got, const inputs<T>& in, double score_error,
-                             const relpos::options& choice, const Policies&... policies) {
+                             const relpos::options& opts, const Policies&... policies) {
   std::vector<double> exact_out, exact_lse;
   std::vector<float> naive_out, naive_lse;
   const auto refer = [&](auto& out, auto& lse) {
-    run_reference(out, lse, in.q.view(), in.k.view(), in.v.view(), choice, policies...);
+    run_reference(out, lse, in.q.view(), in.k.view(), in.v.view(), opts, policies...);
   };
   refer(exact_out, exact_lse);
   refer(naive_out, naive_lse);
@@ -35,13 +35,12 @@ void expect_device_reference(const attended<float>& got, const inputs<T>& in, do
 }
 
 template <int HeadDim, class T, class... Policies>
-void expect_device(const inputs<T>& in, const relpos::options& choice,
-                   const Policies&... policies) {
+void expect_device(const inputs<T>& in, const relpos::options& opts, const Policies&... policies) {
   // Tensor cores cut off what an addition cannot hold, of scores that are 4 and less, about once
   // for eight products. Of float32 there are three products each, and what they leave out.
   constexpr double sums = HeadDim / 8 * 0x1p-23 * 4.0;
   constexpr double cut_off = std::is_same_v<T, float> ? 3.0 * sums + 0x1p-21 * 4.0 : sums;
-  expect_device_reference(attend_on_device<HeadDim>(in, choice, policies...), in, cut_off, choice,
+  expect_device_reference(attend_on_device<HeadDim>(in, opts, policies...), in, cut_off, opts,
                           policies...);
 }
 

@@ -32,8 +32,8 @@ const support::inputs<half>& in() {
 }
 
 template <class... Policies>
-void expect(const relpos::options& choice, const Policies&... policies) {
-  support::expect_device<64>(in(), choice, policies...);
+void expect(const relpos::options& opts, const Policies&... policies) {
+  support::expect_device<64>(in(), opts, policies...);
 }
 
 TEST_F(device_policies, linear_biases) {
@@ -108,7 +108,7 @@ TEST_F(device_policies, a_mask_may_bind_to_its_own_type) {
   expect({.kernel = relpos::kernel_class::decode}, bound_window{});
 }
 
-TEST_F(device_policies, masks_and_laws_of_heads_in_a_ragged_batch) {
+TEST_F(device_policies, masks_and_logit_scaling_of_heads_in_a_ragged_batch) {
   const auto rows = support::random_inputs<half>({.batch = 1,
                                                   .query_heads = 2,
                                                   .key_heads = 1,
@@ -121,9 +121,9 @@ TEST_F(device_policies, masks_and_laws_of_heads_in_a_ragged_batch) {
   const std::vector<index_t> keys{0, 20, 60, 60, 200};
   const std::vector<float> of_heads{0.5f, 1.5f};
   const device_array<index_t> padding{0, 5, 0, 30};
-  const relpos::options choice{.query_starts = queries, .key_starts = keys};
-  support::expect_device<64>(rows, choice, window_of_head{}, relpos::ssmax{of_heads});
-  support::expect_device<64>(rows, choice, relpos::left_padding{padding, relpos::causal{}},
+  const relpos::options opts{.query_starts = queries, .key_starts = keys};
+  support::expect_device<64>(rows, opts, window_of_head{}, relpos::ssmax{of_heads});
+  support::expect_device<64>(rows, opts, relpos::left_padding{padding, relpos::causal{}},
                              relpos::ssmax{of_heads});
 }
 
@@ -131,7 +131,7 @@ TEST_F(device_policies, masks_of_elements) {
   expect({}, relpos::either{relpos::band{10, 0}, relpos::sinks{4}}, relpos::causal{});
 }
 
-TEST_F(device_policies, temperatures_and_laws) {
+TEST_F(device_policies, temperatures_and_logit_scaling) {
   expect({}, relpos::temperature{0.7});
   const std::vector<float> of_heads{0.5f, 1.5f};
   expect({}, relpos::head_temperature{of_heads}, relpos::causal{});
@@ -166,11 +166,11 @@ double error_of_rotated_rows() {
 }
 
 template <class Mask>
-void expect_rotated(const relpos::rotary_table& table, const relpos::options& choice,
+void expect_rotated(const relpos::rotary_table& table, const relpos::options& opts,
                     const Mask& mask) {
   static const double score_error = error_of_rotated_rows();
-  const auto got = support::attend_on_device<64>(in(), choice, relpos::rotary{table}, mask);
-  support::expect_device_reference(got, in(), score_error, choice, relpos::rotary{table}, mask);
+  const auto got = support::attend_on_device<64>(in(), opts, relpos::rotary{table}, mask);
+  support::expect_device_reference(got, in(), score_error, opts, relpos::rotary{table}, mask);
 }
 
 TEST_F(device_policies, rotations) {
@@ -180,11 +180,11 @@ TEST_F(device_policies, rotations) {
   const relpos::rotary_table xpos(relpos::xpos_frequencies(64), relpos::pair_layout::interleaved);
   for (const relpos::index_t offset :
        {index_t{0}, index_t{450}, index_t{-100}, (index_t{1} << 40) + 400}) {
-    const relpos::options choice{.key_offset = offset};
-    expect_rotated(rope, choice, relpos::causal{});
-    expect_rotated(partial, choice, relpos::causal{});
-    expect_rotated(xpos, choice, relpos::causal{});
-    expect_rotated(xpos, choice, relpos::blockwise_causal{32});
+    const relpos::options opts{.key_offset = offset};
+    expect_rotated(rope, opts, relpos::causal{});
+    expect_rotated(partial, opts, relpos::causal{});
+    expect_rotated(xpos, opts, relpos::causal{});
+    expect_rotated(xpos, opts, relpos::blockwise_causal{32});
   }
   // Keys on both sides of an edge of blocks, in chunks.
   const relpos::options decode{.key_offset = 450, .kernel = relpos::kernel_class::decode};

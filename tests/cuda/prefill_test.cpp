@@ -107,8 +107,8 @@ TEST_F(prefill, positions_of_each_sequence) {
   const auto in = inputs_of<half, 64>(20, 100, 3);
   const std::vector<index_t> query_offsets{80, index_t{1} << 40, 1000};
   const std::vector<index_t> key_offsets{0, (index_t{1} << 40) - 70, 950};
-  const relpos::options choice{.query_offsets = query_offsets, .key_offsets = key_offsets};
-  expect_device<64>(in, choice, relpos::alibi{slopes}, relpos::causal{});
+  const relpos::options opts{.query_offsets = query_offsets, .key_offsets = key_offsets};
+  expect_device<64>(in, opts, relpos::alibi{slopes}, relpos::causal{});
 }
 
 TEST_F(prefill, ragged_batches) {
@@ -141,12 +141,12 @@ struct told {
 /// What the reference tells, in `Real`.
 template <class Real, class... Policies>
 support::naive_statistics<Real> statistics_of_reference(const inputs<float>& in,
-                                                        relpos::options choice,
+                                                        relpos::options opts,
                                                         const Policies&... policies) {
   support::collected rows(support::rows_of(in));
-  choice.statistics = rows.views();
+  opts.statistics = rows.views();
   std::vector<Real> out, lse;
-  support::run_reference(out, lse, in.q.view(), in.k.view(), in.v.view(), choice, policies...);
+  support::run_reference(out, lse, in.q.view(), in.k.view(), in.v.view(), opts, policies...);
   const auto of = [](const support::tensor<float, 3>& from) {
     return std::vector<Real>(from.values.begin(), from.values.end());
   };
@@ -155,13 +155,12 @@ support::naive_statistics<Real> statistics_of_reference(const inputs<float>& in,
 }
 
 template <class... Policies>
-void expect_statistics(const inputs<float>& in, relpos::options choice,
-                       const Policies&... policies) {
+void expect_statistics(const inputs<float>& in, relpos::options opts, const Policies&... policies) {
   const auto shape = support::rows_of(in);
   told rows(static_cast<std::size_t>(shape[0] * shape[1] * shape[2]));
-  choice.kernel = relpos::kernel_class::prefill;  // that of calls with statistics
-  const auto plain = support::attend_on_device<64>(in, choice, policies...);
-  relpos::options asked = choice;
+  opts.kernel = relpos::kernel_class::prefill;  // that of calls with statistics
+  const auto plain = support::attend_on_device<64>(in, opts, policies...);
+  relpos::options asked = opts;
   asked.statistics = rows.views(shape);
   const auto got = support::attend_on_device<64>(in, asked, policies...);
   EXPECT_TRUE(support::same_bits(got.out, plain.out));
@@ -175,8 +174,8 @@ void expect_statistics(const inputs<float>& in, relpos::options choice,
   take(rows.logit_count, result.logit_count);
   take(rows.logit_mean, result.logit_mean);
   take(rows.logit_variance, result.logit_variance);
-  support::expect_statistics(result, statistics_of_reference<double>(in, choice, policies...),
-                             statistics_of_reference<float>(in, choice, policies...));
+  support::expect_statistics(result, statistics_of_reference<double>(in, opts, policies...),
+                             statistics_of_reference<float>(in, opts, policies...));
 }
 
 TEST_F(prefill, statistics_of_rows) {
@@ -217,12 +216,12 @@ TEST_F(prefill, the_largest_number_is_hidden_too) {
   for (const index_t queries : {1, 70}) {
     auto in = inputs_of<float, 64>(queries, 150);
     for (index_t c = 0; c < 64; ++c) in.v(0, 0, 149, c) = std::numeric_limits<float>::max();
-    const relpos::options choice{.query_offset = 149 - queries};
+    const relpos::options opts{.query_offset = 149 - queries};
     const auto got =
-        support::attend_on_device<64>(in, choice, relpos::alibi{slopes}, relpos::causal{});
+        support::attend_on_device<64>(in, opts, relpos::alibi{slopes}, relpos::causal{});
     for (index_t c = 0; c < 64; ++c) in.v(0, 0, 149, c) = 0.0f;
     const auto expected =
-        support::attend_on_device<64>(in, choice, relpos::alibi{slopes}, relpos::causal{});
+        support::attend_on_device<64>(in, opts, relpos::alibi{slopes}, relpos::causal{});
     for (std::size_t i = 0; i < got.out.values.size(); ++i) {
       ASSERT_NEAR(got.out.values[i], expected.out.values[i], 1e-5f) << i;
     }

@@ -90,7 +90,7 @@ TEST_F(token_positions, of_rotations_in_a_ragged_batch) {
                     relpos::causal{}, tokens.policy());
 }
 
-TEST_F(token_positions, of_biases_and_laws) {
+TEST_F(token_positions, of_biases_and_logit_scaling) {
   std::vector<float> table(64);
   for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i % 7) * 0.3f;
   for (const index_t queries : {2, 130}) {

@@ -17,19 +17,19 @@ namespace {
 using relpos::executor_of;
 using relpos::index_t;
 
-/// Counts how often each item ran, and catches two items in one slot at the same time.
+/// Counts how often each item ran, and catches two items in one worker at the same time.
 class watch {
  public:
-  watch(index_t count, index_t slots)
-      : runs_(static_cast<std::size_t>(count)), busy_(static_cast<std::size_t>(slots)) {}
+  watch(index_t count, index_t workers)
+      : runs_(static_cast<std::size_t>(count)), busy_(static_cast<std::size_t>(workers)) {}
 
-  void operator()(index_t item, index_t slot) {
-    if (item < 0 || item >= static_cast<index_t>(runs_.size()) || slot < 0 ||
-        slot >= static_cast<index_t>(busy_.size())) {
+  void operator()(index_t item, index_t worker) {
+    if (item < 0 || item >= static_cast<index_t>(runs_.size()) || worker < 0 ||
+        worker >= static_cast<index_t>(busy_.size())) {
       out_of_range_ = true;
       return;
     }
-    auto& busy = busy_[static_cast<std::size_t>(slot)];
+    auto& busy = busy_[static_cast<std::size_t>(worker)];
     if (busy.exchange(true)) shared_ = true;
     ++runs_[static_cast<std::size_t>(item)];
     std::this_thread::yield();  // another one may come in
@@ -55,44 +55,44 @@ struct pool_of {
   Eigen::ThreadPoolDevice device;
 };
 
-TEST(pool_executor, runs_every_item_once_and_never_two_in_one_slot) {
+TEST(pool_executor, runs_every_item_once_and_never_two_on_one_worker) {
   for (const int threads : {1, 2, 3, 7}) {
     pool_of some(threads);
     const auto runner = executor_of(some.device);
     for (const index_t count : {0, 1, 2, 3, 8, 1000}) {
       for (int repetition = 0; repetition < 20; ++repetition) {
-        watch items(count, runner.slots());
-        runner.run(count, [&](index_t item, index_t slot) { items(item, slot); });
+        watch items(count, runner.workers());
+        runner.run(count, [&](index_t item, index_t worker) { items(item, worker); });
         items.expect_every_item_once();
       }
     }
   }
 }
 
-TEST(pool_executor, has_a_slot_for_each_thread_and_one_for_the_caller) {
+TEST(pool_executor, has_a_worker_for_each_thread_and_one_for_the_caller) {
   pool_of three(3);
-  EXPECT_EQ(executor_of(three.device).slots(), 4);
+  EXPECT_EQ(executor_of(three.device).workers(), 4);
 }
 
 TEST(pool_executor, runs_alone_inside_the_pool) {
   pool_of two(2);
   const auto runner = executor_of(two.device);
   constexpr int runs = 8;
-  std::atomic<bool> another_slot{false};
+  std::atomic<bool> another_worker{false};
   Eigen::Barrier all_done(runs);
   std::vector<std::unique_ptr<watch>> watches;
-  for (int i = 0; i < runs; ++i) watches.push_back(std::make_unique<watch>(100, runner.slots()));
+  for (int i = 0; i < runs; ++i) watches.push_back(std::make_unique<watch>(100, runner.workers()));
   for (const auto& items : watches) {
     two.device.enqueueNoNotification([&] {
-      runner.run(100, [&](index_t item, index_t slot) {
-        if (slot != 0) another_slot = true;
-        (*items)(item, slot);
+      runner.run(100, [&](index_t item, index_t worker) {
+        if (worker != 0) another_worker = true;
+        (*items)(item, worker);
       });
       all_done.Notify();
     });
   }
   all_done.Wait();
-  EXPECT_FALSE(another_slot);
+  EXPECT_FALSE(another_worker);
   for (const auto& items : watches) items->expect_every_item_once();
 }
 

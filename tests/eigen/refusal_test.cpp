@@ -28,10 +28,10 @@ struct eigen_call {
 
   // Always the same policies, so that one kernel is compiled.
   testing::AssertionResult refuses(std::initializer_list<std::string> words,
-                                   const options& choice = {}) {
+                                   const options& opts = {}) {
     try {
       relpos::attention(Eigen::DefaultDevice(), out, q, k, v, relpos::alibi{slopes},
-                        relpos::t5_bias{table, relpos::bidirectional}, choice);
+                        relpos::t5_bias{table, relpos::bidirectional}, opts);
     } catch (const std::invalid_argument& refusal) {
       return explains(refusal.what(), words);
     }
@@ -139,9 +139,9 @@ TEST(eigen_refusal, alibi_slopes_for_other_heads) {
 
 TEST(eigen_refusal, partial_without_query_offset_or_of_another_shape) {
   eigen_call call;
-  const auto message_of = [&](const options& choice) -> std::string {
+  const auto message_of = [&](const options& opts) -> std::string {
     try {
-      relpos::partial(Eigen::DefaultDevice(), {call.out, call.lse}, call.q, call.k, call.v, choice);
+      relpos::partial(Eigen::DefaultDevice(), {call.out, call.lse}, call.q, call.k, call.v, opts);
     } catch (const std::invalid_argument& refusal) {
       return refusal.what();
     }

@@ -186,9 +186,9 @@ TEST(append_refusal, a_block_table_that_is_too_narrow_for_the_lengths) {
   for (const index_t length : {4, 5}) {
     of.own.lengths[1] = length;
     const auto cache = narrowed(of.own);
-    const relpos::options choice{.lse = lse.view()};
+    const relpos::options opts{.lse = lse.view()};
     const relpos::status done = relpos::attention(relpos::serial{}, {memory.data(), memory.size()},
-                                                  out.view(), q.view(), cache, choice);
+                                                  out.view(), q.view(), cache, opts);
     if (length == 4) {
       ASSERT_TRUE(done) << done.message;
       EXPECT_FALSE(same_bits(out, before));
@@ -198,7 +198,7 @@ TEST(append_refusal, a_block_table_that_is_too_narrow_for_the_lengths) {
     }
     expect_refused(done, status_code::invalid_shape,
                    "cache.block_table: sequence 1 needs 3 pages for 5 rows");
-    EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, q.view(), cache, choice), 0u);
+    EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, q.view(), cache, opts), 0u);
     EXPECT_TRUE(same_bits(out, before));
     EXPECT_TRUE(same_bits(lse, lse_before));
   }

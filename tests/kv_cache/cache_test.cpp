@@ -155,13 +155,13 @@ void expect_same_far_away(const Policies&... policies) {
   const cache_sizes of{.batch = 1, .key_heads = 2, .rows = 1100, .head_dim = 24, .value_dim = 5};
   std::vector<attended<float>> all;
   const index_t far = (index_t{1} << 40) + 3 * 1024;
-  for (const relpos::options& choice : {relpos::options{}, relpos::options{.key_offset = far}}) {
+  for (const relpos::options& opts : {relpos::options{}, relpos::options{.key_offset = far}}) {
     own_ring<float> to(of, 1);
-    support::append_rows(to, in, 0, 700, policies..., choice);
-    support::append_rows(to, in, 700, 1100, policies..., choice);
-    all.push_back(support::attend_cache(to.cache(), in.q.view(), choice, policies...));
+    support::append_rows(to, in, 0, 700, policies..., opts);
+    support::append_rows(to, in, 700, 1100, policies..., opts);
+    all.push_back(support::attend_cache(to.cache(), in.q.view(), opts, policies...));
     all.push_back(
-        support::attend_cache(to.cache(), in.q.view().slice(2, 39, 1), choice, policies...));
+        support::attend_cache(to.cache(), in.q.view().slice(2, 39, 1), opts, policies...));
   }
   EXPECT_TRUE(same_bits(all[0], all[2]));
   EXPECT_TRUE(same_bits(all[1], all[3]));

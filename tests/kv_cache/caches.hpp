@@ -186,16 +186,16 @@ void append_rows_of(Own& to, index_t sequence, const inputs<T>& in, index_t firs
 template <class Executor, class Stored, class Placement, class Query, class... Policies>
 attended<float> attend_cache_on(const Executor& runner,
                                 const relpos::kv_cache<Stored, Placement>& cache,
-                                relpos::view<const Query, 4> q, const relpos::options& choice,
+                                relpos::view<const Query, 4> q, const relpos::options& opts,
                                 const Policies&... policies) {
-  return attend_watched(runner, q, cache.value_dim(), choice, cache, policies...);
+  return attend_watched(runner, q, cache.value_dim(), opts, cache, policies...);
 }
 
 template <class Stored, class Placement, class Query, class... Policies>
 attended<float> attend_cache(const relpos::kv_cache<Stored, Placement>& cache,
-                             const relpos::view<const Query, 4>& q, const relpos::options& choice,
+                             const relpos::view<const Query, 4>& q, const relpos::options& opts,
                              const Policies&... policies) {
-  return attend_cache_on(relpos::serial{}, cache, q, choice, policies...);
+  return attend_cache_on(relpos::serial{}, cache, q, opts, policies...);
 }
 
 /// Rows of a sequence as a call of their own gives them, [1, head, first + row, channel] of the

@@ -67,9 +67,9 @@ void expect_same_attention(A& a, B& b, index_t query_heads, index_t queries) {
   const auto cache = a.cache();
   const auto q = random_tensor({cache.batch(), query_heads, queries, cache.head_dim()}, 9, 3.0f);
   for (const auto kernel : {relpos::kernel_class::prefill, relpos::kernel_class::decode}) {
-    const relpos::options choice{.kernel = kernel};
-    const auto got = attend_cache(cache, q.view(), choice, relpos::causal{});
-    const auto wanted = attend_cache(b.cache(), q.view(), choice, relpos::causal{});
+    const relpos::options opts{.kernel = kernel};
+    const auto got = attend_cache(cache, q.view(), opts, relpos::causal{});
+    const auto wanted = attend_cache(b.cache(), q.view(), opts, relpos::causal{});
     EXPECT_TRUE(same_bits(got, wanted));
     for (const float each : wanted.lse.values) ASSERT_TRUE(std::isfinite(each));
   }

@@ -58,10 +58,10 @@ void expect_unharmed(index_t rows, const std::array<index_t, 2>& channels, const
   support::append_rows(with, poisoned, 0, rows);
   for (const kernel_class kernel : {kernel_class::decode, kernel_class::prefill}) {
     SCOPED_TRACE(kernel == kernel_class::decode ? "decode" : "prefill");
-    const relpos::options choice{.kernel = kernel};
+    const relpos::options opts{.kernel = kernel};
     const attended<float> expected =
-        support::attend_cache(without.cache(), clean.q.view(), choice, window);
-    const attended<float> got = support::attend_cache(with.cache(), clean.q.view(), choice, window);
+        support::attend_cache(without.cache(), clean.q.view(), opts, window);
+    const attended<float> got = support::attend_cache(with.cache(), clean.q.view(), opts, window);
     for (index_t query = 0; query < queries; ++query) {
       SCOPED_TRACE(testing::Message() << "query " << query);
       for (index_t h = 0; h < 2; ++h) {

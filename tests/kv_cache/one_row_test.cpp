@@ -43,10 +43,10 @@ template <class Isa, class Own>
 attended<float> last_row(Own to, const inputs<float>& in) {
   const index_t keys = in.k.shape[2];
   support::append_rows(to, in, 0, keys);
-  const relpos::options choice{.query_offset = keys - 1, .kernel = relpos::kernel_class::decode};
+  const relpos::options opts{.query_offset = keys - 1, .kernel = relpos::kernel_class::decode};
   const auto decode = [&](relpos::view<const float, 4> q) {
-    return support::attend_watched<Isa>(relpos::serial{}, q, in.v.shape[3], choice, to.cache(),
-                                        bias, relpos::causal{});
+    return support::attend_watched<Isa>(relpos::serial{}, q, in.v.shape[3], opts, to.cache(), bias,
+                                        relpos::causal{});
   };
   const auto q = in.q.view();
   const attended<float> alone = decode(q.slice(2, 0, 1));

@@ -70,14 +70,14 @@ class twins {
     }
     const auto& queries = q;
     for (const auto kernel : {relpos::kernel_class::prefill, relpos::kernel_class::decode}) {
-      const relpos::options choice{.kernel = kernel};
-      const attended<float> got = support::attend_cache(paged.cache(), queries.view(), choice,
+      const relpos::options opts{.kernel = kernel};
+      const attended<float> got = support::attend_cache(paged.cache(), queries.view(), opts,
                                                         relpos::alibi{slopes}, relpos::causal{});
       for (index_t i = 0; i < 3; ++i) {
         SCOPED_TRACE(testing::Message() << "sequence " << i);
         EXPECT_EQ(paged.cache().length(i), alone(i).cache().length(0));
         support::expect_same_rows(got,
-                                  support::attend_cache(alone(i).cache(), in.q.view(), choice,
+                                  support::attend_cache(alone(i).cache(), in.q.view(), opts,
                                                         relpos::alibi{slopes}, relpos::causal{}),
                                   0, i);
       }

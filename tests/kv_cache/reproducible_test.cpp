@@ -97,8 +97,8 @@ void expect_one_decoding(const std::vector<index_t>& lengths, index_t key_offset
   own_paged<float> small_pages(of, 7);
   own_paged<float> large_pages(of, 200);
   const relpos::options placed{.key_offset = key_offset};
-  relpos::options choice = of_decode;
-  choice.key_offset = key_offset;
+  relpos::options opts = of_decode;
+  opts.key_offset = key_offset;
   const auto append = [&](index_t first, index_t last) {
     support::append_rows(contiguous, in, first, last, policies..., placed);
     const index_t half = (first + last) / 2;
@@ -114,10 +114,10 @@ void expect_one_decoding(const std::vector<index_t>& lengths, index_t key_offset
     for (const index_t count : {index_t{1}, std::min<index_t>(last - first, 9)}) {
       const auto q = in.q.view().slice(2, last - count, count);
       const attended<float> wanted = support::attend(
-          q, in.k.view().slice(2, 0, last), in.v.view().slice(2, 0, last), choice, policies...);
+          q, in.k.view().slice(2, 0, last), in.v.view().slice(2, 0, last), opts, policies...);
       const auto expect = [&](auto& cache, const char* what) {
         SCOPED_TRACE(what);
-        support::expect_same_rows(support::attend_cache(cache.cache(), q, choice, policies...),
+        support::expect_same_rows(support::attend_cache(cache.cache(), q, opts, policies...),
                                   wanted, 0);
       };
       expect(contiguous, "contiguous");
@@ -152,7 +152,7 @@ index_t length_of(index_t sequence) {
 /// A cache of sequences of different lengths, and one query of each.
 template <class Own, class Executor, class... Policies>
 attended<float> decode_batch(Own to, const std::vector<index_t>& sequences, const Executor& runner,
-                             const relpos::options& choice, const Policies&... policies) {
+                             const relpos::options& opts, const Policies&... policies) {
   support::tensor<float> q({static_cast<index_t>(sequences.size()), 2, 1, 32});
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     const inputs<float> in = sequence_inputs(static_cast<std::uint32_t>(sequences[i]));
@@ -165,11 +165,11 @@ attended<float> decode_batch(Own to, const std::vector<index_t>& sequences, cons
     }
   }
   const auto& queries = q;
-  return support::attend_cache_on(runner, to.cache(), queries.view(), choice, policies...);
+  return support::attend_cache_on(runner, to.cache(), queries.view(), opts, policies...);
 }
 
 template <class Own, class... Policies>
-void expect_any_batch(const relpos::options& choice, const Policies&... policies) {
+void expect_any_batch(const relpos::options& opts, const Policies&... policies) {
   std::vector<attended<float>> alone;
   const auto make = [](std::size_t batch) {
     auto of = room;
@@ -177,11 +177,11 @@ void expect_any_batch(const relpos::options& choice, const Policies&... policies
     return Own(of);
   };
   for (index_t i = 0; i < 9; ++i) {
-    alone.push_back(decode_batch(make(1), {i}, relpos::serial{}, choice, policies...));
+    alone.push_back(decode_batch(make(1), {i}, relpos::serial{}, opts, policies...));
   }
   const auto expect = [&](const std::vector<index_t>& sequences, const auto& runner) {
     const attended<float> got =
-        decode_batch(make(sequences.size()), sequences, runner, choice, policies...);
+        decode_batch(make(sequences.size()), sequences, runner, opts, policies...);
     for (std::size_t i = 0; i < sequences.size(); ++i) {
       SCOPED_TRACE(sequences[i]);
       support::expect_same_rows(got, alone[static_cast<std::size_t>(sequences[i])], 0,
@@ -193,14 +193,14 @@ void expect_any_batch(const relpos::options& choice, const Policies&... policies
   const std::vector<index_t> nine{8, 3, 0, 1, 7, 2, 5, 4, 6};
   expect(nine, relpos::serial{});
   expect(nine, support::shuffled{3});
-  for (const index_t slots : {2, 3, 7}) expect(nine, support::threaded{slots});
+  for (const index_t workers : {2, 3, 7}) expect(nine, support::threaded{workers});
 }
 
 TEST(cache_reproducible, whatever_is_beside_a_sequence_and_whoever_runs_it) {
-  for (const relpos::options& choice : {of_decode, of_prefill}) {
-    expect_any_batch<own_contiguous<float>>(choice, relpos::alibi{slopes}, relpos::causal{});
-    expect_any_batch<own_paged<float>>(choice, relpos::rotary{xpos}, relpos::causal{});
-    expect_any_batch<own_ring<float>>(choice, window);
+  for (const relpos::options& opts : {of_decode, of_prefill}) {
+    expect_any_batch<own_contiguous<float>>(opts, relpos::alibi{slopes}, relpos::causal{});
+    expect_any_batch<own_paged<float>>(opts, relpos::rotary{xpos}, relpos::causal{});
+    expect_any_batch<own_ring<float>>(opts, window);
   }
 }
 
@@ -221,8 +221,8 @@ TEST(cache_reproducible, long_sequences_are_divided_the_same_by_any_executor) {
   };
   const attended<float> wanted = run(relpos::serial{});
   EXPECT_TRUE(same_bits(run(support::shuffled{3}), wanted));
-  for (const index_t slots : {2, 3, 7}) {
-    EXPECT_TRUE(same_bits(run(support::threaded{slots}), wanted));
+  for (const index_t workers : {2, 3, 7}) {
+    EXPECT_TRUE(same_bits(run(support::threaded{workers}), wanted));
   }
 }
 

@@ -64,11 +64,11 @@ struct stream {
 struct counting {
   std::vector<index_t>* counts;
 
-  static index_t slots() { return 3; }
+  static index_t workers() { return 3; }
   template <class Item>
   void run(index_t count, Item&& item) const {
     counts->push_back(count);
-    for (index_t i = 0; i < count; ++i) item(i, i % slots());
+    for (index_t i = 0; i < count; ++i) item(i, i % workers());
   }
 };
 
@@ -78,21 +78,21 @@ template <class... Policies>
 cost cost_of(stream& of, index_t count, kernel_class kernel, const index_t& calls,
              support::tensor<float>& out, const Policies&... policies) {
   const auto q = of.in.q.view().slice(2, queries - count, count);
-  const relpos::options choice{.kernel = kernel};
+  const relpos::options opts{.kernel = kernel};
   std::vector<index_t> items;
   const counting runner{&items};
   std::vector<std::byte> memory(
-      relpos::workspace_bytes(runner, q, of.ring.cache(), choice, policies...));
+      relpos::workspace_bytes(runner, q, of.ring.cache(), opts, policies...));
   const index_t before = calls;
   const relpos::status done =
-      relpos::attention(runner, memory, out.view(), q, of.ring.cache(), choice, policies...);
+      relpos::attention(runner, memory, out.view(), q, of.ring.cache(), opts, policies...);
   EXPECT_TRUE(done) << done.message;
   return {memory.size(), items, calls - before};
 }
 
-// A computed bias, a table of the user's, a length law and documents in one call, against the
+// A computed bias, a table of the user's, logit scaling and documents in one call, against the
 // definition in double.
-TEST(ring_age, biases_laws_and_masks) {
+TEST(ring_age, biases_logit_scaling_and_masks) {
   index_t calls = 0;
   const auto logarithm = [&](index_t head, index_t distance) {
     ++calls;
@@ -175,15 +175,15 @@ TEST(ring_age, rotations) {
         support::tensor<float, 3> total_lse({1, heads, queries});
         support::tensor<float, 3> part_lse({1, heads, queries});
         const auto attend_rows = [&](index_t first, index_t last, auto& to, auto& lse) {
-          const relpos::options choice{
+          const relpos::options opts{
               .query_offset = age - queries, .key_offset = of.position(first), .kernel = kernel};
           const auto k = of.in.k.view().slice(2, first, last - first);
           const auto v = of.in.v.view().slice(2, first, last - first);
           std::vector<std::byte> memory(relpos::workspace_bytes(relpos::serial{}, of.in.q.view(), k,
-                                                                v, rope, relpos::causal{}, choice));
+                                                                v, rope, relpos::causal{}, opts));
           ASSERT_TRUE(relpos::partial(relpos::serial{}, memory,
                                       relpos::partial_state{to.view(), lse.view()}, of.in.q.view(),
-                                      k, v, rope, relpos::causal{}, choice));
+                                      k, v, rope, relpos::causal{}, opts));
         };
         attend_rows(sinks, sinks + held, total, total_lse);
         if (sinks > 0) {

@@ -68,13 +68,13 @@ TEST(ring_history, a_ring_is_what_it_holds) {
       for (const index_t offset : {0, -777, 1 << 20}) {
         for (const auto kernel : {kernel_class::prefill, kernel_class::decode}) {
           SCOPED_TRACE(testing::Message() << sinks << " sinks, " << held << " held, " << offset);
-          const relpos::options choice{.key_offset = offset, .kernel = kernel};
+          const relpos::options opts{.key_offset = offset, .kernel = kernel};
           history fresh = of;
-          support::expect_reference(
-              support::attend_cache(fresh.ring.cache(), of.in.q.view(), choice,
-                                    relpos::alibi{slopes}, relpos::causal{}),
-              of.in.q.view(), of.in.k.view(), of.in.v.view(), choice, relpos::alibi{slopes},
-              relpos::causal{}, gap{sinks + offset, of.evicted + offset});
+          support::expect_reference(support::attend_cache(fresh.ring.cache(), of.in.q.view(), opts,
+                                                          relpos::alibi{slopes}, relpos::causal{}),
+                                    of.in.q.view(), of.in.k.view(), of.in.v.view(), opts,
+                                    relpos::alibi{slopes}, relpos::causal{},
+                                    gap{sinks + offset, of.evicted + offset});
         }
       }
     }
@@ -88,10 +88,10 @@ TEST(ring_history, keys_that_are_gone_do_not_count) {
     // ln n / ln trained, of the keys that the last query sees.
     const double factor = std::log(static_cast<double>(sinks + 100)) / std::log(trained);
     for (const auto kernel : {kernel_class::prefill, kernel_class::decode}) {
-      const relpos::options choice{.kernel = kernel};
-      relpos::options scaled = choice;
+      const relpos::options opts{.kernel = kernel};
+      relpos::options scaled = opts;
       scaled.scale = static_cast<float>(factor / std::sqrt(channels));
-      support::expect_reference(support::attend_cache(of.ring.cache(), of.last_query(), choice,
+      support::expect_reference(support::attend_cache(of.ring.cache(), of.last_query(), opts,
                                                       relpos::log_n{trained}, relpos::causal{}),
                                 of.last_query(), of.rows().k.view(), of.rows().v.view(), scaled,
                                 relpos::causal{}, gap{sinks, of.evicted});
@@ -103,11 +103,11 @@ TEST(ring_history, keys_that_are_gone_do_not_count) {
 struct counting {
   std::vector<index_t>* counts;
 
-  static index_t slots() { return 8; }
+  static index_t workers() { return 8; }
   template <class Item>
   void run(index_t count, Item&& item) const {
     counts->push_back(count);
-    for (index_t i = 0; i < count; ++i) item(i, i % slots());
+    for (index_t i = 0; i < count; ++i) item(i, i % workers());
   }
 };
 
@@ -116,18 +116,18 @@ TEST(ring_history, a_bias_matrix_counts_the_rows_that_are_gone) {
   constexpr index_t held = 64;
   for (const index_t sinks : {0, 4}) {
     history of(length, held, sinks);
-    relpos::options choice;
+    relpos::options opts;
     support::tensor<float> all = support::random_tensor({1, heads, 1, length}, 3);
     support::tensor<float> gaps = all;
     for (index_t h = 0; h < heads; ++h) {
       for (index_t row = sinks; row < of.evicted; ++row) gaps(0, h, 0, row) = support::not_a_number;
     }
     for (const auto kernel : {kernel_class::prefill, kernel_class::decode}) {
-      choice.kernel = kernel;
+      opts.kernel = kernel;
       support::expect_reference(
-          support::attend_cache(of.ring.cache(), of.last_query(), choice,
+          support::attend_cache(of.ring.cache(), of.last_query(), opts,
                                 relpos::additive_bias{gaps.view()}, relpos::causal{}),
-          of.last_query(), of.rows().k.view(), of.rows().v.view(), choice,
+          of.last_query(), of.rows().k.view(), of.rows().v.view(), opts,
           relpos::additive_bias{all.view()}, relpos::causal{}, gap{sinks, of.evicted});
     }
 
@@ -137,10 +137,10 @@ TEST(ring_history, a_bias_matrix_counts_the_rows_that_are_gone) {
     const std::vector<float> before = out.values;
     std::vector<std::byte> memory(
         relpos::workspace_bytes(relpos::serial{}, of.last_query(), of.ring.cache(),
-                                relpos::additive_bias{all.view()}, relpos::causal{}, choice));
+                                relpos::additive_bias{all.view()}, relpos::causal{}, opts));
     const relpos::status refusal =
         relpos::attention(relpos::serial{}, memory, out.view(), of.last_query(), of.ring.cache(),
-                          columns_of_held, relpos::causal{}, choice);
+                          columns_of_held, relpos::causal{}, opts);
     EXPECT_EQ(refusal.code, relpos::status_code::invalid_shape);
     EXPECT_EQ(
         std::string(refusal.message),

@@ -62,8 +62,8 @@ void expect_both_sequences(const attended<float>& got, const attended<float>& wh
 template <class... Policies>
 void expect_sliding(index_t sinks, const Policies&... policies) {
   const inputs<float>& in = long_inputs();
-  for (const relpos::options& choice : {of_prefill, of_decode}) {
-    const attended<float> whole = support::attend(in, choice, policies...);
+  for (const relpos::options& opts : {of_prefill, of_decode}) {
+    const attended<float> whole = support::attend(in, opts, policies...);
     for (const index_t chunk : {1, 33, 64, 128}) {
       SCOPED_TRACE(testing::Message() << "chunks of " << chunk);
       own_ring<float> to = ring_of(sinks + window + chunk - 1, sinks);
@@ -71,7 +71,7 @@ void expect_sliding(index_t sinks, const Policies&... policies) {
         const index_t last = std::min(first + chunk, rows);
         support::append_rows(to, in, first, last);
         expect_both_sequences(
-            support::attend_cache(to.cache(), queries(first, last), choice, policies...), whole,
+            support::attend_cache(to.cache(), queries(first, last), opts, policies...), whole,
             first);
       }
     }
@@ -99,10 +99,10 @@ void expect_gap(own_ring<float>& of, index_t length, index_t first_evicted, inde
   const auto q = queries(length - 5, length);
   for (const relpos::kernel_class kernel :
        {relpos::kernel_class::prefill, relpos::kernel_class::decode}) {
-    const relpos::options choice{.key_offset = offset, .kernel = kernel};
-    support::expect_reference(support::attend_cache(of.cache(), q, choice, relpos::causal{}), q,
+    const relpos::options opts{.key_offset = offset, .kernel = kernel};
+    support::expect_reference(support::attend_cache(of.cache(), q, opts, relpos::causal{}), q,
                               in.k.view().slice(2, 0, length), in.v.view().slice(2, 0, length),
-                              choice, relpos::causal{},
+                              opts, relpos::causal{},
                               gap{first_evicted + offset, last_evicted + offset});
   }
 }

@@ -88,9 +88,9 @@ relpos::partial_state state(int i) noexcept {
           view<float, 3>(lse_values[i], {1, heads, queries})};
 }
 
-/// Two slots, one thread: an executor of somebody else's.
+/// Two workers, one thread: an executor of somebody else's.
 struct alternating {
-  static index_t slots() { return 2; }
+  static index_t workers() { return 2; }
   template <class Item>
   static void run(index_t count, Item&& item) {
     for (index_t i = 0; i < count; ++i) item(i, i % 2);
@@ -156,9 +156,9 @@ void expect_refused(status_code code, Call call) {
 
 void expect_refusals() {
   const auto with = [](const view<const float, 4>& query, std::size_t bytes,
-                       const relpos::options& choice) {
+                       const relpos::options& opts) {
     return relpos::attention(alternating{}, relpos::workspace(memory, bytes), state(0).out, query,
-                             k, v, relpos::alibi{slopes}, relpos::causal{}, choice);
+                             k, v, relpos::alibi{slopes}, relpos::causal{}, opts);
   };
   const std::size_t bytes =
       relpos::workspace_bytes(alternating{}, q, k, v, relpos::alibi{slopes}, relpos::causal{});

@@ -27,12 +27,12 @@ struct encoder_call {
                                              .head_dim = 8,
                                              .value_dim = 8},
                                             23);
-  relpos::options choice{.query_offset = 120};
+  relpos::options opts{.query_offset = 120};
 
   template <class Policy>
   void expect(const Policy& policy, meaning means) const {
     means.query_offset = 120;
-    expect_means(attend(in, choice, policy), in, means);
+    expect_means(attend(in, opts, policy), in, means);
   }
 };
 

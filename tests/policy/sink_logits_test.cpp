@@ -40,9 +40,9 @@ meaning causal_with_sinks() {
 TEST(sink_logits, join_the_denominator) {
   const inputs<float> in = four_heads();
   collected statistics(support::rows_of(in));
-  const relpos::options choice{.statistics = statistics.views()};
+  const relpos::options opts{.statistics = statistics.views()};
   const meaning means = causal_with_sinks();
-  expect_means(attend(in, choice, relpos::sink_logits{sinks}, relpos::causal{}), in, means);
+  expect_means(attend(in, opts, relpos::sink_logits{sinks}, relpos::causal{}), in, means);
   expect_statistics(statistics, naive_attention<double>(in, means).statistics,
                     naive_attention<float>(in, means).statistics);
 }

@@ -92,13 +92,13 @@ TEST(token_positions, of_text_turn_all_axes_alike) {
                         attend(random_call(), {}, relpos::rotary{plain})));
 }
 
-TEST(token_positions, place_a_length_law) {
+TEST(token_positions, place_a_logit_scaling) {
   const placed at = restless(1, 2);
-  const auto law = [](index_t, index_t q_pos, index_t) {
+  const auto factor = [](index_t, index_t q_pos, index_t) {
     return 1.0 + 0.5 * std::log(std::floor(static_cast<double>(q_pos + 1) / 8.0) + 1.0);
   };
   expect_means(attend(random_call(), {}, relpos::position_log{0.5, 8}, at.policy()), random_call(),
-               at.placing({.logit_factor = law}));
+               at.placing({.logit_factor = factor}));
 }
 
 TEST(token_positions, place_all_at_once) {

@@ -72,18 +72,17 @@ struct watched_call {
 template <class Isa = relpos::native, class Out = float, class Executor, class Query,
           class... Arguments>
 attended<Out> attend_watched(const Executor& runner, relpos::view<const Query, 4> q,
-                             index_t value_dim, relpos::options choice,
+                             index_t value_dim, relpos::options opts,
                              const Arguments&... keys_and_policies) {
   attended<Out> result{tensor<Out>({q.shape[0], q.shape[1], q.shape[2], value_dim}),
                        tensor<float, 3>({q.shape[0], q.shape[1], q.shape[2]})};
   watched_call call{
       watched_memory(result.out.values.size() * sizeof(Out)),
       watched_memory(result.lse.values.size() * sizeof(float)),
-      watched_memory(relpos::workspace_bytes<Isa>(runner, q, keys_and_policies..., choice), 20)};
-  choice.lse = relpos::view<float, 3>(static_cast<float*>(call.lse.data()), result.lse.shape);
+      watched_memory(relpos::workspace_bytes<Isa>(runner, q, keys_and_policies..., opts), 20)};
+  opts.lse = relpos::view<float, 3>(static_cast<float*>(call.lse.data()), result.lse.shape);
   const relpos::view<Out, 4> out(static_cast<Out*>(call.out.data()), result.out.shape);
-  call.expect(
-      relpos::attention<Isa>(runner, call.workspace(), out, q, keys_and_policies..., choice));
+  call.expect(relpos::attention<Isa>(runner, call.workspace(), out, q, keys_and_policies..., opts));
   call.out.copy_to(result.out.values.data());
   call.lse.copy_to(result.lse.values.data());
   return result;
@@ -93,22 +92,22 @@ template <class Isa = relpos::native, class Out = float, class Executor, class Q
           class Value, class... Policies>
 attended<Out> attend_on(const Executor& runner, relpos::view<const Query, 4> q,
                         relpos::view<const Key, 4> k, relpos::view<const Value, 4> v,
-                        const relpos::options& choice, const Policies&... policies) {
-  return attend_watched<Isa, Out>(runner, q, v.shape[3], choice, k, v, policies...);
+                        const relpos::options& opts, const Policies&... policies) {
+  return attend_watched<Isa, Out>(runner, q, v.shape[3], opts, k, v, policies...);
 }
 
 template <class Isa = relpos::native, class Out = float, class Query, class Key, class Value,
           class... Policies>
 attended<Out> attend(relpos::view<const Query, 4> q, relpos::view<const Key, 4> k,
-                     relpos::view<const Value, 4> v, const relpos::options& choice,
+                     relpos::view<const Value, 4> v, const relpos::options& opts,
                      const Policies&... policies) {
-  return attend_on<Isa, Out>(relpos::serial{}, q, k, v, choice, policies...);
+  return attend_on<Isa, Out>(relpos::serial{}, q, k, v, opts, policies...);
 }
 
 template <class Isa = relpos::native, class Out = float, class T, class... Policies>
-attended<Out> attend(const inputs<T>& in, const relpos::options& choice,
+attended<Out> attend(const inputs<T>& in, const relpos::options& opts,
                      const Policies&... policies) {
-  return attend<Isa, Out>(in.q.view(), in.k.view(), in.v.view(), choice, policies...);
+  return attend<Isa, Out>(in.q.view(), in.k.view(), in.v.view(), opts, policies...);
 }
 
 /// Equal to the last bit, so that -0 differs from 0 and a NaN equals itself.

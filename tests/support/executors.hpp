@@ -11,12 +11,12 @@
 
 namespace support {
 
-/// In another order than `serial`, on several slots in turn.
+/// In another order than `serial`, on several workers in turn.
 struct shuffled {
-  index_t slot_count = 3;
+  index_t worker_count = 3;
   std::uint32_t seed = 1;
 
-  index_t slots() const { return slot_count; }
+  index_t workers() const { return worker_count; }
 
   template <class Item>
   void run(index_t count, Item&& item) const {
@@ -27,23 +27,23 @@ struct shuffled {
       std::swap(order[static_cast<std::size_t>(i)],
                 order[static_cast<std::size_t>(random.between(0, i))]);
     }
-    for (const index_t i : order) item(i, random.between(0, slot_count - 1));
+    for (const index_t i : order) item(i, random.between(0, worker_count - 1));
   }
 };
 
-/// A thread for each slot.
+/// A thread for each worker.
 struct threaded {
-  index_t slot_count = 4;
+  index_t worker_count = 4;
 
-  index_t slots() const { return slot_count; }
+  index_t workers() const { return worker_count; }
 
   template <class Item>
   void run(index_t count, Item&& item) const {
     std::atomic<index_t> next{0};
     std::vector<std::thread> threads;
-    for (index_t slot = 0; slot < slot_count; ++slot) {
-      threads.emplace_back([&next, &item, count, slot] {
-        for (index_t i = next++; i < count; i = next++) item(i, slot);
+    for (index_t worker = 0; worker < worker_count; ++worker) {
+      threads.emplace_back([&next, &item, count, worker] {
+        for (index_t i = next++; i < count; i = next++) item(i, worker);
       });
     }
     for (std::thread& each : threads) each.join();

@@ -94,7 +94,7 @@ struct sizes {
 };
 
 /// Scores q.k / sqrt(head_dim) spread over a few units, so that a softmax is neither flat nor a
-/// choice.
+/// hard choice.
 template <class T = float>
 inputs<T> random_inputs(const sizes& of, std::uint32_t seed, float spread = 3.0f) {
   return {random_tensor<T>({of.batch, of.query_heads, of.query_length, of.head_dim}, seed, spread),

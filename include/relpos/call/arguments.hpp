@@ -31,12 +31,12 @@ constexpr bool check_arguments() {
   if constexpr ((check_argument<Arguments>() && ... && true)) {
     static_assert((0 + ... + (is_temperature<Arguments> ? 1 : 0)) <= 1,
                   "relpos: the temperature is given twice");
-    static_assert((0 + ... + (has_sink<bound_policy<Arguments>> ? 1 : 0)) <= 1,
+    static_assert((0 + ... + (has_sink<head_policy_of<Arguments>> ? 1 : 0)) <= 1,
                   "relpos: sink logits are given twice");
     static_assert(
-        !(scales_by_count<bound_policy<Arguments>> || ... || false) ||
-            !(masks_elements<bound_policy<Arguments>> || ... || false),
-        "relpos: this length law needs the number of keys that a query sees, which masks of "
+        !(scales_by_count<head_policy_of<Arguments>> || ... || false) ||
+            !(masks_elements<head_policy_of<Arguments>> || ... || false),
+        "relpos: this logit scaling needs the number of keys that a query sees, which masks of "
         "key ranges tell and those with `keep` do not");
     static_assert((0 + ... + (is_rotation<Arguments> ? 1 : 0)) <= 1,
                   "relpos: the rotation is given twice");
@@ -45,7 +45,7 @@ constexpr bool check_arguments() {
     static_assert(
         !(places_tokens<Arguments> || ... || false) || (reads_positions<Arguments> || ... || false),
         "relpos: nothing in this call reads the positions of the tokens: rotations, biases "
-        "of a distance and length laws of a position do, masks and matrices go by rows");
+        "of a distance and logit scaling of a position do, masks and matrices go by rows");
   }
   return true;
 }

@@ -25,17 +25,17 @@ struct call_sequence {
 class call_sequences {
  public:
   attention_shape shape;  // with the largest lengths of all sequences
-  options choice;
+  options opts;
   view<float, 3> lse;  // null where not asked for
 
   RELPOS_NOINLINE call_sequence sequence(index_t at) const {
-    call_sequence one{at, shape_of(at), position_of(at),
-                      sequence_rows(lse, at, choice.query_starts), choice.statistics};
-    if (!choice.statistics.any()) return one;
+    call_sequence one{at, shape_of(at), position_of(at), sequence_rows(lse, at, opts.query_starts),
+                      opts.statistics};
+    if (!opts.statistics.any()) return one;
     for (auto* const each :
          {&one.statistics.max_probability, &one.statistics.entropy, &one.statistics.logit_count,
           &one.statistics.logit_mean, &one.statistics.logit_variance}) {
-      if (*each) *each = sequence_rows(**each, at, choice.query_starts);
+      if (*each) *each = sequence_rows(**each, at, opts.query_starts);
     }
     return one;
   }
@@ -43,26 +43,25 @@ class call_sequences {
   attention_shape shape_of(index_t at) const {
     attention_shape of = shape;
     of.batch = 1;
-    of.query_length = rows_of(at, shape.query_length, choice.query_starts).count;
+    of.query_length = rows_of(at, shape.query_length, opts.query_starts).count;
     of.key_length = key_length(at);
     return of;
   }
 
   positions position_of(index_t at) const {
     const attention_shape of = shape_of(at);
-    const index_t key_offset =
-        choice.key_offsets.empty() ? choice.key_offset : choice.key_offsets[at];
+    const index_t key_offset = opts.key_offsets.empty() ? opts.key_offset : opts.key_offsets[at];
     const index_t aligned_at_the_end = key_offset + of.key_length - of.query_length;
-    const index_t query_offset = choice.query_offsets.empty()
-                                     ? choice.query_offset.value_or(aligned_at_the_end)
-                                     : choice.query_offsets[at];
+    const index_t query_offset = opts.query_offsets.empty()
+                                     ? opts.query_offset.value_or(aligned_at_the_end)
+                                     : opts.query_offsets[at];
     return {query_offset, key_offset};
   }
 
   /// All sequences have the same lengths and offsets.
   bool is_uniform() const {
-    return key_lengths_are_equal() && choice.query_starts.empty() && choice.query_offsets.empty() &&
-           choice.key_offsets.empty();
+    return key_lengths_are_equal() && opts.query_starts.empty() && opts.query_offsets.empty() &&
+           opts.key_offsets.empty();
   }
 
   /// Sequences to look at for what depends on lengths and offsets alone.
@@ -98,14 +97,14 @@ class call_sequences {
     return longest;
   }
 
-  /// Rows that the store has evicted.
+  /// Rows that the source has evicted.
   virtual key_range evicted(index_t at) const = 0;
   /// The hull of the rows that range masks leave to any query.
   virtual key_range seen_rows(index_t at) const = 0;
 
  protected:
-  call_sequences(const attention_shape& of, const options& choices, const view<float, 3>& sums)
-      : shape(of), choice(choices), lse(sums) {}
+  call_sequences(const attention_shape& of, const options& call_opts, const view<float, 3>& sums)
+      : shape(of), opts(call_opts), lse(sums) {}
   call_sequences(const call_sequences&) = default;
   call_sequences& operator=(const call_sequences&) = default;
   ~call_sequences() = default;

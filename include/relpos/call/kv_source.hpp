@@ -74,33 +74,34 @@ struct any_isa {
 ///   check(q, options)             refuses what its parts cannot be, alone or with these queries
 ///   check_rotation(rows)          refuses a rotation of its keys; a source that takes all has none
 ///   memory_parts(use)             calls use(labelled_memory) for each part of its memory
-template <class Store>
+template <class Source>
 concept kv_source =
-    requires(const Store& store, const options& choice, index_t at, const view<const float, 4>& q) {
-      { store.batch() } -> std::same_as<index_t>;
-      { store.key_heads() } -> std::same_as<index_t>;
-      { store.head_dim() } -> std::same_as<index_t>;
-      { store.value_dim() } -> std::same_as<index_t>;
-      { store.length(at) } -> std::same_as<index_t>;
-      { store.longest() } -> std::same_as<index_t>;
-      { Store::holds_rotated_keys } -> std::convertible_to<bool>;
-      { store.lengths_are_equal() } -> std::same_as<bool>;
-      store.masks(choice);
-      { store.evicted(at) } -> std::same_as<key_range>;
-      { Store::evicts } -> std::convertible_to<bool>;
-      { store.check(q, choice) } -> std::same_as<status>;
-      store.memory_parts(takes_any());
-      { store.template keys<any_isa>(at, at) } -> stored_rows;
-      { store.template values<any_isa>(at, at) } -> stored_rows;
-    } && (!Store::evicts || requires(const Store& store, index_t at) {
-      { store.hidden(at, at) } -> std::same_as<key_range>;
-    }) && (Store::holds_rotated_keys || requires(const Store& store, index_t at) {
-      { store.all_rows() } -> std::same_as<index_t>;
-      { store.rows_before(at) } -> std::same_as<index_t>;
+    requires(const Source& source, const options& opts, index_t at, const view<const float, 4>& q) {
+      { source.batch() } -> std::same_as<index_t>;
+      { source.key_heads() } -> std::same_as<index_t>;
+      { source.head_dim() } -> std::same_as<index_t>;
+      { source.value_dim() } -> std::same_as<index_t>;
+      { source.length(at) } -> std::same_as<index_t>;
+      { source.longest() } -> std::same_as<index_t>;
+      { Source::holds_rotated_keys } -> std::convertible_to<bool>;
+      { source.lengths_are_equal() } -> std::same_as<bool>;
+      source.masks(opts);
+      { source.evicted(at) } -> std::same_as<key_range>;
+      { Source::evicts } -> std::convertible_to<bool>;
+      { source.check(q, opts) } -> std::same_as<status>;
+      source.memory_parts(takes_any());
+      { source.template keys<any_isa>(at, at) } -> stored_rows;
+      { source.template values<any_isa>(at, at) } -> stored_rows;
+    } && (!Source::evicts || requires(const Source& source, index_t at) {
+      { source.hidden(at, at) } -> std::same_as<key_range>;
+    }) && (Source::holds_rotated_keys || requires(const Source& source, index_t at) {
+      { source.all_rows() } -> std::same_as<index_t>;
+      { source.rows_before(at) } -> std::same_as<index_t>;
     });
 
 /// Its keys cannot have had just any rotation.
-template <class Store>
-concept judges_rotations = requires(const Store& store) { store.check_rotation(rotation_rows()); };
+template <class Source>
+concept judges_rotations =
+    requires(const Source& source) { source.check_rotation(rotation_rows()); };
 
 }  // namespace relpos::inline RELPOS_ABI

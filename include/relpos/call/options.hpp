@@ -67,9 +67,9 @@ struct options {
 inline constexpr index_t decode_row_limit = 16;
 
 /// Whether a sequence is one for decode.
-inline bool is_decoded(const options& choice, const attention_shape& sequence) {
-  if (choice.statistics.any() || sequence.key_heads == 0) return false;
-  if (choice.kernel != kernel_class::automatic) return choice.kernel == kernel_class::decode;
+inline bool is_decoded(const options& opts, const attention_shape& sequence) {
+  if (opts.statistics.any() || sequence.key_heads == 0) return false;
+  if (opts.kernel != kernel_class::automatic) return opts.kernel == kernel_class::decode;
   const index_t rows_of_key_head =
       sequence.query_length * (sequence.query_heads / sequence.key_heads);
   return sequence.query_length == 1 || rows_of_key_head <= decode_row_limit;

@@ -14,20 +14,20 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// One sequence of a problem. Policies and the store of the call are asked for `at`.
+/// One sequence of a problem. Policies and the source of the call are asked for `at`.
 template <class Problem>
 struct problem_sequence : call_sequence {
   const Problem& call;
 
   /// [1, head, query row, channel].
-  auto out() const { return sequence_rows(call.out, at, call.choice.query_starts); }
-  auto q() const { return sequence_rows(call.q, at, call.choice.query_starts); }
+  auto out() const { return sequence_rows(call.out, at, call.opts.query_starts); }
+  auto q() const { return sequence_rows(call.q, at, call.opts.query_starts); }
 
-  /// How many of these rows the store shows to a query row.
+  /// How many of these rows the source shows to a query row.
   index_t count_shown(const key_range& rows, index_t query_row) const {
-    if constexpr (Problem::store_type::evicts) {
+    if constexpr (Problem::source_type::evicts) {
       const index_t seen_from = query_row + position.query_offset - position.key_offset;
-      const key_range hidden = intersect(rows, call.store.hidden(at, seen_from));
+      const key_range hidden = intersect(rows, call.source.hidden(at, seen_from));
       return rows.last - rows.first - resident_rows::size(hidden);
     } else {
       return rows.last - rows.first;
@@ -35,77 +35,77 @@ struct problem_sequence : call_sequence {
   }
 };
 
-template <class Out, class Query, class Store, class... Policies>
+template <class Out, class Query, class Source, class... Policies>
 struct attention_problem final : call_sequences {
-  static constexpr bool has_row_factor = (scales_rows<bound_policy<Policies>> || ... || false);
+  static constexpr bool has_row_factor = (scales_rows<head_policy_of<Policies>> || ... || false);
   static constexpr bool has_bias = (is_bias<Policies> || ... || false);
   static constexpr bool can_bound = can_bound_scores<Policies...>;
   static constexpr bool has_implicit_positions = !any_explicit_positions<Policies...>;
   /// Pieces that the rows of a sequence may be in. Explicit positions have no order that would tell
   /// them apart.
-  static constexpr index_t pieces = Store::evicts && has_implicit_positions ? 2 : 1;
-  using store_type = Store;
+  static constexpr index_t pieces = Source::evicts && has_implicit_positions ? 2 : 1;
+  using source_type = Source;
 
   view<Out, 4> out;
   view<const Query, 4> q;
-  Store store;
+  Source source;
   float scale = 1.0f;
   std::tuple<Policies...> policies;
 
   attention_problem(const view<Out, 4>& outputs, const view<const Query, 4>& queries,
-                    const Store& keys, const view<float, 3>& sums, const attention_shape& sizes,
-                    const options& choices, const std::tuple<Policies...>& given)
-      : call_sequences(sizes, choices, sums),
+                    const Source& keys, const view<float, 3>& sums, const attention_shape& sizes,
+                    const options& call_opts, const std::tuple<Policies...>& given)
+      : call_sequences(sizes, call_opts, sums),
         out(outputs),
         q(queries),
-        store(keys),
-        scale(score_scale(choices, given, sizes.head_dim)),
+        source(keys),
+        scale(score_scale(call_opts, given, sizes.head_dim)),
         policies(given) {}
 
-  float softcap() const { return choice.softcap; }
+  float softcap() const { return opts.softcap; }
 
   /// Whether tiles of a sequence may be left out because of what their scores can be at most
   /// (cpu/prefill/score_bound.hpp). That takes the norms of keys, one pass over K; they pay when
   /// many queries share them. The moments of logits are of all keys, also of those whose weight is
   /// zero.
   bool bounds_scores(index_t group_rows, const attention_shape& of) const {
-    return can_bound && of.query_length >= 2 * group_rows && !choice.statistics.of_logits() &&
-           choice.kernel != kernel_class::decode;
+    return can_bound && of.query_length >= 2 * group_rows && !opts.statistics.of_logits() &&
+           opts.kernel != kernel_class::decode;
   }
 
   problem_sequence<attention_problem> of(index_t at) const { return {sequence(at), *this}; }
 
-  key_range evicted(index_t at) const override { return store.evicted(at); }
+  key_range evicted(index_t at) const override { return source.evicted(at); }
   key_range seen_rows(index_t at) const override {
     return relpos::seen_rows(policies, at, shape_of(at), position_of(at));
   }
 
  private:
-  index_t key_length(index_t at) const override { return store.length(at); }
-  bool key_lengths_are_equal() const override { return store.lengths_are_equal(); }
+  index_t key_length(index_t at) const override { return source.length(at); }
+  bool key_lengths_are_equal() const override { return source.lengths_are_equal(); }
   key_range pieces_apart(index_t at) const override {
-    return pieces == 1 ? key_range() : store.evicted(at);
+    return pieces == 1 ? key_range() : source.evicted(at);
   }
 };
 
-template <class Query, class Store>
-attention_shape shape_of_call(const view<Query, 4>& q, const Store& store, const options& choice) {
-  return {sequence_count(q.shape[0], choice.query_starts),
+template <class Query, class Source>
+attention_shape shape_of_call(const view<Query, 4>& q, const Source& source, const options& opts) {
+  return {sequence_count(q.shape[0], opts.query_starts),
           q.shape[1],
-          store.key_heads(),
-          longest_sequence(q.shape[2], choice.query_starts),
-          store.longest(),
+          source.key_heads(),
+          longest_sequence(q.shape[2], opts.query_starts),
+          source.longest(),
           q.shape[3],
-          store.value_dim()};
+          source.value_dim()};
 }
 
-template <class Out, class Query, class Store, class... Policies>
-attention_problem<Out, Query, Store, Policies...> make_problem(
-    const view<Out, 4>& out, const view<const Query, 4>& q, const Store& store,
-    const std::optional<view<float, 3>>& lse, const options& choice,
+template <class Out, class Query, class Source, class... Policies>
+attention_problem<Out, Query, Source, Policies...> make_problem(
+    const view<Out, 4>& out, const view<const Query, 4>& q, const Source& source,
+    const std::optional<view<float, 3>>& lse, const options& opts,
     const std::tuple<Policies...>& policies) {
-  return {out,    q,       store, lse.value_or(view<float, 3>()), shape_of_call(q, store, choice),
-          choice, policies};
+  return {out,  q,       source, lse.value_or(view<float, 3>()), shape_of_call(q, source, opts),
+          opts, policies};
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,5 +1,5 @@
 #pragma once
-// The rows of a sequence that a store still has. A ring keeps the first rows, its sinks, and the
+// The rows of a sequence that a source still has. A ring keeps the first rows, its sinks, and the
 // newest; everything that a call prepares and goes through (tables, tiles, work items) covers these
 // rows alone, so that a call costs what the ring holds, however long the stream has been.
 
@@ -10,7 +10,7 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// One or two pieces of rows. Two pieces lie at least `shortest_gap` rows apart, so no tile of keys
-/// has rows of both; where less is evicted, one piece covers the gap and the store's mask hides it.
+/// has rows of both; where less is evicted, one piece covers the gap and the source's mask hides it.
 class resident_rows {
  public:
   static constexpr index_t pieces = 2;  // at most

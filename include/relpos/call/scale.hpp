@@ -20,13 +20,13 @@ inline constexpr float ln2 = std::numbers::ln2_v<float>;
 /// What multiplies q.k: the caller's choice, or what one of the policies sets, or
 /// 1 / sqrt(head_dim).
 template <class... Policies>
-float score_scale(const options& choice, const std::tuple<Policies...>&, index_t head_dim) {
+float score_scale(const options& opts, const std::tuple<Policies...>&, index_t head_dim) {
   float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
   [[maybe_unused]] const auto ask = [&]<class Policy>(const Policy*) {
     if constexpr (requires { Policy::default_scale; }) scale = Policy::default_scale;
   };
   (ask(static_cast<const Policies*>(nullptr)), ...);
-  return choice.scale.value_or(scale);
+  return opts.scale.value_or(scale);
 }
 
 /// The temperature of one head; 1 without such a policy.
@@ -43,30 +43,31 @@ float softmax_temperature(const std::tuple<Policies...>& policies, index_t batch
 }
 
 /// The sink logit of one head; -inf without such a policy.
-template <class... Bound>
-float sink_logit(const std::tuple<Bound...>& bound) {
+template <class... HeadPolicies>
+float sink_logit(const std::tuple<HeadPolicies...>& head_policies) {
   float result = -std::numeric_limits<float>::infinity();
   [[maybe_unused]] const auto ask = [&](const auto& policy) {
     if constexpr (has_sink<std::decay_t<decltype(policy)>>) result = policy.sink_logit();
   };
-  std::apply([&](const auto&... each) { (ask(each), ...); }, bound);
+  std::apply([&](const auto&... each) { (ask(each), ...); }, head_policies);
   return result;
 }
 
 /// The product of the factors that policies have for the logits of one row; `visible` is the number
 /// of keys that it sees.
-template <class... Bound>
-float logit_factor(const std::tuple<Bound...>& bound, index_t q_pos, index_t visible) {
+template <class... HeadPolicies>
+float logit_factor(const std::tuple<HeadPolicies...>& head_policies, index_t q_pos,
+                   index_t visible) {
   float product = 1.0f;
   const auto multiply = [&](const auto& policy) {
-    using bound_type = std::decay_t<decltype(policy)>;
-    if constexpr (scales_by_count<bound_type>) {
+    using policy_type = std::decay_t<decltype(policy)>;
+    if constexpr (scales_by_count<policy_type>) {
       product *= policy.logit_factor(q_pos, visible);
-    } else if constexpr (scales_by_position<bound_type>) {
+    } else if constexpr (scales_by_position<policy_type>) {
       product *= policy.logit_factor(q_pos);
     }
   };
-  std::apply([&](const auto&... each) { (multiply(each), ...); }, bound);
+  std::apply([&](const auto&... each) { (multiply(each), ...); }, head_policies);
   return product;
 }
 

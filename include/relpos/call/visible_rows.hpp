@@ -13,7 +13,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Of one query, clipped to the keys that exist.
 template <class... Policies>
-constexpr key_range visible_key_rows(const std::tuple<Policies...>& bound, index_t q_pos,
+constexpr key_range visible_key_rows(const std::tuple<Policies...>& head_policies, index_t q_pos,
                                      index_t key_offset, index_t key_length) {
   key_range range{key_offset, key_offset + key_length};
   const auto narrow = [&](const auto& mask) {
@@ -21,7 +21,7 @@ constexpr key_range visible_key_rows(const std::tuple<Policies...>& bound, index
       range = intersect(range, mask.visible_keys(q_pos));
     }
   };
-  std::apply([&](const auto&... each) { (narrow(each), ...); }, bound);
+  std::apply([&](const auto&... each) { (narrow(each), ...); }, head_policies);
   const index_t first = std::min(range.first - key_offset, key_length);
   return {first, std::max(first, range.last - key_offset)};
 }
@@ -29,13 +29,14 @@ constexpr key_range visible_key_rows(const std::tuple<Policies...>& bound, index
 /// Distances k_pos - q_pos between the query rows of a call and those of `rows` that range masks
 /// leave visible.
 template <class... Policies>
-distance_range visible_distances(const std::tuple<Policies...>& bound, const attention_shape& shape,
-                                 const positions& position, const key_range& rows) {
+distance_range visible_distances(const std::tuple<Policies...>& head_policies,
+                                 const attention_shape& shape, const positions& position,
+                                 const key_range& rows) {
   distance_range range;
   for (index_t row = 0; row < shape.query_length; ++row) {
     const index_t q_pos = row + position.query_offset;
-    const key_range keys =
-        intersect(visible_key_rows(bound, q_pos, position.key_offset, shape.key_length), rows);
+    const key_range keys = intersect(
+        visible_key_rows(head_policies, q_pos, position.key_offset, shape.key_length), rows);
     if (keys.last <= keys.first) continue;
     const index_t to_distance = position.key_offset - q_pos;
     range = hull(range, {keys.first + to_distance, keys.last - 1 + to_distance});
@@ -85,12 +86,12 @@ template <class... Policies>
 key_range seen_rows(const std::tuple<Policies...>& policies, index_t sequence,
                     const attention_shape& shape, const positions& position) {
   constexpr bool by_head =
-      ((masks_range<bound_policy<Policies>> && binds<Policies>) || ... || false);
+      ((masks_range<head_policy_of<Policies>> && binds<Policies>) || ... || false);
   key_range seen{shape.key_length, 0};
   for (index_t head = 0; head < (by_head ? shape.query_heads : 1); ++head) {
-    const auto bound = bind_all(policies, sequence, head);
+    const auto head_policies = bind_all(policies, sequence, head);
     for (index_t row = 0; row < shape.query_length; ++row) {
-      const key_range keys = visible_key_rows(bound, row + position.query_offset,
+      const key_range keys = visible_key_rows(head_policies, row + position.query_offset,
                                               position.key_offset, shape.key_length);
       if (keys.first == keys.last) continue;
       seen = {std::min(seen.first, keys.first), std::max(seen.last, keys.last)};

@@ -16,22 +16,22 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-inline status check_options(const options& choice) {
+inline status check_options(const options& opts) {
   const auto refuse_number = [](const char* name, float value, const char* rule) {
     return status::error(status_code::invalid_value, "options.%s: is %g, must be %s", name,
                          static_cast<double>(value), rule);
   };
-  if (choice.scale && !std::isfinite(*choice.scale)) {
-    return refuse_number("scale", *choice.scale, "finite");
+  if (opts.scale && !std::isfinite(*opts.scale)) {
+    return refuse_number("scale", *opts.scale, "finite");
   }
-  if (!(choice.softcap >= 0.0f) || !std::isfinite(choice.softcap)) {
-    return refuse_number("softcap", choice.softcap, "finite and not negative (0 is off)");
+  if (!(opts.softcap >= 0.0f) || !std::isfinite(opts.softcap)) {
+    return refuse_number("softcap", opts.softcap, "finite and not negative (0 is off)");
   }
-  if (!(choice.tolerance >= 0.0f && choice.tolerance <= 1e-3f)) {
-    return refuse_number("tolerance", choice.tolerance, "from 0 up to 0.001");
+  if (!(opts.tolerance >= 0.0f && opts.tolerance <= 1e-3f)) {
+    return refuse_number("tolerance", opts.tolerance, "from 0 up to 0.001");
   }
-  if (status valid = check_offset("options.key_offset", choice.key_offset); !valid) return valid;
-  return check_offset("options.query_offset", choice.query_offset.value_or(0));
+  if (status valid = check_offset("options.key_offset", opts.key_offset); !valid) return valid;
+  return check_offset("options.query_offset", opts.query_offset.value_or(0));
 }
 
 /// Refuses policy data that does not fit the call.
@@ -48,13 +48,13 @@ status check_policies(const std::tuple<Policies...>& policies, const attention_s
   return check_positions(policies, shape);
 }
 
-/// Refuses a rotation, checked before, that the keys of a store cannot have had.
-template <class Store, class... Policies>
-status check_rotation(const Store& store, const std::tuple<Policies...>& policies) {
+/// Refuses a rotation, checked before, that the keys of a source cannot have had.
+template <class Source, class... Policies>
+status check_rotation(const Source& source, const std::tuple<Policies...>& policies) {
   status result;
-  if constexpr (judges_rotations<Store>) {
+  if constexpr (judges_rotations<Source>) {
     [[maybe_unused]] const auto ask = [&]<class Policy>(const Policy& policy) {
-      if constexpr (is_rotation<Policy>) result = store.check_rotation(policy.rotations());
+      if constexpr (is_rotation<Policy>) result = source.check_rotation(policy.rotations());
     };
     std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
   }
@@ -82,12 +82,12 @@ RELPOS_NOINLINE inline status check_factors_of_head(float scale, float softcap, 
 
 /// The same for all heads.
 template <class... Policies>
-status check_factors(const options& choice, const std::tuple<Policies...>& policies,
+status check_factors(const options& opts, const std::tuple<Policies...>& policies,
                      const attention_shape& shape) {
-  const float scale = score_scale(choice, policies, shape.head_dim);
+  const float scale = score_scale(opts, policies, shape.head_dim);
   for (index_t batch = 0; batch < shape.batch; ++batch) {
     for (index_t head = 0; head < shape.query_heads; ++head) {
-      const status valid = check_factors_of_head(scale, choice.softcap,
+      const status valid = check_factors_of_head(scale, opts.softcap,
                                                  softmax_temperature(policies, batch, head), head);
       if (!valid) return valid;
     }
@@ -97,19 +97,19 @@ status check_factors(const options& choice, const std::tuple<Policies...>& polic
 }
 
 /// Refuses a call before anything is written: shapes, strides, null, overlap, options, policies.
-template <class Out, class Real, class Query, class Store, class... Policies>
-status check_call(const call_outputs<Out, Real>& to, const view<Query, 4>& q, const Store& store,
-                  const options& choice, const attention_shape& shape,
+template <class Out, class Real, class Query, class Source, class... Policies>
+status check_call(const call_outputs<Out, Real>& to, const view<Query, 4>& q, const Source& source,
+                  const options& opts, const attention_shape& shape,
                   const std::tuple<Policies...>& policies) {
-  if (status valid = check_outputs(to, q, store.value_dim()); !valid) return valid;
-  if (status valid = check_sequence_offsets(choice, shape.batch); !valid) return valid;
+  if (status valid = check_outputs(to, q, source.value_dim()); !valid) return valid;
+  if (status valid = check_sequence_offsets(opts, shape.batch); !valid) return valid;
   if (status valid = check_policies(policies, shape); !valid) return valid;
-  if (status valid = check_rotation(store, policies); !valid) return valid;
-  if (status valid = check_overlap(to, q, store, choice, policy_data(policies)); !valid) {
+  if (status valid = check_rotation(source, policies); !valid) return valid;
+  if (status valid = check_overlap(to, q, source, opts, policy_data(policies)); !valid) {
     return valid;
   }
-  if (status valid = check_options(choice); !valid) return valid;
-  return check_factors(choice, policies, shape);
+  if (status valid = check_options(opts); !valid) return valid;
+  return check_factors(opts, policies, shape);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

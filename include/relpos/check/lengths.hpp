@@ -10,22 +10,22 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Refuses a window that reaches rows which the store has evicted. The first query of a sequence
+/// Refuses a window that reaches rows which the source has evicted. The first query of a sequence
 /// reaches furthest.
 template <class Problem>
 status check_windows(const Problem& problem) {
   constexpr index_t everything = key_range::everything().first;
   for (index_t at = 0; at < problem.shape.batch; ++at) {
-    const key_range evicted = problem.store.evicted(at);
+    const key_range evicted = problem.source.evicted(at);
     const attention_shape shape = problem.shape_of(at);
     if (evicted.last <= evicted.first || shape.query_length == 0) continue;
     const positions position = problem.position_of(at);
     for (index_t head = 0; head < shape.query_heads; ++head) {
       index_t start = everything;  // of the windows
       index_t first = everything;  // that any mask may show
-      const auto ask = [&]<class Bound>(const Bound& mask) {
+      const auto ask = [&]<class HeadPolicy>(const HeadPolicy& mask) {
         const index_t seen = first_seen(mask, position.query_offset);
-        if constexpr (slides_window<Bound>) start = std::max(start, seen);
+        if constexpr (slides_window<HeadPolicy>) start = std::max(start, seen);
         first = std::max(first, seen);
       };
       std::apply([&](const auto&... each) { (ask(each), ...); },
@@ -43,7 +43,7 @@ status check_windows(const Problem& problem) {
   return {};
 }
 
-/// Refuses sequences that a policy, or the store, cannot serve.
+/// Refuses sequences that a policy, or the source, cannot serve.
 template <class Problem>
 status check_sequences(const Problem& problem) {
   status result;
@@ -53,7 +53,7 @@ status check_sequences(const Problem& problem) {
     }
   };
   std::apply([&](const auto&... each) { (ask(each), ...); }, problem.policies);
-  if constexpr (Problem::store_type::evicts) {
+  if constexpr (Problem::source_type::evicts) {
     if (result) result = check_windows(problem);
   }
   return result;

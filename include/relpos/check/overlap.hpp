@@ -128,48 +128,48 @@ inline status check_apart_from_policies(const labelled_memory& written,
 }
 
 /// Calls use(labelled_memory) for each tensor and list that a call reads.
-template <class Query, class Store, class Use>
-void for_each_read(const view<Query, 4>& q, const Store& store, const options& choice,
+template <class Query, class Source, class Use>
+void for_each_read(const view<Query, 4>& q, const Source& source, const options& opts,
                    const Use& use) {
   use(labelled_memory("q", q));
-  store.memory_parts(use);
+  source.memory_parts(use);
   const auto use_list = [&](const char* name, const index_list& of) {
     if (!of.empty()) use(labelled_memory(name, of.bytes()));
   };
-  use_list("options.query_starts", choice.query_starts);
-  use_list("options.query_offsets", choice.query_offsets);
-  use_list("options.key_offsets", choice.key_offsets);
+  use_list("options.query_starts", opts.query_starts);
+  use_list("options.query_offsets", opts.query_offsets);
+  use_list("options.key_offsets", opts.key_offsets);
 }
 
 /// Refuses what is written over a tensor or list that a call reads.
-template <class Query, class Store>
+template <class Query, class Source>
 RELPOS_NOINLINE status check_apart_from_reads(const labelled_memory& written,
-                                              const view<Query, 4>& q, const Store& store,
-                                              const options& choice) {
+                                              const view<Query, 4>& q, const Source& source,
+                                              const options& opts) {
   status result;
-  for_each_read(q, store, choice, [&](const labelled_memory& read) {
+  for_each_read(q, source, opts, [&](const labelled_memory& read) {
     if (result) result = check_apart(written, read);
   });
   return result;
 }
 
 /// The same, policy data included.
-template <class Query, class Store>
+template <class Query, class Source>
 status check_apart_from_inputs(const labelled_memory& written, const view<Query, 4>& q,
-                               const Store& store, const options& choice,
+                               const Source& source, const options& opts,
                                const policy_data& policies) {
-  const status result = check_apart_from_reads(written, q, store, choice);
+  const status result = check_apart_from_reads(written, q, source, opts);
   return result ? check_apart_from_policies(written, policies) : result;
 }
 
 /// Refuses outputs that overlap what is read, policy data included, or each other.
-template <class Out, class Real, class Query, class Store>
-status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q, const Store& store,
-                     const options& choice, const policy_data& policies) {
+template <class Out, class Real, class Query, class Source>
+status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
+                     const Source& source, const options& opts, const policy_data& policies) {
   const auto outputs = written_memory(to);
   for (const labelled_memory& written : outputs) {
     if (written.is_empty()) continue;
-    status valid = check_apart_from_inputs(written, q, store, choice, policies);
+    status valid = check_apart_from_inputs(written, q, source, opts, policies);
     if (!valid) return valid;
   }
   return check_all_apart(outputs);
@@ -185,16 +185,16 @@ inline status check_workspace(const workspace& memory, std::size_t needed) {
 }
 
 /// Refuses workspace that overlaps a tensor of the call, or the data of a policy.
-template <class Out, class Real, class Query, class Store>
+template <class Out, class Real, class Query, class Source>
 status check_workspace_overlap(const byte_range& memory, const call_outputs<Out, Real>& to,
-                               const view<Query, 4>& q, const Store& store, const options& choice,
+                               const view<Query, 4>& q, const Source& source, const options& opts,
                                const policy_data& policies) {
   const labelled_memory lent("workspace", memory);
   for (const labelled_memory& written : written_memory(to)) {
     if (written.is_empty()) continue;
     if (status valid = check_apart(lent, written); !valid) return valid;
   }
-  return check_apart_from_inputs(lent, q, store, choice, policies);
+  return check_apart_from_inputs(lent, q, source, opts, policies);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -61,19 +61,19 @@ inline status check_offsets(const char* name, const index_list& offsets, index_t
 }
 
 /// Refuses the lists of offsets of a call.
-inline status check_sequence_offsets(const options& choice, index_t batch) {
-  if (choice.query_offset && !choice.query_offsets.empty()) {
+inline status check_sequence_offsets(const options& opts, index_t batch) {
+  if (opts.query_offset && !opts.query_offsets.empty()) {
     return status::error(status_code::invalid_value,
                          "options.query_offsets: are given beside options.query_offset");
   }
-  if (choice.key_offset != 0 && !choice.key_offsets.empty()) {
+  if (opts.key_offset != 0 && !opts.key_offsets.empty()) {
     return status::error(status_code::invalid_value,
                          "options.key_offsets: are given beside options.key_offset");
   }
-  if (status valid = check_offsets("options.query_offsets", choice.query_offsets, batch); !valid) {
+  if (status valid = check_offsets("options.query_offsets", opts.query_offsets, batch); !valid) {
     return valid;
   }
-  return check_offsets("options.key_offsets", choice.key_offsets, batch);
+  return check_offsets("options.key_offsets", opts.key_offsets, batch);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -14,9 +14,9 @@ namespace relpos::inline RELPOS_ABI {
 /// scores by an unknown amount.
 template <class... Policies>
 inline constexpr bool can_bound_scores =
-    ((bounds_bias<bound_policy<Policies>> || ... || false)) &&
-    ((bounds_bias<bound_policy<Policies>> || !is_bias<Policies>) && ... && true) &&
-    (!scales_rows<bound_policy<Policies>> && ... && true);
+    ((bounds_bias<head_policy_of<Policies>> || ... || false)) &&
+    ((bounds_bias<head_policy_of<Policies>> || !is_bias<Policies>) && ... && true) &&
+    (!scales_rows<head_policy_of<Policies>> && ... && true);
 
 /// No bias of a tile is larger, in units of the exponent.
 struct bias_bound {
@@ -26,7 +26,7 @@ struct bias_bound {
 
 /// Over a range of distances.
 template <class... Policies>
-constexpr bias_bound largest_bias(const std::tuple<Policies...>& bound,
+constexpr bias_bound largest_bias(const std::tuple<Policies...>& head_policies,
                                   const distance_range& distances, float factor) {
   bias_bound result;
   const auto add = [&](const auto& policy) {
@@ -36,7 +36,7 @@ constexpr bias_bound largest_bias(const std::tuple<Policies...>& bound,
       result.magnitude += relpos::abs(largest);
     }
   };
-  std::apply([&](const auto&... each) { (add(each), ...); }, bound);
+  std::apply([&](const auto&... each) { (add(each), ...); }, head_policies);
   return result;
 }
 

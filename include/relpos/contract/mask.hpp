@@ -10,20 +10,20 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// Whether the query sees the key; true for a policy that is no mask.
-template <class Bound>
-constexpr bool sees(const Bound& mask, index_t q_pos, index_t k_pos) {
+template <class HeadPolicy>
+constexpr bool sees(const HeadPolicy& mask, index_t q_pos, index_t k_pos) {
   bool result = true;
-  if constexpr (masks_range<Bound>) result = mask.visible_keys(q_pos).contains(k_pos);
-  if constexpr (masks_elements<Bound>) result = result && mask.keep(q_pos, k_pos);
+  if constexpr (masks_range<HeadPolicy>) result = mask.visible_keys(q_pos).contains(k_pos);
+  if constexpr (masks_elements<HeadPolicy>) result = result && mask.keep(q_pos, k_pos);
   return result;
 }
 
 /// The first key that a mask may show the query; none before everything.
-template <class Bound>
-constexpr index_t first_seen(const Bound& mask, index_t q_pos) {
-  if constexpr (slides_window<Bound>) {
+template <class HeadPolicy>
+constexpr index_t first_seen(const HeadPolicy& mask, index_t q_pos) {
+  if constexpr (slides_window<HeadPolicy>) {
     return mask.window_start(q_pos);
-  } else if constexpr (masks_range<Bound>) {
+  } else if constexpr (masks_range<HeadPolicy>) {
     return mask.visible_keys(q_pos).first;
   } else {
     return key_range::everything().first;
@@ -45,9 +45,9 @@ constexpr tile_class either_of(tile_class a, tile_class b) {
 }
 
 /// What `keep` says of a tile: partial, unless the mask knows better.
-template <class Bound>
-constexpr tile_class classify_elements(const Bound& mask, const tile& of) {
-  if constexpr (!masks_elements<Bound>) {
+template <class HeadPolicy>
+constexpr tile_class classify_elements(const HeadPolicy& mask, const tile& of) {
+  if constexpr (!masks_elements<HeadPolicy>) {
     return tile_class::full;
   } else if constexpr (requires { mask.classify(of); }) {
     return mask.classify(of);
@@ -57,9 +57,9 @@ constexpr tile_class classify_elements(const Bound& mask, const tile& of) {
 }
 
 /// What `visible_keys` says of a tile.
-template <class Bound>
-constexpr tile_class classify_ranges(const Bound& mask, const tile& of) {
-  if constexpr (!masks_range<Bound>) {
+template <class HeadPolicy>
+constexpr tile_class classify_ranges(const HeadPolicy& mask, const tile& of) {
+  if constexpr (!masks_range<HeadPolicy>) {
     return tile_class::full;
   } else {
     bool some = false;
@@ -77,8 +77,8 @@ constexpr tile_class classify_ranges(const Bound& mask, const tile& of) {
 // element by element. Kernels know a call's masks as ranges in numbers and as these.
 
 /// Those of the bound policies that ask for elements, as a tuple.
-template <class... Bound>
-constexpr auto element_masks(const std::tuple<Bound...>& bound) {
+template <class... HeadPolicies>
+constexpr auto element_masks(const std::tuple<HeadPolicies...>& head_policies) {
   constexpr auto only_masks = []<class Each>(const Each& each) {
     if constexpr (masks_elements<Each>) {
       return std::tuple<Each>(each);
@@ -87,7 +87,7 @@ constexpr auto element_masks(const std::tuple<Bound...>& bound) {
     }
   };
   return std::apply([&](const auto&... each) { return std::tuple_cat(only_masks(each)...); },
-                    bound);
+                    head_policies);
 }
 
 template <class BoundTuple>

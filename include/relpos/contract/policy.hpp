@@ -91,14 +91,14 @@ constexpr auto bind(const Policy& policy, index_t batch, index_t head) {
 }
 
 template <class Policy>
-using bound_policy = decltype(bind(std::declval<const Policy&>(), index_t{}, index_t{}));
+using head_policy_of = decltype(bind(std::declval<const Policy&>(), index_t{}, index_t{}));
 
 /// The policies of one head.
 template <class... Policies>
 auto bind_all(const std::tuple<Policies...>& policies, index_t batch, index_t head) {
   return std::apply(
       [&](const auto&... each) {
-        return std::tuple<bound_policy<Policies>...>(bind(each, batch, head)...);
+        return std::tuple<head_policy_of<Policies>...>(bind(each, batch, head)...);
       },
       policies);
 }
@@ -111,9 +111,9 @@ concept is_rotation = requires(const Policy& policy, index_t at) {
   { policy.relative_rotor(at, at) } -> std::same_as<rotor>;
 };
 
-template <class Bound>
-concept computes_bias = requires(const Bound& bound) {
-  { bound.bias(1.0) } -> std::convertible_to<double>;
+template <class HeadPolicy>
+concept computes_bias = requires(const HeadPolicy& policy) {
+  { policy.bias(1.0) } -> std::convertible_to<double>;
 };
 
 template <class Policy>
@@ -121,52 +121,52 @@ concept tabulates_bias = requires(const Policy& policy, index_t at) {
   { policy.tabulated_bias(at, at) } -> std::convertible_to<double>;
 };
 
-template <class Bound>
-concept stores_bias = requires(const Bound& bound, index_t at) {
-  { bound.bias_element(at, at) } -> std::convertible_to<float>;
+template <class HeadPolicy>
+concept stores_bias = requires(const HeadPolicy& policy, index_t at) {
+  { policy.bias_element(at, at) } -> std::convertible_to<float>;
 };
 
-template <class Bound>
-concept bounds_bias = computes_bias<Bound> && requires(const Bound& bound, index_t at) {
-  { bound.upper_bound(at, at) } -> std::convertible_to<float>;
+template <class HeadPolicy>
+concept bounds_bias = computes_bias<HeadPolicy> && requires(const HeadPolicy& policy, index_t at) {
+  { policy.upper_bound(at, at) } -> std::convertible_to<float>;
 };
 
-template <class Bound>
-concept masks_range = requires(const Bound& bound, index_t at) {
-  { bound.visible_keys(at) } -> std::same_as<key_range>;
+template <class HeadPolicy>
+concept masks_range = requires(const HeadPolicy& policy, index_t at) {
+  { policy.visible_keys(at) } -> std::same_as<key_range>;
 };
 
-template <class Bound>
-concept masks_elements = requires(const Bound& bound, index_t at) {
-  { bound.keep(at, at) } -> std::convertible_to<bool>;
+template <class HeadPolicy>
+concept masks_elements = requires(const HeadPolicy& policy, index_t at) {
+  { policy.keep(at, at) } -> std::convertible_to<bool>;
 };
 
-template <class Bound>
-concept slides_window = requires(const Bound& bound, index_t at) {
-  { bound.window_start(at) } -> std::same_as<index_t>;
+template <class HeadPolicy>
+concept slides_window = requires(const HeadPolicy& policy, index_t at) {
+  { policy.window_start(at) } -> std::same_as<index_t>;
 };
 
-template <class Bound>
-concept sets_temperature = requires(const Bound& bound) {
-  { bound.softmax_temperature() } -> std::convertible_to<float>;
+template <class HeadPolicy>
+concept sets_temperature = requires(const HeadPolicy& policy) {
+  { policy.softmax_temperature() } -> std::convertible_to<float>;
 };
 
-template <class Bound>
-concept scales_by_position = requires(const Bound& bound, index_t at) {
-  { bound.logit_factor(at) } -> std::convertible_to<float>;
+template <class HeadPolicy>
+concept scales_by_position = requires(const HeadPolicy& policy, index_t at) {
+  { policy.logit_factor(at) } -> std::convertible_to<float>;
 };
 
-template <class Bound>
-concept scales_by_count = requires(const Bound& bound, index_t at) {
-  { bound.logit_factor(at, at) } -> std::convertible_to<float>;
+template <class HeadPolicy>
+concept scales_by_count = requires(const HeadPolicy& policy, index_t at) {
+  { policy.logit_factor(at, at) } -> std::convertible_to<float>;
 };
 
-template <class Bound>
-concept scales_rows = scales_by_position<Bound> || scales_by_count<Bound>;
+template <class HeadPolicy>
+concept scales_rows = scales_by_position<HeadPolicy> || scales_by_count<HeadPolicy>;
 
-template <class Bound>
-concept has_sink = requires(const Bound& bound) {
-  { bound.sink_logit() } -> std::convertible_to<float>;
+template <class HeadPolicy>
+concept has_sink = requires(const HeadPolicy& policy) {
+  { policy.sink_logit() } -> std::convertible_to<float>;
 };
 
 template <class Policy>
@@ -176,30 +176,30 @@ concept places_tokens = requires(const Policy& policy, index_t at) {
   { policy.axes() } -> std::same_as<index_t>;
 };
 
-template <class Bound>
-concept gates_rows = requires(const Bound& bound, index_t at) {
-  { bound.row_gate(at) } -> std::convertible_to<float>;
+template <class HeadPolicy>
+concept gates_rows = requires(const HeadPolicy& policy, index_t at) {
+  { policy.row_gate(at) } -> std::convertible_to<float>;
 };
 
 /// How many of the three a policy has. Of two, kernels could not know which is meant: calls refuse
 /// it (call/arguments.hpp).
 template <class Policy>
 inline constexpr int bias_count =
-    (computes_bias<bound_policy<Policy>> ? 1 : 0) + (tabulates_bias<Policy> ? 1 : 0) +
-    (stores_bias<bound_policy<Policy>> ? 1 : 0);
+    (computes_bias<head_policy_of<Policy>> ? 1 : 0) + (tabulates_bias<Policy> ? 1 : 0) +
+    (stores_bias<head_policy_of<Policy>> ? 1 : 0);
 template <class Policy>
 inline constexpr bool is_bias = bias_count<Policy> > 0;
 template <class Policy>
 inline constexpr bool is_mask =
-    masks_range<bound_policy<Policy>> || masks_elements<bound_policy<Policy>>;
+    masks_range<head_policy_of<Policy>> || masks_elements<head_policy_of<Policy>>;
 template <class Policy>
-inline constexpr bool is_temperature = sets_temperature<bound_policy<Policy>>;
+inline constexpr bool is_temperature = sets_temperature<head_policy_of<Policy>>;
 
 /// Reads the positions of tokens, and not of rows.
 template <class Policy>
 inline constexpr bool reads_positions =
-    is_rotation<Policy> || computes_bias<bound_policy<Policy>> || tabulates_bias<Policy> ||
-    scales_by_position<bound_policy<Policy>>;
+    is_rotation<Policy> || computes_bias<head_policy_of<Policy>> || tabulates_bias<Policy> ||
+    scales_by_position<head_policy_of<Policy>>;
 
 /// Where a tabulated bias varies: everywhere, unless it says otherwise.
 template <class Policy>
@@ -212,9 +212,9 @@ constexpr distance_range varying_distances(const Policy& policy) {
 }
 
 template <class Policy>
-concept policy =
-    std::is_trivially_copyable_v<Policy> &&
-    (is_rotation<Policy> || is_bias<Policy> || is_mask<Policy> || is_temperature<Policy> ||
-     scales_rows<bound_policy<Policy>> || has_sink<bound_policy<Policy>> || places_tokens<Policy>);
+concept policy = std::is_trivially_copyable_v<Policy> &&
+                 (is_rotation<Policy> || is_bias<Policy> || is_mask<Policy> ||
+                  is_temperature<Policy> || scales_rows<head_policy_of<Policy>> ||
+                  has_sink<head_policy_of<Policy>> || places_tokens<Policy>);
 
 }  // namespace relpos::inline RELPOS_ABI

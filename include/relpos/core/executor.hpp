@@ -1,6 +1,6 @@
 #pragma once
-// Who runs the work. The library never starts a thread: it divides a call into independent items
-// and gives them to an executor.
+// Executors run the work. The library never starts a thread: it divides a call into independent
+// items and gives them to an executor.
 
 #include <atomic>
 #include <concepts>
@@ -10,28 +10,42 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `run(count, item)` calls item(i, slot) once for each i in [0, count), in any order and on any
-/// thread, and returns when all are done. `slot` < slots() tells apart the items that run at the
-/// same time: each has its own workspace. A call makes three runs: prepare (tables), attend, and
-/// merge (of split keys).
+/// How many items an executor runs at the same time. `slots()`, the old name of `workers()`, works
+/// until 0.2.
+template <class Executor>
+  requires requires(const Executor& runner) { runner.workers(); } ||
+           requires(const Executor& runner) { runner.slots(); }
+constexpr index_t worker_count(const Executor& runner) {
+  if constexpr (requires { runner.workers(); }) {
+    return static_cast<index_t>(runner.workers());
+  } else {
+    return static_cast<index_t>(runner.slots());
+  }
+}
+
+/// `run(count, item)` calls item(i, worker) once for each i in [0, count), in any order and on any
+/// thread, and returns when all are done. Items that run at the same time have different workers,
+/// in [0, workers()): each worker has its own workspace. A call makes three runs: prepare (tables),
+/// attend, and merge (of split keys).
 template <class Executor>
 concept executor = requires(const Executor& runner, void (*item)(index_t, index_t)) {
-  { runner.slots() } -> std::convertible_to<index_t>;
+  worker_count(runner);
   runner.run(index_t{}, item);
 };
 
-/// Refuses an executor that can run nothing.
+/// Refuses an executor without workers.
 template <executor Executor>
-status check_slots(const Executor& runner) {
-  const auto slots = static_cast<index_t>(runner.slots());
-  if (slots >= 1) return {};
-  return status::error(status_code::invalid_value, "executor: slots() is %lld, must be at least 1",
-                       static_cast<long long>(slots));
+status check_workers(const Executor& runner) {
+  const index_t workers = worker_count(runner);
+  if (workers >= 1) return {};
+  return status::error(status_code::invalid_value,
+                       "executor: workers() is %lld, must be at least 1",
+                       static_cast<long long>(workers));
 }
 
 /// Everything on the calling thread.
 struct serial {
-  static constexpr index_t slots() { return 1; }
+  static constexpr index_t workers() { return 1; }
 
   template <class Item>
   static void run(index_t count, Item&& item) {
@@ -50,17 +64,18 @@ struct on_loop {
   Loop loop;
   index_t threads = 1;
 
-  constexpr on_loop(Loop of, std::integral auto at_once)
-      : loop(of), threads(static_cast<index_t>(at_once)) {}
+  constexpr on_loop(Loop parallel_loop, std::integral auto thread_count)
+      : loop(parallel_loop), threads(static_cast<index_t>(thread_count)) {}
 
-  index_t slots() const { return threads; }
+  index_t workers() const { return threads; }
 
-  /// The loop runs one taker of items for each slot: so slots need no lock, and any loop will do.
+  /// The loop is asked for one iteration per worker, which takes items until none is left: so no
+  /// worker is shared, whatever loop it is.
   template <class Item>
   void run(index_t count, Item&& item) const {
     std::atomic<index_t> next{0};
-    loop(threads < count ? threads : count, [&](index_t slot) {
-      for (index_t i = next++; i < count; i = next++) item(i, slot);
+    loop(threads < count ? threads : count, [&](index_t worker) {
+      for (index_t i = next++; i < count; i = next++) item(i, worker);
     });
   }
 };
@@ -76,13 +91,14 @@ struct team_member {
   index_t threads;
   Barrier barrier;
 
-  constexpr team_member(std::integral auto which, std::integral auto of, Barrier when_all_are_here)
-      : thread(static_cast<index_t>(which)),
-        threads(static_cast<index_t>(of)),
-        barrier(when_all_are_here) {}
+  constexpr team_member(std::integral auto thread_index, std::integral auto thread_count,
+                        Barrier team_barrier)
+      : thread(static_cast<index_t>(thread_index)),
+        threads(static_cast<index_t>(thread_count)),
+        barrier(team_barrier) {}
 
-  /// None for a thread that is not one of the team, whose calls are refused.
-  index_t slots() const { return 0 <= thread && thread < threads ? threads : 0; }
+  /// 0 for a thread outside the team: its calls are refused.
+  index_t workers() const { return 0 <= thread && thread < threads ? threads : 0; }
 
   template <class Item>
   void run(index_t count, Item&& item) const {
@@ -91,7 +107,7 @@ struct team_member {
   }
 };
 
-/// Whether each of several threads makes the call: what a call allocates is then not shared.
+/// Whether several threads make the same call, so that the call cannot allocate memory for all.
 template <class Executor>
 inline constexpr bool is_team_member = false;
 template <class Barrier>

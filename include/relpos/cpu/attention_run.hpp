@@ -18,10 +18,10 @@ namespace relpos::inline RELPOS_ABI {
 /// One item of a sequence, by decode.
 template <class Isa, class Problem>
 void attend_decode(const problem_sequence<Problem>& sequence,
-                   const call_workspace<Isa, Problem>& workspace, index_t item, index_t slot) {
+                   const call_workspace<Isa, Problem>& workspace, index_t item, index_t worker) {
   const decoded_sequence& decoded = workspace.plan().decoded(sequence.at);
   const decode_item of = decode_item::of(workspace.plan(), decoded.geometry, item);
-  const decode_slot<Isa> memory = workspace.slot_of_decode(slot);
+  const decode_workspace<Isa> memory = workspace.decode_workspace_of(worker);
   const policy_head<Isa, Problem> head(sequence, workspace, of.key_head, memory);
   using key_type = typename std::decay_t<decltype(head.keys())>::stored;
   using value_type = typename std::decay_t<decltype(head.values())>::stored;
@@ -34,9 +34,9 @@ void attend_decode(const problem_sequence<Problem>& sequence,
 /// cache.
 template <class Isa, class Problem>
 void attend_prefill(const problem_sequence<Problem>& sequence,
-                    const call_workspace<Isa, Problem>& workspace, index_t item, index_t slot) {
+                    const call_workspace<Isa, Problem>& workspace, index_t item, index_t worker) {
   using head_type = policy_head<Isa, Problem>;
-  prefill_slot<Isa> memory = workspace.slot_of_prefill(slot);
+  prefill_workspace<Isa> memory = workspace.prefill_workspace_of(worker);
   const index_t blocks = ceil_div(sequence.shape.query_length, geometry<Isa>::block_rows);
   const index_t query_head = item / blocks;
   const head_type head(sequence, workspace, sequence.shape.key_head(query_head), memory);
@@ -49,17 +49,17 @@ void run_attention(const Executor& runner, const Problem& problem,
                    const call_workspace<Isa, Problem>& workspace) {
   const preparation<Isa, Problem> prepare(problem, workspace);
   const work_plan& plan = workspace.plan();
-  runner.run(prepare.count(), [&](index_t i, index_t slot) { prepare.run(i, slot); });
-  runner.run(plan.attend_count(), [&](index_t i, index_t slot) {
+  runner.run(prepare.count(), [&](index_t i, index_t worker) { prepare.run(i, worker); });
+  runner.run(plan.attend_count(), [&](index_t i, index_t worker) {
     const work_plan::place at = plan.attend_item(i);
     const problem_sequence<Problem> sequence = problem.of(at.sequence);
-    if (is_decoded(problem.choice, sequence.shape)) {
-      attend_decode<Isa>(sequence, workspace, at.item, slot);
+    if (is_decoded(problem.opts, sequence.shape)) {
+      attend_decode<Isa>(sequence, workspace, at.item, worker);
     } else {
-      attend_prefill<Isa>(sequence, workspace, at.item, slot);
+      attend_prefill<Isa>(sequence, workspace, at.item, worker);
     }
   });
-  runner.run(plan.merge_count(), [&](index_t i, [[maybe_unused]] index_t slot) {
+  runner.run(plan.merge_count(), [&](index_t i, [[maybe_unused]] index_t worker) {
     const work_plan::place at = plan.merge_item(i);
     const problem_sequence<Problem> sequence = problem.of(at.sequence);
     const decoded_sequence& decoded = plan.decoded(at.sequence);
@@ -67,7 +67,7 @@ void run_attention(const Executor& runner, const Problem& problem,
     merge_decoded(sequence.shape, decoded, workspace.states(), at.item, sink, sequence.out(),
                   sequence.lse);
     if constexpr (Problem::has_bias) {
-      float* const buffer = workspace.slot_of_decode(slot).value_buffer;
+      float* const buffer = workspace.decode_workspace_of(worker).value_buffer;
       for (index_t row = 0; row < sequence.shape.query_length; ++row) {
         const float largest =
             largest_exponent(sequence.shape, decoded, workspace.states(), at.item, row);

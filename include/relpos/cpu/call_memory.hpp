@@ -1,7 +1,7 @@
 #pragma once
 // The part of a call's workspace that has the same layout whatever its policies are: the plan,
-// norms of keys, states of the chunks that decode merges, and the slots of work items. But for
-// those states, one per query row and 1024 keys, nothing grows with query length x key length.
+// norms of keys, states of the chunks that decode merges, and one workspace per worker. Nothing
+// but those states, one per query row and 1024 keys, grows with query length x key length.
 
 #include <algorithm>
 #include <array>
@@ -10,9 +10,9 @@
 #include "relpos/call/call_sequences.hpp"
 #include "relpos/call/table_sets.hpp"
 #include "relpos/core/workspace.hpp"
-#include "relpos/cpu/decode/slot.hpp"
+#include "relpos/cpu/decode/workspace.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
-#include "relpos/cpu/prefill/slot.hpp"
+#include "relpos/cpu/prefill/workspace.hpp"
 #include "relpos/cpu/work_plan.hpp"
 #include "relpos/stage/softmax.hpp"
 
@@ -29,10 +29,10 @@ struct call_needs {
 template <class Isa>
 class call_memory {
  public:
-  call_memory(arena& memory, const call_sequences& call, index_t slots, const call_needs& needs)
+  call_memory(arena& memory, const call_sequences& call, index_t workers, const call_needs& needs)
       : shape_(call.shape),
         needs_(needs),
-        slot_count_(slots),
+        workers_(workers),
         plan_(memory, call.shape.batch),
         sets_(call, needs.implicit_positions) {
     for (index_t piece = 0; piece < resident_rows::pieces; ++piece) {
@@ -45,22 +45,22 @@ class call_memory {
     index_t states = 0;
     for (index_t sequence = 0; sequence < shape_.batch; ++sequence) {
       const attention_shape of = call.shape_of(sequence);
-      if (!is_decoded(call.choice, of)) continue;
+      if (!is_decoded(call.opts, of)) continue;
       const resident_rows rows = call.resident_of(sequence);
       states += of.query_heads * of.query_length * decode_geometry::chunk_capacity(rows);
     }
     if (states > 0) states_ = chunk_states(memory, states, shape_.value_dim);
-    // A slot is large enough for either kernel: options that choose one change little of the size.
+    // Each worker may run either kernel: options that choose one hardly change the size.
     arena prefill;
-    prefill_slot<Isa>(prefill, shape_, needs.rotation, needs.rotates_by_tile);
+    prefill_workspace<Isa>(prefill, shape_, needs.rotation, needs.rotates_by_tile);
     arena decode;
-    decode_slot<Isa>(decode, shape_, needs.rotation, needs.rotates_by_tile);
-    slot_bytes_ = static_cast<index_t>(std::max(prefill.bytes_taken(), decode.bytes_taken()));
-    slots_ = memory.take<std::byte>(slots * slot_bytes_);
+    decode_workspace<Isa>(decode, shape_, needs.rotation, needs.rotates_by_tile);
+    bytes_per_worker_ = static_cast<index_t>(std::max(prefill.bytes_taken(), decode.bytes_taken()));
+    worker_memory_ = memory.take<std::byte>(workers * bytes_per_worker_);
   }
 
   const work_plan& plan() const { return plan_; }
-  index_t slots() const { return slot_count_; }
+  index_t workers() const { return workers_; }
   const table_sets& sets() const { return sets_; }
 
   /// Key tiles of one head, those of piece 0 first.
@@ -75,13 +75,13 @@ class call_memory {
   }
   const chunk_states& states() const { return states_; }
 
-  prefill_slot<Isa> slot_of_prefill(index_t i) const {
-    arena memory(slot(i));
-    return prefill_slot<Isa>(memory, shape_, needs_.rotation, needs_.rotates_by_tile);
+  prefill_workspace<Isa> prefill_workspace_of(index_t worker) const {
+    arena memory(memory_of_worker(worker));
+    return prefill_workspace<Isa>(memory, shape_, needs_.rotation, needs_.rotates_by_tile);
   }
-  decode_slot<Isa> slot_of_decode(index_t i) const {
-    arena memory(slot(i));
-    return decode_slot<Isa>(memory, shape_, needs_.rotation, needs_.rotates_by_tile);
+  decode_workspace<Isa> decode_workspace_of(index_t worker) const {
+    arena memory(memory_of_worker(worker));
+    return decode_workspace<Isa>(memory, shape_, needs_.rotation, needs_.rotates_by_tile);
   }
 
  protected:
@@ -89,20 +89,21 @@ class call_memory {
 
  private:
   static constexpr std::size_t at(index_t piece) { return static_cast<std::size_t>(piece); }
-  workspace slot(index_t i) const {
-    return workspace(slots_ + i * slot_bytes_, static_cast<std::size_t>(slot_bytes_));
+  workspace memory_of_worker(index_t worker) const {
+    return workspace(worker_memory_ + worker * bytes_per_worker_,
+                     static_cast<std::size_t>(bytes_per_worker_));
   }
 
   attention_shape shape_;
   call_needs needs_;
-  index_t slot_count_;
+  index_t workers_;
   work_plan plan_;
   table_sets sets_;
   std::array<index_t, static_cast<std::size_t>(resident_rows::pieces)> tiles_of_piece_{};
   float* key_norms_ = nullptr;  // [sequences][key heads][key tiles]
   chunk_states states_;
-  std::byte* slots_ = nullptr;
-  index_t slot_bytes_ = 0;
+  std::byte* worker_memory_ = nullptr;
+  index_t bytes_per_worker_ = 0;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -16,18 +16,18 @@ namespace relpos::inline RELPOS_ABI {
 template <class Isa, class Problem>
 class call_workspace;
 
-template <class Isa, class Out, class Query, class Store, class... Policies>
-class call_workspace<Isa, attention_problem<Out, Query, Store, Policies...>>
+template <class Isa, class Out, class Query, class Source, class... Policies>
+class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
     : public call_memory<Isa> {
  public:
-  using problem_type = attention_problem<Out, Query, Store, Policies...>;
+  using problem_type = attention_problem<Out, Query, Source, Policies...>;
   static constexpr bool rotates = any_rotation<Policies...>;
   static constexpr bool by_tile = rotates_by_blocks<std::tuple<Policies...>>;
-  static constexpr bool rotates_keys = rotates && !Store::holds_rotated_keys;
+  static constexpr bool rotates_keys = rotates && !Source::holds_rotated_keys;
   using set_place = table_sets::place;
 
-  call_workspace(arena& memory, const problem_type& problem, index_t slots)
-      : call_memory<Isa>(memory, problem, slots,
+  call_workspace(arena& memory, const problem_type& problem, index_t workers)
+      : call_memory<Isa>(memory, problem, workers,
                          {.implicit_positions = problem_type::has_implicit_positions,
                           .key_norms = problem_type::can_bound,
                           .rotation = rotates,
@@ -57,7 +57,7 @@ class call_workspace<Isa, attention_problem<Out, Query, Store, Policies...>>
       });
     }
     if constexpr (rotates_keys) {
-      rotated_keys_ = memory.take<float>(problem.store.all_rows() * this->shape().key_heads *
+      rotated_keys_ = memory.take<float>(problem.source.all_rows() * this->shape().key_heads *
                                          this->shape().head_dim);
     }
   }
@@ -78,9 +78,9 @@ class call_workspace<Isa, attention_problem<Out, Query, Store, Policies...>>
   }
 
   /// [key_length][head_dim] of one head.
-  float* rotated_keys(const Store& store, index_t sequence, index_t key_head) const {
+  float* rotated_keys(const Source& source, index_t sequence, index_t key_head) const {
     const index_t rows =
-        store.rows_before(sequence) * this->shape().key_heads + store.length(sequence) * key_head;
+        source.rows_before(sequence) * this->shape().key_heads + source.length(sequence) * key_head;
     return rotated_keys_ + rows * this->shape().head_dim;
   }
 
@@ -107,9 +107,9 @@ class call_workspace<Isa, attention_problem<Out, Query, Store, Policies...>>
 };
 
 template <class Isa, class Problem>
-std::size_t call_workspace_bytes(const Problem& problem, index_t slots) {
+std::size_t call_workspace_bytes(const Problem& problem, index_t workers) {
   arena counted;
-  call_workspace<Isa, Problem>(counted, problem, slots);
+  call_workspace<Isa, Problem>(counted, problem, workers);
   return counted.bytes_taken();
 }
 

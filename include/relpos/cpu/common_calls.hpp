@@ -26,8 +26,8 @@ namespace relpos::inline RELPOS_ABI {
       const byte_range&, const call_outputs<float>&, const view<const float, 4>&,                  \
       const tensor_kv<float, float>&, const options&, const policy_data&);                         \
   declared template class call_memory<isa>;                                                        \
-  declared template struct prefill_slot<isa>;                                                      \
-  declared template struct decode_slot<isa>;                                                       \
+  declared template struct prefill_workspace<isa>;                                                 \
+  declared template struct decode_workspace<isa>;                                                  \
   declared template void work_plan::fill<isa>(const call_sequences&, index_t) const;               \
   declared template void merge_decoded(const attention_shape&, const decoded_sequence&,            \
                                        const chunk_states&, index_t, float, const view<float, 4>&, \

@@ -5,7 +5,7 @@
 
 #include <tuple>
 
-#include "relpos/contract/bound_policies.hpp"
+#include "relpos/contract/head_policies.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/cpu/decode/decode.hpp"
 #include "relpos/cpu/prefill/bias_stage.hpp"

@@ -29,60 +29,63 @@ class row_biases {
       : sequence_(sequence),
         head_(head),
         row_(row),
-        bound_(bind_all(sequence.call.policies, sequence.at, head)),
+        head_policies_(bind_all(sequence.call.policies, sequence.at, head)),
         position_(row_positions(sequence.call.policies, sequence.position, sequence.at)) {}
 
   /// The sum of one key; -inf where a bias or a mask that asks for elements hides it.
   double of(index_t key) const {
-    return sum(key, std::make_index_sequence<std::tuple_size_v<bound_type>>());
+    return sum(key, std::make_index_sequence<std::tuple_size_v<head_policies_type>>());
   }
 
  private:
-  using bound_type = decltype(bind_all(std::declval<Problem>().policies, index_t{}, index_t{}));
+  using head_policies_type =
+      decltype(bind_all(std::declval<Problem>().policies, index_t{}, index_t{}));
   static constexpr double hidden = -std::numeric_limits<double>::infinity();
 
   template <std::size_t... I>
   double sum(index_t key, std::index_sequence<I...>) const {
-    const bool is_kept = (keeps(std::get<I>(bound_), key) && ... && true);
+    const bool is_kept = (keeps(std::get<I>(head_policies_), key) && ... && true);
     if (!is_kept) return hidden;
     // What is stored first: a function is not asked about a key that a matrix hides.
-    double result = (stored_bias(std::get<I>(bound_), key) + ... + 0.0);
+    double result = (stored_bias(std::get<I>(head_policies_), key) + ... + 0.0);
     if (result == hidden) return hidden;
-    ((result += bias(std::get<I>(sequence_.call.policies), std::get<I>(bound_), key)), ...);
+    ((result += bias(std::get<I>(sequence_.call.policies), std::get<I>(head_policies_), key)), ...);
     return result;
   }
-  template <class Bound>
-  bool keeps(const Bound& bound, index_t key) const {
-    if constexpr (masks_elements<Bound>) {
-      return bound.keep(row_ + sequence_.position.query_offset,
-                        key + sequence_.position.key_offset);
+  template <class HeadPolicy>
+  bool keeps(const HeadPolicy& head_policy, index_t key) const {
+    if constexpr (masks_elements<HeadPolicy>) {
+      return head_policy.keep(row_ + sequence_.position.query_offset,
+                              key + sequence_.position.key_offset);
     }
     return true;
   }
-  template <class Policy, class Bound>
-  double bias([[maybe_unused]] const Policy& policy, [[maybe_unused]] const Bound& bound,
+  template <class Policy, class HeadPolicy>
+  double bias([[maybe_unused]] const Policy& policy, [[maybe_unused]] const HeadPolicy& head_policy,
               [[maybe_unused]] index_t key) const {
-    if constexpr (computes_bias<Bound>) {
+    if constexpr (computes_bias<HeadPolicy>) {
       // A user's function may be written for packs alone.
       const auto distance = static_cast<float>(position_.key(key) - position_.query(row_));
       float computed[lanes<Isa>];
-      float_pack<Isa>(bound.bias(float_pack<Isa>(distance))).store(computed);
+      float_pack<Isa>(head_policy.bias(float_pack<Isa>(distance))).store(computed);
       return static_cast<double>(computed[0]);
     } else if constexpr (tabulates_bias<Policy>) {
       // A table holds float32: beyond it is infinity.
       const auto tabulated = static_cast<double>(
           policy.tabulated_bias(head_, position_.key(key) - position_.query(row_)));
       if (tabulated < static_cast<double>(std::numeric_limits<float>::lowest())) return hidden;
-      if constexpr (gates_rows<Bound>) return static_cast<double>(bound.row_gate(row_)) * tabulated;
+      if constexpr (gates_rows<HeadPolicy>)
+        return static_cast<double>(head_policy.row_gate(row_)) * tabulated;
       return tabulated;
     } else {
       return 0.0;
     }
   }
-  template <class Bound>
-  double stored_bias([[maybe_unused]] const Bound& bound, [[maybe_unused]] index_t key) const {
-    if constexpr (stores_bias<Bound>) {
-      return static_cast<double>(bound.bias_element(row_, key));
+  template <class HeadPolicy>
+  double stored_bias([[maybe_unused]] const HeadPolicy& head_policy,
+                     [[maybe_unused]] index_t key) const {
+    if constexpr (stores_bias<HeadPolicy>) {
+      return static_cast<double>(head_policy.bias_element(row_, key));
     } else {
       return 0.0;
     }
@@ -91,7 +94,7 @@ class row_biases {
   const problem_sequence<Problem>& sequence_;
   index_t head_;
   index_t row_;
-  bound_type bound_;
+  head_policies_type head_policies_;
   row_positions_of<decltype(Problem::policies)> position_;
 };
 
@@ -101,9 +104,9 @@ template <class Isa, class Problem>
 void attend_extreme_row(const problem_sequence<Problem>& sequence, index_t head, index_t row,
                         float* buffer) {
   constexpr double hidden = -std::numeric_limits<double>::infinity();
-  const auto bound = bind_all(sequence.call.policies, sequence.at, head);
+  const auto head_policies = bind_all(sequence.call.policies, sequence.at, head);
   const index_t channels = sequence.shape.value_dim;
-  const key_range seen = visible_key_rows(bound, row + sequence.position.query_offset,
+  const key_range seen = visible_key_rows(head_policies, row + sequence.position.query_offset,
                                           sequence.position.key_offset, sequence.shape.key_length);
   if (seen.last <= seen.first) return;
   const resident_rows resident = sequence.call.resident_of(sequence.at);
@@ -125,16 +128,16 @@ void attend_extreme_row(const problem_sequence<Problem>& sequence, index_t head,
   const auto position = row_positions(sequence.call.policies, sequence.position, sequence.at);
   const double factor =
       static_cast<double>(
-          logit_factor(bound, position.query(row), sequence.count_shown(seen, row))) /
+          logit_factor(head_policies, position.query(row), sequence.count_shown(seen, row))) /
       static_cast<double>(softmax_temperature(sequence.call.policies, sequence.at, head));
   // In the kernel's unit, and far enough below its threshold that no score q.k matters.
   constexpr auto extreme = static_cast<double>(extreme_exponent) / 2;
   const double top = largest * factor;
-  const auto sink = static_cast<double>(sink_logit(bound));
+  const auto sink = static_cast<double>(sink_logit(head_policies));
   if (!is_number || largest == hidden || !(top <= extreme) || sink > extreme) return;
 
   const auto values =
-      sequence.call.store.template values<Isa>(sequence.at, sequence.shape.key_head(head));
+      sequence.call.source.template values<Isa>(sequence.at, sequence.shape.key_head(head));
   double total = std::exp(sink - top);
   // Compensated sums (Kahan, 1965): all values have the same weight, and there may be a million of
   // them.

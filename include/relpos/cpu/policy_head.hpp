@@ -1,5 +1,5 @@
 #pragma once
-// One head of a call as its policies, its store and its output say it: the answers that
+// One head of a call as its policies, its source and its output say it: the answers that
 // lowered_head asks for.
 
 #include <tuple>
@@ -38,10 +38,10 @@ auto stages_of(const problem_sequence<Problem>& sequence,
   };
   auto biases = std::tuple_cat(stage(std::integral_constant<std::size_t, I>())...);
   if constexpr (Problem::has_row_factor) {
-    const auto bound = bind_all(sequence.call.policies, sequence.at, head);
-    const row_factor_stage<Isa> factors(bound, rows, position, [&](index_t lane) {
-      const key_range visible =
-          visible_key_rows(bound, rows.q_pos + lane, rows.key_offset, sequence.shape.key_length);
+    const auto head_policies = bind_all(sequence.call.policies, sequence.at, head);
+    const row_factor_stage<Isa> factors(head_policies, rows, position, [&](index_t lane) {
+      const key_range visible = visible_key_rows(head_policies, rows.q_pos + lane, rows.key_offset,
+                                                 sequence.shape.key_length);
       return sequence.count_shown(visible, rows.first_row + lane);
     });
     return std::tuple_cat(std::move(biases), std::tuple(factors));
@@ -71,16 +71,16 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   using masks_type = element_masks_of_call<Isa, Problem>;
   using workspace_type = call_workspace<Isa, Problem>;
 
-  /// `slot` has room for a row that is rotated.
-  template <class Slot>
+  /// `memory` has room for a row that is rotated.
+  template <class Workspace>
   policy_head(const problem_sequence<Problem>& sequence, const workspace_type& workspace,
-              index_t head, const Slot& slot)
+              index_t head, const Workspace& memory)
       : staged_head_of_call<Isa, Problem>(facts_of(sequence, head)),
         sequence_(sequence),
         workspace_(workspace),
         keys_(keys_of<Isa>(sequence, workspace, head)),
-        values_(sequence.call.store.template values<Isa>(sequence.at, head)),
-        memory_{slot.stored_row, slot.rotors_of_row} {}
+        values_(sequence.call.source.template values<Isa>(sequence.at, head)),
+        memory_{memory.stored_row, memory.rotors_of_row} {}
 
   const auto& keys() const { return keys_; }
   const auto& values() const { return values_; }
@@ -88,7 +88,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   float temperature(index_t head) const override {
     return softmax_temperature(sequence_.call.policies, sequence_.at, head);
   }
-  float sink(index_t head) const override { return sink_logit(bound(head)) * log2e; }
+  float sink(index_t head) const override { return sink_logit(head_policies(head)) * log2e; }
 
   void find_queries(index_t head, index_t first, index_t count, float* buffer,
                     const float** rows) const override {
@@ -123,7 +123,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
     if constexpr (Problem::can_bound) {
       const distance_range distances = distances_between(
           positions_of_rows(), rows.first_row, rows.first_row + rows.count, keys.first, keys.last);
-      return relpos::largest_bias(bound(head), distances, factor);
+      return relpos::largest_bias(head_policies(head), distances, factor);
     } else {
       return {};
     }
@@ -137,15 +137,15 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   }
 
   void find_visible(index_t head, index_t first, index_t count, key_range* to) const override {
-    const auto bound_to_head = bound(head);
+    const auto policies_of_head = head_policies(head);
     for (index_t i = 0; i < count; ++i) {
-      to[i] = visible_key_rows(bound_to_head, query_position(first + i),
+      to[i] = visible_key_rows(policies_of_head, query_position(first + i),
                                sequence_.position.key_offset, sequence_.shape.key_length);
     }
   }
 
   tile_class classify_elements_of(index_t head, index_t row, const key_range& keys) const override {
-    return classify_row(element_masks(bound(head)), query_position(row),
+    return classify_row(element_masks(head_policies(head)), query_position(row),
                         sequence_.position.key_offset, keys);
   }
 
@@ -155,7 +155,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
     for (index_t i = 0; i < rows.count; ++i, scores += decode_geometry::tile_keys) {
       const index_t head = rows.head[i];
       const index_t row = rows.row[i];
-      const auto bound_to_head = bound(head);
+      const auto policies_of_head = head_policies(head);
       const score_factors factors(sequence_.call.scale, sequence_.call.softcap(),
                                   temperature(head));
       if (factors.softcap != 0.0f) cap_row<Isa>(factors.softcap, keys, scores);
@@ -163,15 +163,15 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
                  std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
       if constexpr (Problem::has_row_factor) {
         const index_t visible = sequence_.count_shown(rows.visible[i], row);
-        scale_row<Isa>(logit_factor(bound_to_head, places.query(row), visible), keys, scores);
+        scale_row<Isa>(logit_factor(policies_of_head, places.query(row), visible), keys, scores);
       }
-      seen[i] = hide_row<Isa>(element_masks(bound_to_head), query_position(row), rows.visible[i],
+      seen[i] = hide_row<Isa>(element_masks(policies_of_head), query_position(row), rows.visible[i],
                               sequence_.position.key_offset, keys, scores);
     }
   }
 
   mask_stage<Isa, masks_type> masks(index_t head, const group_rows& rows) const override {
-    return {bound(head), rows, sequence_.shape.key_length};
+    return {head_policies(head), rows, sequence_.shape.key_length};
   }
   biases_type biases(index_t head, float factor, const group_rows& rows,
                      index_t piece) const override {
@@ -190,7 +190,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
         .pieces = Problem::pieces,
         .scale = sequence.call.scale,
         .softcap = sequence.call.softcap(),
-        .tolerance = sequence.call.choice.tolerance,
+        .tolerance = sequence.call.opts.tolerance,
         .out = output_rows(sequence.out()),
         .lse = sequence.lse,
         .statistics = sequence.statistics,
@@ -206,7 +206,9 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
     float* rotors_of_row;
   };
 
-  auto bound(index_t head) const { return bind_all(sequence_.call.policies, sequence_.at, head); }
+  auto head_policies(index_t head) const {
+    return bind_all(sequence_.call.policies, sequence_.at, head);
+  }
   auto positions_of_rows() const {
     return row_positions(sequence_.call.policies, sequence_.position, sequence_.at);
   }
@@ -229,7 +231,8 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   const workspace_type& workspace_;
   decltype(keys_of<Isa>(std::declval<const problem_sequence<Problem>&>(),
                         std::declval<const workspace_type&>(), index_t{})) keys_;
-  decltype(std::declval<const Problem&>().store.template values<Isa>(index_t{}, index_t{})) values_;
+  decltype(std::declval<const Problem&>().source.template values<Isa>(index_t{},
+                                                                      index_t{})) values_;
   row_memory memory_;
 };
 

@@ -21,10 +21,10 @@ namespace relpos::inline RELPOS_ABI {
 template <class Isa, class Problem>
 class preparation;
 
-template <class Isa, class Out, class Query, class Store, class... Policies>
-class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
+template <class Isa, class Out, class Query, class Source, class... Policies>
+class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
  public:
-  using problem_type = attention_problem<Out, Query, Store, Policies...>;
+  using problem_type = attention_problem<Out, Query, Source, Policies...>;
   using workspace_type = call_workspace<Isa, problem_type>;
   using set_place = typename workspace_type::set_place;
 
@@ -33,16 +33,16 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
   index_t count() const { return 1 + table_items() + rotor_items() + key_items(); }
 
-  void run(index_t item, index_t slot) const {
+  void run(index_t item, index_t worker) const {
     if (item == 0) {
-      workspace_.plan().template fill<Isa>(problem_, workspace_.slots());
+      workspace_.plan().template fill<Isa>(problem_, workspace_.workers());
     } else if (item < 1 + table_items()) {
       fill_tables(workspace_.sets().find((item - 1) / shape().query_heads),
                   (item - 1) % shape().query_heads, std::index_sequence_for<Policies...>());
     } else if (item < 1 + table_items() + rotor_items()) {
       fill_rotors(item - 1 - table_items());
     } else {
-      prepare_keys(item - 1 - table_items() - rotor_items(), slot);
+      prepare_keys(item - 1 - table_items() - rotor_items(), worker);
     }
   }
 
@@ -130,7 +130,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
     }
   }
 
-  void prepare_keys(index_t item, index_t slot) const {
+  void prepare_keys(index_t item, index_t worker) const {
     const index_t key_head = item / items_per_head() % shape().key_heads;
     const index_t sequence = item / items_per_head() / shape().key_heads;
     const attention_shape of = problem_.shape_of(sequence);
@@ -138,8 +138,8 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
     const key_tiles<Isa> tiling{problem_.position_of(sequence).key_offset, of.key_length};
     const bool bounds = uses_bound(of);
     if (!rotates_keys && !bounds) return;
-    const prefill_slot<Isa> memory = workspace_.slot_of_prefill(slot);
-    const auto stored = problem_.store.template keys<Isa>(sequence, key_head);
+    const prefill_workspace<Isa> memory = workspace_.prefill_workspace_of(worker);
+    const auto stored = problem_.source.template keys<Isa>(sequence, key_head);
     const index_t first = item % items_per_head() * tiles_per_item;
     for (index_t i = first; i < std::min(first + tiles_per_item, workspace_.tiles_of_head()); ++i) {
       const index_t piece = i < workspace_.tiles_of_piece(0) ? 0 : 1;
@@ -151,7 +151,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
       const key_range range = intersect(tiling.rows(tiling.of(rows.first) + tile), rows);
       float* const norm = bounds ? workspace_.key_norms(sequence, key_head, piece) + tile : nullptr;
       if constexpr (rotates_keys) {
-        float* const rotated = workspace_.rotated_keys(problem_.store, sequence, key_head);
+        float* const rotated = workspace_.rotated_keys(problem_.source, sequence, key_head);
         rotate_keys(range, sequence, stored, rotated, memory);
         if (bounds) *norm = norm_of(range, packed_rows{rotated, of.head_dim}, memory);
       } else {
@@ -162,7 +162,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
 
   template <class Stored>
   void rotate_keys(const key_range& range, index_t sequence, const Stored& stored, float* rotated,
-                   const prefill_slot<Isa>& memory) const {
+                   const prefill_workspace<Isa>& memory) const {
     const auto rotate_all = [&](const auto& source) {
       for (index_t row = range.first; row < range.last; ++row) {
         source.load(row, rotated + row * shape().head_dim);
@@ -173,7 +173,7 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
         const rotation_rows rotations = policy.rotations();
         rotate_all(rotated_rows<Isa, Stored>{
             stored, rotations, rotations.keys, problem_.position_of(sequence).key_offset,
-            problem_.store.length(sequence), shape().head_dim, memory.stored_row});
+            problem_.source.length(sequence), shape().head_dim, memory.stored_row});
       } else {
         const auto position = row_positions(problem_.policies, positions{}, sequence);
         const auto of_key = [&](index_t row, index_t axis) { return position.key(row, axis); };
@@ -184,7 +184,8 @@ class preparation<Isa, attention_problem<Out, Query, Store, Policies...>> {
   }
 
   template <row_source Rows>
-  float norm_of(const key_range& range, const Rows& rows, const prefill_slot<Isa>& memory) const {
+  float norm_of(const key_range& range, const Rows& rows,
+                const prefill_workspace<Isa>& memory) const {
     return largest_norm(rows, range.first, range.last, shape().head_dim, memory.row_buffer);
   }
 

@@ -15,38 +15,38 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-template <class Isa, class Out, class Query, class Store, class Policies>
+template <class Isa, class Out, class Query, class Source, class Policies>
 class prepared_call;
 
 /// Keeps the views and policies of its call, and refers to what they refer to: numbers in tensors
 /// may change between two runs. What was checked may not: shapes and strides, lists of sequences,
 /// block tables, the data of policies. A cache whose lengths have changed is another call, and
 /// `run` refuses it.
-template <class Isa, class Out, class Query, class Store, class... Policies>
-class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
+template <class Isa, class Out, class Query, class Source, class... Policies>
+class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
  public:
   /// A failure in `valid`, of checks made before, refuses the call.
   template <executor Executor>
   prepared_call(const Executor& runner, const status& valid, const call_outputs<Out>& to,
-                const view<const Query, 4>& q, const Store& store, const options& choice,
+                const view<const Query, 4>& q, const Source& source, const options& opts,
                 const std::tuple<Policies...>& policies)
-      : valid_(valid), to_(to), slots_(static_cast<index_t>(runner.slots())) {
-    if (valid_) valid_ = store.check(q, choice);
+      : valid_(valid), to_(to), workers_(worker_count(runner)) {
+    if (valid_) valid_ = source.check(q, opts);
     if (!valid_) return;
-    const attention_shape shape = shape_of_call(q, store, choice);
-    valid_ = check_call(to, q, store, choice, shape, policies);
-    if (valid_) valid_ = check_slots(runner);
+    const attention_shape shape = shape_of_call(q, source, opts);
+    valid_ = check_call(to, q, source, opts, shape, policies);
+    if (valid_) valid_ = check_workers(runner);
     if (!valid_) return;
-    options resolved = choice;
+    options resolved = opts;
     resolved.statistics = to.statistics;  // those of partial are in its state
-    problem_.emplace(to.out, q, store, to.lse_or_none(), shape, resolved, policies);
+    problem_.emplace(to.out, q, source, to.lse_or_none(), shape, resolved, policies);
     valid_ = check_sequences(*problem_);
     if (!valid_) {
       problem_.reset();
       return;
     }
     lengths_ = sum_of_lengths(*problem_);
-    workspace_bytes_ = call_workspace_bytes<Isa>(*problem_, slots_);
+    workspace_bytes_ = call_workspace_bytes<Isa>(*problem_, workers_);
   }
 
   /// What `attention` would return of the call as it is; `run` returns it too, and does nothing, if
@@ -59,54 +59,54 @@ class prepared_call<Isa, Out, Query, Store, std::tuple<Policies...>> {
     return workspace_bytes_;
   }
 
-  /// Computes. The executor has no more slots than the one that the call was prepared for.
+  /// Computes. The executor has no more workers than the one that the call was prepared for.
   template <executor Executor>
   status run(const Executor& runner, workspace memory) const noexcept {
     if (!problem_) return valid_;
-    if (status fits = check_slots_of(runner); !fits) return fits;
+    if (status fits = check_workers_of(runner); !fits) return fits;
     if (sum_of_lengths(*problem_) != lengths_) {
       return status::error(status_code::invalid_value,
                            "cache.lengths: have changed since the call was prepared");
     }
     if (status fits = check_workspace(memory, workspace_bytes_); !fits) return fits;
     if (status apart = check_workspace_overlap(byte_range::of(memory.data, workspace_bytes_), to_,
-                                               problem_->q, problem_->store, problem_->choice,
+                                               problem_->q, problem_->source, problem_->opts,
                                                policy_data(problem_->policies));
         !apart) {
       return apart;
     }
     arena pieces(memory);
     run_attention<Isa>(runner, *problem_,
-                       call_workspace<Isa, problem_type>(pieces, *problem_, slots_));
+                       call_workspace<Isa, problem_type>(pieces, *problem_, workers_));
     return {};
   }
 
  private:
-  using problem_type = attention_problem<Out, Query, Store, Policies...>;
+  using problem_type = attention_problem<Out, Query, Source, Policies...>;
 
   /// Weighted by the place of the sequence: one row more in one and less in another is another sum.
   static std::uint64_t sum_of_lengths(const problem_type& problem) {
     std::uint64_t sum = 0;
-    if (problem.store.lengths_are_equal()) return sum;
+    if (problem.source.lengths_are_equal()) return sum;
     for (index_t at = 0; at < problem.shape.batch; ++at) {
-      sum = 31 * sum + static_cast<std::uint64_t>(problem.store.length(at));
+      sum = 31 * sum + static_cast<std::uint64_t>(problem.source.length(at));
     }
     return sum;
   }
 
   template <executor Executor>
-  status check_slots_of(const Executor& runner) const {
-    const auto slots = static_cast<index_t>(runner.slots());
-    if (1 <= slots && slots <= slots_) return {};
+  status check_workers_of(const Executor& runner) const {
+    const index_t workers = worker_count(runner);
+    if (1 <= workers && workers <= workers_) return {};
     return status::error(
         status_code::invalid_value,
-        "executor: slots() is %lld, must be 1 to %lld, as when the call was prepared",
-        static_cast<long long>(slots), static_cast<long long>(slots_));
+        "executor: workers() is %lld, must be 1 to %lld, as when the call was prepared",
+        static_cast<long long>(workers), static_cast<long long>(workers_));
   }
 
   status valid_;
   call_outputs<Out> to_;
-  index_t slots_;
+  index_t workers_;
   std::uint64_t lengths_ = 0;
   std::size_t workspace_bytes_ = 0;
   std::optional<problem_type> problem_;

@@ -37,11 +37,11 @@ class work_plan {
 
   /// By one thread, before the counts are asked for.
   template <class Isa>
-  void fill(const call_sequences& call, index_t slots) const {
-    *chunks_of_item_ = divide(call, slots);
+  void fill(const call_sequences& call, index_t workers) const {
+    *chunks_of_item_ = divide(call, workers);
     const auto cost_of = [&](index_t at) {
       const attention_shape shape = call.shape_of(at);
-      if (!is_decoded(call.choice, shape)) {
+      if (!is_decoded(call.opts, shape)) {
         return std::min(shape.query_length, geometry<Isa>::block_rows) *
                call.resident_of(at).count();
       }
@@ -61,7 +61,7 @@ class work_plan {
       const attention_shape shape = call.shape_of(order_[i]);
       index_t attend = shape.query_heads * ceil_div(shape.query_length, geometry<Isa>::block_rows);
       index_t merge = 0;
-      if (is_decoded(call.choice, shape)) {
+      if (is_decoded(call.opts, shape)) {
         const decode_geometry& of = decoded_[order_[i]].geometry;
         attend = shape.key_heads * of.items_of_block(*chunks_of_item_) * of.row_blocks;
         merge = shape.query_heads;
@@ -95,21 +95,21 @@ class work_plan {
 
   /// Returns the chunks of an item. Long runs of keys keep the memory busy; short ones occupy all
   /// threads.
-  index_t divide(const call_sequences& call, index_t slots) const {
+  index_t divide(const call_sequences& call, index_t workers) const {
     index_t chunks = 0;
     index_t states = 0;
     for (index_t at = 0; at < call.shape.batch; ++at) {
       const attention_shape shape = call.shape_of(at);
       decoded_[at] = {};
-      if (!is_decoded(call.choice, shape)) continue;
+      if (!is_decoded(call.opts, shape)) continue;
       const positions position = call.position_of(at);
       const decode_geometry of(shape, position.key_offset, call.seen_rows(at), call.evicted(at));
       decoded_[at] = {of, states};
       chunks += shape.key_heads * of.chunks * of.row_blocks;
       states += shape.query_heads * shape.query_length * of.chunks;
     }
-    constexpr index_t items_of_slot = 8;
-    return std::max<index_t>(chunks / (items_of_slot * slots), 1);
+    constexpr index_t items_per_worker = 8;
+    return std::max<index_t>(chunks / (items_per_worker * workers), 1);
   }
 
   place find(const index_t* first, index_t item) const {

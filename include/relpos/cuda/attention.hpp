@@ -39,15 +39,15 @@ device_workspace_bytes workspace_bytes(const on_stream&, const view<T, 4>& q, co
                                        const Arguments&... arguments) noexcept {
   static_assert(check_device_arguments<T, Arguments...>());
   using stored = std::remove_const_t<T>;
-  const options choice = options_of(arguments...);
+  const options opts = options_of(arguments...);
   const auto policies = policies_of(arguments...);
-  const tensor_views<stored, stored> store{k, v, choice.key_starts};
-  if (!store.check(q, choice) || !check_device_call<Dims>(q, k, v, choice)) return {};
-  const attention_shape shape = shape_of_call(q, store, choice);
-  if (!check_options(choice) || !check_sequence_offsets(choice, shape.batch)) return {};
+  const tensor_views<stored, stored> source{k, v, opts.key_starts};
+  if (!source.check(q, opts) || !check_device_call<Dims>(q, k, v, opts)) return {};
+  const attention_shape shape = shape_of_call(q, source, opts);
+  if (!check_options(opts) || !check_sequence_offsets(opts, shape.batch)) return {};
   if (!check_policies(policies, shape)) return {};
   return measure_device_workspace(
-      make_problem(view<float, 4>(), view<const stored, 4>(q), store, {}, choice, policies));
+      make_problem(view<float, 4>(), view<const stored, 4>(q), source, {}, opts, policies));
 }
 
 /// out [batch, heads, query, d] = attention of q [batch, heads, query, d] over k and v [batch, key
@@ -65,21 +65,21 @@ status attention(const on_stream& on, const device_workspace& memory, const view
   static_assert(storage<Out>, "relpos: out holds float, relpos::bfloat16 or relpos::half");
   static_assert(check_device_arguments<T, Arguments...>());
   using stored = std::remove_const_t<T>;
-  const options choice = options_of(arguments...);
+  const options opts = options_of(arguments...);
   const auto policies = policies_of(arguments...);
-  const tensor_views<stored, stored> store{k, v, choice.key_starts};
-  const call_outputs<Out> to{out, choice.lse, choice.statistics};
-  if (status valid = store.check(q, choice); !valid) return valid;
-  const attention_shape shape = shape_of_call(q, store, choice);
-  if (status valid = check_call(to, q, store, choice, shape, policies); !valid) return valid;
-  if (status valid = check_device_call<Dims>(q, k, v, choice); !valid) return valid;
+  const tensor_views<stored, stored> source{k, v, opts.key_starts};
+  const call_outputs<Out> to{out, opts.lse, opts.statistics};
+  if (status valid = source.check(q, opts); !valid) return valid;
+  const attention_shape shape = shape_of_call(q, source, opts);
+  if (status valid = check_call(to, q, source, opts, shape, policies); !valid) return valid;
+  if (status valid = check_device_call<Dims>(q, k, v, opts); !valid) return valid;
   const auto problem =
-      make_problem(out, view<const stored, 4>(q), store, choice.lse, choice, policies);
+      make_problem(out, view<const stored, 4>(q), source, opts.lse, opts, policies);
   if (status valid = check_sequences(problem); !valid) return valid;
   const device_workspace_bytes needed = measure_device_workspace(problem);
   const auto check = [&](const workspace& lent, std::size_t bytes) {
     if (status valid = check_workspace(lent, bytes); !valid) return valid;
-    return check_workspace_overlap(byte_range::of(lent.data, bytes), to, q, store, choice,
+    return check_workspace_overlap(byte_range::of(lent.data, bytes), to, q, source, opts,
                                    policy_data(policies));
   };
   if (status valid = check(memory.device, needed.device); !valid) return valid;

@@ -63,7 +63,7 @@ status check_pieces(const char* name, const view<T, 4>& of) {
 /// Refuses what kernels are not compiled for.
 template <class Dims = all_head_dims, class T>
 status check_device_call(const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>& v,
-                         const options& choice) {
+                         const options& opts) {
   if (!Dims::has(q.shape[3])) {
     return status::error(
         status_code::invalid_shape,
@@ -75,7 +75,7 @@ status check_device_call(const view<T, 4>& q, const view<T, 4>& k, const view<T,
     return shapes_differ("v: value_dim must be head_dim on a GPU, v is %s, q is %s", v.shape,
                          q.shape);
   }
-  const index_t sequences = sequence_count(q.shape[0], choice.query_starts);
+  const index_t sequences = sequence_count(q.shape[0], opts.query_starts);
   if (sequences > 65535 || q.shape[1] > 65535) {
     return status::error(
         status_code::invalid_shape,

@@ -1,6 +1,6 @@
 #pragma once
 // The types of a call's policies that kernels depend on. What is not among them, the kernels have
-// as numbers: range masks and laws by query row (row_facts.hpp), temperatures and sinks by head,
+// as numbers: range masks and logit scaling by query row (row_facts.hpp), temperatures and sinks by head,
 // functions of tables as tables.
 
 #include <tuple>
@@ -30,7 +30,7 @@ inline constexpr bool is_device_table = false;
 template <class Gate>
 inline constexpr bool is_device_table<device_table<Gate>> = true;
 
-/// What laws multiply the logits of each query row by: the stage behind the biases.
+/// Logit scaling, as one factor per query row: the stage behind the biases.
 struct device_row_factors {
   const float* of_row;
 };
@@ -59,10 +59,10 @@ struct lowered_types<Rotation, Places, std::tuple<Bias...>, Masks> {
 };
 
 /// What the device has of a policy that is a bias.
-template <class Policy, class Bound = bound_policy<Policy>>
-using device_bias =
-    std::conditional_t<tabulates_bias<Policy>,
-                       device_table<std::conditional_t<gates_rows<Bound>, Bound, no_data>>, Bound>;
+template <class Policy, class HeadPolicy = head_policy_of<Policy>>
+using device_bias = std::conditional_t<
+    tabulates_bias<Policy>,
+    device_table<std::conditional_t<gates_rows<HeadPolicy>, HeadPolicy, no_data>>, HeadPolicy>;
 
 /// A tuple of the stage of a policy that is a bias; of nothing for others.
 template <class Policy>
@@ -73,7 +73,7 @@ using device_biases_of =
 template <class... Policies>
 constexpr auto places_for_biases(const std::tuple<Policies...>& policies) {
   constexpr bool are_read =
-      ((computes_bias<bound_policy<Policies>> || tabulates_bias<Policies>) || ... || false);
+      ((computes_bias<head_policy_of<Policies>> || tabulates_bias<Policies>) || ... || false);
   if constexpr (any_explicit_positions<Policies...> && are_read) {
     return row_positions(policies, positions{}, 0).policy;
   } else {
@@ -89,8 +89,8 @@ using lowered_policies = lowered_types<
     decltype(places_for_biases(std::declval<const std::tuple<Policies...>&>())),
     decltype(std::tuple_cat(
         std::declval<device_biases_of<Policies>>()...,
-        std::declval<std::conditional_t<(scales_rows<bound_policy<Policies>> || ... || false),
+        std::declval<std::conditional_t<(scales_rows<head_policy_of<Policies>> || ... || false),
                                         std::tuple<device_row_factors>, std::tuple<>>>())),
-    element_masks_of<std::tuple<bound_policy<Policies>...>>>;
+    element_masks_of<std::tuple<head_policy_of<Policies>...>>>;
 
 }  // namespace relpos::inline RELPOS_ABI

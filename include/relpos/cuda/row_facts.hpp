@@ -1,6 +1,6 @@
 #pragma once
 // What the host finds of each query row before a call: the keys that range masks leave it, and what
-// laws multiply its logits by. Kernels read numbers, and know neither the masks nor the laws.
+// logit scaling multiplies its logits by. Kernels read numbers, and know neither the masks nor the scaling.
 
 #include <cstddef>
 #include <tuple>
@@ -23,10 +23,10 @@ class row_facts {
     const float* factors = nullptr;
   };
 
-  /// Whether a law reads explicit positions: they differ between the sequences of a
+  /// Whether logit scaling reads explicit positions: they differ between the sequences of a
   /// uniform batch.
-  static constexpr bool read_places =
-      any_explicit_positions<Policies...> && (scales_rows<bound_policy<Policies>> || ... || false);
+  static constexpr bool read_places = any_explicit_positions<Policies...> &&
+                                      (scales_rows<head_policy_of<Policies>> || ... || false);
 
   /// Takes what the device reads of host memory, for `sets` sequences.
   row_facts(arena& memory, const Problem& problem, index_t sets) : problem_(problem) {
@@ -38,8 +38,8 @@ class row_facts {
   }
 
   /// `first_row` counts the query rows of the sets before this one. Heads are filled from 0 on.
-  template <class Bound>
-  of_head fill(index_t set, index_t first_row, index_t head, const Bound& bound,
+  template <class HeadPolicies>
+  of_head fill(index_t set, index_t first_row, index_t head, const HeadPolicies& head_policies,
                std::ptrdiff_t to_device) const {
     const index_t rows = problem_.shape_of(set).query_length;
     const auto place = [&](bool by_head) {
@@ -52,7 +52,7 @@ class row_facts {
     if constexpr (masks) {
       if (masks_by_head || head == 0) {
         for (index_t row = 0; row < rows; ++row) {
-          visible[row] = key_span::of(visible_key_rows(bound, row + position.query_offset,
+          visible[row] = key_span::of(visible_key_rows(head_policies, row + position.query_offset,
                                                        position.key_offset, key_length));
         }
       }
@@ -64,7 +64,7 @@ class row_facts {
         const auto places = row_positions(problem_.policies, position, set);
         for (index_t row = 0; row < rows; ++row) {
           const index_t seen = masks ? visible[row].last - visible[row].first : key_length;
-          factors[row] = logit_factor(bound, places.query(row), seen);
+          factors[row] = logit_factor(head_policies, places.query(row), seen);
         }
       }
       result.factors = rebase(factors, to_device);
@@ -73,13 +73,13 @@ class row_facts {
   }
 
  private:
-  static constexpr bool masks = (masks_range<bound_policy<Policies>> || ... || false);
-  static constexpr bool scales = (scales_rows<bound_policy<Policies>> || ... || false);
+  static constexpr bool masks = (masks_range<head_policy_of<Policies>> || ... || false);
+  static constexpr bool scales = (scales_rows<head_policy_of<Policies>> || ... || false);
   static constexpr bool masks_by_head =
-      ((masks_range<bound_policy<Policies>> && binds<Policies>) || ... || false);
-  // Some laws count the keys that masks leave.
+      ((masks_range<head_policy_of<Policies>> && binds<Policies>) || ... || false);
+  // Some scalings count the keys that the masks show.
   static constexpr bool scales_by_head =
-      masks_by_head || ((scales_rows<bound_policy<Policies>> && binds<Policies>) || ... || false);
+      masks_by_head || ((scales_rows<head_policy_of<Policies>> && binds<Policies>) || ... || false);
 
   const Problem& problem_;
   key_span* visible_ = nullptr;

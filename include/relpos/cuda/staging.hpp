@@ -70,7 +70,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
   const call_extent& extent() const { return extent_; }
   /// What the device needs beside a copy of that.
   device_intermediates<T> take_intermediates(arena& memory) const {
-    return device_intermediates<T>::template take<lowered>(memory, problem_.q, problem_.store.k,
+    return device_intermediates<T>::template take<lowered>(memory, problem_.q, problem_.source.k,
                                                            shape(), extent_, rotates_tokens);
   }
   /// What the host needs beside it.
@@ -89,20 +89,21 @@ class call_staging<device_problem<T, Out, Policies...>> {
     index_t first_row = 0;
     for (index_t set = 0; set < sets_; ++set) {
       for (index_t head = 0; head < shape().query_heads; ++head) {
-        const auto bound = bind_all(problem_.policies, set, head);
-        const auto rows = rows_.fill(set, first_row, head, bound, to_device);
+        const auto head_policies = bind_all(problem_.policies, set, head);
+        const auto rows = rows_.fill(set, first_row, head, head_policies, to_device);
         const score_factors factors(problem_.scale, problem_.softcap(),
                                     softmax_temperature(problem_.policies, set, head));
         new (&heads_[set * shape().query_heads + head]) head_type{
-            biases_of(bound, rows.factors, set, head, std::index_sequence_for<Policies...>()),
-            element_masks(bound), rows.visible, factors, sink_logit(bound)};
+            biases_of(head_policies, rows.factors, set, head,
+                      std::index_sequence_for<Policies...>()),
+            element_masks(head_policies), rows.visible, factors, sink_logit(head_policies)};
       }
       first_row += problem_.shape_of(set).query_length;
     }
     return {problem_.out,
             problem_.q,
-            problem_.store.k,
-            problem_.store.v,
+            problem_.source.k,
+            problem_.source.v,
             problem_.lse,
             statistics(),
             stores_pairs(),
@@ -147,7 +148,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
   };
   chunk_range chunks_of(index_t at) const {
     const attention_shape of = problem_.shape_of(at);
-    if (!is_decoded(problem_.choice, of)) return {};
+    if (!is_decoded(problem_.opts, of)) return {};
     const positions position = problem_.position_of(at);
     const key_range seen = seen_rows(problem_.policies, at, of, position);
     if (seen.last <= seen.first) return {true, 0, 0};
@@ -164,7 +165,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
   }
 
   device_statistics statistics() const {
-    const row_statistics& of = problem_.choice.statistics;
+    const row_statistics& of = problem_.opts.statistics;
     const auto or_none = [](const std::optional<view<float, 3>>& rows) {
       return rows.value_or(view<float, 3>());
     };
@@ -177,7 +178,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
   }
 
   void measure() {
-    extent_.needs_all_logits = problem_.choice.statistics.of_logits();
+    extent_.needs_all_logits = problem_.opts.statistics.of_logits();
     for (index_t at = 0; at < shape().batch; ++at) {
       const index_t rows = problem_.shape_of(at).query_length;
       const chunk_range chunks = chunks_of(at);
@@ -194,8 +195,8 @@ class call_staging<device_problem<T, Out, Policies...>> {
       return {starts.empty() ? at : 0, of.first, of.count};
     };
     return {at,
-            rows(shape().query_length, problem_.choice.query_starts),
-            rows(shape().key_length, problem_.store.starts),
+            rows(shape().query_length, problem_.opts.query_starts),
+            rows(shape().key_length, problem_.source.starts),
             problem_.position_of(at),
             chunks.is_decoded,
             chunks.first,
@@ -224,16 +225,16 @@ class call_staging<device_problem<T, Out, Policies...>> {
     }
   }
 
-  using bound_type = std::tuple<bound_policy<Policies>...>;
+  using head_policies_type = std::tuple<head_policy_of<Policies>...>;
 
   /// The stages of one head of a set.
   template <std::size_t... I>
-  typename lowered::biases biases_of(const bound_type& bound, const float* factors,
+  typename lowered::biases biases_of(const head_policies_type& head_policies, const float* factors,
                                      [[maybe_unused]] index_t set, [[maybe_unused]] index_t head,
                                      std::index_sequence<I...>) {
     // In braces, and so in this order: what is tabulated takes its part of the tables.
-    const std::tuple<device_biases_of<Policies>...> biases{
-        bias_of(std::get<I>(problem_.policies), std::get<I>(bound), bound, set, head)...};
+    const std::tuple<device_biases_of<Policies>...> biases{bias_of(
+        std::get<I>(problem_.policies), std::get<I>(head_policies), head_policies, set, head)...};
     const auto row_factors = [&] {
       if constexpr (lowered::has_row_factors) {
         return std::tuple(device_row_factors{factors});
@@ -245,26 +246,27 @@ class call_staging<device_problem<T, Out, Policies...>> {
                       biases);
   }
 
-  template <class Policy, class Bound>
-  device_biases_of<Policy> bias_of(const Policy& policy, const Bound& its, const bound_type& bound,
-                                   index_t set, index_t head) {
+  template <class Policy, class HeadPolicy>
+  device_biases_of<Policy> bias_of(const Policy& policy, const HeadPolicy& head_policy,
+                                   const head_policies_type& head_policies, index_t set,
+                                   index_t head) {
     if constexpr (!is_bias<Policy>) {
       return {};
     } else if constexpr (!tabulates_bias<Policy>) {
-      return its;
+      return head_policy;
     } else {
       const distance_range distances = distances_of(set);
       // A bias that saturates may be asked for any distance, and the masks need not be.
       distance_range asked = distances;
       if constexpr (!has_explicit_positions && !requires { policy.varies(); }) {
         const attention_shape of = problem_.shape_of(set);
-        asked = visible_distances(bound, of, problem_.position_of(set), {0, of.key_length});
+        asked = visible_distances(head_policies, of, problem_.position_of(set), {0, of.key_length});
       }
       bias_table filled = fill_bias_table(policy, head, asked, 0, next_table_);
       filled.data = rebase(next_table_, to_device_);
       next_table_ += bias_table_capacity(policy, distances.size(), 0);
-      if constexpr (gates_rows<Bound>) {
-        return device_bias<Policy>{its, filled};
+      if constexpr (gates_rows<HeadPolicy>) {
+        return device_bias<Policy>{head_policy, filled};
       } else {
         return device_bias<Policy>{{}, filled};
       }

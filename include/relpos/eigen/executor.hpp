@@ -11,7 +11,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A ThreadPoolDevice. The calling thread takes part, so there is a slot more than threads; called
+/// A ThreadPoolDevice. The calling thread takes part, so there is a worker more than threads; called
 /// from inside the pool, whose other threads may be waiting for this one, it runs alone.
 ///
 /// `Device` is a parameter because Eigen defines ThreadPoolDevice only under EIGEN_USE_THREADS.
@@ -20,7 +20,7 @@ class pool_executor {
  public:
   explicit pool_executor(const Device& device) : device_(device) {}
 
-  index_t slots() const { return static_cast<index_t>(device_.numThreads()) + 1; }
+  index_t workers() const { return static_cast<index_t>(device_.numThreads()) + 1; }
 
   template <class Item>
   void run(index_t count, Item&& item) const {
@@ -31,16 +31,16 @@ class pool_executor {
     // Helpers that the pool starts late find nothing left to take; what they look at must outlive
     // the call.
     const auto work = std::make_shared<progress>();
-    const auto take_items = [count, &item](progress& shared, index_t slot) {
+    const auto take_items = [count, &item](progress& shared, index_t worker) {
       for (index_t i = shared.next++; i < count; i = shared.next++) {
-        item(i, slot);
+        item(i, worker);
         if (++shared.done == count) shared.done.notify_one();
       }
     };
-    const index_t helpers = std::min<index_t>(slots() - 1, count - 1);
-    for (index_t slot = 1; slot <= helpers; ++slot) {
-      device_.enqueueNoNotification([work, count, take_items, slot] {
-        if (work->next < count) take_items(*work, slot);
+    const index_t helpers = std::min<index_t>(workers() - 1, count - 1);
+    for (index_t worker = 1; worker <= helpers; ++worker) {
+      device_.enqueueNoNotification([work, count, take_items, worker] {
+        if (work->next < count) take_items(*work, worker);
       });
     }
     take_items(*work, 0);

@@ -16,7 +16,7 @@ namespace relpos::inline RELPOS_ABI {
 /// Refuses parts of a cache that share memory with each other, or with something that is read.
 template <class Stored, class Placement, class Key, class Value>
 status check_append_overlap(const kv_cache<Stored, Placement>& cache,
-                            const tensor_kv<Key, Value>& rows, const options& choice,
+                            const tensor_kv<Key, Value>& rows, const options& opts,
                             const policy_data& policies) {
   status result;
   const auto check = [&](const labelled_memory& part, const labelled_memory& other) {
@@ -30,8 +30,8 @@ status check_append_overlap(const kv_cache<Stored, Placement>& cache,
     });
     ++which;
     rows.memory_parts([&](const labelled_memory& read) { check(part, read); });
-    if (!choice.key_offsets.empty()) {
-      check(part, labelled_memory("options.key_offsets", choice.key_offsets.bytes()));
+    if (!opts.key_offsets.empty()) {
+      check(part, labelled_memory("options.key_offsets", opts.key_offsets.bytes()));
     }
     if (result) result = check_apart_from_policies(part, policies);
   });
@@ -111,13 +111,13 @@ status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
 template <class Isa, executor Executor, class Stored, class Placement, class Key, class Value,
           class... Rotation>
 status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& cache,
-                   const tensor_kv<Key, Value>& rows, bool with_values, const options& choice,
+                   const tensor_kv<Key, Value>& rows, bool with_values, const options& opts,
                    const policy_data& policies, const std::tuple<Rotation...>& rotation) {
-  if (status valid = check_slots(runner); !valid) return valid;
+  if (status valid = check_workers(runner); !valid) return valid;
   if (status valid = check_append(cache, rows, with_values); !valid) return valid;
-  if (status valid = check_options(choice); !valid) return valid;
-  if (status valid = check_sequence_offsets(choice, cache.batch()); !valid) return valid;
-  if (status valid = check_append_overlap(cache, rows, choice, policies); !valid) return valid;
+  if (status valid = check_options(opts); !valid) return valid;
+  if (status valid = check_sequence_offsets(opts, cache.batch()); !valid) return valid;
+  if (status valid = check_append_overlap(cache, rows, opts, policies); !valid) return valid;
   const attention_shape shape{cache.batch(),  cache.key_heads(), cache.key_heads(), rows.longest(),
                               rows.longest(), rows.head_dim(),   rows.value_dim()};
   status result;
@@ -134,8 +134,7 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
     const auto values = rows.template values<Isa>(sequence, head);
     const index_t first = cache.length(sequence);
     const index_t slab_rows = cache.memory.keys.shape[2];
-    const index_t offset =
-        choice.key_offsets.empty() ? choice.key_offset : choice.key_offsets[sequence];
+    const index_t offset = opts.key_offsets.empty() ? opts.key_offset : opts.key_offsets[sequence];
     float plain[max_cache_channels];
     [[maybe_unused]] float rotated[max_cache_channels];
     for (index_t row = 0; row < rows.length(sequence); ++row) {
@@ -175,11 +174,10 @@ status append_with(const Executor& runner, const kv_cache<Stored, Placement>& ca
   static_assert(check_arguments<Arguments...>());
   static_assert(!any_explicit_positions<Arguments...>,
                 "relpos: the rows of a cache are counted: token_positions are of tensors");
-  const options choice = options_of(arguments...);
+  const options opts = options_of(arguments...);
   const auto policies = policies_of(arguments...);
-  const tensor_kv<std::remove_const_t<Key>, std::remove_const_t<Value>> rows{k, v,
-                                                                             choice.key_starts};
-  return append_rows<Isa>(runner, cache, rows, with_values, choice, policy_data(policies),
+  const tensor_kv<std::remove_const_t<Key>, std::remove_const_t<Value>> rows{k, v, opts.key_starts};
+  return append_rows<Isa>(runner, cache, rows, with_values, opts, policy_data(policies),
                           rotations_of(policies));
 }
 

@@ -71,9 +71,9 @@ struct kv_cache {
   {
     return placement.hidden(sequence, row);
   }
-  auto masks(const options& choice) const {
+  auto masks(const options& opts) const {
     if constexpr (Placement::evicts) {
-      return std::tuple(placement.mask(choice));
+      return std::tuple(placement.mask(opts));
     } else {
       return std::tuple<>();
     }
@@ -133,14 +133,14 @@ struct kv_cache {
 
   /// The same, and queries that do not belong to it.
   template <class Query>
-  status check(const view<Query, 4>& q, const options& choice) const {
-    if (status valid = check_queries(q, choice.query_starts); !valid) return valid;
+  status check(const view<Query, 4>& q, const options& opts) const {
+    if (status valid = check_queries(q, opts.query_starts); !valid) return valid;
     if (status valid = check(); !valid) return valid;
-    if (!choice.key_starts.empty()) {
+    if (!opts.key_starts.empty()) {
       return status::error(status_code::invalid_value,
                            "options.key_starts: are given, but the cache has lengths of its own");
     }
-    const index_t sequences = sequence_count(q.shape[0], choice.query_starts);
+    const index_t sequences = sequence_count(q.shape[0], opts.query_starts);
     if (sequences != batch()) {
       return status::error(status_code::invalid_shape,
                            "cache: has %lld sequences, but there are queries of %lld: q is %s",

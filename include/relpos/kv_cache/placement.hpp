@@ -59,13 +59,13 @@ concept cache_placement =
 ///                                    (0: all)
 template <class Placement>
 concept evicting_placement =
-    cache_placement<Placement> && requires(const Placement& of, index_t at, const options& choice) {
+    cache_placement<Placement> && requires(const Placement& of, index_t at, const options& opts) {
       requires Placement::evicts;
       { of.sinks } -> std::convertible_to<index_t>;
       { of.window } -> std::convertible_to<index_t>;
       { of.evicted(at) } -> std::same_as<key_range>;
       { of.hidden(at, at) } -> std::same_as<key_range>;
-      of.mask(choice);
+      of.mask(opts);
       of.appended(at, at, at);
       of.truncated(at, at);
       { of.rewindable(at, at, at) } -> std::same_as<index_t>;

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "relpos/contract/bound_policies.hpp"
+#include "relpos/contract/head_policies.hpp"
 #include "relpos/core/index_list.hpp"
 #include "relpos/kv_cache/kv_cache.hpp"
 
@@ -126,8 +126,8 @@ struct ring_placement {
     const index_t last = evicted(sequence).last;
     return {sinks, window > 0 ? std::max(last, row - window + 1) : last};
   }
-  ring_mask mask(const options& choice) const {
-    return {oldest.data(), sinks, window, choice.key_offset, choice.key_offsets};
+  ring_mask mask(const options& opts) const {
+    return {oldest.data(), sinks, window, opts.key_offset, opts.key_offsets};
   }
 };
 

@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "relpos/check/shapes.hpp"
-#include "relpos/contract/bound_policies.hpp"
+#include "relpos/contract/head_policies.hpp"
 #include "relpos/contract/policy.hpp"
 #include "relpos/core/view.hpp"
 

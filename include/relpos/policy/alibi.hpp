@@ -12,7 +12,7 @@
 #include <cmath>
 
 #include "relpos/check/numbers.hpp"
-#include "relpos/contract/bound_policies.hpp"
+#include "relpos/contract/head_policies.hpp"
 #include "relpos/contract/policy.hpp"
 #include "relpos/core/borrowed_data.hpp"
 #include "relpos/core/math.hpp"

@@ -37,10 +37,10 @@ struct t5_bias {
 
   constexpr t5_bias(borrowed_data weights, t5_direction direction)
       : t5_bias(weights, direction, options{}) {}
-  constexpr t5_bias(borrowed_data weights, t5_direction direction, options choice)
+  constexpr t5_bias(borrowed_data weights, t5_direction direction, options opts)
       : table(weights),
-        buckets{choice.num_buckets, choice.max_distance, direction},
-        layout(choice.layout) {}
+        buckets{opts.num_buckets, opts.max_distance, direction},
+        layout(opts.layout) {}
 
   double tabulated_bias(index_t head, index_t distance) const {
     const index_t bucket = buckets.bucket(distance);

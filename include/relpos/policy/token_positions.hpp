@@ -5,7 +5,7 @@
 //                     relpos::token_positions{q_positions, k_positions});
 //
 // for left padding, packed sequences that restart, trees of drafts, and axes of time, height and
-// width (M-RoPE). Rotations, biases of a distance and length laws of a position read them. Masks do
+// width (M-RoPE). Rotations, biases of a distance and logit scaling of a position read them. Masks do
 // not: what a query sees goes by rows and their offset, and is restricted with left_padding,
 // documents or tree.
 
@@ -18,7 +18,7 @@ namespace relpos::inline RELPOS_ABI {
 /// `token_positions{queries, keys}`: views or tensors of relpos::index_t, [batch, query] and
 /// [batch, key], or with one position per axis, [axis, batch, query] and [axis, batch, key]. A
 /// batch of extent 1 is for all entries. Any order and any numbers within +-2^60; kept by the
-/// caller. Biases and length laws read the first axis.
+/// caller. Biases and logit scaling read the first axis.
 ///
 /// A bias that is tabulated is asked for every distance from the smallest to the largest of any
 /// query to any key, seen or not. More than query_length + key_length - 1 of them are refused,

@@ -25,19 +25,19 @@ class reference_row {
   reference_row(const problem_sequence<Problem>& sequence, index_t head, index_t row)
       : sequence_(sequence),
         q_(sequence.q()),
-        k_(sequence.call.store.keys_of(sequence.at)),
-        v_(sequence.call.store.values_of(sequence.at)),
+        k_(sequence.call.source.keys_of(sequence.at)),
+        v_(sequence.call.source.values_of(sequence.at)),
         head_(head),
         key_head_(sequence.shape.key_head(head)),
         row_(row),
         position_(row_positions(sequence.call.policies, sequence.position, sequence.at)) {
-    const auto bound = bind_all(sequence.call.policies, sequence.at, head);
+    const auto head_policies = bind_all(sequence.call.policies, sequence.at, head);
     index_t visible = 0;
     if constexpr (Problem::has_row_factor) {
       for (index_t key = 0; key < sequence.shape.key_length; ++key) visible += sees(key) ? 1 : 0;
     }
-    factor_ = static_cast<Real>(logit_factor(bound, position_.query(row), visible));
-    sink_ = static_cast<Real>(sink_logit(bound));
+    factor_ = static_cast<Real>(logit_factor(head_policies, position_.query(row), visible));
+    sink_ = static_cast<Real>(sink_logit(head_policies));
   }
 
   Real sink() const { return sink_; }
@@ -133,18 +133,18 @@ class reference_row {
 
   template <class Policy>
   Real bias(const Policy& policy, index_t distance, index_t key) const {
-    const auto bound = bind(policy, sequence_.at, head_);
-    using bound_type = std::decay_t<decltype(bound)>;
-    if constexpr (computes_bias<bound_type>) {
-      return bound.bias(static_cast<Real>(distance));
+    const auto head_policy = bind(policy, sequence_.at, head_);
+    using head_policy_type = std::decay_t<decltype(head_policy)>;
+    if constexpr (computes_bias<head_policy_type>) {
+      return head_policy.bias(static_cast<Real>(distance));
     } else if constexpr (tabulates_bias<Policy>) {
       const auto tabulated = static_cast<Real>(policy.tabulated_bias(head_, distance));
-      if constexpr (gates_rows<bound_type>) {
-        return static_cast<Real>(bound.row_gate(row_)) * tabulated;
+      if constexpr (gates_rows<head_policy_type>) {
+        return static_cast<Real>(head_policy.row_gate(row_)) * tabulated;
       }
       return tabulated;
-    } else if constexpr (stores_bias<bound_type>) {
-      return static_cast<Real>(bound.bias_element(row_, key));
+    } else if constexpr (stores_bias<head_policy_type>) {
+      return static_cast<Real>(head_policy.bias_element(row_, key));
     } else {
       return Real(0);
     }
@@ -158,8 +158,8 @@ class reference_row {
 
   const problem_sequence<Problem>& sequence_;
   decltype(Problem::q) q_;  // of the sequence
-  decltype(std::declval<Problem>().store.k) k_;
-  decltype(std::declval<Problem>().store.v) v_;
+  decltype(std::declval<Problem>().source.k) k_;
+  decltype(std::declval<Problem>().source.v) v_;
   index_t head_;
   index_t key_head_;
   index_t row_;

@@ -19,18 +19,18 @@ template <class Isa, class Problem, class Workspace>
 auto keys_of(const problem_sequence<Problem>& sequence, const Workspace& workspace,
              index_t key_head) {
   if constexpr (Workspace::rotates_keys) {
-    return packed_rows{workspace.rotated_keys(sequence.call.store, sequence.at, key_head),
+    return packed_rows{workspace.rotated_keys(sequence.call.source, sequence.at, key_head),
                        sequence.shape.head_dim};
   } else {
-    return sequence.call.store.template keys<Isa>(sequence.at, key_head);
+    return sequence.call.source.template keys<Isa>(sequence.at, key_head);
   }
 }
 
 /// Calls use(row source) with the queries of one head, rotated by their offset in the block, or all
 /// the way where positions are explicit.
-template <class Isa, class Problem, class Slot, class Use>
-void with_query_rows(const problem_sequence<Problem>& sequence, index_t head, const Slot& memory,
-                     const Use& use) {
+template <class Isa, class Problem, class Workspace, class Use>
+void with_query_rows(const problem_sequence<Problem>& sequence, index_t head,
+                     const Workspace& memory, const Use& use) {
   using stored_type = std::remove_const_t<typename decltype(Problem::q)::value_type>;
   using source = strided_rows<Isa, stored_type>;
   const source stored(sequence.q(), 0, head);

@@ -45,8 +45,8 @@ struct tensor_views {
   }
 
   template <class Query>
-  status check(const view<Query, 4>& q, const options& choice) const {
-    return check_inputs(q, k, v, choice.query_starts, starts);
+  status check(const view<Query, 4>& q, const options& opts) const {
+    return check_inputs(q, k, v, opts.query_starts, starts);
   }
 };
 

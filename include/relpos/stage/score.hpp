@@ -12,19 +12,19 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// A bias that is computed from the distance.
-template <class Bound, class Real>
-RELPOS_INLINE constexpr Real add_computed_bias(Real score, const Bound& bound, Real distance,
+template <class HeadPolicy, class Real>
+RELPOS_INLINE constexpr Real add_computed_bias(Real score, const HeadPolicy& policy, Real distance,
                                                Real factor) {
-  return fma(Real(bound.bias(distance)), factor, score);
+  return fma(Real(policy.bias(distance)), factor, score);
 }
 
 /// The policy can take the factor into its own numbers before the loop.
-template <class Bound>
-concept folds_factor = requires(const Bound& bound) { bound.scaled(1.0f); };
+template <class HeadPolicy>
+concept folds_factor = requires(const HeadPolicy& policy) { policy.scaled(1.0f); };
 
 /// A computed bias that has taken the factor in.
-template <class Bound, class Real>
-RELPOS_INLINE constexpr Real add_folded_bias(Real score, const Bound& folded, Real distance) {
+template <class HeadPolicy, class Real>
+RELPOS_INLINE constexpr Real add_folded_bias(Real score, const HeadPolicy& folded, Real distance) {
   if constexpr (requires { folded.add_to(score, distance); }) {
     return folded.add_to(score, distance);
   } else {
@@ -39,11 +39,11 @@ RELPOS_INLINE constexpr Real add_tabulated_bias(Real score, Real entry, Real gat
 }
 
 /// The factor of a row's table entries.
-template <class Bound>
-constexpr float table_gate([[maybe_unused]] const Bound& bound, [[maybe_unused]] index_t query_row,
-                           float factor) {
-  if constexpr (gates_rows<Bound>) {
-    return bound.row_gate(query_row) * factor;
+template <class HeadPolicy>
+constexpr float table_gate([[maybe_unused]] const HeadPolicy& policy,
+                           [[maybe_unused]] index_t query_row, float factor) {
+  if constexpr (gates_rows<HeadPolicy>) {
+    return policy.row_gate(query_row) * factor;
   } else {
     return factor;
   }
@@ -72,7 +72,7 @@ RELPOS_INLINE constexpr Real hidden_unless(Seen seen, Real score) {
   return select(seen, score, Real(hidden_score));
 }
 
-/// The last stage before the mask: what a length law multiplies the logits of a row by, bias
+/// The last stage before the mask: the factor by which logit scaling multiplies the logits of a row, bias
 /// included. A key that a bias hides stays hidden where the factor is 0 or negative.
 template <class Real>
 RELPOS_INLINE constexpr Real times_row_factor(Real score, Real factor) {

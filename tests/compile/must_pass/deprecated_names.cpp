@@ -12,6 +12,16 @@ static_assert(std::is_same_v<relpos::named_values<relpos::index_t>,
                              relpos::borrowed_values<relpos::index_t>>);
 static_assert(relpos::status_code::scratch_too_small == relpos::status_code::workspace_too_small);
 
+struct old_executor {
+  static constexpr relpos::index_t slots() { return 3; }
+  template <class Item>
+  static void run(relpos::index_t count, Item&& item) {
+    relpos::serial::run(count, item);
+  }
+};
+static_assert(relpos::executor<old_executor>);
+static_assert(relpos::worker_count(old_executor()) == 3);
+
 relpos::status call(relpos::scratch memory, view out, view q, view k, view v) {
   const auto prepared = relpos::prepare(relpos::serial(), out, q, k, v, relpos::causal{});
   if (prepared.scratch_bytes() >

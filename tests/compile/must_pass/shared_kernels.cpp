@@ -8,6 +8,6 @@
 
 using namespace relpos;
 
-static_assert(std::is_same_v<bound_policy<alibi>, linear_bias>);
-static_assert(std::is_same_v<bound_policy<additive_bias>, matrix_bias>);
-static_assert(std::is_same_v<bound_policy<ring_mask>, sink_window>);
+static_assert(std::is_same_v<head_policy_of<alibi>, linear_bias>);
+static_assert(std::is_same_v<head_policy_of<additive_bias>, matrix_bias>);
+static_assert(std::is_same_v<head_policy_of<ring_mask>, sink_window>);

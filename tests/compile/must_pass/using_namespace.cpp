@@ -26,8 +26,8 @@ status with_views(std::vector<std::byte>& memory, const view<float, 4>& rows,
   const rotary_frequencies frequencies = yarn_frequencies(64, 4.0, 4096);
   if (const status done = rotate(rows, frequencies, pair_layout::half_split, 0); !done) return done;
   memory.resize(workspace_bytes(serial{}, rows, rows, rows, full{}));
-  const options choice{.query_offset = index_t{7}};
-  if (const status done = partial(serial{}, memory, state, rows, rows, rows, full{}, choice); !done)
+  const options opts{.query_offset = index_t{7}};
+  if (const status done = partial(serial{}, memory, state, rows, rows, rows, full{}, opts); !done)
     return done;
   return merge(serial{}, state, other);
 }

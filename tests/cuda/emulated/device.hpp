@@ -57,7 +57,7 @@ class emulated_device {
 /// Outputs are NaN before. The head dimension is a template argument: each takes the compiler some
 /// seconds.
 template <int HeadDim, class Out = float, class T, class... Policies>
-attended<Out> attend_in_order(thread_order order, const inputs<T>& in, relpos::options choice,
+attended<Out> attend_in_order(thread_order order, const inputs<T>& in, relpos::options opts,
                               const Policies&... policies) {
   const auto& q = in.q;
   EXPECT_EQ(q.shape[3], HeadDim);
@@ -65,12 +65,12 @@ attended<Out> attend_in_order(thread_order order, const inputs<T>& in, relpos::o
   attended<Out> result{
       tensor<Out>({q.shape[0], q.shape[1], rows, in.v.shape[3]}, Out(not_a_number)),
       tensor<float, 3>({q.shape[0], q.shape[1], rows}, not_a_number)};
-  choice.lse = result.lse.view();
-  EXPECT_TRUE(relpos::check_device_call(q.view(), in.k.view(), in.v.view(), choice));
-  const relpos::tensor_views<T, T> store{in.k.view(), in.v.view(), choice.key_starts};
+  opts.lse = result.lse.view();
+  EXPECT_TRUE(relpos::check_device_call(q.view(), in.k.view(), in.v.view(), opts));
+  const relpos::tensor_views<T, T> source{in.k.view(), in.v.view(), opts.key_starts};
   const auto problem =
-      relpos::make_problem(result.out.view(), relpos::view<const T, 4>(q.view()), store, choice.lse,
-                           choice, std::tuple<Policies...>(policies...));
+      relpos::make_problem(result.out.view(), relpos::view<const T, 4>(q.view()), source, opts.lse,
+                           opts, std::tuple<Policies...>(policies...));
   if (q.view().size() == 0) return result;
   const relpos::device_workspace_bytes bytes = relpos::measure_device_workspace(problem);
   std::vector<std::byte> device(bytes.device, std::byte{0xff}), host(bytes.host);
@@ -80,9 +80,9 @@ attended<Out> attend_in_order(thread_order order, const inputs<T>& in, relpos::o
 }
 
 template <int HeadDim, class Out = float, class T, class... Policies>
-attended<Out> attend_on_device(const inputs<T>& in, const relpos::options& choice,
+attended<Out> attend_on_device(const inputs<T>& in, const relpos::options& opts,
                                const Policies&... policies) {
-  return attend_in_order<HeadDim, Out>(thread_order::up, in, choice, policies...);
+  return attend_in_order<HeadDim, Out>(thread_order::up, in, opts, policies...);
 }
 
 }  // namespace support

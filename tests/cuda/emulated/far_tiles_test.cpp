@@ -47,11 +47,11 @@ TEST(far_tiles, are_left_out_without_a_trace) {
     const std::vector<float> slopes{steep, steep / 16.0f};
     const relpos::alibi line{slopes};
     for (const index_t offset : {index_t{77}, index_t{1} << 40}) {
-      const relpos::options choice{.key_offset = offset};
+      const relpos::options opts{.key_offset = offset};
       const auto in = inputs_of(130, 400);
       EXPECT_TRUE(
-          same_bits(support::attend_on_device<64>(in, choice, line, relpos::causal{}),
-                    support::attend_on_device<64>(in, choice, unbounded{line}, relpos::causal{})))
+          same_bits(support::attend_on_device<64>(in, opts, line, relpos::causal{}),
+                    support::attend_on_device<64>(in, opts, unbounded{line}, relpos::causal{})))
           << steep << ", " << offset;
     }
   }

@@ -56,7 +56,7 @@ using lines = std::vector<std::string>;
 
 /// Of 4 query heads that share 2 key heads.
 template <class... Policies>
-lines launches(index_t queries, index_t keys, const std::string& fails_at, relpos::options choice,
+lines launches(index_t queries, index_t keys, const std::string& fails_at, relpos::options opts,
                const Policies&... policies) {
   const auto in = support::random_inputs<half>({.query_heads = 4,
                                                 .key_heads = 2,
@@ -66,10 +66,9 @@ lines launches(index_t queries, index_t keys, const std::string& fails_at, relpo
                                                 .value_dim = 64},
                                                1);
   support::tensor<float> out({1, 4, queries, 64});
-  const relpos::tensor_views<half, half> store{in.k.view(), in.v.view(), choice.key_starts};
-  const auto problem =
-      relpos::make_problem(out.view(), relpos::view<const half, 4>(in.q.view()), store, {}, choice,
-                           std::tuple<Policies...>(policies...));
+  const relpos::tensor_views<half, half> source{in.k.view(), in.v.view(), opts.key_starts};
+  const auto problem = relpos::make_problem(out.view(), relpos::view<const half, 4>(in.q.view()),
+                                            source, {}, opts, std::tuple<Policies...>(policies...));
   const relpos::device_workspace_bytes bytes = relpos::measure_device_workspace(problem);
   std::vector<std::byte> device(bytes.device), host(bytes.host);
   lines record;

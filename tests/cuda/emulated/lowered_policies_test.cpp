@@ -55,7 +55,7 @@ TEST(lowered_policies, temperatures_sinks_and_which_law_it_is_make_no_kernel) {
 }
 
 TEST(lowered_policies, positions_of_tokens_make_one_where_a_bias_reads_them) {
-  // Rows are rotated before the kernel, and laws are numbers.
+  // Rows are rotated before the kernel, and logit scaling is numbers.
   EXPECT_TRUE((share<policies<causal>, policies<rotary, causal, token_positions>>));
   EXPECT_TRUE(
       (share<policies<relpos::log_n>, policies<relpos::position_log, token_positions, causal>>));

@@ -19,8 +19,8 @@ void expect_outputs(const std::array<index_t, 4>& strides, index_t offset) {
   const auto expected = support::attend_on_device<64, half>(in, {}, relpos::causal{}).out;
   std::vector<half> memory(static_cast<std::size_t>(strides[1] * 2 + offset), half(77.0f));
   const relpos::view<half, 4> out(memory.data() + offset, {1, 2, 33, 64}, strides);
-  const relpos::tensor_views<half, half> store{in.k.view(), in.v.view()};
-  const auto problem = relpos::make_problem(out, relpos::view<const half, 4>(in.q.view()), store,
+  const relpos::tensor_views<half, half> source{in.k.view(), in.v.view()};
+  const auto problem = relpos::make_problem(out, relpos::view<const half, 4>(in.q.view()), source,
                                             {}, {}, std::tuple(relpos::causal{}));
   const relpos::device_workspace_bytes bytes = relpos::measure_device_workspace(problem);
   std::vector<std::byte> device(bytes.device), host(bytes.host);

@@ -55,7 +55,7 @@ class device_array {
 
 /// Outputs are NaN before.
 template <int HeadDim, class Out = float, class T, class... Policies>
-attended<Out> attend_on_device(const inputs<T>& in, relpos::options choice,
+attended<Out> attend_on_device(const inputs<T>& in, relpos::options opts,
                                const Policies&... policies) {
   EXPECT_EQ(in.q.shape[3], HeadDim);
   attended<Out> result{tensor<Out>({in.q.shape[0], in.q.shape[1], in.q.shape[2], HeadDim}),
@@ -65,17 +65,17 @@ attended<Out> attend_on_device(const inputs<T>& in, relpos::options choice,
   device_array<float> lse(result.lse.values.size(), not_a_number);
   const relpos::view<const T, 4> of_q(q.data(), in.q.shape), of_k(k.data(), in.k.shape),
       of_v(v.data(), in.v.shape);
-  choice.lse = relpos::view<float, 3>(lse.data(), result.lse.shape);
+  opts.lse = relpos::view<float, 3>(lse.data(), result.lse.shape);
 
   const relpos::on_stream stream;
   const relpos::device_workspace_bytes bytes = relpos::workspace_bytes<relpos::head_dims<HeadDim>>(
-      stream, of_q, of_k, of_v, policies..., choice);
+      stream, of_q, of_k, of_v, policies..., opts);
   std::vector<std::byte> host(bytes.host);
   void* device = nullptr;
   expect_success(cudaMalloc(&device, bytes.device));
   const relpos::status done = relpos::attention<relpos::head_dims<HeadDim>>(
       stream, relpos::device_workspace{{device, bytes.device}, host},
-      relpos::view<Out, 4>(out.data(), result.out.shape), of_q, of_k, of_v, policies..., choice);
+      relpos::view<Out, 4>(out.data(), result.out.shape), of_q, of_k, of_v, policies..., opts);
   EXPECT_TRUE(done) << done.message;
   expect_success(cudaDeviceSynchronize());
   expect_success(cudaFree(device));

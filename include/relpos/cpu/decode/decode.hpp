@@ -48,7 +48,7 @@ template <class Isa, class Key, class Value>
 class decode {
  public:
   decode(const lowered_head<Isa>& head, const decoded_sequence& sequence,
-         const chunk_states& states, const decode_slot<Isa>& memory)
+         const chunk_states& states, const decode_workspace<Isa>& memory)
       : head_(head), sequence_(sequence), states_(states), memory_(memory) {}
 
   void attend(const decode_item& item, const any_rows<Key>& keys,
@@ -301,7 +301,7 @@ class decode {
   const lowered_head<Isa>& head_;
   const decoded_sequence& sequence_;
   const chunk_states& states_;
-  const decode_slot<Isa>& memory_;
+  const decode_workspace<Isa>& memory_;
 };
 
 // Outside of the class, and so not inline: relpos::kernels has it compiled.

@@ -6,7 +6,7 @@
 
 #include "relpos/cpu/decode/geometry.hpp"
 #include "relpos/cpu/decode/products.hpp"
-#include "relpos/cpu/decode/slot.hpp"
+#include "relpos/cpu/decode/workspace.hpp"
 #include "relpos/rows/any_rows.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -20,7 +20,7 @@ class decode_kv_rows {
   decode_kv_rows(const any_rows<Stored>& source, index_t channels, void* memory)
       : source_(source),
         channels_(channels),
-        width_(decode_slot<Isa>::padded(channels)),
+        width_(decode_workspace<Isa>::padded(channels)),
         in_place_(source.are_contiguous() && channels == width_),
         row_(static_cast<const stored**>(memory)) {}
 

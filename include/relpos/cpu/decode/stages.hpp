@@ -24,7 +24,7 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
                   index_t query_row, const RowPositions& position, float factor,
                   const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
-  using bound_type = bound_policy<Policy>;
+  using head_policy_type = head_policy_of<Policy>;
   // Of the distances to the keys of one vector, in a buffer, where positions are explicit.
   [[maybe_unused]] const auto distance_to = [&](index_t lane) {
     return position.key(keys.nearest_row(lane)) - position.query(query_row);
@@ -34,8 +34,8 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
       add(lane, real::load(scores + lane)).store(scores + lane);
     }
   };
-  if constexpr (computes_bias<bound_type>) {
-    const auto bound = bind(policy, sequence, head);
+  if constexpr (computes_bias<head_policy_type>) {
+    const auto head_policy = bind(policy, sequence, head);
     const auto distances_to = [&](index_t lane) RELPOS_LAMBDA {
       if constexpr (RowPositions::are_implicit) {
         const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
@@ -49,11 +49,11 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
       }
     };
     for_each_vector([&](index_t lane, real score) RELPOS_LAMBDA {
-      return add_computed_bias(score, bound, distances_to(lane), real(factor));
+      return add_computed_bias(score, head_policy, distances_to(lane), real(factor));
     });
   } else if constexpr (tabulates_bias<Policy>) {
     float gate = factor;
-    if constexpr (gates_rows<bound_type>) {
+    if constexpr (gates_rows<head_policy_type>) {
       gate = table_gate(bind(policy, sequence, head), query_row, factor);
     }
     const auto entries_of = [&](index_t lane) RELPOS_LAMBDA {
@@ -71,10 +71,11 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
     for_each_vector([&](index_t lane, real score) RELPOS_LAMBDA {
       return add_tabulated_bias(score, entries_of(lane), real(gate));
     });
-  } else if constexpr (stores_bias<bound_type>) {
-    const auto bound = bind(policy, sequence, head);
+  } else if constexpr (stores_bias<head_policy_type>) {
+    const auto head_policy = bind(policy, sequence, head);
     for (index_t row = keys.rows.first; row < keys.rows.last; ++row) {
-      scores[row - keys.first_row] += scaled_element(bound.bias_element(query_row, row), factor);
+      scores[row - keys.first_row] +=
+          scaled_element(head_policy.bias_element(query_row, row), factor);
     }
   }
 }

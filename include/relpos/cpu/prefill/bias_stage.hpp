@@ -22,19 +22,19 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// Computed from the distance.
-template <class Isa, class Bound, class Distances>
+template <class Isa, class HeadPolicy, class Distances>
 class computed_bias {
  public:
   static_assert(
-      requires(const Bound& bound, float_pack<Isa> distance) {
-        { bound.bias(distance) } -> std::convertible_to<float_pack<Isa>>;
+      requires(const HeadPolicy& policy, float_pack<Isa> distance) {
+        { policy.bias(distance) } -> std::convertible_to<float_pack<Isa>>;
       },
       "relpos: bias(distance) is a template over the type of distance, double or a pack of floats, "
       "and "
       "calls relpos::abs, max, min and select on it");
 
-  RELPOS_INLINE computed_bias(const Bound& bound, float factor, const Distances& distances)
-      : bound_(folded(bound, factor)), factor_(factor), distances_(distances) {}
+  RELPOS_INLINE computed_bias(const HeadPolicy& policy, float factor, const Distances& distances)
+      : policy_(folded(policy, factor)), factor_(factor), distances_(distances) {}
 
   struct key_bias {
     using real = float_pack<Isa>;
@@ -43,10 +43,10 @@ class computed_bias {
 
     RELPOS_INLINE real apply(int v, real s) const {
       const real distance = distances.lane(v);
-      if constexpr (folds_factor<Bound>) {
-        return add_folded_bias(s, stage.bound_, distance);
+      if constexpr (folds_factor<HeadPolicy>) {
+        return add_folded_bias(s, stage.policy_, distance);
       } else {
-        return add_computed_bias(s, stage.bound_, distance, real(stage.factor_));
+        return add_computed_bias(s, stage.policy_, distance, real(stage.factor_));
       }
     }
   };
@@ -54,15 +54,15 @@ class computed_bias {
   RELPOS_INLINE key_bias key(index_t row) const { return {*this, distances_.key(row)}; }
 
  private:
-  static RELPOS_INLINE Bound folded(const Bound& bound, float factor) {
-    if constexpr (folds_factor<Bound>) {
-      return bound.scaled(factor);
+  static RELPOS_INLINE HeadPolicy folded(const HeadPolicy& policy, float factor) {
+    if constexpr (folds_factor<HeadPolicy>) {
+      return policy.scaled(factor);
     } else {
-      return bound;
+      return policy;
     }
   }
 
-  Bound bound_;
+  HeadPolicy policy_;
   float factor_;
   Distances distances_;
 };
@@ -98,12 +98,12 @@ class table_bias {
 template <class Isa, class Distances>
 class gated_table_bias {
  public:
-  template <class Bound>
-  RELPOS_INLINE gated_table_bias(const Bound& bound, const bias_table& table, float factor,
+  template <class HeadPolicy>
+  RELPOS_INLINE gated_table_bias(const HeadPolicy& policy, const bias_table& table, float factor,
                                  const group_rows& rows, const Distances& distances)
       : table_(table), distances_(distances) {
     for (index_t lane = 0; lane < rows.count; ++lane) {
-      gates_[lane] = table_gate(bound, rows.first_row + lane, factor);
+      gates_[lane] = table_gate(policy, rows.first_row + lane, factor);
     }
   }
 
@@ -129,11 +129,11 @@ class gated_table_bias {
 };
 
 /// Gathered from a matrix of the caller's.
-template <class Isa, class Bound>
+template <class Isa, class HeadPolicy>
 class element_bias {
  public:
-  RELPOS_INLINE element_bias(const Bound& bound, float factor, const group_rows& rows)
-      : bound_(bound), factor_(factor), rows_(rows) {}
+  RELPOS_INLINE element_bias(const HeadPolicy& policy, float factor, const group_rows& rows)
+      : policy_(policy), factor_(factor), rows_(rows) {}
 
   struct key_bias {
     using real = float_pack<Isa>;
@@ -147,14 +147,14 @@ class element_bias {
   RELPOS_INLINE key_bias key(index_t row) const {
     key_bias result{};
     for (index_t lane = 0; lane < rows_.count; ++lane) {
-      const float bias = bound_.bias_element(rows_.first_row + lane, row);
+      const float bias = policy_.bias_element(rows_.first_row + lane, row);
       result.lane_values[lane] = scaled_element(bias, factor_);
     }
     return result;
   }
 
  private:
-  Bound bound_;
+  HeadPolicy policy_;
   float factor_;
   group_rows rows_;
 };
@@ -164,18 +164,18 @@ template <class Isa, class Policy, class RowPositions>
 auto make_bias_stage(const Policy& policy, index_t batch, index_t head, float factor,
                      const bias_table& table, const group_rows& rows,
                      const RowPositions& position) {
-  using bound_type = bound_policy<Policy>;
+  using head_policy_type = head_policy_of<Policy>;
   using distances = group_distances<Isa, RowPositions>;
-  if constexpr (computes_bias<bound_type>) {
-    return computed_bias<Isa, bound_type, distances>(bind(policy, batch, head), factor,
-                                                     distances(position, rows));
-  } else if constexpr (tabulates_bias<Policy> && gates_rows<bound_type>) {
+  if constexpr (computes_bias<head_policy_type>) {
+    return computed_bias<Isa, head_policy_type, distances>(bind(policy, batch, head), factor,
+                                                           distances(position, rows));
+  } else if constexpr (tabulates_bias<Policy> && gates_rows<head_policy_type>) {
     return gated_table_bias<Isa, distances>(bind(policy, batch, head), table, factor, rows,
                                             distances(position, rows));
   } else if constexpr (tabulates_bias<Policy>) {
     return table_bias<Isa, distances>(table, factor, distances(position, rows));
   } else {
-    return element_bias<Isa, bound_type>(bind(policy, batch, head), factor, rows);
+    return element_bias<Isa, head_policy_type>(bind(policy, batch, head), factor, rows);
   }
 }
 
@@ -186,11 +186,12 @@ template <class Isa>
 class row_factor_stage {
  public:
   /// `visible(lane)` counts keys.
-  template <class Visible, class RowPositions, class... Bound>
-  row_factor_stage(const std::tuple<Bound...>& bound, const group_rows& rows,
+  template <class Visible, class RowPositions, class... HeadPolicies>
+  row_factor_stage(const std::tuple<HeadPolicies...>& head_policies, const group_rows& rows,
                    const RowPositions& position, const Visible& visible) {
     for (index_t lane = 0; lane < rows.count; ++lane) {
-      factors_[lane] = logit_factor(bound, position.query(rows.first_row + lane), visible(lane));
+      factors_[lane] =
+          logit_factor(head_policies, position.query(rows.first_row + lane), visible(lane));
     }
   }
 

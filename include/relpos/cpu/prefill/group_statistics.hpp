@@ -12,7 +12,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Pointers into a slot's workspace, [width] each.
+/// Pointers into a worker's workspace, [width] each.
 struct group_statistics {
   float* spread = nullptr;   // sum of weight (s - maximum)
   float* count = nullptr;    // of logits

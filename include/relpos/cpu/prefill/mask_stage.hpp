@@ -24,15 +24,16 @@ class mask_stage {
   static constexpr index_t width = geometry<Isa>::group_rows;
   using integer = int_pack<Isa>;
 
-  template <class... Bound>
-  mask_stage(const std::tuple<Bound...>& bound, const group_rows& rows, index_t key_length)
-      : elements_(element_masks(bound)), rows_(rows) {
+  template <class... HeadPolicies>
+  mask_stage(const std::tuple<HeadPolicies...>& head_policies, const group_rows& rows,
+             index_t key_length)
+      : elements_(element_masks(head_policies)), rows_(rows) {
     std::fill(first_, first_ + width, 0);
     std::fill(last_, last_ + width, 0);
     extremes_ = visible_rows::of_none(key_length);
     for (index_t lane = 0; lane < rows.count; ++lane) {
       const key_range keys =
-          visible_key_rows(bound, rows.q_pos + lane, rows.key_offset, key_length);
+          visible_key_rows(head_policies, rows.q_pos + lane, rows.key_offset, key_length);
       first_[lane] = static_cast<std::int32_t>(keys.first);
       last_[lane] = static_cast<std::int32_t>(keys.last);
       index_t& vector_last = vector_last_[lane / lanes<Isa>];

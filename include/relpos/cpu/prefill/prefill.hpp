@@ -20,8 +20,8 @@
 #include "relpos/cpu/lowered_head.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/cpu/prefill/score_bound.hpp"
-#include "relpos/cpu/prefill/slot.hpp"
 #include "relpos/cpu/prefill/tile_attention.hpp"
+#include "relpos/cpu/prefill/workspace.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -31,7 +31,7 @@ class prefill {
  public:
   using head_type = staged_head<Isa, Biases, ElementMasks>;
 
-  prefill(const head_type& head, prefill_slot<Isa>& memory) : head_(head), memory_(memory) {}
+  prefill(const head_type& head, prefill_workspace<Isa>& memory) : head_(head), memory_(memory) {}
 
   /// One block of query rows of one query head.
   void attend(index_t head, index_t block);
@@ -146,7 +146,7 @@ class prefill {
   }
 
   const head_type& head_;
-  prefill_slot<Isa>& memory_;
+  prefill_workspace<Isa>& memory_;
 };
 
 // Outside of the class, and so not inline: relpos::kernels has it compiled.

@@ -19,7 +19,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Pointers into a slot's workspace. `width` floats per row: the lanes that the group uses.
+/// Pointers into a worker's workspace. `width` floats per row: the lanes that the group uses.
 template <class Isa>
 struct query_group {
   index_t width = 0;

@@ -23,7 +23,7 @@ struct lane_rows {
   int row[2];
 };
 
-/// What laws multiply their logits by.
+/// Factors of their logits (logit scaling).
 struct row_factors {
   float of[2] = {1.0f, 1.0f};
 };
@@ -134,28 +134,27 @@ class score_stages {
 
   template <std::size_t I, int Tiles>
   RELPOS_DEVICE void add_bias(index_t first_key, score_fragment<Tiles>& scores) const {
-    using bound_type = std::tuple_element_t<I, typename lowered::biases>;
-    const auto bound_of = [&](int r) RELPOS_LAMBDA -> const bound_type& {
+    using bias_type = std::tuple_element_t<I, typename lowered::biases>;
+    const auto bias_at = [&](int r) RELPOS_LAMBDA -> const bias_type& {
       return std::get<I>(heads_.of(r).biases);
     };
     const auto factor_of = [&](int r) RELPOS_LAMBDA { return heads_.of(r).factors.bias; };
-    if constexpr (computes_bias<bound_type>) {
+    if constexpr (computes_bias<bias_type>) {
       if constexpr (row_positions_type::are_implicit) {
         const float first[2] = {static_cast<float>(first_distance(0, first_key)),
                                 static_cast<float>(first_distance(1, first_key))};
         for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
-          s = add_computed_bias(s, bound_of(r), first[r] + static_cast<float>(column),
-                                factor_of(r));
+          s = add_computed_bias(s, bias_at(r), first[r] + static_cast<float>(column), factor_of(r));
         });
       } else {
         for_each_distance(first_key, scores, [&](float& s, int r, index_t distance) RELPOS_LAMBDA {
-          s = add_computed_bias(s, bound_of(r), static_cast<float>(distance), factor_of(r));
+          s = add_computed_bias(s, bias_at(r), static_cast<float>(distance), factor_of(r));
         });
       }
-    } else if constexpr (is_device_table<bound_type>) {
+    } else if constexpr (is_device_table<bias_type>) {
       float gate[2];
       unroll<2>([&](auto r) RELPOS_LAMBDA {
-        gate[r] = exists(r) ? table_gate(bound_of(r), rows_.row[r], factor_of(r)) : 0.0f;
+        gate[r] = exists(r) ? table_gate(bias_at(r), rows_.row[r], factor_of(r)) : 0.0f;
       });
       // Tables go by q_pos - k_pos, and are constant beyond their ends.
       if constexpr (row_positions_type::are_implicit) {
@@ -163,25 +162,25 @@ class score_stages {
         constexpr index_t beyond = Tiles * 8;
         std::int32_t entry[2], last[2];
         unroll<2>([&](auto r) RELPOS_LAMBDA {
-          const bias_table& table = bound_of(r).table;
+          const bias_table& table = bias_at(r).table;
           last[r] = static_cast<std::int32_t>(table.last - table.first);
           entry[r] = static_cast<std::int32_t>(std::clamp<index_t>(
               -first_distance(r, first_key) - table.first, -1, last[r] + beyond));
         });
         for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
           const auto at = std::clamp<std::int32_t>(entry[r] - column, 0, last[r]);
-          s = add_tabulated_bias(s, bound_of(r).table.data[at], gate[r]);
+          s = add_tabulated_bias(s, bias_at(r).table.data[at], gate[r]);
         });
       } else {
         for_each_distance(first_key, scores, [&](float& s, int r, index_t distance) RELPOS_LAMBDA {
-          s = add_tabulated_bias(s, bound_of(r).table.of(-distance), gate[r]);
+          s = add_tabulated_bias(s, bias_at(r).table.of(-distance), gate[r]);
         });
       }
-    } else if constexpr (stores_bias<bound_type>) {
+    } else if constexpr (stores_bias<bias_type>) {
       for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
         const index_t key = first_key + column;
         if (exists(r) && 0 <= key && key < sequence_.keys.count) {
-          s += scaled_element(bound_of(r).bias_element(rows_.row[r], key), factor_of(r));
+          s += scaled_element(bias_at(r).bias_element(rows_.row[r], key), factor_of(r));
         }
       });
     }

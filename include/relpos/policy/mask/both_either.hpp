@@ -21,8 +21,8 @@ struct two_masks {
   constexpr auto bind(index_t batch, index_t head) const
     requires(binds<A> || binds<B>)
   {
-    return Combined<bound_policy<A>, bound_policy<B>>(relpos::bind(a, batch, head),
-                                                      relpos::bind(b, batch, head));
+    return Combined<head_policy_of<A>, head_policy_of<B>>(relpos::bind(a, batch, head),
+                                                          relpos::bind(b, batch, head));
   }
   status check(const attention_shape& shape) const {
     status result;
@@ -50,8 +50,8 @@ struct two_masks {
 };
 
 /// What a bound mask of either kind says of a tile.
-template <class Bound>
-constexpr tile_class classify(const Bound& mask, const tile& of) {
+template <class HeadPolicy>
+constexpr tile_class classify(const HeadPolicy& mask, const tile& of) {
   return both_of(classify_ranges(mask, of), classify_elements(mask, of));
 }
 

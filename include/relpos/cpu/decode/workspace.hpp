@@ -11,7 +11,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// What one work item of decode works in. Rows of channels are padded to whole vectors.
 template <class Isa>
-struct decode_slot {
+struct decode_workspace {
   static constexpr index_t rows = decode_geometry::rows;
   static constexpr index_t tile_keys = decode_geometry::tile_keys;
 
@@ -32,7 +32,7 @@ struct decode_slot {
     return ceil_div(channels, lanes<Isa>) * lanes<Isa>;
   }
 
-  decode_slot(arena& memory, const attention_shape& shape, bool rotates, bool by_tile) {
+  decode_workspace(arena& memory, const attention_shape& shape, bool rotates, bool by_tile) {
     const index_t key_width = padded(shape.head_dim);
     const index_t value_width = padded(shape.value_dim);
     packed = memory.take<float>(rows * key_width);

@@ -9,7 +9,7 @@ namespace relpos::inline RELPOS_ABI {
 
 /// What one work item of prefill works in.
 template <class Isa>
-struct prefill_slot {
+struct prefill_workspace {
   std::array<query_group<Isa>, static_cast<std::size_t>(geometry<Isa>::groups)> groups;
   float* weights;        // [tile_keys][group_rows]
   float* row_buffer;     // one converted key row
@@ -19,7 +19,7 @@ struct prefill_slot {
   float* value_buffer;   // and its values
 
   /// `rotates`: there is a rotation; `by_tile`: between blocks.
-  prefill_slot(arena& memory, const attention_shape& shape, bool rotates, bool by_tile) {
+  prefill_workspace(arena& memory, const attention_shape& shape, bool rotates, bool by_tile) {
     for (auto& group : groups) group = query_group<Isa>::take(memory, shape, by_tile);
     weights = memory.take<float>(geometry<Isa>::tile_keys * geometry<Isa>::group_rows);
     row_buffer = memory.take<float>(shape.head_dim);

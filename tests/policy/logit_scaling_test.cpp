@@ -1,4 +1,4 @@
-#include "relpos/policy/length_laws.hpp"
+#include "relpos/policy/logit_scaling.hpp"
 
 #include <gtest/gtest.h>
 
@@ -42,7 +42,7 @@ meaning causal_lines() {
           .visible = [](index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; }};
 }
 
-TEST(length_laws, log_n_starts_at_the_training_length) {
+TEST(logit_scaling, log_n_starts_at_the_training_length) {
   meaning means = causal_lines();
   means.logit_factor = [](index_t, index_t, index_t visible) {
     return std::max(1.0, std::log(static_cast<double>(visible)) / std::log(150.0));
@@ -51,7 +51,7 @@ TEST(length_laws, log_n_starts_at_the_training_length) {
                two_heads(), means);
 }
 
-TEST(length_laws, log_n_counts_what_the_masks_leave) {
+TEST(logit_scaling, log_n_counts_what_the_masks_leave) {
   meaning means{.visible = [](index_t, index_t q_pos, index_t k_pos) {
     return q_pos - 199 <= k_pos && k_pos <= q_pos + 30;
   }};
@@ -63,7 +63,7 @@ TEST(length_laws, log_n_counts_what_the_masks_leave) {
       two_heads(), means);
 }
 
-TEST(length_laws, ssmax_has_a_scale_per_head) {
+TEST(logit_scaling, ssmax_has_a_scale_per_head) {
   const std::vector<float> scales{0.43f, 0.1f};
   meaning means = causal_lines();
   means.softcap = 5.0;
@@ -77,7 +77,7 @@ TEST(length_laws, ssmax_has_a_scale_per_head) {
                two_heads(), means);
 }
 
-TEST(length_laws, position_log_rises_by_intervals) {
+TEST(logit_scaling, position_log_rises_by_intervals) {
   meaning means = causal_lines();
   means.query_offset = 8100;
   means.key_offset = 8000;
@@ -93,7 +93,7 @@ TEST(length_laws, position_log_rises_by_intervals) {
   EXPECT_EQ(relpos::position_log{}.logit_factor(-5), 1.0f);
 }
 
-TEST(length_laws, of_rows_that_see_nothing) {
+TEST(logit_scaling, of_rows_that_see_nothing) {
   const std::vector<float> scales{0.43f, 0.1f};
   const inputs<float> in = two_heads();
   support::expect_reference_of(in, {.query_offset = -150}, relpos::ssmax{scales}, relpos::causal{});
@@ -101,14 +101,14 @@ TEST(length_laws, of_rows_that_see_nothing) {
 }
 
 // With a bias that could be bounded: no tile may be left out by a bound of other scores.
-TEST(length_laws, beside_a_steep_bias) {
+TEST(logit_scaling, beside_a_steep_bias) {
   const std::vector<float> steep{0.9f, 0.6f};
   const std::vector<float> scales{0.05f, 3.0f};
   support::expect_reference_of(two_heads(), {}, relpos::ssmax{scales}, relpos::alibi{steep},
                                relpos::causal{});
 }
 
-TEST(length_laws, refuse_what_is_out_of_range) {
+TEST(logit_scaling, refuse_what_is_out_of_range) {
   EXPECT_STREQ(relpos::log_n{1}.check({}).message, "log_n: train_length is 1, must be at least 2");
   EXPECT_TRUE(relpos::log_n{2}.check({}));
   EXPECT_FALSE((relpos::position_log{0.1, 0}.check({})));
@@ -122,7 +122,7 @@ TEST(length_laws, refuse_what_is_out_of_range) {
 }
 
 // A factor of 0, and one below it, leave a key hidden that a bias hides.
-TEST(length_laws, beside_a_bias_of_minus_infinity) {
+TEST(logit_scaling, beside_a_bias_of_minus_infinity) {
   const inputs<float> in = two_heads();
   support::tensor<float> hides({1, 1, 1, in.k.shape[2]});
   for (index_t key = 0; key < in.k.shape[2]; ++key) {
