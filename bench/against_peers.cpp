@@ -1,7 +1,6 @@
 // Time of what users would otherwise pick, in times of this library's.
 
 #include <algorithm>
-#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -44,12 +43,10 @@ void compare(const char* encoding, tensors& t, const std::vector<std::string>& o
     candidates.push_back({each.name, "causal", run, 0});
   }
   const timed_turns timed = take_turns(candidates, how.turns);
-  measurement found{.name = "peers",
-                    .head_dim = t.q.shape[3],
+  measurement found{.head_dim = t.q.shape[3],
                     .length = t.q.shape[2],
                     .encoding = encoding,
-                    .mask = "causal",
-                    .isa = native::name,
+                    .setting = "causal",
                     .workspace_bytes = candidates[0].workspace_bytes};
   for (std::size_t i = 1; i < candidates.size(); ++i) {
     found.speedup[candidates[i].encoding] = timed.seconds[i] / timed.seconds[0];
@@ -63,8 +60,7 @@ void against_peers(const effort& how, report& to) {
   to.begin("peers, one core each");
   for (const peer& each : peers()) {
     const bool there = each.missing.empty();
-    std::printf("%s is %s%s%s\n", each.name.c_str(), each.component.c_str(),
-                there ? "" : ", left out: ", each.missing.c_str());
+    to.note(each.name + " is " + each.component + (there ? "" : ", left out: ") + each.missing);
   }
   const std::vector<std::string> of_blocks = {"eigen_blocked", "openblas_blocked", "onednn"};
   for (const index_t head_dim : {64, 128}) {

@@ -32,12 +32,10 @@ void time_and_report(const size& of, const std::vector<candidate>& candidates, c
     const candidate& each = candidates[i];
     const double flops =
         4.0 * static_cast<double>(of.heads * of.head_dim) * visible_scores(each.mask, of.length);
-    measurement found{.name = "encodings",
-                      .head_dim = of.head_dim,
+    measurement found{.head_dim = of.head_dim,
                       .length = of.length,
                       .encoding = each.encoding,
-                      .mask = each.mask,
-                      .isa = native::name,
+                      .setting = each.mask,
                       .workspace_bytes = each.workspace_bytes};
     // Of all visible scores; of those under ALiBi some need no work.
     if (each.encoding != "alibi") {

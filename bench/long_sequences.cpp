@@ -100,12 +100,10 @@ void far_tiles(index_t length, const sampled_rows& sample, const effort& how, re
 
   const timed_turns timed = take_turns(candidates, how.turns);
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    measurement found{.name = "far tiles",
-                      .head_dim = head_dim,
+    measurement found{.head_dim = head_dim,
                       .length = length,
                       .encoding = candidates[i].encoding,
-                      .mask = candidates[i].mask,
-                      .isa = native::name,
+                      .setting = candidates[i].mask,
                       .workspace_bytes = candidates[i].workspace_bytes};
     if (i == 0) found.extra_time_percent = 100.0 * (timed.seconds[0] / timed.seconds[3] - 1.0);
     found.speedup["no_tile_left_out"] = timed.seconds[0] / timed.seconds[i];
@@ -136,12 +134,10 @@ void blocks(const effort& how, report& to) {
   double fraction[2];
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     fraction[i] = 4.0 * head_dim * scores[i] / timed.seconds[i] / timed.peak_rate;
-    measurement found{.name = "blocks",
-                      .head_dim = head_dim,
+    measurement found{.head_dim = head_dim,
                       .length = i == 0 ? causal_length : length,
                       .encoding = candidates[i].encoding,
-                      .mask = candidates[i].mask,
-                      .isa = native::name,
+                      .setting = candidates[i].mask,
                       .fraction_of_peak = fraction[i],
                       .workspace_bytes = candidates[i].workspace_bytes};
     if (i == 1) found.speedup["causal_per_visible_score"] = fraction[1] / fraction[0];

@@ -1,5 +1,5 @@
 #pragma once
-// What the benchmark found, as tables for a person and as build/bench/results.json for a program.
+// The benchmark's results: tables for a person, build/bench/results.json for bench/publish.py.
 
 #include <map>
 #include <optional>
@@ -8,35 +8,51 @@
 
 namespace relpos::bench {
 
+/// Where figures come from.
+struct provenance {
+  std::string processor;
+  std::string commit;
+  std::string compiler;
+  std::string flags;
+};
+
 /// One measured call. Ratios alone are comparable between machines and runs.
 struct measurement {
-  std::string name;  // of the section
   long long head_dim = 0;
   long long length = 0;
   std::string encoding;
-  std::string mask;
-  int threads = 1;
-  std::string isa;
+  std::string setting;                         // the mask, or what else the section varies
   std::optional<double> fraction_of_peak{};    // float32 multiply-adds of visible scores
-  std::optional<double> extra_time_percent{};  // against the same call without it
-  std::map<std::string, double>
-      speedup{};                  // time of a peer, or of another way, in times of this one
-  std::optional<double> ratio{};  // what the section says it is of
+  std::optional<double> extra_time_percent{};  // against the same call without the encoding
+  std::map<std::string, double> speedup{};     // time of a peer, or of another way, over this time
+  std::optional<double> ratio{};               // of the kind that the section's title names
   std::optional<unsigned long long> workspace_bytes{};
 };
 
 class report {
  public:
-  /// Starts a section and prints the heads of its columns.
-  void begin(const std::string& title);
-  /// Prints one line and keeps it.
+  explicit report(const provenance& from) : from_(from) {}
+
+  /// Starts a section and prints the heads of its columns. `setting` is the head of the second.
+  void begin(const std::string& title, const std::string& setting = "mask");
+  /// Prints a remark on the section and keeps it.
+  void note(const std::string& remark);
+  /// Prints one row and keeps it.
   void add(const measurement& found);
-  /// Writes an array of objects, in which the sections of other programs and instruction sets stay.
-  /// False if it cannot be written.
+  /// Writes an object of sections, in which sections with other titles stay. False if it cannot be
+  /// written.
   bool write(const std::string& path) const;
 
  private:
-  std::vector<measurement> all_;
+  struct section {
+    std::string title;
+    std::string setting;
+    std::vector<std::string> notes{};
+    std::vector<measurement> rows{};
+  };
+
+  provenance from_;
+  std::vector<section> sections_;
 };
 
 }  // namespace relpos::bench

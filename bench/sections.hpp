@@ -31,7 +31,8 @@ section serving_batches;
 /// What users would otherwise pick, as it is installed here.
 section against_peers;
 
-/// A program of some of them: PROGRAM [--quick] [--json FILE]. Returns its exit code.
+/// A program of some of them: PROGRAM [--quick] [--json FILE] [--processor NAME] [--commit ID].
+/// Returns its exit code.
 int run_sections(int count, char** values, std::initializer_list<section*> sections);
 
 }  // namespace relpos::bench

@@ -19,13 +19,11 @@ namespace {
 constexpr index_t heads = 8;
 constexpr index_t head_dim = 64;
 
-measurement found(const char* name, const char* encoding, index_t length, double ratio) {
-  return {.name = name,
-          .head_dim = head_dim,
+measurement causal_ratio(const char* encoding, index_t length, double ratio) {
+  return {.head_dim = head_dim,
           .length = length,
           .encoding = encoding,
-          .mask = "causal",
-          .isa = native::name,
+          .setting = "causal",
           .ratio = ratio};
 }
 
@@ -63,7 +61,7 @@ void compare_chunks(const effort& how, report& to, const char* encoding,
     fail("serve_chunked_prefill: other bits than one call");
   }
   const auto seconds = interleaved_seconds({whole.run, in_chunks}, how.turns);
-  to.add(found("serve_chunked_prefill", encoding, length, seconds[1] / seconds[0]));
+  to.add(causal_ratio(encoding, length, seconds[1] / seconds[0]));
 }
 
 /// Self-attention of sequences that lie one after another, with a thread for each of two workers.
@@ -138,8 +136,7 @@ void compare_ragged(const effort& how, report& to) {
   dense.verify();
   const auto seconds =
       interleaved_seconds({[&] { ragged.run(); }, [&] { dense.run(); }}, how.quick ? 1 : 10);
-  to.add(found("serve_ragged", "none", equal,
-               ragged.work() / seconds[0] / (dense.work() / seconds[1])));
+  to.add(causal_ratio("none", equal, ragged.work() / seconds[0] / (dense.work() / seconds[1])));
 }
 
 }  // namespace
@@ -147,12 +144,12 @@ void compare_ragged(const effort& how, report& to) {
 void serving_batches(const effort& how, report& to) {
   const std::vector<float> slopes = alibi_slopes(heads);
   const rotary_table rope(rope_frequencies(head_dim), pair_layout::half_split);
-  to.begin("serving: prefill in chunks of 512, in times of one call");
+  to.begin("prefill in chunks of 512: time over the time of one call");
   compare_chunks(how, to, "none", causal{});
   compare_chunks(how, to, "alibi", alibi{slopes}, causal{});
   compare_chunks(how, to, "rope", rotary{rope}, causal{});
   if (std::thread::hardware_concurrency() < 2) return;
-  to.begin("serving: a ragged batch on two threads, in times of equal lengths");
+  to.begin("ragged batch on two threads: work per second over a batch of equal lengths");
   compare_ragged(how, to);
 }
 

@@ -142,18 +142,16 @@ void serving_caches(const effort& how, report& to) {
   const t5_bias buckets{table, bidirectional};
   const causal mask;
   const int turns = how.turns;
-  const auto add = [&](const char* name, const char* encoding, index_t head_dim, index_t length,
+  const auto add = [&](const char* cache, const char* encoding, index_t head_dim, index_t length,
                        double ratio) {
-    to.add({.name = name,
-            .head_dim = head_dim,
+    to.add({.head_dim = head_dim,
             .length = length,
             .encoding = encoding,
-            .mask = name,
-            .isa = native::name,
+            .setting = cache,
             .ratio = ratio});
   };
 
-  to.begin("serving: decode, reading keys and values in times of the call");
+  to.begin("decode: time to read keys and values over time of the call", "cache");
   for (const index_t head_dim : {64, 128}) {
     for (const index_t length : {4096, 32768}) {
       const auto measure = [&](const char* encoding, const auto&... policies) {
@@ -161,7 +159,7 @@ void serving_caches(const effort& how, report& to) {
         const int repeated = length < 8192 ? 5 * turns : turns;
         const auto seconds =
             interleaved_seconds({of.run, of.read, of.run, of.read_ahead}, repeated);
-        add("serve_decode", encoding, head_dim, length,
+        add("float32", encoding, head_dim, length,
             std::min(seconds[1], seconds[3]) / std::min(seconds[0], seconds[2]));
       };
       measure("alibi", line, mask);
@@ -170,24 +168,22 @@ void serving_caches(const effort& how, report& to) {
   }
 
   constexpr index_t length = 32768;
-  to.begin("serving: float32 in times of smaller storage; more heads, or pages, in times of plain");
+  to.begin("decode of 32768 keys: time over a contiguous cache of float32", "cache");
   for (const index_t head_dim : {64, 128}) {
     const step plain = make_step<float>("float", 1, length, head_dim, 0, line, mask);
-    const auto compare = [&](const char* name, const step& of, bool is_speedup) {
+    const auto compare = [&](const char* cache, const step& of) {
       const auto seconds = interleaved_seconds({plain.run, of.run}, turns);
-      add(name, "alibi", head_dim, length,
-          is_speedup ? seconds[0] / seconds[1] : seconds[1] / seconds[0]);
+      add(cache, "alibi", head_dim, length, seconds[1] / seconds[0]);
     };
-    compare("serve_bfloat16", make_step<bfloat16>("bfloat16", 1, length, head_dim, 0, line, mask),
-            true);
-    compare("serve_half", make_step<half>("half", 1, length, head_dim, 0, line, mask), true);
-    compare("serve_int8", make_step<int8>("int8", 1, length, head_dim, 0, line, mask), true);
-    compare("serve_gqa_8", make_step<float>("gqa", 8, length, head_dim, 0, alibi{slopes}, mask),
-            false);
-    compare("serve_paged_16",
-            make_step<float, paged_cache>("page 16", 1, length, head_dim, 16, line, mask), false);
-    compare("serve_paged_64",
-            make_step<float, paged_cache>("page 64", 1, length, head_dim, 64, line, mask), false);
+    compare("bfloat16", make_step<bfloat16>("bfloat16", 1, length, head_dim, 0, line, mask));
+    compare("half", make_step<half>("half", 1, length, head_dim, 0, line, mask));
+    compare("int8", make_step<int8>("int8", 1, length, head_dim, 0, line, mask));
+    compare("8 heads per key head",
+            make_step<float>("gqa", 8, length, head_dim, 0, alibi{slopes}, mask));
+    compare("pages of 16 keys",
+            make_step<float, paged_cache>("page 16", 1, length, head_dim, 16, line, mask));
+    compare("pages of 64 keys",
+            make_step<float, paged_cache>("page 64", 1, length, head_dim, 64, line, mask));
   }
 }
 

@@ -118,23 +118,21 @@ class model {
 }  // namespace
 
 void serving_layers(const effort& how, report& to) {
-  to.begin("serving: 40 layers of pages, what is not attention in times of a step");
+  to.begin("decode step of 40 layers over pages: shares of its time", "part");
   const index_t length = 4096;
   model of(length);
   const auto seconds = interleaved_seconds({[&] { of.step(); }, [&] { of.check_caches(); },
                                             [&] { of.find_rows(); }, [&] { of.reserve(); }},
                                            how.turns);
   const auto add = [&](const char* name, double ratio) {
-    to.add({.name = name,
-            .head_dim = head_dim,
+    to.add({.head_dim = head_dim,
             .length = length,
             .encoding = "none",
-            .mask = name,
-            .isa = native::name,
+            .setting = name,
             .ratio = ratio});
   };
-  add("serve_layers_overhead", (seconds[1] + seconds[2]) / seconds[0]);
-  add("serve_layers_pool", seconds[3] / seconds[0]);
+  add("checks and finding rows", (seconds[1] + seconds[2]) / seconds[0]);
+  add("reserving pages", seconds[3] / seconds[0]);
 }
 
 }  // namespace relpos::bench

@@ -57,13 +57,10 @@ void two_threads(const effort& how, report& to) {
       fail("two threads: other bits than one");
     }
     const timed_turns timed = take_turns(candidates, how.turns);
-    to.add({.name = "two threads",
-            .head_dim = head_dim,
+    to.add({.head_dim = head_dim,
             .length = length,
             .encoding = encoding,
-            .mask = "causal",
-            .threads = 2,
-            .isa = native::name,
+            .setting = "causal",
             .speedup = {{"one_thread", timed.seconds[0] / timed.seconds[1]}},
             .workspace_bytes = candidates[1].workspace_bytes});
   };

@@ -24,7 +24,6 @@ Exit code 2: there is no GPU, or no PyTorch.
 import argparse
 import ctypes
 import itertools
-import json
 import math
 import os
 import statistics
@@ -34,7 +33,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import library
+import results
 
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # starting more takes longer than they save
 
@@ -571,11 +572,7 @@ def print_line(problem, found):
 
 def as_object(problem, found, unit):
     return {
-        "name": "cuda",
-        "isa": f"sm_{architecture()}",
-        "threads": None,
         "extra_time_percent": found.extra_percent,
-        "gpu": torch.cuda.get_device_name(),
         "type": problem.type,
         "head_dim": problem.head_dim,
         "batch": problem.batch,
@@ -584,7 +581,7 @@ def as_object(problem, found, unit):
         "query_length": problem.query_length,
         "length": problem.length,
         "encoding": problem.encoding.name,
-        "mask": problem.mask.name,
+        "setting": problem.mask.name,
         "extent": problem.mask.extent,
         "milliseconds": found.milliseconds,
         unit: found.rate,
@@ -642,7 +639,7 @@ def print_heading(shape, columns):
 def compare_all(loaded, turns, deadline):
     product, copy = Product(), Copy()
     print_ceilings(turns, product, copy)
-    results = []
+    rows = []
     for shape, pairs in sections():
         ceiling = copy if shape["query_length"] == 1 else product
         print_heading(shape, ceiling.columns)
@@ -653,16 +650,9 @@ def compare_all(loaded, turns, deadline):
             problem = Problem(make(shape["heads"], shape["length"]), mask, **shape)
             found = measure(loaded, problem, turns, product, ceiling)
             print_line(problem, found)
-            results.append(as_object(problem, found, ceiling.unit))
+            rows.append(as_object(problem, found, ceiling.unit))
             torch.cuda.empty_cache()
-    return results
-
-
-def write(path, results):
-    before = json.loads(path.read_text()) if path.exists() else []
-    before = [each for each in before if each["name"] != "cuda"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(before + results, indent=1) + "\n")
+    return rows
 
 
 def main():
@@ -670,7 +660,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--build-only", action="store_true", help=f"for sm_{', sm_'.join(ARCHITECTURES)}, and stop")
     parser.add_argument("--quick", action="store_true", help="fewer turns")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results into the array in it")
+    results.add_options(parser)
     arguments = parser.parse_args()
     if arguments.build_only:
         for each in ARCHITECTURES:
@@ -685,9 +675,19 @@ def main():
     torch.manual_seed(7)
     with torch.inference_mode():
         verify_relpos(loaded)
-        results = compare_all(loaded, 5 if arguments.quick else 15, deadline)
+        rows = compare_all(loaded, 5 if arguments.quick else 15, deadline)
     if arguments.json:
-        write(arguments.json, results)
+        section = {
+            "title": f"{torch.cuda.get_device_name()}, bfloat16",
+            "setting": "mask",
+            "processor": torch.cuda.get_device_name(),
+            "commit": arguments.commit,
+            "compiler": f"CUDA {torch.version.cuda}",
+            "flags": f"sm_{architecture()}",
+            "notes": [f"PyTorch {torch.__version__}"],
+            "rows": rows,
+        }
+        results.write(Path(arguments.json), [section])
 
 
 if __name__ == "__main__":

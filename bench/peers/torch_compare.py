@@ -1,19 +1,19 @@
 """relpos as an operator of PyTorch against PyTorch's own attention on the CPU, causal, forward only, in float32:
 
-  torch_sdpa        scaled_dot_product_attention(is_causal=True)
-  torch_sdpa_bias   the same with a matrix, made beforehand, of the bias and the mask
-  torch_flex        FlexAttention, compiled, with the bias as score_mod and a block mask
+  SDPA             scaled_dot_product_attention(is_causal=True)
+  SDPA, matrix     the same with a matrix, made beforehand, of the bias and the mask
+  FlexAttention    compiled, with the bias as score_mod and a block mask
 
-Every result is compared with float64 before it is timed. relpos leaves out far tiles of keys whose every weight is
-exactly zero, which is what makes its ALiBi faster than no encoding.
+Every result is compared with float64 before it is timed. relpos skips far tiles of keys whose weights are all exactly
+zero, which is why its ALiBi is faster than no encoding; "alibi, flat" has slopes under which it skips none.
 
 After `./dev test torch`, which installs PyTorch: build/torch/bin/python bench/peers/torch_compare.py
 """
 
 import argparse
-import json
 import math
 import os
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -26,10 +26,14 @@ import torch
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "pytorch_operator"))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "examples" / "pytorch_operator")]
 import relpos_operator
+import results
 
+HEADS = 8
 HEAD_DIM = 64
+LENGTHS = [128, 256, 512, 1024, 2048, 4096, 8192]
 SCALE = HEAD_DIM**-0.5  # for T5 too, whose own scale of 1 would leave one key in each row
 LARGEST_ERROR = 1e-4
 
@@ -106,11 +110,11 @@ def candidates(q, k, v, encoding):
         )
     }
     if encoding.by_distance is None:
-        result["torch_sdpa"] = lambda: scaled_dot_product_attention(q, k, v, is_causal=True, scale=SCALE)
+        result["SDPA"] = lambda: scaled_dot_product_attention(q, k, v, is_causal=True, scale=SCALE)
     else:
         bias = encoding.bias(rows, q.shape[2])[None]
-        result["torch_sdpa_bias"] = lambda: scaled_dot_product_attention(q, k, v, bias, scale=SCALE)
-    result["torch_flex"] = compiled_flex_attention(q, k, v, encoding)
+        result["SDPA, matrix"] = lambda: scaled_dot_product_attention(q, k, v, bias, scale=SCALE)
+    result["FlexAttention"] = compiled_flex_attention(q, k, v, encoding)
     return result
 
 
@@ -132,10 +136,10 @@ def verified(functions, q, k, v, encoding):
         try:
             out = run()
         except Exception as failure:
-            if name != "torch_flex":
+            if name != "FlexAttention":
                 raise
             why = str(failure).strip().splitlines()[0]
-            print(f"torch_flex is left out of {encoding.name}: {type(failure).__name__}: {why}")
+            print(f"FlexAttention is left out of {encoding.name}: {type(failure).__name__}: {why}")
             continue
         error = error_of(out, q, k, v, encoding)
         if not error < LARGEST_ERROR:
@@ -156,57 +160,70 @@ def interleaved_seconds(functions, turns):
     return {name: sorted(each)[len(each) // 10] for name, each in times.items()}
 
 
-def compare(length, heads, turns, threads):
-    print(f"\nhead_dim {HEAD_DIM}, length {length}, {heads} heads, threads: {threads}")
-    print(f"{'encoding, mask':<16}{'relpos':>12}  ratios to it")
-    results = []
+def compare(length, encodings, turns):
+    """A row for each encoding."""
+    rows = []
     torch._dynamo.reset()
-    for make in (no_encoding, alibi, flat_alibi, t5):
-        q, k, v = (torch.randn(1, heads, length, HEAD_DIM) for _ in range(3))
-        encoding = make(heads, length)
+    for make in encodings:
+        q, k, v = (torch.randn(1, HEADS, length, HEAD_DIM) for _ in range(3))
+        encoding = make(HEADS, length)
         functions = verified(candidates(q, k, v, encoding), q, k, v, encoding)
         seconds = interleaved_seconds(functions, turns)
-        own = seconds.pop("relpos")
-        speedup = {name: each / own for name, each in seconds.items()}
-        ratios = "  ".join(f"{name} {ratio:.2f}x" for name, ratio in speedup.items())
-        print(f"{encoding.name + ', causal':<16}{1e3 * own:>9.1f} ms  {ratios}", flush=True)
-        results.append(
+        own = seconds["relpos"]
+        speedup = {name: each / own for name, each in seconds.items() if name != "relpos"}
+        ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in speedup.items())
+        print(f"{encoding.name:<14}{length:>8}{1e3 * own:>11.2f} ms  {ratios}", flush=True)
+        rows.append(
             {
-                "name": "torch",
+                "encoding": encoding.name,
+                "setting": "causal",
                 "head_dim": HEAD_DIM,
                 "length": length,
-                "encoding": encoding.name,
-                "mask": "causal",
-                "threads": threads,
-                "isa": torch.ops.relpos.instruction_set(),
-                "fraction_of_peak": None,
-                "extra_time_percent": None,
                 "speedup": speedup,
+                "milliseconds": {name: 1e3 * each for name, each in seconds.items()},
             }
         )
-    return results
+    return rows
+
+
+def compiler():
+    command = [torch.utils.cpp_extension.get_cxx_compiler(), "--version"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="fewer turns, and length 2048 alone")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the ratios into the array in it")
+    results.add_options(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(7)
-    print(f"PyTorch {torch.__version__}, relpos for {torch.ops.relpos.instruction_set()}")
+    threads = "one core" if arguments.threads == 1 else f"{arguments.threads} threads"
+    title = f"PyTorch, {threads}, {HEADS} heads: its time over relpos's"
+    print(f"PyTorch {torch.__version__}, relpos for {torch.ops.relpos.instruction_set()}\n\n{title}")
+    print(f"{'encoding':<14}{'length':>8}{'relpos':>14}  times as fast as")
 
+    rows = []
     with torch.inference_mode():
-        results = compare(2048, 8, 5 if arguments.quick else 20, arguments.threads)
-        if not arguments.quick:
-            # Half of the heads: the matrix of a bias takes 1 GiB.
-            results += compare(8192, 4, 8, arguments.threads)
+        for length in [2048] if arguments.quick else LENGTHS:
+            # Lengths between are for the curve of a bias.
+            all_encodings = length in (2048, 8192)
+            encodings = (no_encoding, alibi, flat_alibi, t5) if all_encodings else (alibi, t5)
+            turns = 5 if arguments.quick else max(8, min(200, 40 * 1024 // length))
+            rows += compare(length, encodings, turns)
     if arguments.json:
-        before = json.loads(arguments.json.read_text()) if arguments.json.exists() else []
-        before = [each for each in before if each["name"] != "torch"]
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(before + results, indent=1) + "\n")
+        section = {
+            "title": title,
+            "setting": "mask",
+            "processor": arguments.processor,
+            "commit": arguments.commit,
+            "compiler": compiler(),
+            "flags": " ".join(relpos_operator.FLAGS),
+            "notes": [f"PyTorch {torch.__version__}"],
+            "rows": rows,
+        }
+        results.write(Path(arguments.json), [section])
 
 
 if __name__ == "__main__":

@@ -12,11 +12,13 @@ _root = _here.parents[1]
 _build = _root / "build" / "torch_operator" / torch.__version__
 _build.mkdir(parents=True, exist_ok=True)
 
+FLAGS = ["-O3", "-march=native"]
+
 cpp_extension.load(
     name="relpos_operator",
     sources=[str(_here / "relpos_operator.cpp")],
     extra_include_paths=[str(_root / "include")],
-    extra_cflags=["-O3", "-march=native", "-std=c++20", "-fopenmp"],
+    extra_cflags=[*FLAGS, "-std=c++20", "-fopenmp"],
     extra_ldflags=["-fopenmp"],
     build_directory=str(_build),
     is_python_module=False,
