@@ -1,6 +1,7 @@
-// relpos_demo FILE: every encoding over the bytes of a text, up to four times the length that a
-// model would have been trained on. Time against the same without fusion; how attention disperses
-// with length; and which temperatures restore it. On one thread.
+// relpos_demo FILE [SHEET.svg]: every encoding over the bytes of a text, up to four times the
+// length that a model would have been trained on, on one thread. It prints the time of each call
+// with and without fusion, how attention disperses with length, and the temperatures that restore
+// its sharpness. With a second argument it also writes the sheet of pictures (sheet.hpp).
 
 #include <algorithm>
 #include <cmath>
@@ -14,6 +15,7 @@
 #include "compare.hpp"
 #include "other_biases.hpp"
 #include "sharpness.hpp"
+#include "sheet.hpp"
 
 namespace demo {
 namespace {
@@ -43,7 +45,7 @@ void print_sharpness_heading() {
               "max p", "resolution", "t for entropy", "t for max p");
 }
 
-/// One encoding: `unfused(length)` makes the same without fusion.
+/// Times one encoding. unfused(length) makes the same attention without fusion.
 template <class Unfused, class... Policies>
 void time(const char* name, const std::string& text, input kind, const Unfused& unfused,
           const Policies&... policies) {
@@ -58,7 +60,8 @@ void time(const char* name, const std::string& text, input kind, const Unfused& 
   std::fflush(stdout);
 }
 
-/// Its sharpness at `text`, and what it takes to have that of the training length again.
+/// Prints the sharpness of one encoding over `text`, and the temperatures that restore the
+/// sharpness at the training length.
 template <class... Policies>
 void align(const char* name, const std::string& text, input kind, const Policies&... policies) {
   const projections in = project(text, kind);
@@ -228,8 +231,8 @@ void run(const std::string& path) {
       "memory           workspace; unfused: bias of all heads, scores of one, cosines and sines\n"
       "error            largest against the definition in float64, at %d rows spread over the "
       "text\n"
-      "entropy, max p   mean, and geometric mean, over the rows that see at least half of what any "
-      "sees\n"
+      "entropy, max p   mean, and geometric mean, over rows that see at least half as many keys "
+      "as any\n"
       "resolution       LeX's measure of the score of a key like the query at each distance\n"
       "t                the temperature that aligns the longer text with %d positions -> what it "
       "has then\n",
@@ -240,12 +243,13 @@ void run(const std::string& path) {
 }  // namespace demo
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: relpos_demo FILE\n");
+  if (argc != 2 && argc != 3) {
+    std::fprintf(stderr, "usage: relpos_demo FILE [SHEET.svg]\n");
     return 2;
   }
   try {
     demo::run(argv[1]);
+    if (argc == 3) demo::write_sheet(argv[2]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "relpos_demo: %s\n", error.what());
     return 1;

@@ -1,5 +1,5 @@
 #pragma once
-// Times of two programs, taken in turns, so that what disturbs the machine disturbs both.
+// Times of two programs, taken in turns, so that a disturbance of the machine affects both.
 
 #include <algorithm>
 #include <chrono>
@@ -13,8 +13,8 @@ struct pair_of_times {
   double second;
 };
 
-/// Median seconds of each, in the order A B A B ..., for about `budget` seconds and at least 3
-/// times. Both have run before.
+/// Median seconds of each, in the order A B A B ..., for about `budget` seconds, but 3 to 101
+/// times. The caller has run both before.
 template <class First, class Second>
 pair_of_times time_in_turns(double budget, const First& first, const Second& second) {
   using clock = std::chrono::steady_clock;

@@ -1,6 +1,6 @@
 #pragma once
-// What attention over more positions than it was trained on loses, and the temperatures that give
-// it back.
+// The sharpness that attention loses over more positions than it was trained on, and the
+// temperatures that restore it.
 
 #include <algorithm>
 #include <cmath>
@@ -14,8 +14,8 @@
 namespace demo {
 
 struct sharp {
-  double entropy;          // mean over heads and the rows that see much
-  double max_probability;  // geometric mean of the same
+  double entropy;          // mean over heads and rows that see at least half of what any sees
+  double max_probability;  // geometric mean over the same
   double resolution;       // of the expected score at each distance, mean over heads
 };
 
@@ -30,9 +30,9 @@ double mean_over_rows(sharpness what, const projections& in, const Policies&... 
   return what == sharpness::entropy ? mean : std::exp(mean);
 }
 
-/// The resolution of the mean score of a query and the key a number of positions back, in a row of
-/// equal content: LeX calls this mean the expectation of a score. A score is the lse of attention
-/// over one key.
+/// The resolution of the mean score of a query and the key at each distance before it, in a text of
+/// equal bytes. LeX calls this mean the expectation of a score. The score is computed as the lse of
+/// attention over one key.
 template <class... Policies>
 double mean_resolution(const std::string& text, input kind, const Policies&... policies) {
   constexpr std::size_t samples = 8;
@@ -75,7 +75,7 @@ sharp look_at(const std::string& text, input kind, const Policies&... policies) 
           mean_resolution(text, kind, policies...)};
 }
 
-/// One temperature for all heads, at which attention is as sharp as `target` says.
+/// The temperature, one for all heads, at which attention has the sharpness `target`.
 template <class... Policies>
 float temperature_for(sharpness what, double target, const projections& in,
                       const Policies&... policies) {

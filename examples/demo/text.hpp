@@ -16,8 +16,8 @@ using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMa
 inline constexpr int heads = 8;
 inline constexpr int head_dim = 64;
 
-/// The first bytes of a file, at most `limit`. Throws std::runtime_error, in one line, for a file
-/// that cannot be read or is empty.
+/// The first bytes of a file, at most `limit`. Throws std::runtime_error, with a message of one
+/// line, for a file that cannot be read or is empty.
 std::string first_bytes(const std::string& path, std::size_t limit);
 
 /// Numbers in [-1, 1] that are the same on every machine.
@@ -37,8 +37,8 @@ struct projections {
   tensor v;
 };
 
-/// What a model does before attention: nothing; adds sinusoids to its embeddings; or, as T5, has
-/// weights for scores that are not divided by sqrt(head_dim).
+/// The model before attention: it adds nothing to its embeddings; it adds sinusoids to them; or, as
+/// T5, it has weights for scores that are not divided by sqrt(head_dim).
 enum class input { plain, sinusoidal, unscaled };
 
 /// Embeds each byte by a fixed table and projects it to q, k and v, so that scores have a standard

@@ -1,6 +1,6 @@
 #pragma once
-// Attention as one writes it with Eigen's matrix products alone: the yardstick of the demo. The
-// bias and the mask are a matrix in memory, the scores of a head are another.
+// Attention written with nothing but Eigen's matrix products: the yardstick of the demo. The bias
+// and the mask are a matrix in memory, the scores of a head are another.
 
 #include <cmath>
 #include <cstddef>
@@ -16,8 +16,9 @@ struct rotation {
   matrix query_cosines, query_sines;
   matrix key_cosines, key_sines;
 
-  /// Pair i rotates by theta(i) with every position; of XPOS it also grows, by zeta(i) from one
-  /// position to the next, and the key by the inverse, both relative to the middle of the sequence.
+  /// Pair i rotates by theta(i) with every position. For XPOS the query also grows by zeta(i) from
+  /// one position to the next, and the key by the inverse, both relative to the middle of the
+  /// sequence.
   template <class Theta, class Zeta>
   rotation(int length, const Theta& theta, const Zeta& zeta)
       : query_cosines(length, head_dim / 2),
@@ -40,7 +41,8 @@ struct rotation {
 
 class unfused_attention {
  public:
-  /// `bias(head, q_pos, k_pos)` is asked once for each element, -inf for what is masked. Not timed.
+  /// bias(head, q_pos, k_pos) is called once for each element and returns -inf for a masked one.
+  /// The demo does not time this.
   template <class Bias>
   unfused_attention(int length, float scale, const Bias& bias,
                     std::optional<rotation> rotors = std::nullopt)
@@ -57,7 +59,7 @@ class unfused_attention {
 
   void operator()(tensor& out, const projections& in);
 
-  /// Of the bias of all heads, the scores of one, and the rotation.
+  /// The bytes of the bias of all heads, the scores of one head, and the rotation.
   std::size_t bytes() const;
 
  private:
