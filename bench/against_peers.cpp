@@ -1,4 +1,4 @@
-// Time of what users would otherwise pick, in times of this library's.
+// The time of libraries that users would otherwise pick, over the time of this library.
 
 #include <algorithm>
 #include <string>
@@ -13,8 +13,8 @@
 namespace relpos::bench {
 namespace {
 
-/// [heads, length, length]: what a caller without a fused bias builds, here before the clock
-/// starts.
+/// The matrix [heads, length, length] that a caller without a fused bias builds, here before the
+/// clock starts.
 std::vector<float> bias_matrix(index_t heads, index_t length, const std::vector<float>& slopes) {
   std::vector<float> result(static_cast<std::size_t>(heads * length * length));
   float* at = result.data();
@@ -29,7 +29,7 @@ std::vector<float> bias_matrix(index_t heads, index_t length, const std::vector<
   return result;
 }
 
-/// The peers whose names are in `of`, after the library itself.
+/// Times the library, and then the peers whose names are in `of`.
 template <class... Policies>
 void compare(const char* encoding, tensors& t, const std::vector<std::string>& of,
              const float* bias, const effort& how, report& to, const Policies&... policies) {
@@ -68,7 +68,7 @@ void against_peers(const effort& how, report& to) {
     constexpr index_t length = 2048;
     tensors t(heads, length, head_dim);
     const std::vector<float> slopes = alibi_slopes(8);
-    // The last two of eight slopes, under which no tile vanishes: what is compared is the bias.
+    // Under the last two of eight slopes no tile vanishes: the peers are compared on the bias.
     const std::vector<float> flat(slopes.end() - heads, slopes.end());
     const std::vector<float> bias = bias_matrix(heads, length, flat);
     compare("alibi", t, {"eigen_matrix", "eigen_blocked", "openblas_blocked"}, bias.data(), how, to,

@@ -5,8 +5,8 @@
 
 namespace relpos::bench {
 
-/// Numbers that begin with a line of cache, as allocators of tensors place them; std::vector's
-/// allocator does not.
+/// Numbers that begin at a cache line, as tensor allocators place them. std::vector's allocator
+/// does not.
 template <class T>
 class aligned_array {
  public:

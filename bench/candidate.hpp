@@ -22,7 +22,7 @@ namespace relpos::bench {
   std::exit(1);
 }
 
-/// A policy for one query row of a call.
+/// Restricts a policy to one query row of a call.
 template <class Policy>
 Policy of_row(const Policy& policy, index_t) {
   return policy;

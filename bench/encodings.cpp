@@ -1,5 +1,5 @@
-// The prefill kernel as a fraction of the float32 multiply-add peak of one core, and what each
-// encoding adds to the same call without it.
+// The prefill kernel as a fraction of the float32 multiply-add peak of one core, and the time that
+// each encoding adds to the same call without it.
 
 #include <cmath>
 #include <string>
@@ -14,7 +14,7 @@
 namespace relpos::bench {
 namespace {
 
-/// Of a call, with enough heads for it to be timed.
+/// The size of a call, with enough heads to time it.
 struct size {
   index_t heads, length, head_dim;
 };
@@ -24,7 +24,7 @@ double visible_scores(const std::string& mask, index_t length) {
   return mask == "full" ? n * n : n * (n + 1.0) / 2.0;
 }
 
-/// Times them in turns; the first is what the others are compared with.
+/// Times the candidates in turns and compares the others with the first.
 void time_and_report(const size& of, const std::vector<candidate>& candidates, const effort& how,
                      report& to) {
   const timed_turns timed = take_turns(candidates, how.turns);
@@ -37,7 +37,7 @@ void time_and_report(const size& of, const std::vector<candidate>& candidates, c
                       .encoding = each.encoding,
                       .setting = each.mask,
                       .workspace_bytes = each.workspace_bytes};
-    // Of all visible scores; of those under ALiBi some need no work.
+    // The fraction counts all visible scores. Under ALiBi some of them need no work.
     if (each.encoding != "alibi") {
       found.fraction_of_peak = flops / timed.seconds[i] / timed.peak_rate;
     }
@@ -64,7 +64,7 @@ void every_encoding(const size& of, const effort& how, report& to) {
   const rotary_table pairs(rope_frequencies(of.head_dim), layout::interleaved);
   const rotary_table xpos(xpos_frequencies(of.head_dim), layout::half_split);
 
-  // As in packed documents of 300 tokens.
+  // Positions that restart every 300 tokens, as in packed documents.
   std::vector<index_t> positions(static_cast<std::size_t>(of.length));
   for (std::size_t row = 0; row < positions.size(); ++row) {
     positions[row] = static_cast<index_t>(row % 300);

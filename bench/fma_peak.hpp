@@ -1,6 +1,6 @@
 #pragma once
-// A loop of independent multiply-adds in registers: the most that one core can do with the
-// instruction set of this build, measured beside what is compared with it.
+// A loop of independent multiply-adds in registers: the peak of one core with the instruction set
+// of this build, measured in turns with the calls that are compared with it.
 
 #include "relpos/core/index.hpp"
 #include "relpos/simd/pack.hpp"

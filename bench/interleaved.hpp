@@ -1,6 +1,6 @@
 #pragma once
-// Times candidates on a machine that others use too: they take turns in short segments,
-// A B C A B C, and each reports its 10th percentile. Only ratios of figures from one such run mean
+// The timing of candidates on a machine that others use too. They take turns (A B C A B C) in short
+// segments, and each reports its 10th percentile. Only ratios of figures from one run mean
 // anything.
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Where most of a matrix of scores need not be computed: tiles that ALiBi makes vanish, and blocks
-// that a mask hides.
+// Calls that need not compute most of the matrix of scores: tiles that ALiBi makes vanish, and
+// blocks that a mask hides.
 
 #include <algorithm>
 #include <cmath>
@@ -18,8 +18,8 @@ namespace {
 
 constexpr index_t head_dim = 64;
 
-/// Query rows of a call in slices that are spread evenly: what all rows would take, at a fraction
-/// of the time.
+/// Query rows of a call in slices that are spread evenly. They stand for all rows, at a fraction of
+/// the time.
 struct sampled_rows {
   index_t slices, rows;  // of each
 
@@ -82,7 +82,7 @@ void far_tiles(index_t length, const sampled_rows& sample, const effort& how, re
   t.forget_outputs();
   candidates[1].run();
   if (std::memcmp(all.data(), t.out_data.data(), all.size() * sizeof(float)) != 0) {
-    fail("alibi: other bits where far tiles are left out");
+    fail("alibi: skipping far tiles changes the result");
   }
   candidates[2].run();
   double largest_value = 0.0;
@@ -122,7 +122,7 @@ void blocks(const effort& how, report& to) {
       verified("none", "causal", of_causal, {}, causal()),
       verified("none", "blockwise_causal 1024", of_blocks, {}, blockwise_causal{block}),
   };
-  // A query sees the blocks of its own and the one before it.
+  // A query sees its own block up to itself, and the block before it.
   const auto visible = [](index_t rows, index_t before) {
     return static_cast<double>(rows) * static_cast<double>(before) +
            0.5 * static_cast<double>(rows) * static_cast<double>(rows + 1);

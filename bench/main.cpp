@@ -1,5 +1,5 @@
-// Ratios that hold beyond this machine and this minute: see docs/benchmarks.md. Every candidate is
-// verified against the float64 reference before it is timed.
+// Ratios that hold beyond this machine and this minute: docs/benchmarks.md shows them. Every
+// candidate is verified against the float64 reference before it is timed.
 
 #include "sections.hpp"
 

@@ -7,8 +7,8 @@
 
 namespace relpos::bench {
 
-/// Reads `bytes` and returns something of them. Asks for lines `ahead` bytes before it needs them;
-/// 0: leaves that to the processor.
+/// Reads `bytes` and returns a sum of some of them, so that the compiler keeps the loop. Prefetches
+/// cache lines `ahead` bytes before it reads them; 0 leaves prefetching to the processor.
 template <class Isa>
 RELPOS_NOINLINE float read_all(const void* data, std::size_t bytes, std::size_t ahead) {
   using real = float_pack<Isa>;

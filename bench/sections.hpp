@@ -7,32 +7,32 @@
 
 namespace relpos::bench {
 
-/// How long a run may take.
+/// The duration of a run.
 struct effort {
   int turns =
-      20;  // of every candidate, which reports the 10th percentile of its times, of few the least
-  bool quick = false;  // to verify: one turn of each, whose time means nothing
+      20;  // of every candidate; it reports the 10th percentile of its times, the least of under 10
+  bool quick = false;  // only to verify: one turn of each, its time means nothing
 };
 
 using section = void(const effort& how, report& to);
 
-/// The fraction of the peak, causal and full, and what every encoding adds.
+/// The fraction of the peak, causal and full, and the time that every encoding adds.
 section encodings;
 /// Far tiles left out, and blockwise causal attention at length 65536.
 section long_sequences;
 section two_threads;
-/// One query against caches: kinds of storage, of cache, of heads, against the bandwidth of
-/// reading.
+/// One query against caches, compared with the bandwidth of reading: storage types, kinds of cache,
+/// query heads per key head.
 section serving_caches;
 /// A step of decoding through 40 layers: checking caches and finding rows.
 section serving_layers;
 /// Prefill in chunks, and ragged batches on two threads.
 section serving_batches;
-/// What users would otherwise pick, as it is installed here.
+/// The libraries that users would otherwise pick, in their installed versions.
 section against_peers;
 
-/// A program of some of them: PROGRAM [--quick] [--json FILE] [--processor NAME] [--commit ID].
-/// Returns its exit code.
+/// Runs these sections as a program and returns its exit code. Its arguments are
+///   [--quick] [--json FILE] [--processor NAME] [--commit ID]
 int run_sections(int count, char** values, std::initializer_list<section*> sections);
 
 }  // namespace relpos::bench

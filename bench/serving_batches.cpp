@@ -1,5 +1,5 @@
-// Prefill in chunks against one call, in times of it; and a ragged batch on two threads, its
-// fraction of the peak in times of that of a batch of equal lengths with the same work.
+// Prefill in chunks: its time over the time of one call. A ragged batch on two threads: its
+// fraction of the peak over the fraction that a batch of equal lengths with the same work reaches.
 
 #include <cmath>
 #include <cstdio>
@@ -39,7 +39,7 @@ void compare_chunks(const effort& how, report& to, const char* encoding,
   std::vector<index_t> lengths{0};
   const contiguous_cache<float> cache{
       {view<float, 4>(keys.data(), t.k.shape), view<float, 4>(values.data(), t.k.shape)}, lengths};
-  lengths[0] = length;  // the longest that workspace is for
+  lengths[0] = length;  // the longest length, for which workspace is measured
   std::vector<std::byte> memory(
       workspace_bytes(serial(), t.q.slice(2, 0, chunk), cache, policies...));
   const auto in_chunks = [&] {
@@ -58,7 +58,7 @@ void compare_chunks(const effort& how, report& to, const char* encoding,
   t.forget_outputs();
   in_chunks();
   if (std::memcmp(expected.data(), t.out_data.data(), expected.size() * sizeof(float)) != 0) {
-    fail("serve_chunked_prefill: other bits than one call");
+    fail("prefill in chunks: the result differs from one call");
   }
   const auto seconds = interleaved_seconds({whole.run, in_chunks}, how.turns);
   to.add(causal_ratio(encoding, length, seconds[1] / seconds[0]));

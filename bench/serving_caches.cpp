@@ -1,7 +1,7 @@
 // Decoding one token against caches of 8 key heads, on one thread.
 //
-// serve_decode is the time of reading all keys and values, the fastest of two loops, in times of
-// the call. The others are ratios of two calls, as their names say.
+// The first section reports the time of reading all keys and values, by the faster of two loops,
+// over the time of the call. The second section reports ratios of two calls, as its title says.
 
 #include <cstdio>
 #include <functional>
@@ -20,8 +20,7 @@ namespace {
 
 constexpr index_t key_heads = 8;
 
-/// A sequence in a cache, one query per head, and the same keys and values as the cache holds them,
-/// as floats.
+/// A sequence in a cache, and one query per head.
 template <class Stored, class Cache>
 struct decoding {
   decoding(index_t group, index_t length, index_t head_dim, index_t page_rows, const Cache&)
@@ -50,7 +49,7 @@ struct decoding {
       memory.key_scales = view<float, 3>(scales.data(), {slabs, key_heads, rows});
       memory.value_scales = memory.key_scales;
     }
-    // Pages in no order.
+    // Pages in a scattered order.
     for (index_t page = 0; page < slabs; ++page) {
       table.push_back(static_cast<std::int32_t>(page * 7919 % slabs));
     }
@@ -66,7 +65,7 @@ struct decoding {
     }
   }
 
-  /// Against float64, over the rows of some heads as the cache reads them.
+  /// Compares the output with float64, over the rows of all heads as the cache reads them.
   template <class... Policies>
   void verify(const char* what, const Policies&... policies) {
     const index_t length = lengths[0];
@@ -96,11 +95,11 @@ struct decoding {
   view<float, 4> out;
 };
 
-/// One decoding step, verified; what it reads stays with it.
+/// One decoding step, verified. It owns the data that it reads.
 struct step {
   std::function<void()> run;
-  std::function<void()> read;        // all keys and values, as the processor fetches them
-  std::function<void()> read_ahead;  // and asked for in advance
+  std::function<void()> read;        // reads all keys and values, without prefetch instructions
+  std::function<void()> read_ahead;  // the same, with prefetch instructions
 };
 
 template <class Stored, template <class> class Cache = contiguous_cache, class... Policies>

@@ -1,9 +1,9 @@
 // One step of decoding through the caches of 40 layers, which lie in pages behind one block table,
 // on one thread.
 //
-// serve_layers_overhead is the time of checking the caches (in append and in attention) and of
-// finding all their rows through the table, in times of the step; serve_layers_pool that of
-// page_pool::reserve for all layers.
+// The row "checks and finding rows" is the time of checking the caches (in append and in attention)
+// and of finding all their rows through the table, over the time of the step. The row "reserving
+// pages" is the time of page_pool::reserve for all layers, over the time of the step.
 
 #include <algorithm>
 #include <cmath>
@@ -60,14 +60,15 @@ class model {
       std::fill(row_.begin(), row_.end(), number);
       check(append(serial(), caches_[i], new_row(), new_row()));
       check(attention(serial(), workspace_, out(), q(), caches_[i], causal()));
-      if (std::abs(out_.front() - number) > 1e-3f * number) fail("layers: a wrong output");
+      if (std::abs(out_.front() - number) > 1e-3f * number)
+        fail("decode of 40 layers: wrong output");
     }
     for (index_t& length : lengths_) --length;
   }
 
   void reserve() { check(pool_.reserve(caches_, 0, lengths_[0] + 1)); }
 
-  /// As append and attention do.
+  /// Checks each cache twice, as append and attention do.
   void check_caches() const {
     for (const auto& cache : caches_) {
       check(cache.check());
@@ -75,7 +76,7 @@ class model {
     }
   }
 
-  /// The rows of every tile of keys and of values.
+  /// Finds the rows of every tile of keys and of values.
   void find_rows() const {
     const bfloat16* rows[decode_geometry::tile_keys];
     for (const auto& cache : caches_) {

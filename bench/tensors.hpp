@@ -34,7 +34,8 @@ struct tensors {
                   rows(row_data[4])};
   }
 
-  /// So that what a call does not write cannot pass for its result.
+  /// Fills `out` with NaN, so that an element that a call does not write cannot pass for its
+  /// result.
   void forget_outputs() {
     std::fill(out_data.begin(), out_data.end(), std::numeric_limits<float>::quiet_NaN());
   }

@@ -14,7 +14,7 @@ struct timed_turns {
   double peak_rate;  // multiply-add peak of one core in the same minutes, flops per second
 };
 
-/// The candidates and a loop of nothing but multiply-adds, in turns.
+/// Times the candidates and a loop of nothing but multiply-adds in turns.
 inline timed_turns take_turns(const std::vector<candidate>& candidates, int turns) {
   using peak = fma_peak<native>;
   std::vector<std::function<void()>> turn_takers = {[] {

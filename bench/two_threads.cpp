@@ -1,5 +1,4 @@
-// Two threads against one, the threads being started for each call: what a pool costs is not the
-// library's.
+// Two threads against one. Each call starts its threads: the cost of a pool is not the library's.
 
 #include <atomic>
 #include <cstdio>
@@ -54,7 +53,7 @@ void two_threads(const effort& how, report& to) {
     t.forget_outputs();
     candidates[1].run();
     if (std::memcmp(alone.data(), t.out_data.data(), alone.size() * sizeof(float)) != 0) {
-      fail("two threads: other bits than one");
+      fail("two threads: the result differs from one thread");
     }
     const timed_turns timed = take_turns(candidates, how.turns);
     to.add({.head_dim = head_dim,

@@ -4,7 +4,7 @@
 
 namespace relpos::bench {
 
-/// ALiBi that keeps its bound to itself, so that no tile is left out: the cost of the bias alone.
+/// ALiBi without its upper bound, so that no tile is left out: the cost of the bias alone.
 struct without_bound {
   alibi policy;
 

@@ -39,8 +39,8 @@ struct rows {
   }
 };
 
-/// What stands for a model: the projections of a token, made from its number and from what
-/// attention gave for the one before.
+/// A stand-in for a model: the projections of a token, computed from its number and from the
+/// attention output of the token before.
 struct sequence {
   rows q{heads}, k{key_heads}, v{key_heads}, out{heads}, expected{heads};
 
@@ -102,7 +102,7 @@ bool generate(const char* encoding, const Policies&... policies) {
 
   ragged_rows q{heads}, k{key_heads}, v{key_heads}, out{heads};
   std::vector<std::byte> memory;
-  // The next rows of each sequence: new[i] of them.
+  // Appends the next fresh[i] rows of each sequence i and attends to them. Returns seconds.
   const auto step = [&](const std::vector<index_t>& fresh) {
     std::vector<index_t> starts{0};
     for (const index_t each : fresh) starts.push_back(starts.back() + each);

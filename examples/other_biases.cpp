@@ -16,7 +16,7 @@ namespace {
 using Tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;  // [batch, head, position, channel]
 constexpr int heads = 4, length = 300, channels = 32;
 
-/// The mean position that the last query of head 0 looks at: values are their positions.
+/// Prints the mean position that the last query of head 0 looks at: each value is its position.
 template <class... Policies>
 void report(const char* name, const Tensor& q, const Tensor& v, const Policies&... policies) {
   const Tensor out = attention(q, q, v, policies...);

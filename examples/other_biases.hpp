@@ -1,7 +1,7 @@
 #pragma once
-// Relative biases of the literature that are no policies of their own, because each is a function
+// Relative biases of the literature that need no policies of their own, because each is a function
 // of (head, distance) for relpos::relative_bias: tabulated once per call, at full speed in the
-// loop. Parameters are kept by the caller. distance = k_pos - q_pos.
+// loop. The caller keeps the parameters alive. distance = k_pos - q_pos.
 
 #include <algorithm>
 #include <cmath>
@@ -24,7 +24,7 @@ inline auto kerple_log(std::span<const float> r1, std::span<const float> r2) {
   }};
 }
 
-/// KERPLE, power: -r1 |distance|^r2, r1 > 0 and 0 < r2 <= 2 per head (the same, eq. 3).
+/// KERPLE, power: -r1 |distance|^r2, r1 > 0 and 0 < r2 <= 2 per head (same paper, eq. 3).
 inline auto kerple_power(std::span<const float> r1, std::span<const float> r2) {
   return relative_bias{[=](index_t head, index_t distance) {
     const auto h = static_cast<std::size_t>(head);
@@ -65,8 +65,8 @@ inline auto fire(std::span<const float> in, std::span<const float> out, double c
   }};
 }
 
-/// MPNet (Song et al., arXiv 2004.09297): the buckets of T5, [32, heads], beside scores that are
-/// divided by sqrt(head_dim), as those of t5_bias are not.
+/// MPNet (Song et al., arXiv 2004.09297): the buckets of T5, [32, heads]. Scores are divided by
+/// sqrt(head_dim), which they are not with t5_bias.
 inline auto mpnet(std::span<const float> table) {
   const t5_buckets buckets{32, 128, bidirectional};
   return relative_bias{[=](index_t head, index_t distance) {
@@ -75,8 +75,8 @@ inline auto mpnet(std::span<const float> table) {
   }};
 }
 
-/// WavLM (Chen et al., arXiv 2110.13900): the same of 320 buckets up to 800 positions, times a gate
-/// of each query row, [batch, heads, query], that the model computes from the query.
+/// WavLM (Chen et al., arXiv 2110.13900): 320 buckets of T5 up to 800 positions, times a gate of
+/// each query row, [batch, heads, query], that the model computes from the query.
 inline auto wavlm(view<const float, 3> gates, const borrowed_data& table) {
   return gated_bias{gates,
                     t5_bias{table, bidirectional, {.num_buckets = 320, .max_distance = 800}}};

@@ -1,4 +1,4 @@
-// Encodings and masks of one's own. All run inside the fused loop.
+// User-defined encodings and masks. All run inside the fused loop.
 
 #include <relpos/relpos.hpp>
 
@@ -46,14 +46,14 @@ int main() {
   const std::vector<float> slopes = alibi_slopes(4);
   const prefix_causal mask{100};
 
-  // The logarithmic bias of KERPLE, from a function that is asked once per head and distance.
+  // The logarithmic bias of KERPLE, from a function that is evaluated once per head and distance.
   const auto kerple = [](index_t head, index_t distance) {
     const double power = 0.5 * static_cast<double>(head + 1);
     return -power * std::log1p(0.1 * std::abs(static_cast<double>(distance)));
   };
   const Tensor logarithmic = attention(q, k, v, relative_bias{kerple}, mask);
 
-  // The same encoding by both ways.
+  // One encoding in both ways: tabulated and computed in the loop.
   const auto clipped = [&](index_t head, index_t distance) {
     const double steps = std::abs(static_cast<double>(distance));
     return -static_cast<double>(slopes[static_cast<std::size_t>(head)]) * std::min(steps, 64.0);

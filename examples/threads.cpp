@@ -1,5 +1,5 @@
 // Attention on the caller's threads: an Eigen pool that a program already has. The result has the
-// bits of the call on one thread.
+// same bits as on one thread.
 
 #define EIGEN_USE_THREADS  // before any header of Eigen; without it Eigen has no ThreadPoolDevice
 #include <relpos/relpos.hpp>

@@ -31,7 +31,7 @@ int main() {
                            {length * width, head_dim, width, 1});
   const alibi bias{slopes};
   const serial runner;
-  // Checked and measured once; it may be run any number of times.
+  // The call is checked and its workspace measured once; it may run any number of times.
   const auto call = prepare(runner, out, q, k, v, bias, causal{});
   std::vector<std::byte> memory(call.workspace_bytes());
   const status done = call.run(runner, memory);
@@ -41,12 +41,12 @@ int main() {
   }
   std::printf("out[1, 3, 299, 0] = %.4f\n", static_cast<double>(out(1, 3, 299, 0)));
 
-  // What does not fit is refused in words, before anything is written.
+  // A call with a wrong shape is refused with a message, before anything is written.
   const view<float, 4> too_short(result.data(), {batch, heads, 100, head_dim});
   const status refused = attention(runner, memory, too_short, q, k, v, bias, causal{});
   std::printf("%s\n", refused.message);
 
-  // A causal query at position 0 sees its own key alone.
+  // A causal query at position 0 sees only its own key.
   const bool copies_value = std::abs(out(0, 0, 0, 5) - v(0, 0, 0, 5)) < 1e-6f;
   return copies_value && !refused ? 0 : 1;
 }

@@ -645,7 +645,7 @@ def compare_all(loaded, turns, deadline):
         print_heading(shape, ceiling.columns)
         for make, mask in pairs:
             if time.monotonic() > deadline:
-                print(f"{make.__name__}, {mask.name}: left out, for want of time")
+                print(f"{make.__name__}, {mask.name}: skipped, out of time")
                 continue
             problem = Problem(make(shape["heads"], shape["length"]), mask, **shape)
             found = measure(loaded, problem, turns, product, ceiling)

@@ -1,5 +1,5 @@
-// The parts of the kernel, and causal calls of several shapes. Items are multiply-adds where a rate
-// of floating-point operations stands beside them, and floats of the rows otherwise.
+// The parts of the kernel, and causal calls of several shapes. Items are multiply-adds if a rate of
+// floating-point operations is reported with them, else floats of the rows.
 
 #include "measure.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
@@ -22,8 +22,8 @@ std::vector<const float*> row_pointers(const std::vector<float>& rows, index_t c
   return result;
 }
 
-/// One group of queries against one tile of keys. Apart from the benchmark, among whose objects g++
-/// 12 keeps the accumulators in memory.
+/// Scores one group of queries against one tile of keys. It is not inlined into the benchmark,
+/// because there g++ 12 keeps the accumulators in memory.
 RELPOS_NOINLINE void score_tile(const float* const* keys, const float* queries, index_t channels,
                                 float* scores) {
   constexpr int rows = isa::tile_rows;
@@ -127,7 +127,7 @@ void merge_of_partial_states(benchmark::State& state) {
   const std::array<index_t, 4> shape{1, heads, rows, channels};
   partial_state into{{into_out.data(), shape}, {into_lse.data(), {1, heads, rows}}};
   partial_state from{{from_out.data(), shape}, {from_lse.data(), {1, heads, rows}}};
-  // Otherwise g++ 12 warns, falsely, that it reads statistics that are not there.
+  // Without this g++ 12 warns falsely that statistics are read that are not there.
   benchmark::DoNotOptimize(into);
   benchmark::DoNotOptimize(from);
   for (auto _ : state) {

@@ -1,5 +1,5 @@
 #pragma once
-// What the benchmarks of single pieces share.
+// The code that the benchmarks of single pieces share.
 
 #include <benchmark/benchmark.h>
 
@@ -19,7 +19,8 @@ inline std::vector<float> normal_numbers(index_t count) {
   return result;
 }
 
-/// Of a benchmark whose items are multiply-adds: their rate, and that of floating-point operations.
+/// For a benchmark whose items are multiply-adds: reports their rate, and the rate of
+/// floating-point operations, two for each.
 inline void count_multiply_adds(benchmark::State& state, index_t of_iteration) {
   const auto count = static_cast<std::int64_t>(state.iterations()) * of_iteration;
   state.SetItemsProcessed(count);

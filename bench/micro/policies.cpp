@@ -14,7 +14,7 @@ constexpr index_t heads = 8;
 constexpr index_t length = 1024;
 constexpr index_t head_dim = 64;
 
-/// What all calls read, and where they write.
+/// The inputs and the output of all calls.
 struct tensors {
   static constexpr std::array<index_t, 4> shape{1, heads, length, head_dim};
 
@@ -27,7 +27,7 @@ struct tensors {
 };
 const tensors t;
 
-/// What policies refer to.
+/// The data that policies refer to.
 struct parameters {
   std::vector<float> slopes = alibi_slopes(heads);
   std::vector<float> ones = std::vector<float>(heads, 1.0f);

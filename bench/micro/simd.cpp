@@ -32,7 +32,7 @@ void for_each_pack(benchmark::State& state, const std::vector<T>& from, const F&
   state.SetItemsProcessed(state.iterations() * floats);
 }
 
-/// As softmax has it: of scores relative to their maximum.
+/// exp2 as softmax calls it: of scores minus a maximum.
 void exp2_of_weights(benchmark::State& state) {
   const real maximum(5.0f);
   for_each_pack(state, normal_numbers(floats),
@@ -55,7 +55,7 @@ BENCHMARK_TEMPLATE(load_as_float, float);
 BENCHMARK_TEMPLATE(load_as_float, bfloat16);
 BENCHMARK_TEMPLATE(load_as_float, half);
 
-/// Squares of as many rows as there are lanes.
+/// Transposes squares of lanes<isa> rows.
 void transpose_squares(benchmark::State& state) {
   constexpr index_t square = lanes<isa> * lanes<isa>;
   const std::vector<float> from = normal_numbers(floats / square * square);

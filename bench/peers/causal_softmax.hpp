@@ -5,14 +5,14 @@
 
 namespace relpos::bench {
 
-/// Row r of `scores` is that of query first + r: bias is added to the keys it sees, which become
-/// e^(s - maximum), and the others become 0. A row's weights are not divided by their sum: that is
-/// cheaper on the output.
+/// Turns scores into weights. Row r of `scores` belongs to query first + r. Scores of keys that it
+/// sees get the bias and become e^(s - maximum), the others become 0. Weights are not divided by
+/// their sum, because dividing the output is cheaper: `inverse_sums` are the factors.
 template <class Scores>
 void causal_weights(Scores& scores, const head& of, index_t first, Eigen::VectorXf& inverse_sums) {
   for (index_t r = 0; r < scores.rows(); ++r) {
-    // Masked keys are left out and not set to -inf, of which Eigen 3.4's vectorised exponential is
-    // not 0.
+    // Masked keys are left out instead of set to -inf: Eigen 3.4's vectorised exponential of -inf
+    // is not 0.
     const index_t visible = first + r + 1;
     auto row = scores.row(r).head(visible).array();
     if (of.bias) {

@@ -8,8 +8,8 @@
 #include <unordered_map>
 #include <vector>
 
-// As OpenMP defines it. Its header is a compiler's own, and clang may lack it where libdnnl's
-// OpenMP is g++'s.
+// Declared as in OpenMP. Each compiler has its own omp.h, and clang may lack one if libdnnl uses
+// g++'s OpenMP.
 extern "C" void omp_set_num_threads(int);
 
 namespace relpos::bench {
@@ -39,8 +39,8 @@ std::vector<float> masked_bias(const peer_call& call) {
   return result;
 }
 
-/// Head by head: the scores of one stay in cache, and oneDNN 2.6 has no fast kernel for a matrix
-/// that is added to a batch of products.
+/// Attention head by head: the scores of one head stay in cache, and oneDNN 2.6 has no fast kernel
+/// for a matrix that is added to a batch of products.
 class attention_of_heads {
  public:
   explicit attention_of_heads(const peer_call& call)
@@ -97,7 +97,7 @@ class attention_of_heads {
     return dnnl::matmul({product, engine_});
   }
 
-  /// oneDNN has one type for what it reads and what it writes.
+  /// oneDNN has one memory type for inputs and outputs.
   memory of_head(const memory::desc& shape, const float* data) const {
     return {shape, engine_, const_cast<float*>(data)};
   }

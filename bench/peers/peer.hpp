@@ -1,6 +1,6 @@
 #pragma once
-// What a user would otherwise compose attention from: the installed linear algebra of others, each
-// as fast as it gets without a kernel written by hand. Causal, float32, one thread.
+// The peers: attention that a user would otherwise compose from other installed libraries of linear
+// algebra, each as fast as possible without a kernel written by hand. Causal, float32, one thread.
 
 #include <functional>
 #include <string>
@@ -14,20 +14,20 @@ namespace relpos::bench {
 struct peer_call {
   view<const float, 4> q, k, v;
   view<float, 4> out;
-  const float* bias = nullptr;  // [heads, length, length], not masked; or none
+  const float* bias = nullptr;  // [heads, length, length], not masked; null for none
 };
 
 struct peer {
   std::string name;
-  std::string component;  // and its version
+  std::string component;  // the library and its version
   std::string missing;    // why it is absent; empty if it is there
 
-  /// A call that is ready to be timed: its primitives, workspace and mask are made. Of an absent
-  /// peer there is none.
+  /// Returns a call that is ready to be timed: its primitives, workspace and mask are made. Empty
+  /// for an absent peer.
   std::function<std::function<void()>(const peer_call&)> prepare;
 };
 
-/// All of them, those that are absent too.
+/// All peers, including absent ones.
 std::vector<peer> peers();
 
 }  // namespace relpos::bench

@@ -8,7 +8,7 @@
 
 namespace relpos::bench {
 
-// CMake compiles a peer's own file, or says here why not.
+// CMake compiles a peer's own file, or defines a macro that says why not.
 #ifdef RELPOS_WITHOUT_OPENBLAS
 peer openblas_blocked() { return {"openblas_blocked", "OpenBLAS", RELPOS_WITHOUT_OPENBLAS, {}}; }
 #endif

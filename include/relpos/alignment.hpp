@@ -6,12 +6,12 @@
 //   std::vector<double> targets(heads);     // at the training length
 //   relpos::measure_sharpness(runner, relpos::sharpness::entropy, targets, q, k, policies...);
 //   std::vector<float> temperatures(heads); // at the longer one
-//   relpos::align_temperatures(runner, relpos::sharpness::entropy, targets, temperatures, longer_q, longer_k,
-//                              policies...);
+//   relpos::align_temperatures(runner, relpos::sharpness::entropy, targets, temperatures, longer_q,
+//                              longer_k, policies...);
 //   relpos::attention(..., policies..., relpos::head_temperature{temperatures});
 //
-// Layers are solved in order: the input of one depends on the temperatures of those before it. A
-// tool, not a step of inference: it allocates.
+// Solve layers in order: the input of a layer depends on the temperatures of the layers before it.
+// These functions are tools, not steps of inference: they allocate.
 
 #include <algorithm>
 #include <cmath>
@@ -25,13 +25,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What is aligned: the mean over rows of ln(largest probability), or of the entropy.
+/// The statistic that is aligned: the mean over rows of ln(largest probability), or of the entropy.
 enum class sharpness { max_probability, entropy };
 
-/// Means over the rows of each head, and of all batch entries, that see at least half as many keys
-/// as the row that sees most: all rows of bidirectional attention, the second half of causal.
-/// `of_heads` has one element per query head, or one for all heads together; NaN where there is no
-/// such row.
+/// Writes the means of the statistic to `of_heads`, which has one element per query head, or one
+/// for all heads together. A mean is over all batch entries and over the rows that see at least
+/// half as many keys as the row that sees the most: all rows of bidirectional attention, the second
+/// half of the rows of causal attention. It is NaN if there is no such row.
 template <class Isa = native, executor Executor, class Query, class Key, class... Arguments>
 status measure_sharpness(const Executor& runner, sharpness what, std::span<double> of_heads,
                          const view<Query, 4>& q, const view<Key, 4>& k,
@@ -47,7 +47,7 @@ status measure_sharpness(const Executor& runner, sharpness what, std::span<doubl
                          of_heads.size(), heads);
   }
   const std::array<index_t, 3> rows{q.shape[0], q.shape[1], q.shape[2]};
-  // No channel of values is computed: the statistics are all that is wanted.
+  // The values have no channels: only the statistics are computed.
   const view<const float, 4> no_values(nullptr, {k.shape[0], k.shape[1], k.shape[2], 0});
   const view<float, 4> no_out(nullptr, {rows[0], rows[1], rows[2], 0});
   if (status valid = check_inputs(q, k, no_values); !valid) return valid;
@@ -84,15 +84,16 @@ status measure_sharpness(const Executor& runner, sharpness what, std::span<doubl
   return {};
 }
 
-/// The temperatures, from 1/64 to 1, at which these queries and keys have the means `targets`;
-/// where that is out of reach, the nearer end. One target and temperature per query head, or one
-/// for all heads together. The call measures about thirty times.
+/// Finds the temperatures, from 1/64 to 1, at which these queries and keys have the means
+/// `targets`. A target that no temperature in this range reaches gets the nearer end of the range.
+/// There is one target and temperature per query head, or one for all heads together. The call
+/// measures at most 28 times.
 template <class Isa = native, executor Executor, class Query, class Key, class... Arguments>
 status align_temperatures(const Executor& runner, sharpness what, std::span<const double> targets,
                           std::span<float> temperatures, const view<Query, 4>& q,
                           const view<Key, 4>& k, const Arguments&... arguments) {
   static_assert(!(is_temperature<Arguments> || ... || false),
-                "relpos: the temperature is what align_temperatures looks for");
+                "relpos: align_temperatures finds the temperature: pass no temperature");
   if (targets.size() != temperatures.size()) {
     return status::error(status_code::invalid_shape,
                          "temperatures: has %zu elements, must have one per target, %zu",
@@ -120,8 +121,8 @@ status align_temperatures(const Executor& runner, sharpness what, std::span<cons
       if (std::isnan(means[i])) {
         return status::error(
             status_code::invalid_value,
-            "q, k: the sharpness of head %zu is not a number: no row sees a key, or "
-            "some do not hold numbers",
+            "q, k: the sharpness of head %zu is NaN: no row sees a key, or a row holds "
+            "NaN or infinity",
             i);
       }
       if (!searches[i].is_done()) searches[i].tell(means[i]);

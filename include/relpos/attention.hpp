@@ -9,15 +9,15 @@
 //
 //   relpos::status done = relpos::attention(relpos::serial{}, memory, out, q, k, v, policies...);
 //
-// Nothing here throws or allocates: the caller lends the workspace and reads the status. The same
-// functions over Eigen tensors, which allocate and throw, are in eigen/attention.hpp.
+// No function here throws or allocates: the caller provides the workspace and reads the status. The
+// same functions over Eigen tensors, which allocate and throw, are in eigen/attention.hpp.
 //
 //   s = scale R q.R k;  s = softcap tanh(s / softcap);  s = (s + bias) factor / temperature
 //   S = e^sink + sum of e^s over the visible keys;  p = e^s / S;  out = p V;  lse = ln S
 //
-// A row that sees no key gives out = 0 and lse = -inf. What a query does not see has no influence
-// on it, not even NaN. Arithmetic is float32; weights below e^-87.3 of the row's largest are
-// exactly 0.
+// A row that sees no key has out = 0 and lse = -inf. Keys and values that a query does not see have
+// no influence on its row, not even NaN. Arithmetic is float32; weights below e^-87.3 of the row's
+// largest are exactly 0.
 
 #include <optional>
 #include <tuple>
@@ -42,7 +42,7 @@ using read_only = view<const std::remove_const_t<T>, 4>;
 template <class Key, class Value>
 using tensor_kv_of = tensor_kv<std::remove_const_t<Key>, std::remove_const_t<Value>>;
 
-/// Bytes of workspace of a call over any source of keys and values.
+/// The workspace size of a call over any kv source, in bytes; 0 for a call that is refused.
 template <class Isa, class Query, kv_source Source, class... Policies>
 std::size_t workspace_bytes_of(index_t workers, const view<Query, 4>& q, const Source& source,
                                const options& opts, const std::tuple<Policies...>& policies) {
@@ -55,10 +55,10 @@ std::size_t workspace_bytes_of(index_t workers, const view<Query, 4>& q, const S
   return check_sequences(problem) ? call_workspace_bytes<Isa>(problem, workers) : 0;
 }
 
-/// Bytes of workspace that `attention` needs with these tensors, arguments and executor. Linear in
-/// the lengths and in the executor's workers; but for a state per query row and 1024 keys, which the
-/// kernel `decode` leaves, nothing grows with query length x key length. 0 for a call that
-/// `attention` refuses because of them.
+/// Bytes of workspace that `attention` needs with these tensors, arguments and executor. The size
+/// is linear in the lengths and in the executor's number of workers. Only the states of the kernel
+/// `decode`, one per query row and 1024 keys, grow with query length x key length. Returns 0 for a
+/// call that `attention` refuses because of these tensors or arguments.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
           class... Arguments>
 std::size_t workspace_bytes(const Executor& runner, const view<Query, 4>& q, const view<Key, 4>& k,
@@ -70,7 +70,7 @@ std::size_t workspace_bytes(const Executor& runner, const view<Query, 4>& q, con
                                  policies_of(arguments...));
 }
 
-/// The same over a cache.
+/// Bytes of workspace that `attention` over a cache needs.
 template <class Isa = native, executor Executor, class Query, kv_source Source, class... Arguments>
 std::size_t workspace_bytes(const Executor& runner, const view<Query, 4>& q, const Source& cache,
                             const Arguments&... arguments) noexcept {
@@ -80,12 +80,13 @@ std::size_t workspace_bytes(const Executor& runner, const view<Query, 4>& q, con
 }
 
 template <class Isa = native, class... Arguments>
-[[deprecated("relpos: the name is workspace_bytes")]] std::size_t scratch_bytes(
+[[deprecated("relpos: renamed to workspace_bytes")]] std::size_t scratch_bytes(
     const Arguments&... arguments) noexcept {
   return relpos::workspace_bytes<Isa>(arguments...);
 }
 
-/// What `prepare` returns, for outputs and keys of any kind. A failure in `valid` refuses the call.
+/// Makes the result of `prepare`, for any outputs and any kv source. A failure in `valid` refuses
+/// the call.
 template <class Isa, executor Executor, class Out, class Query, kv_source Source,
           class... Arguments>
 auto prepare_call(const Executor& runner, const status& valid, const call_outputs<Out>& to,
@@ -94,24 +95,25 @@ auto prepare_call(const Executor& runner, const status& valid, const call_output
   static_assert(storage<Out> && storage<std::remove_const_t<Query>>,
                 "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
                 "const");
-  static_assert(
-      !Source::holds_rotated_keys ||
-          !((is_rotation<Arguments> || ... || false) && any_explicit_positions<Arguments...>),
-      "relpos: the keys of a cache are rotated to implicit positions: token_positions and a "
-      "rotation are of tensors");
+  static_assert(!Source::holds_rotated_keys || !((is_rotation<Arguments> || ... || false) &&
+                                                 any_explicit_positions<Arguments...>),
+                "relpos: the keys of a cache are rotated to implicit positions: token_positions "
+                "with a rotation need keys in tensors");
   auto policies = std::tuple_cat(policies_of(arguments...), source.masks(opts));
   return prepared_call<Isa, Out, std::remove_const_t<Query>, Source, decltype(policies)>(
       runner, valid, to, read_only<Query>(q), source, opts, policies);
 }
 
-/// Checks and measures a call of `attention`, which may then be run any number of times:
+/// Checks a call of `attention` and computes its workspace size. The call may then be run any
+/// number of times:
 ///
-///   const auto call = relpos::prepare(runner, out, q, k, v, relpos::alibi{slopes}, relpos::causal{});
+///   const relpos::alibi bias{slopes};
+///   const auto call = relpos::prepare(runner, out, q, k, v, bias, relpos::causal{});
 ///   std::vector<std::byte> memory(call.workspace_bytes());
 ///   relpos::status done = call.run(runner, memory);
 ///
-/// It never fails itself: `valid` says whether the call is refused, and so does `run`. What it
-/// keeps and refers to: cpu/prepared_call.hpp.
+/// `prepare` itself never fails: if the call is refused, `valid` and `run` return the failure.
+/// cpu/prepared_call.hpp lists the data that the result copies and the data that it refers to.
 template <class Isa = native, executor Executor, class Out, class Query, class Key, class Value,
           class... Arguments>
 auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 4>& q,
@@ -123,7 +125,7 @@ auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 
                            tensor_kv_of<Key, Value>{k, v, opts.key_starts}, opts, arguments...);
 }
 
-/// The same over a cache.
+/// Prepares a call of `attention` over a cache.
 template <class Isa = native, executor Executor, class Out, class Query, kv_source Source,
           class... Arguments>
 auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 4>& q,
@@ -135,12 +137,12 @@ auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 
 }
 
 /// out [batch, heads, query, d_v] = attention of q [batch, heads, query, d] over
-/// k [batch, key heads, key, d] and v [batch, key heads, key, d_v]. Heads are a multiple of key
-/// heads.
+/// k [batch, key heads, key, d] and v [batch, key heads, key, d_v]. The number of heads is a
+/// multiple of the number of key heads.
 ///
-/// Elements are float, bfloat16 or half, each view its own. `arguments` are policies and at most
-/// one `options`, in any order; several biases add, several masks are and-ed. On failure nothing is
-/// written.
+/// Elements are float, bfloat16 or half; the views may differ in type. `arguments` are policies and
+/// at most one `options`, in any order. Several biases are added, several masks are and-ed. On
+/// failure nothing is written.
 template <class Isa = native, executor Executor, class Out, class Query, class Key, class Value,
           class... Arguments>
 status attention(const Executor& runner, workspace memory, const view<Out, 4>& out,
@@ -149,8 +151,8 @@ status attention(const Executor& runner, workspace memory, const view<Out, 4>& o
   return relpos::prepare<Isa>(runner, out, q, k, v, arguments...).run(runner, memory);
 }
 
-/// The same over the rows of a cache (kv_cache/kv_cache.hpp), whose keys were rotated when they
-/// were appended, by the rotation that is among these policies too.
+/// Attention over the rows of a cache (kv_cache/kv_cache.hpp). `append` has rotated its keys; the
+/// policies of this call include the same rotation.
 template <class Isa = native, executor Executor, class Out, class Query, kv_source Source,
           class... Arguments>
 status attention(const Executor& runner, workspace memory, const view<Out, 4>& out,
@@ -159,13 +161,13 @@ status attention(const Executor& runner, workspace memory, const view<Out, 4>& o
   return relpos::prepare<Isa>(runner, out, q, cache, arguments...).run(runner, memory);
 }
 
-/// Refuses options that `partial` cannot have.
+/// Refuses options of `partial` without query_offset or query_offsets, or with lse or statistics.
 inline status check_partial(const options& opts) {
   if (!opts.query_offset && opts.query_offsets.empty()) {
     return status::error(
         status_code::invalid_value,
         "options.query_offset: must be given to partial, because a slice of the keys "
-        "does not tell where the queries are");
+        "does not show where the queries are");
   }
   if (opts.lse) {
     return status::error(status_code::invalid_value,
@@ -179,7 +181,7 @@ inline status check_partial(const options& opts) {
   return {};
 }
 
-/// The same of a call of `partial`.
+/// Prepares a call of `partial`.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
           class... Arguments>
 auto prepare(const Executor& runner, const partial_state& state, const view<Query, 4>& q,
@@ -193,17 +195,17 @@ auto prepare(const Executor& runner, const partial_state& state, const view<Quer
   static_assert(
       !(scales_by_count<head_policy_of<Arguments>> || ... || false),
       "relpos: this logit scaling needs the number of keys that a query sees, which a slice of "
-      "the keys does not tell");
+      "the keys does not have");
   const options opts = options_of(arguments...);
   const call_outputs<float> to{state.out, state.lse, state.statistics, "state.out", "state.lse"};
   return prepare_call<Isa>(runner, check_partial(opts), to, q,
                            tensor_kv_of<Key, Value>{k, v, opts.key_starts}, opts, arguments...);
 }
 
-/// Attention over a slice of the keys, to be merged with that over the others (`merge`).
+/// Attention over a slice of the keys. `merge` combines the states of disjoint slices.
 ///
-/// `options.query_offset` must be given. `options.key_offset` is the position of the slice's first
-/// key. Both count from the first key of the whole sequence.
+/// `options.query_offset` (or query_offsets) must be given. `options.key_offset` is the position of
+/// the slice's first key. Both count from the first key of the whole sequence.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
           class... Arguments>
 status partial(const Executor& runner, workspace memory, const partial_state& state,
@@ -212,9 +214,9 @@ status partial(const Executor& runner, workspace memory, const partial_state& st
   return relpos::prepare<Isa>(runner, state, q, k, v, arguments...).run(runner, memory);
 }
 
-/// The same by definition, one score at a time in the arithmetic type `Real` (double: the oracle of
-/// the tests; float: the yardstick of their tolerance). Slow. `lse` is given apart, and options.lse
-/// ignored; statistics are rounded to float.
+/// Attention by definition, one score at a time in the arithmetic type `Real` (double: the oracle
+/// of the tests; float: the yardstick of their tolerance). Slow. It writes `lse`, if given, and
+/// ignores options.lse; statistics are rounded to float.
 template <class Real, class Query, class Key, class Value, class... Arguments>
 status reference_attention(const view<Real, 4>& out,
                            const std::type_identity_t<std::optional<view<Real, 3>>>& lse,

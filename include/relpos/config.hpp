@@ -1,5 +1,5 @@
 #pragma once
-// Compiler facts, in the one place that may ask for them.
+// Facts about the compiler and its flags. Only this header tests the compiler's own macros.
 
 #if __cplusplus < 202002L
 #error "relpos needs C++20"
@@ -8,17 +8,18 @@
 #error "relpos needs the vector extensions of GCC or clang"
 #endif
 
-// Empty rows, masked keys and overflowed scores are told apart by infinities and by exact zeros,
-// and exp2 and the sums over keys depend on the order of additions. A compiler that ignores either
-// would return wrong numbers without a word. (clang does not tell of -fassociative-math given
+// Infinities and exact zeros distinguish empty rows, masked keys and overflowed scores, and exp2
+// and the sums over keys depend on the order of additions. Code from a compiler that ignores either
+// would return wrong numbers without a warning. (clang defines no macro for -fassociative-math
 // alone.)
 #if (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || defined(__ASSOCIATIVE_MATH__)
-#error "relpos cannot keep its promises under -ffast-math or a part of it: build without"
+#error "relpos needs infinities, NaN and the order of sums: build without -ffast-math and its parts"
 #endif
 
-// The code of GPU kernels is for the device where nvcc compiles it, and for tests on the CPU where
-// others do. Functions for both, such as members of policies that run in kernels, are constexpr,
-// which nvcc compiles for both under --expt-relaxed-constexpr, or say so where they cannot be.
+// nvcc compiles the code of GPU kernels for the device; other compilers compile it for tests on the
+// CPU. Functions for both, such as members of policies that run in kernels, are constexpr, which
+// nvcc compiles for both under --expt-relaxed-constexpr. Functions for both that cannot be
+// constexpr are marked RELPOS_HOST_DEVICE.
 #if defined(__CUDACC__)
 #define RELPOS_COMPILES_CUDA 1
 #define RELPOS_DEVICE __device__ __forceinline__
@@ -29,8 +30,8 @@
 #define RELPOS_HOST_DEVICE
 #endif
 
-/// Vector types: nvcc does not pass shuffles of them on to the host's compiler. What a .cu file
-/// computes on the CPU, it computes on plain arrays.
+/// Whether vector types can be used. nvcc does not pass their shuffles on to the host compiler, so
+/// a .cu file computes on plain arrays on the CPU.
 #define RELPOS_HAS_VECTORS (!RELPOS_COMPILES_CUDA)
 
 #if RELPOS_HAS_VECTORS && defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
@@ -46,8 +47,8 @@
 #define RELPOS_HAS_AVX512 0
 #endif
 
-/// Whether one instruction multiplies and adds. Not told of a GPU, whose compiler takes it for a *
-/// b + c.
+/// Whether one instruction multiplies and adds. 0 for a GPU, whose compiler already uses that
+/// instruction for a * b + c.
 #if !defined(__CUDA_ARCH__) && (defined(__FP_FAST_FMAF) || defined(__FMA__))
 #define RELPOS_HAS_FMA 1
 #else
@@ -59,8 +60,8 @@
 // -m flags in one program therefore share no function: the linker cannot hand the AVX-512 body of
 // an inline function to code that was compiled, and may have to run, without AVX-512.
 //
-// The name tells apart what compilers emit unasked: generic_abi, generic_avx_fma_abi,
-// avx512_bmi2_abi.
+// The name also covers the extensions that compilers use without intrinsics. Examples: generic_abi,
+// generic_avx_fma_abi, avx512_bmi2_abi.
 #if !RELPOS_HAS_VECTORS
 #define RELPOS_ABI_SET arrays
 #elif RELPOS_HAS_AVX512
@@ -110,8 +111,8 @@
   RELPOS_ABI_NAME(RELPOS_ABI_SET, RELPOS_ABI_VECTORS, RELPOS_ABI_FMA, RELPOS_ABI_BITS, \
                   RELPOS_ABI_PERMUTE)
 
-// 1 where the program links relpos::kernels, compiled for these flags: the library defines one name
-// for each set of flags.
+// 1 if the program links relpos::kernels compiled for these flags: the CMake target defines one
+// macro for each set of flags.
 #define RELPOS_KERNELS_PASTE(abi) RELPOS_KERNELS_##abi
 #define RELPOS_KERNELS_OF(abi) RELPOS_KERNELS_PASTE(abi)
 #define RELPOS_LINKS_KERNELS RELPOS_KERNELS_OF(RELPOS_ABI)
@@ -126,16 +127,16 @@
 #define RELPOS_INLINE inline __attribute__((always_inline))
 #define RELPOS_LAMBDA __attribute__((always_inline))
 #define RELPOS_NOINLINE __attribute__((noinline))
-/// For functions that make refusals: the compiler takes a branch to them as unlikely, and moves it
-/// out of the way.
+/// For functions that make refusals: the compiler treats a branch to them as unlikely and moves it
+/// off the main path.
 #define RELPOS_COLD __attribute__((cold, noinline))
-/// What was loaded before is loaded again after, if it is needed: where registers are scarce that
-/// is cheaper than the stack, on which compilers would keep it.
+/// A compiler barrier: values loaded before it are loaded again after it if they are needed. With
+/// few registers that is cheaper than the stack, where compilers would keep the values.
 #define RELPOS_FORGET_MEMORY() asm volatile("" ::: "memory")
-/// Before a loop of the CPU with a number of iterations that the type knows: each is code of its
-/// own, and the accumulators that it indexes are registers. Where the body needs the index as a
-/// constant, and for GPUs: core/unroll.hpp.
-// nvcc passes the pragma on to the host's compiler, and warns that it does not know it.
+/// Unrolls the CPU loop that follows completely, so that the accumulators that it indexes are
+/// registers. The type must fix the number of iterations. For bodies that need the index as a
+/// constant, and for GPUs, see core/unroll.hpp.
+// nvcc passes the pragma on to the host compiler, and warns that nvcc does not know it.
 #if defined(__NVCC__)
 #define RELPOS_UNROLL                                                                     \
   _Pragma("nv_diagnostic push") _Pragma("nv_diag_suppress 1675") _Pragma("GCC unroll 64") \

@@ -1,6 +1,6 @@
 #pragma once
-// Attention over a slice of the keys, and the merge of two such results into that over both.
-// Associative up to rounding; merging an empty state changes nothing.
+// The result of attention over a slice of the keys, and the merge of two results over disjoint
+// slices. The merge is associative up to rounding; merging an empty state changes nothing.
 //
 //   w = 1 / (1 + e^(lse_b - lse_a)),   out = w out_a + (1 - w) out_b,   lse = ln(e^lse_a + e^lse_b)
 
@@ -23,10 +23,11 @@ namespace relpos::inline RELPOS_ABI {
 struct partial_state {
   view<float, 4> out;
   view<float, 3> lse;
-  row_statistics statistics{};  // those that are wanted of the whole
+  row_statistics statistics{};  // the statistics wanted over all keys
 };
 
-/// Refuses what cannot be merged: `from` has what `into` has, and moments come with their count.
+/// Refuses statistics that cannot be merged: `from` must have every statistic that `into` has,
+/// logit_mean needs logit_count, and logit_variance needs both.
 inline status check_merged_statistics(const row_statistics& into, const row_statistics& from,
                                       const std::array<index_t, 3>& rows) {
   const auto of_into = into.all();
@@ -109,7 +110,8 @@ inline void merge_row(const partial_state& into, const partial_state& from, inde
   lse = lse == empty ? other : larger + std::log1p(std::exp(-std::abs(lse - other)));
 }
 
-/// Merges `from` into `into`: states of the same queries over disjoint keys. One item per head.
+/// Merges `from` into `into`: states of the same queries over disjoint keys. The executor runs one
+/// item per head of each batch entry.
 template <executor Executor>
 status merge(const Executor& runner, const partial_state& into,
              const partial_state& from) noexcept {

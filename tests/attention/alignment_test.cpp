@@ -135,8 +135,7 @@ TEST(align_temperatures, refuses_what_is_not_a_number) {
   EXPECT_EQ(refusal(), "targets: has nan at 1, must be finite");
   targets[1] = 1.0;
   const char* const no_number =
-      "q, k: the sharpness of head 0 is not a number: no row sees a key, or some do not hold "
-      "numbers";
+      "q, k: the sharpness of head 0 is NaN: no row sees a key, or a row holds NaN or infinity";
   EXPECT_EQ(refusal(relpos::causal{}, relpos::options{.query_offset = -100}), no_number);
   in.k(0, 0, 9, 0) = support::not_a_number;
   EXPECT_EQ(refusal(), no_number);

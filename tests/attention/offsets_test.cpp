@@ -50,8 +50,8 @@ attended<float> rows_of_entry(const attended<float>& of, index_t entry) {
   return result;
 }
 
-/// What one sequence must be. Of few rows, the errors of the yardstick may all be small by chance:
-/// to them is added what rounding scores as large as these once can do.
+/// Expects one sequence to be right. In few rows the errors of the naive computation may all be
+/// small by chance, so the effect of rounding scores of this size once is added to them.
 template <class... Policies>
 void expect_alone(const attended<float>& got, const inputs<float>& in, index_t entry,
                   const relpos::options& alone, const Policies&... policies) {

@@ -60,7 +60,7 @@ void expect_one_row(index_t keys, index_t channels, index_t key_offset,
   expect_reference(alone, q, in.k.view(), in.v.view(), opts, policies...);
   EXPECT_TRUE(same_bits(alone, first_row(attend(in, opts, policies...))));
 
-  // The rows of all heads beside each other: those of one head are no run.
+  // Heads vary fastest, so that the rows of one head are not contiguous.
   const auto k = lay_out(in.k, support::strides_of(in.k.shape, {0, 2, 1, 3}));
   const auto v = lay_out(in.v, support::strides_of(in.v.shape, {0, 2, 1, 3}));
   EXPECT_TRUE(same_bits(alone, support::attend(q, k.view(), v.view(), opts, policies...)));

@@ -82,7 +82,7 @@ TEST(poison, later_keys_under_causal) {
 TEST(poison, later_keys_of_a_rotation) {
   const relpos::rotary_table xpos(relpos::xpos_frequencies(10), relpos::pair_layout::interleaved);
   for (const index_t key : {141, 150, 255, 256, 289}) {
-    // Position 512 is that of key 112.
+    // Key 112 is at position 512.
     expect_unharmed(key, 290, 0, key - 140, {.key_offset = 400}, relpos::rotary{xpos},
                     relpos::alibi{slopes}, relpos::causal{});
   }

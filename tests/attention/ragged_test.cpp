@@ -94,7 +94,7 @@ attended<float> sequence_of(const attended<float>& from, const relpos::index_lis
 }
 
 /// Calls attend(batch, options, policies of one sequence), where `policies_of(at, use)` calls
-/// use(policies...) with those of sequence `at`, or of the whole batch for -1.
+/// use(policies...) with the policies of sequence `at`, or of the whole batch for -1.
 template <class PoliciesOf>
 void expect_sequences(const batch_of& batch, const PoliciesOf& policies_of) {
   for (const kernel_class kernel : kernels) {

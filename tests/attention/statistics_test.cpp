@@ -40,7 +40,7 @@ bool is_causal(index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; }
 template <class Isa = relpos::native, class... Policies>
 collected collect(const inputs<float>& in, relpos::options opts, const Policies&... policies) {
   collected result(support::rows_of(in));
-  opts.kernel = relpos::kernel_class::prefill;  // that of calls with statistics
+  opts.kernel = relpos::kernel_class::prefill;  // as in calls with statistics
   const auto plain = support::attend<Isa>(in, opts, policies...);
   opts.statistics = result.views();
   EXPECT_TRUE(same_bits(support::attend<Isa>(in, opts, policies...), plain));
@@ -178,7 +178,7 @@ TEST(statistics, of_the_reference_are_those_of_the_page) {
                     naive_attention<float>(in, means).statistics);
 }
 
-// Not numbers that could be taken for those of a sound row, or of one that sees nothing.
+// NaN cannot be taken for the statistics of a sound row, or of a row that sees nothing.
 TEST(statistics, of_rows_that_see_nan_are_nan) {
   inputs<float> in = support::random_inputs(long_shape, 9);
   in.k(1, 0, 600, 3) = support::not_a_number;  // seen by rows from 50 on

@@ -1,7 +1,6 @@
 #pragma once
-// One call of the view form on memory of its own, to be spoiled argument by argument. What it may
-// write holds a pattern before, so that a call that was refused can be shown to have written
-// nothing.
+// One call of the view form on memory of its own, to be spoiled argument by argument. Its
+// outputs hold a pattern before the call, which shows that a refused call has written nothing.
 
 #include <gtest/gtest.h>
 

@@ -68,7 +68,7 @@ strided_bytes any_array(support::random_numbers& random, index_t largest_stride)
   return result;
 }
 
-/// A slice of a tensor of such a shape, its axes in any order.
+/// A slice of a tensor of this shape, its axes in any order.
 strided_bytes slice_of(support::random_numbers& random, const std::array<index_t, 4>& shape,
                        index_t element_size) {
   strided_bytes result{1 << 20, element_size, 4};
@@ -176,8 +176,8 @@ TEST(shared_bytes, what_is_not_decided_is_not_called_overlapping) {
                                                      relpos::labelled_memory("q", tangled));
   EXPECT_EQ(refused.code, relpos::status_code::overlap);
   EXPECT_STREQ(refused.message,
-               "out: memory of out [1, 1] cannot be shown to be apart from q [40, 40, 40, 40]: the "
-               "ranges that they span overlap, and their strides do not tell");
+               "out: memory of out [1, 1] may overlap q [40, 40, 40, 40]: the ranges that they "
+               "span overlap, and their strides do not show that elements are distinct");
 }
 
 /// Sums that a common divisor rules out are steps too: there may be a billion of them.

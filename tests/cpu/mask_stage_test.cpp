@@ -45,7 +45,7 @@ tile_class brute_force(const group_rows& rows, index_t first, index_t last,
   return !any ? tile_class::skip : all ? tile_class::full : tile_class::partial;
 }
 
-/// `exact`: the class is that of the pairs. Otherwise it may be partial where the pairs agree.
+/// `exact`: the class agrees with the pairs. Otherwise it may be partial where all pairs agree.
 template <class... Bound>
 void expect_classes(bool exact, const visibility& sees, const Bound&... bound) {
   support::random_numbers random(43);

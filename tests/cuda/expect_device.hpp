@@ -10,8 +10,8 @@
 
 namespace support {
 
-/// What the reference says, but for weights that are rounded to T before they meet the values, a
-/// part of the largest value, and for scores that may be wrong by `score_error`.
+/// Expects the reference within the error of weights rounded to T before they meet the values (a
+/// part of the largest value) and of scores that are wrong by `score_error`.
 template <class T, class... Policies>
 void expect_device_reference(const attended<float>& got, const inputs<T>& in, double score_error,
                              const relpos::options& opts, const Policies&... policies) {
@@ -36,8 +36,8 @@ void expect_device_reference(const attended<float>& got, const inputs<T>& in, do
 
 template <int HeadDim, class T, class... Policies>
 void expect_device(const inputs<T>& in, const relpos::options& opts, const Policies&... policies) {
-  // Tensor cores cut off what an addition cannot hold, of scores that are 4 and less, about once
-  // for eight products. Of float32 there are three products each, and what they leave out.
+  // Tensor cores truncate sums, here of scores up to 4, about once in eight products. float32 takes
+  // three products each and omits a fourth.
   constexpr double sums = HeadDim / 8 * 0x1p-23 * 4.0;
   constexpr double cut_off = std::is_same_v<T, float> ? 3.0 * sums + 0x1p-21 * 4.0 : sums;
   expect_device_reference(attend_on_device<HeadDim>(in, opts, policies...), in, cut_off, opts,

@@ -158,7 +158,7 @@ template <class... Policies>
 void expect_statistics(const inputs<float>& in, relpos::options opts, const Policies&... policies) {
   const auto shape = support::rows_of(in);
   told rows(static_cast<std::size_t>(shape[0] * shape[1] * shape[2]));
-  opts.kernel = relpos::kernel_class::prefill;  // that of calls with statistics
+  opts.kernel = relpos::kernel_class::prefill;  // as in calls with statistics
   const auto plain = support::attend_on_device<64>(in, opts, policies...);
   relpos::options asked = opts;
   asked.statistics = rows.views(shape);

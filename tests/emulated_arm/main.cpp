@@ -1,5 +1,5 @@
-// The conversions of storage types on 64-bit Arm, whose modes are not those of x86, on an emulated
-// processor.
+// The conversions of storage types on an emulated 64-bit Arm, whose modes of rounding and of
+// flushing differ from x86.
 
 #include <cstdio>
 

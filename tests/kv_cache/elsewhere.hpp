@@ -40,7 +40,7 @@ struct elsewhere {
       expect(relpos::truncate(cache(), sequence, length));
     }
   }
-  /// Rows of the first sequence become those of an empty one.
+  /// An empty sequence takes over the rows of the first one.
   void fork(index_t to) {
     if constexpr (is_paged) expect(own.pool.fork(cache(), 0, to));
   }

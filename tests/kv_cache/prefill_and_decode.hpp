@@ -20,8 +20,8 @@ namespace support {
 
 inline const std::vector<float> slopes_of_four{0.3f, 0.05f, 0.004f, 0.0f};
 
-/// How far a logit may be from that of exact keys, where keys are rounded after they were rotated,
-/// by Cauchy and Schwarz: the error of a key times the query. Half a step of 16 bits is a part `u`
+/// The largest error of a logit whose key was rounded after its rotation, against the exact key: by
+/// Cauchy and Schwarz, the error of the key times the norm of the query. Half a step of 16 bits is a part `u`
 /// of each channel, of int8 1 / 254 of the largest. `growth` is what a decaying rotation may add to
 /// a key, over the 512 positions of a block.
 template <class Stored>
@@ -78,7 +78,7 @@ inline constexpr std::array<case_of_lengths, 7> cases_of_lengths{{{1, 64, 64},
                                                                   {1025, 24, 7},
                                                                   {2100, 16, 3}}};
 
-/// Two chunks, then tokens one by one; a few queries of each. `growth` is that of logit_error, 0
+/// Two chunks, then tokens one by one; a few queries of each. `growth`: see logit_error, 0
 /// without a rotation.
 template <class Own, class Make, class... Policies>
 void expect_prefill_and_decode(const case_of_lengths& of, const Make& make, double growth,

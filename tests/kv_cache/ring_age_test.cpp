@@ -25,7 +25,7 @@ constexpr index_t held = 700;
 constexpr index_t queries = 130;  // enough for the bound that skips tiles
 constexpr index_t ages[] = {4096, 65536, index_t{1} << 30};
 
-/// Rows 0 to sinks - 1 and `length` - held to `length` - 1 of a stream. What a query is at does not
+/// Rows 0 to sinks - 1 and `length` - held to `length` - 1 of a stream. The rows of a query do not
 /// depend on its age.
 struct stream {
   inputs<float> in;

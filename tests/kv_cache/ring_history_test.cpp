@@ -1,5 +1,5 @@
-// Rings that have evicted far more than they hold: results, counts of keys, workspace and items are
-// those of what is there.
+// Rings that have evicted far more than they hold: results, counts of keys, workspace and items
+// depend on the resident rows alone.
 
 #include <gtest/gtest.h>
 

@@ -49,7 +49,7 @@ double log_largest(const std::vector<double>& probabilities) {
   return std::log(*std::max_element(probabilities.begin(), probabilities.end()));
 }
 
-/// What sampled logits of 4096 keys need to look like those of 512.
+/// The temperature at which sampled logits of 4096 keys are as sharp as logits of 512 keys.
 template <class Of>
 double sampled_temperature(double sigma, const Of& of) {
   const double target = mean_over_rows(sigma, 512, 1.0, of);

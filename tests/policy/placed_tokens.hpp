@@ -1,6 +1,6 @@
 #pragma once
-// A call whose tokens have positions of their own, in any order, and what definitions are told of
-// them.
+// A call whose tokens have positions of their own, in any order, and these positions for the naive
+// definitions.
 
 #include <cmath>
 #include <vector>
@@ -21,7 +21,7 @@ inline constexpr sizes shape{.batch = 2,
 
 inline inputs<float> random_call() { return random_inputs(shape, 71); }
 
-/// Positions [axis, batch, row], and what a definition is told of them.
+/// Positions [axis, batch, row], for the call and for a definition.
 struct placed {
   index_t axes;
   index_t batch;

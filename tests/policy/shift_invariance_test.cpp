@@ -26,7 +26,7 @@ const std::vector<float> slopes{0.2f, 0.01f};
 const std::vector<float> right_slopes{0.05f, 0.4f};
 const std::vector<float> table = support::random_tensor({1, 1, 32, 2}, 3, 2.0f).values;
 
-/// `exact` shifts leave every bit as it is; all others, the numbers up to rounding.
+/// `exact` shifts change no bit; all others change numbers by rounding only.
 template <class... Policies>
 void expect_invariant_under(const std::vector<index_t>& exact, const Policies&... policies) {
   const inputs<float> in = support::random_inputs({.batch = 1,

@@ -225,8 +225,8 @@ TEST(token_positions, that_do_not_fit_are_refused) {
 
   const relpos::rotary_table xpos(relpos::xpos_frequencies(16), relpos::pair_layout::half_split);
   EXPECT_EQ(refusal(relpos::rotary{xpos}, at.policy()),
-            "token_positions: the rotation decays with distance, and takes the positions of "
-            "options.query_offset and key_offset only");
+            "token_positions: the rotation decays with distance, and takes implicit positions only "
+            "(options.query_offset and key_offset)");
   auto frequencies = relpos::rope_frequencies(16);
   frequencies.axes = {0, 0, 1, 1, 1, 2, 2, 2};
   const relpos::rotary_table mrope(frequencies, relpos::pair_layout::half_split);

@@ -110,7 +110,7 @@ TEST(statistics_stage, entropy_is_that_of_the_probabilities) {
   EXPECT_NEAR(got.entropy, entropy, 1e-5);
   EXPECT_NEAR(got.max_probability, largest, 1e-6);
   EXPECT_EQ(got.logit_count, 50.0f);
-  // Natural logits are ln 2 times those of base 2.
+  // Natural logits are ln 2 times the logits of base 2.
   double mean = 0.0, variance = 0.0;
   for (const float s : exponents) mean += static_cast<double>(s) * std::log(2.0) / 50.0;
   for (const float s : exponents) {

@@ -1,7 +1,7 @@
 #pragma once
 // The library's attention on views, with everything around it that a caller owns: workspace of
 // exactly the size asked for, full of NaN and of no alignment, and outputs that are NaN before the
-// call. What lies around them is watched.
+// call. The memory around them is watched.
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 #pragma once
-// When a float32 result is right: its error against float64 is at most twice that of the naive
+// A float32 result is right if its error against float64 is at most twice the error of the naive
 // implementation in float32, plus a few roundings of the largest value.
 
 #include <gtest/gtest.h>

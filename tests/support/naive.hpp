@@ -42,7 +42,7 @@ struct meaning {
   double temperature = 1.0;
   std::optional<index_t> query_offset{};  // queries are the last rows
   index_t key_offset = 0;
-  token_position query_position{};  // row + offset; the mask is told these in any case
+  token_position query_position{};  // row + offset; the mask always gets these
   token_position key_position{};
 };
 

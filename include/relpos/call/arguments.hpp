@@ -1,6 +1,6 @@
 #pragma once
-// What follows the tensors of a call: policies, and at most one `options`, in any order. Sorted and
-// checked at compile time; what is wrong is one line of the compiler's.
+// The arguments after the tensors of a call: policies, and at most one `options`, in any order.
+// They are sorted and checked at compile time; a wrong argument is reported in one line.
 
 #include <tuple>
 #include <type_traits>
@@ -36,8 +36,8 @@ constexpr bool check_arguments() {
     static_assert(
         !(scales_by_count<head_policy_of<Arguments>> || ... || false) ||
             !(masks_elements<head_policy_of<Arguments>> || ... || false),
-        "relpos: this logit scaling needs the number of keys that a query sees, which masks of "
-        "key ranges tell and those with `keep` do not");
+        "relpos: this logit scaling needs the number of keys that a query sees, which masks "
+        "with `visible_keys` have and masks with `keep` do not");
     static_assert((0 + ... + (is_rotation<Arguments> ? 1 : 0)) <= 1,
                   "relpos: the rotation is given twice");
     static_assert((0 + ... + (places_tokens<Arguments> ? 1 : 0)) <= 1,
@@ -45,7 +45,7 @@ constexpr bool check_arguments() {
     static_assert(
         !(places_tokens<Arguments> || ... || false) || (reads_positions<Arguments> || ... || false),
         "relpos: nothing in this call reads the positions of the tokens: rotations, biases "
-        "of a distance and logit scaling of a position do, masks and matrices go by rows");
+        "of a distance and logit scaling of a position do, masks and matrices read rows");
   }
   return true;
 }

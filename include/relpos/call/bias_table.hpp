@@ -2,9 +2,10 @@
 // The bias of one head over distance, as the score kernel reads it: entry i holds the bias of
 // distance -(first + i), so that consecutive queries of one key are consecutive floats.
 //
-// Only distances that some query sees are asked of the policy, and where it says that its bias is
-// constant on either side of a range, only that range: memory is O(length), or O(1) where it
-// saturates. A group's width of edge values on both ends lets every vector load end inside.
+// The policy is evaluated only at distances that some query sees, and, if its bias is constant on
+// either side of a range (`varies`), only in that range and at one distance beyond each end. Memory
+// is O(length), or O(1) if the bias saturates. Both ends are padded with edge values, one group
+// wide, so that every vector load ends inside the table.
 
 #include <algorithm>
 
@@ -19,7 +20,8 @@ struct bias_table {
   index_t first = 0;  // of q_pos - k_pos, padding included
   index_t last = 0;
 
-  /// The biases of queries q_pos, q_pos + 1, ... for one key; anything beyond the ends is constant.
+  /// The biases of queries q_pos, q_pos + 1, ... for one key: `width` floats. Beyond both ends
+  /// of the table the bias is constant.
   RELPOS_INLINE const float* at(index_t q_minus_k, index_t width) const {
     return data + (std::clamp(q_minus_k, first, last + 1 - width) - first);
   }
@@ -28,7 +30,7 @@ struct bias_table {
   }
 };
 
-/// Entries that a head's table can take where `distances` are seen.
+/// The largest number of entries of a head's table if `distances` distances are seen.
 template <class Policy>
 constexpr index_t bias_table_capacity(const Policy& policy, index_t distances, index_t width) {
   return std::min(varying_distances(policy).size(), distances) + 2 + 2 * width;
@@ -38,12 +40,12 @@ constexpr index_t bias_table_capacity(const Policy& policy, index_t distances, i
 template <class Policy>
 bias_table fill_bias_table(const Policy& policy, index_t head, distance_range visible,
                            index_t width, float* data) {
-  if (visible.empty()) {  // no row sees a key: nothing reads what lanes may load
+  if (visible.empty()) {  // no row sees a key: lanes may load these, nothing uses them
     std::fill(data, data + 2 * width + 1, 0.0f);
     return {data, -width, width};
   }
   const distance_range varying = varying_distances(policy);
-  // One entry past the varying range stands for all that is beyond.
+  // One entry past each end of the varying range stands for all distances beyond it.
   const index_t first = std::clamp(varying.first - 1, visible.first, visible.last);
   const index_t last = std::clamp(varying.last + 1, visible.first, visible.last);
 

@@ -16,15 +16,15 @@ namespace relpos::inline RELPOS_ABI {
 template <class... Policies>
 inline constexpr bool any_rotation = (is_rotation<Policies> || ... || false);
 
-/// Keys and queries are rotated within their blocks; queries by the rotor between blocks when they
-/// meet.
+/// Whether rows are rotated by blocks, because positions are implicit: keys and queries by their
+/// offset in the block, and queries also by the rotor between their block and the keys' block.
 template <class Policies>
 inline constexpr bool rotates_by_blocks = false;
 template <class... Policies>
 inline constexpr bool rotates_by_blocks<std::tuple<Policies...>> =
     any_rotation<Policies...> && !any_explicit_positions<Policies...>;
 
-/// Both are rotated all the way: positions are explicit.
+/// Whether queries and keys are rotated by their whole position, because positions are explicit.
 template <class Policies>
 inline constexpr bool rotates_to_positions = false;
 template <class... Policies>
@@ -40,7 +40,7 @@ constexpr void with_rotation(const std::tuple<Policies...>& policies, const Use&
   std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
 }
 
-/// A tuple of the rotating policy, or of none.
+/// A tuple of the rotating policy; an empty tuple if there is none.
 template <class... Policies>
 constexpr auto rotations_of(const std::tuple<Policies...>& policies) {
   [[maybe_unused]] const auto keep = []<class Policy>(const Policy& policy) {
@@ -53,10 +53,11 @@ constexpr auto rotations_of(const std::tuple<Policies...>& policies) {
   return std::apply([&](const auto&... each) { return std::tuple_cat(keep(each)...); }, policies);
 }
 
-/// In place of a block of keys: queries that are not rotated to one yet.
+/// The value of a block of keys for queries that are not rotated to any block yet.
 inline constexpr index_t not_rotated = std::numeric_limits<index_t>::min();
 
-/// The rotors between blocks that are so many apart, for all pairs.
+/// The rotors between blocks, for all pairs. Entry i is for a query block `first + i` blocks after
+/// the key block.
 struct block_rotors {
   float* data = nullptr;  // [count][2][pairs]
   index_t first = 0;      // block of queries - block of keys
@@ -66,7 +67,7 @@ struct block_rotors {
   static constexpr index_t capacity(index_t distances) { return distances / rotation_block + 4; }
 
   block_rotors() = default;
-  /// For these distances k_pos - q_pos.
+  /// Covers these distances k_pos - q_pos.
   block_rotors(float* memory, index_t channel_pairs, const distance_range& distances)
       : data(memory), pairs(channel_pairs) {
     // Positions x apart lie in blocks x / rotation_block apart, rounded down or up.
@@ -74,12 +75,12 @@ struct block_rotors {
     count = floor_div(-distances.first, rotation_block) + 2 - first;
   }
 
-  /// Entry `i` of `count`.
+  /// Computes entry `i` of `count`.
   template <class Policy>
   void fill(index_t i, const Policy& policy) const {
-    // Smaller factors would make subnormal scores, many times slower, and are lost in any sum that
-    // has another pair in it. Decay becomes growth towards keys that come later, which no mask of
-    // such an encoding shows.
+    // Smaller factors would make scores subnormal, many times slower to compute with, and are lost
+    // in any sum with another pair. Towards later keys decay becomes growth, which is clamped; the
+    // masks of encodings with decay never show later keys.
     const auto component = [](double part) {
       constexpr double largest = std::numeric_limits<float>::max();
       if (std::abs(part) < 0x1p-100) return 0.0f;
@@ -93,7 +94,7 @@ struct block_rotors {
     }
   }
 
-  /// For queries of one block and keys of another.
+  /// The rotors [2][pairs] for queries of one block and keys of another.
   constexpr const float* between(index_t query_block, index_t key_block) const {
     return data + std::clamp<index_t>(query_block - key_block - first, 0, count - 1) * 2 * pairs;
   }

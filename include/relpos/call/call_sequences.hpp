@@ -15,13 +15,13 @@ namespace relpos::inline RELPOS_ABI {
 /// One sequence of a call.
 struct call_sequence {
   index_t at;             // in the batch
-  attention_shape shape;  // of a batch of one
+  attention_shape shape;  // with a batch of one
   positions position;
   view<float, 3> lse;  // [1, head, query row], null where not asked for
   row_statistics statistics;
 };
 
-/// The lengths and positions of the sequences of a call, whatever holds their keys and hides them.
+/// The lengths and positions of the sequences of a call, for any kv source and any masks.
 class call_sequences {
  public:
   attention_shape shape;  // with the largest lengths of all sequences
@@ -58,22 +58,22 @@ class call_sequences {
     return {query_offset, key_offset};
   }
 
-  /// All sequences have the same lengths and offsets.
+  /// Whether all sequences have the same lengths and offsets.
   bool is_uniform() const {
     return key_lengths_are_equal() && opts.query_starts.empty() && opts.query_offsets.empty() &&
            opts.key_offsets.empty();
   }
 
-  /// Sequences to look at for what depends on lengths and offsets alone.
+  /// The number of sequences to examine for values that depend only on lengths and offsets.
   index_t different_sequences() const {
     return is_uniform() ? std::min<index_t>(shape.batch, 1) : shape.batch;
   }
 
-  /// The rows of a sequence that are there.
+  /// The resident rows of a sequence.
   resident_rows resident_of(index_t at) const { return {key_length(at), pieces_apart(at)}; }
 
-  /// Distances between any query and any key of a piece where positions are implicit: of one
-  /// sequence, and of all.
+  /// Distances between any query and any key of a piece if positions are implicit: distances_of for
+  /// one sequence, distances for all sequences.
   distance_range distances_of(index_t at, index_t piece = 0) const {
     const attention_shape of = shape_of(at);
     const key_range rows = resident_of(at).piece(piece);
@@ -88,7 +88,7 @@ class call_sequences {
     return all;
   }
 
-  /// The most rows that any sequence has in a piece.
+  /// The largest number of rows that a sequence has in a piece.
   index_t longest_piece(index_t piece) const {
     index_t longest = 0;
     for (index_t at = 0; at < different_sequences(); ++at) {
@@ -97,9 +97,9 @@ class call_sequences {
     return longest;
   }
 
-  /// Rows that the source has evicted.
+  /// The rows that the source has evicted.
   virtual key_range evicted(index_t at) const = 0;
-  /// The hull of the rows that range masks leave to any query.
+  /// The hull of the rows that range masks show to any query.
   virtual key_range seen_rows(index_t at) const = 0;
 
  protected:
@@ -111,7 +111,7 @@ class call_sequences {
 
   virtual index_t key_length(index_t at) const = 0;
   virtual bool key_lengths_are_equal() const = 0;
-  /// Evicted rows that divide the others into pieces; none where all are one piece.
+  /// The evicted rows that divide the others into pieces; empty if all others are one piece.
   virtual key_range pieces_apart(index_t at) const = 0;
 };
 

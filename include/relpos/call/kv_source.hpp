@@ -1,6 +1,6 @@
 #pragma once
-// Where the keys and values of a call are: views of the caller's tensors, or a cache. Kernels see
-// these concepts alone, so that a new kind of cache (paged, ring, int8 with scales) is a new source
+// Sources of the keys and values of a call: views of the caller's tensors, or a cache. Kernels use
+// only these concepts, so that a new kind of cache (paged, ring, int8 with scales) is a new source
 // of rows and never a second kernel.
 
 #include <concepts>
@@ -14,15 +14,16 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `in_place(row)` is the row as contiguous floats where it can be read without copying, else null;
-/// `load(row, to)` writes it as floats. The answer of in_place may differ from row to row.
+/// `in_place(row)` returns the row as contiguous floats if it can be read without copying, else
+/// null; `load(row, to)` writes the row to `to` as floats. in_place may return null for some rows
+/// and not for others.
 template <class Source>
 concept row_source = requires(const Source& source, index_t row, float* to) {
   { source.in_place(row) } -> std::same_as<const float*>;
   { source.load(row, to) } -> std::same_as<void>;
 };
 
-/// A row as contiguous floats: in place, or converted into `buffer`, which holds one.
+/// A row as contiguous floats: in place, or converted into `buffer`, which has room for one row.
 template <row_source Source>
 RELPOS_INLINE const float* read_row(const Source& source, index_t row, float* buffer) {
   if (const float* in_place = source.in_place(row)) return in_place;
@@ -30,12 +31,15 @@ RELPOS_INLINE const float* read_row(const Source& source, index_t row, float* bu
   return buffer;
 }
 
-/// A row source that also tells where rows lie as they are stored.
+/// A row source that also provides the addresses of rows as they are stored.
 ///
 ///   stored                  the type of an element
-///   are_contiguous()        whether the channels of each row are
-///   find(first, count, to)  where they begin, for rows from `first` on, if they are
-///   find_scales(first, count, to)      what multiplies them where `is_scaled` (8-bit storage)
+///   is_scaled               whether each row has a scale (8-bit storage)
+///   are_contiguous()        whether the channels of each row are contiguous
+///   find(first, count, to)  writes the addresses of rows [first, first + count) to `to`, if their
+///                           channels are contiguous
+///   find_scales(first, count, to)
+///                           writes the scales of these rows to `to`, if `is_scaled`
 template <class Rows>
 concept stored_rows =
     row_source<Rows> && requires(const Rows& rows, index_t row, const typename Rows::stored** to) {
@@ -46,33 +50,34 @@ concept stored_rows =
       rows.find_scales(row, row, to);
     });
 
-/// What concepts give to a function that calls what it is given.
+/// A callable that concepts pass to functions with a callback, such as memory_parts.
 struct takes_any {
   template <class T>
   constexpr void operator()(const T&) const {}
 };
-/// And to one that is a template over instruction sets.
+/// An instruction set that concepts pass to templates over instruction sets.
 struct any_isa {
   static constexpr int vector_bytes = 16;
 };
 
-/// What every source has:
+/// A source of keys and values. Its members:
 ///
 ///   batch(), key_heads(), head_dim(), value_dim()
-///   length(sequence), longest()   rows; row r is at position r + key offset
+///   length(sequence), longest()   numbers of rows; row r is at position r + key offset
 ///   lengths_are_equal()
 ///   keys<Isa>(sequence, head), values<Isa>(sequence, head)
 ///                                 stored_rows
-///   holds_rotated_keys            keys were rotated when they were stored; where they were not,
-///                                 all_rows() and rows_before(sequence) count them, for memory of
-///                                 rotated keys
+///   holds_rotated_keys            whether keys were rotated when they were stored. If not,
+///                                 all_rows() and rows_before(sequence) count the rows of all
+///                                 sequences and of those before one, for memory of rotated keys
 ///   masks(options)                a tuple of policies that hide evicted rows
-///   evicted(sequence)             the range of these rows
-///   evicts                        whether there may be any; then also hidden(sequence, row), the
-///                                 rows behind the sinks that the source hides from a query at the
-///                                 position of `row`
-///   check(q, options)             refuses what its parts cannot be, alone or with these queries
-///   check_rotation(rows)          refuses a rotation of its keys; a source that takes all has none
+///   evicted(sequence)             the range of evicted rows
+///   evicts                        whether rows may be evicted; then also hidden(sequence, row):
+///                                 the rows behind the sinks that the source hides from a query at
+///                                 the position of `row`
+///   check(q, options)             refuses invalid parts of the source, and queries that do not fit
+///   check_rotation(rows)          refuses a rotation that its keys cannot have had; absent if the
+///                                 source accepts all rotations
 ///   memory_parts(use)             calls use(labelled_memory) for each part of its memory
 template <class Source>
 concept kv_source =
@@ -99,7 +104,7 @@ concept kv_source =
       { source.rows_before(at) } -> std::same_as<index_t>;
     });
 
-/// Its keys cannot have had just any rotation.
+/// A source that refuses some rotations of its keys.
 template <class Source>
 concept judges_rotations =
     requires(const Source& source) { source.check_rotation(rotation_rows()); };

@@ -1,5 +1,5 @@
 #pragma once
-// One attention call, checked and resolved: what prepare and attend read.
+// One attention call, checked and resolved, which the phases prepare and attend read.
 
 #include <optional>
 #include <tuple>
@@ -14,7 +14,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// One sequence of a problem. Policies and the source of the call are asked for `at`.
+/// One sequence of a problem. Policies and the kv source of the call take its index, `at`.
 template <class Problem>
 struct problem_sequence : call_sequence {
   const Problem& call;
@@ -23,7 +23,7 @@ struct problem_sequence : call_sequence {
   auto out() const { return sequence_rows(call.out, at, call.opts.query_starts); }
   auto q() const { return sequence_rows(call.q, at, call.opts.query_starts); }
 
-  /// How many of these rows the source shows to a query row.
+  /// The number of these rows that the source shows to a query row.
   index_t count_shown(const key_range& rows, index_t query_row) const {
     if constexpr (Problem::source_type::evicts) {
       const index_t seen_from = query_row + position.query_offset - position.key_offset;
@@ -41,8 +41,8 @@ struct attention_problem final : call_sequences {
   static constexpr bool has_bias = (is_bias<Policies> || ... || false);
   static constexpr bool can_bound = can_bound_scores<Policies...>;
   static constexpr bool has_implicit_positions = !any_explicit_positions<Policies...>;
-  /// Pieces that the rows of a sequence may be in. Explicit positions have no order that would tell
-  /// them apart.
+  /// The largest number of pieces of the rows of a sequence. Explicit positions have no order that
+  /// would separate pieces.
   static constexpr index_t pieces = Source::evicts && has_implicit_positions ? 2 : 1;
   using source_type = Source;
 
@@ -64,10 +64,10 @@ struct attention_problem final : call_sequences {
 
   float softcap() const { return opts.softcap; }
 
-  /// Whether tiles of a sequence may be left out because of what their scores can be at most
-  /// (cpu/prefill/score_bound.hpp). That takes the norms of keys, one pass over K; they pay when
-  /// many queries share them. The moments of logits are of all keys, also of those whose weight is
-  /// zero.
+  /// Whether tiles of a sequence may be left out because of an upper bound of their scores
+  /// (cpu/prefill/score_bound.hpp). The bound takes the norms of keys, one pass over K, which pays
+  /// if many queries share them. Moments of logits include all keys, also keys of weight zero, so
+  /// calls with moments leave out no tile.
   bool bounds_scores(index_t group_rows, const attention_shape& of) const {
     return can_bound && of.query_length >= 2 * group_rows && !opts.statistics.of_logits() &&
            opts.kernel != kernel_class::decode;

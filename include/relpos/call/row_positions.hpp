@@ -1,6 +1,6 @@
 #pragma once
-// The positions of the rows of a call, as encodings read them: rows counted on from an offset, or
-// numbers given per token by a policy. Masks read neither: they go by row + offset.
+// The positions of the rows of a call, as encodings read them: implicit (row + offset) or explicit
+// (a number per token from a policy). Masks always use row + offset.
 
 #include <algorithm>
 #include <tuple>
@@ -12,7 +12,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// row + offset, on every axis.
+/// Positions row + offset, on every axis.
 struct implicit_positions {
   static constexpr bool are_implicit = true;
   positions offset;
@@ -21,7 +21,7 @@ struct implicit_positions {
   constexpr index_t key(index_t row, index_t = 0) const { return row + offset.key_offset; }
 };
 
-/// Of one batch entry, from a policy that places tokens.
+/// The positions of one batch entry, from a policy with query_position and key_position.
 template <class Policy>
 struct explicit_positions {
   static constexpr bool are_implicit = false;
@@ -36,7 +36,7 @@ struct explicit_positions {
   }
 };
 
-/// Distances that the rows of a call can have where positions are implicit.
+/// The number of distances that the rows of a call can have if positions are implicit; at least 1.
 constexpr index_t countable_distances(const attention_shape& shape) {
   return std::max<index_t>(shape.query_length + shape.key_length - 1, 1);
 }
@@ -44,7 +44,7 @@ constexpr index_t countable_distances(const attention_shape& shape) {
 template <class... Policies>
 inline constexpr bool any_explicit_positions = (places_tokens<Policies> || ... || false);
 
-/// Of one batch entry of a call.
+/// The positions of one batch entry of a call: explicit if a policy has them, else implicit.
 template <class... Policies>
 constexpr auto row_positions(const std::tuple<Policies...>& policies, const positions& offset,
                              index_t batch) {
@@ -63,12 +63,13 @@ constexpr auto row_positions(const std::tuple<Policies...>& policies, const posi
   }
 }
 
-/// What that is for the policies of a call.
+/// The result type of row_positions for the policies of a call.
 template <class Policies>
 using row_positions_of =
     decltype(row_positions(std::declval<const Policies&>(), positions{}, index_t{}));
 
-/// The distances k_pos - q_pos between some query rows and some key rows.
+/// The hull of the distances k_pos - q_pos between query rows [first_query, last_query) and key
+/// rows [first_key, last_key).
 template <class RowPositions>
 constexpr distance_range distances_between(const RowPositions& of, index_t first_query,
                                            index_t last_query, index_t first_key,
@@ -94,7 +95,7 @@ constexpr distance_range distances_between(const RowPositions& of, index_t first
   }
 }
 
-/// Those between any query and any key of a call.
+/// The hull of the distances between any query and any key of a call.
 template <class... Policies>
 constexpr distance_range all_distances(const std::tuple<Policies...>& policies,
                                        const attention_shape& shape, const positions& offset) {

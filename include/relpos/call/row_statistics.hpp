@@ -7,13 +7,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What a call tells of each row beside its output, [batch, head, query] each and written where
-/// asked for: `options{.statistics = {.entropy = entropy}}`. Computed in the same pass, O(1) memory
-/// per row. A row that sees no key has 0 in all of them.
+/// Statistics of each row, outputs [batch, head, query] that are written if present:
+/// `options{.statistics = {.entropy = entropy}}`. They are computed in the same pass, with O(1)
+/// memory per row. A row that sees no key has 0 in all of them.
 struct row_statistics {
   std::optional<view<float, 3>> max_probability{};  // the largest p
   std::optional<view<float, 3>> entropy{};          // - sum of p ln p, in nats
-  // Of the logits s of the softmax, over the visible keys whose logit is not -inf.
+  // Moments of the logits s of the softmax, over the visible keys whose logit is not -inf.
   std::optional<view<float, 3>> logit_count{};  // exact to 2^24
   std::optional<view<float, 3>> logit_mean{};
   std::optional<view<float, 3>> logit_variance{};  // divided by the count

@@ -1,7 +1,8 @@
 #pragma once
-// What scores are multiplied by. Scores inside the kernels are in units of the exponent, base 2:
+// The factors of scores. Scores inside the kernels are in units of the exponent, base 2:
 //
-//   q.k scale log2(e) / temperature,   with softcap c:   c log2(e) / temperature tanh(q.k scale / c)
+//   q.k scale log2(e) / temperature
+//   with softcap c:   c log2(e) / temperature tanh(q.k scale / c)
 
 #include <cmath>
 #include <limits>
@@ -17,8 +18,7 @@ namespace relpos::inline RELPOS_ABI {
 inline constexpr float log2e = std::numbers::log2e_v<float>;
 inline constexpr float ln2 = std::numbers::ln2_v<float>;
 
-/// What multiplies q.k: the caller's choice, or what one of the policies sets, or
-/// 1 / sqrt(head_dim).
+/// The factor of q.k: the caller's option, else a policy's default_scale, else 1 / sqrt(head_dim).
 template <class... Policies>
 float score_scale(const options& opts, const std::tuple<Policies...>&, index_t head_dim) {
   float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
@@ -29,7 +29,7 @@ float score_scale(const options& opts, const std::tuple<Policies...>&, index_t h
   return opts.scale.value_or(scale);
 }
 
-/// The temperature of one head; 1 without such a policy.
+/// The temperature of one head; 1 if no policy sets it.
 template <class... Policies>
 float softmax_temperature(const std::tuple<Policies...>& policies, index_t batch, index_t head) {
   float result = 1.0f;
@@ -42,7 +42,7 @@ float softmax_temperature(const std::tuple<Policies...>& policies, index_t batch
   return result;
 }
 
-/// The sink logit of one head; -inf without such a policy.
+/// The sink logit of one head; -inf if no policy sets it.
 template <class... HeadPolicies>
 float sink_logit(const std::tuple<HeadPolicies...>& head_policies) {
   float result = -std::numeric_limits<float>::infinity();
@@ -53,8 +53,8 @@ float sink_logit(const std::tuple<HeadPolicies...>& head_policies) {
   return result;
 }
 
-/// The product of the factors that policies have for the logits of one row; `visible` is the number
-/// of keys that it sees.
+/// The product of the factors of all policies for the logits of one row. `visible` is the number of
+/// keys that the row sees.
 template <class... HeadPolicies>
 float logit_factor(const std::tuple<HeadPolicies...>& head_policies, index_t q_pos,
                    index_t visible) {
@@ -72,8 +72,8 @@ float logit_factor(const std::tuple<HeadPolicies...>& head_policies, index_t q_p
 }
 
 struct score_factors {
-  float query;    // of the packed queries
-  float softcap;  // of tanh; 0 without
+  float query;    // multiplies the packed queries
+  float softcap;  // multiplies tanh; 0 without softcap
   float bias;
 
   score_factors(float scale, float cap, float temperature) : bias(log2e / temperature) {

@@ -14,12 +14,13 @@ struct row_range {
   index_t count = 0;
 };
 
-/// `entries` of a tensor, or as many sequences as cumulative lengths bound.
+/// The number of sequences: `entries` of a tensor, or, with cumulative lengths `starts`, one less
+/// than their number.
 constexpr index_t sequence_count(index_t entries, const index_list& starts) {
   return starts.empty() ? entries : starts.size() - 1;
 }
 
-/// The rows of one sequence; of `length` each where there are no cumulative lengths.
+/// The rows of one sequence; `length` rows if there are no cumulative lengths.
 constexpr row_range rows_of(index_t sequence, index_t length, const index_list& starts) {
   if (starts.empty()) return {0, length};
   return {starts[sequence], starts[sequence + 1] - starts[sequence]};
@@ -34,7 +35,7 @@ constexpr index_t longest_sequence(index_t length, const index_list& starts) {
   return longest;
 }
 
-/// [1, ...] of one sequence; rows are the third axis. An empty view stays one.
+/// The view [1, ...] of one sequence; rows are the third axis. A null view is returned unchanged.
 template <class T, int Rank>
 constexpr view<T, Rank> sequence_rows(const view<T, Rank>& of, index_t sequence,
                                       const index_list& starts) {

@@ -1,7 +1,7 @@
 #pragma once
-// How many tables a call has of a bias, or of the rotors between blocks: for each piece of rows
-// (call/resident_rows.hpp) one that all sequences share, where they lie at much the same distances,
-// or else one for each sequence.
+// The number of tables of a bias, or of rotors between blocks, that a call has. For each piece of
+// rows (call/resident_rows.hpp) all sequences share one table if it covers at most twice the
+// distances of the longest sequence; otherwise each sequence has its own table.
 
 #include <algorithm>
 #include <array>
@@ -34,15 +34,15 @@ class table_sets {
     }
   }
 
-  /// Sets of all pieces, those of piece 0 first.
+  /// The number of sets of all pieces. The sets of piece 0 come first.
   index_t count() const { return count_before(pieces); }
   index_t count_of(index_t piece) const { return at(piece).count; }
-  /// Distances for which a set of the piece has room.
+  /// The number of distances for which a set of the piece has room.
   index_t distances_of(index_t piece) const { return at(piece).distances; }
 
   struct place {
     index_t piece = 0;
-    index_t number = 0;  // in the piece: the sequence, or 0 where all share it
+    index_t number = 0;  // in the piece: the sequence, or 0 if all share the set
     bool is_shared = true;
   };
   place find(index_t set) const {

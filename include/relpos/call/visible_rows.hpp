@@ -1,6 +1,6 @@
 #pragma once
-// The keys that range masks leave to the queries of a call, as rows: of one query, of several that
-// are computed together, and of all of a sequence.
+// The key rows that range masks show to the queries of a call: to one query, to several that are
+// computed together, and to all queries of a sequence.
 
 #include <algorithm>
 #include <tuple>
@@ -11,7 +11,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Of one query, clipped to the keys that exist.
+/// The key rows that one query sees, clipped to the keys that exist.
 template <class... Policies>
 constexpr key_range visible_key_rows(const std::tuple<Policies...>& head_policies, index_t q_pos,
                                      index_t key_offset, index_t key_length) {
@@ -26,8 +26,8 @@ constexpr key_range visible_key_rows(const std::tuple<Policies...>& head_policie
   return {first, std::max(first, range.last - key_offset)};
 }
 
-/// Distances k_pos - q_pos between the query rows of a call and those of `rows` that range masks
-/// leave visible.
+/// The hull of the distances k_pos - q_pos between the query rows of a call and the key rows in
+/// `rows` that range masks show them.
 template <class... Policies>
 distance_range visible_distances(const std::tuple<Policies...>& head_policies,
                                  const attention_shape& shape, const positions& position,
@@ -44,8 +44,8 @@ distance_range visible_distances(const std::tuple<Policies...>& head_policies,
   return range;
 }
 
-/// Extremes over several queries, of those that see anything: rows [some_first, some_last) are seen
-/// by some query, rows [all_first, all_last) by every one.
+/// Extremes over several queries. [some_first, some_last) is the hull of the rows that some query
+/// sees; every query sees all rows [all_first, all_last).
 struct visible_rows {
   index_t some_first = 0;
   index_t some_last = 0;
@@ -65,7 +65,7 @@ struct visible_rows {
     }
   }
 
-  /// Those of other queries.
+  /// Adds the rows of other queries.
   constexpr void add(const visible_rows& others) {
     some_first = std::min(some_first, others.some_first);
     some_last = std::max(some_last, others.some_last);
@@ -73,7 +73,7 @@ struct visible_rows {
     all_last = std::min(all_last, others.all_last);
   }
 
-  /// What they say of key rows [first, last).
+  /// The class of key rows [first, last) for these queries.
   constexpr tile_class classify(index_t first, index_t last) const {
     const bool sees_none = some_last <= some_first;
     if (sees_none || last <= some_first || some_last <= first) return tile_class::skip;
@@ -81,7 +81,7 @@ struct visible_rows {
   }
 };
 
-/// The hull of the rows of a sequence that range masks leave to any of its queries.
+/// The hull of the rows of a sequence that range masks show to any of its queries.
 template <class... Policies>
 key_range seen_rows(const std::tuple<Policies...>& policies, index_t sequence,
                     const attention_shape& shape, const positions& position) {

@@ -1,6 +1,6 @@
 #pragma once
-// Every argument is checked once, at the entry, before anything is written. The kernels behind it
-// assume what is said here.
+// The checks of a call. Every argument is checked once, at the entry, before anything is written.
+// The kernels assume that these checks have passed.
 
 #include <cmath>
 #include <tuple>
@@ -48,7 +48,8 @@ status check_policies(const std::tuple<Policies...>& policies, const attention_s
   return check_positions(policies, shape);
 }
 
-/// Refuses a rotation, checked before, that the keys of a source cannot have had.
+/// Refuses a rotation that the keys of a source cannot have had. The rotation has passed its own
+/// check before.
 template <class Source, class... Policies>
 status check_rotation(const Source& source, const std::tuple<Policies...>& policies) {
   status result;
@@ -61,8 +62,8 @@ status check_rotation(const Source& source, const std::tuple<Policies...>& polic
   return result;
 }
 
-/// Refuses a temperature that is not positive and finite, and numbers that are in range one by one
-/// but whose quotients, by which scores are multiplied, are not.
+/// Refuses a temperature that is not positive and finite. Also refuses numbers that are each in
+/// range, but whose quotients, the factors of scores, are not finite.
 RELPOS_NOINLINE inline status check_factors_of_head(float scale, float softcap, float temperature,
                                                     index_t head) {
   if (!(temperature > 0.0f) || !std::isfinite(temperature)) {
@@ -73,14 +74,14 @@ RELPOS_NOINLINE inline status check_factors_of_head(float scale, float softcap, 
   if (!score_factors(scale, softcap, temperature).are_finite()) {
     return status::error(status_code::invalid_value,
                          "options.scale %g, options.softcap %g and temperature %g: their "
-                         "quotients are beyond float32",
+                         "quotients overflow float32",
                          static_cast<double>(scale), static_cast<double>(softcap),
                          static_cast<double>(temperature));
   }
   return {};
 }
 
-/// The same for all heads.
+/// Checks the factors of all heads.
 template <class... Policies>
 status check_factors(const options& opts, const std::tuple<Policies...>& policies,
                      const attention_shape& shape) {

@@ -1,5 +1,5 @@
 #pragma once
-// What is refused of a call by where its sequences are: lengths and offsets of each.
+// Checks that depend on the lengths and offsets of the sequences of a call.
 
 #include <algorithm>
 #include <tuple>
@@ -10,8 +10,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Refuses a window that reaches rows which the source has evicted. The first query of a sequence
-/// reaches furthest.
+/// Refuses a window that reaches rows which the source has evicted. Only the first query of a
+/// sequence is checked, because it reaches furthest back.
 template <class Problem>
 status check_windows(const Problem& problem) {
   constexpr index_t everything = key_range::everything().first;
@@ -21,8 +21,8 @@ status check_windows(const Problem& problem) {
     if (evicted.last <= evicted.first || shape.query_length == 0) continue;
     const positions position = problem.position_of(at);
     for (index_t head = 0; head < shape.query_heads; ++head) {
-      index_t start = everything;  // of the windows
-      index_t first = everything;  // that any mask may show
+      index_t start = everything;  // the latest start of a sliding window
+      index_t first = everything;  // the first key that all masks may show
       const auto ask = [&]<class HeadPolicy>(const HeadPolicy& mask) {
         const index_t seen = first_seen(mask, position.query_offset);
         if constexpr (slides_window<HeadPolicy>) start = std::max(start, seen);
@@ -34,8 +34,9 @@ status check_windows(const Problem& problem) {
       if (start == everything || first >= oldest) continue;
       return status::error(
           status_code::invalid_value,
-          "cache: the query at position %lld of sequence %lld sees keys from %lld on, the ring has "
-          "evicted those before %lld: a ring has sinks + window + rows appended at once - 1 rows",
+          "cache: the query at position %lld of sequence %lld sees keys from %lld on, but the "
+          "ring has evicted keys before %lld: a ring needs sinks + window + rows appended at once "
+          "- 1 rows",
           static_cast<long long>(position.query_offset), static_cast<long long>(at),
           static_cast<long long>(first), static_cast<long long>(oldest));
     }

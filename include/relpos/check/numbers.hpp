@@ -1,5 +1,5 @@
 #pragma once
-// Refusals of numbers that several functions and policies share.
+// Checks of numbers that several functions and policies share.
 
 #include <cmath>
 #include <limits>
@@ -11,22 +11,22 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Refuses an offset of positions that could overflow. `name` is the argument's.
+/// Refuses an offset beyond +-2^60: positions could overflow. `name` is the argument's name.
 inline status check_offset(const char* name, index_t offset) {
   if (-max_offset <= offset && offset <= max_offset) return {};
   return status::error(status_code::invalid_value, "%s: is %lld, must be within +-2^60", name,
                        static_cast<long long>(offset));
 }
 
-/// Refuses a number of positions below `least` or beyond what offsets can be. `policy` has it as
-/// `name`.
+/// Refuses a number of positions outside [`least`, 2^60]. Messages call it `name` of `policy`.
 inline status check_extent(const char* policy, const char* name, index_t extent, index_t least) {
   if (least <= extent && extent <= max_offset) return {};
   return status::error(status_code::invalid_value, "%s: %s is %lld, must be %lld to 2^60", policy,
                        name, static_cast<long long>(extent), static_cast<long long>(least));
 }
 
-/// Refuses positions that are null, or one beyond what offsets can be. `policy` has them as `name`.
+/// Refuses positions that are null, or one outside [`least`, 2^60]; `least` is 0 or -2^60. Messages
+/// call them `name` of `policy`.
 inline status check_positions_of(const char* policy, const char* name,
                                  const borrowed_values<index_t>& data, index_t least) {
   if (data.data == nullptr && data.size > 0) {
@@ -42,7 +42,7 @@ inline status check_positions_of(const char* policy, const char* name,
   return {};
 }
 
-/// Refuses `data` that is not one number per query head. `policy` has it as `name`.
+/// Refuses `data` that is not one number per query head. Messages call it `name` of `policy`.
 inline status check_per_head(const char* policy, const char* name, borrowed_data data,
                              const attention_shape& shape) {
   const auto heads = static_cast<long long>(shape.query_heads);
@@ -57,7 +57,8 @@ inline status check_per_head(const char* policy, const char* name, borrowed_data
   return {};
 }
 
-/// Refuses one of these numbers that is not finite, or, where `infinity_hides`, not -inf either.
+/// Refuses `data` with a number that is NaN or larger than `largest` in magnitude. With
+/// `infinity_hides`, -inf is accepted.
 inline status check_finite_per_head(const char* policy, const char* name, borrowed_data data,
                                     float largest, bool infinity_hides = false) {
   for (index_t head = 0; head < data.size; ++head) {

@@ -1,5 +1,5 @@
 #pragma once
-// Refuses what is written where something else lies.
+// Checks that the memory that a call writes overlaps no other memory of the call.
 
 #include <algorithm>
 #include <array>
@@ -13,8 +13,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The memory of one argument. Its shape becomes text only in a refusal: that takes longer than all
-/// checks.
+/// The memory of one argument. Its shape is formatted as text only in a refusal, because formatting
+/// takes longer than all checks.
 struct labelled_memory {
   const char* name;
   byte_range bytes;  // from the first to the last
@@ -23,7 +23,7 @@ struct labelled_memory {
   template <class T, int Rank>
   labelled_memory(const char* argument, const view<T, Rank>& array)
       : name(argument), bytes(byte_range::of(array)), elements(strided_bytes::of(array)) {}
-  /// Bytes that are no tensor.
+  /// Bytes that are not a tensor.
   labelled_memory(const char* argument, const byte_range& memory)
       : name(argument),
         bytes(memory),
@@ -33,8 +33,8 @@ struct labelled_memory {
   shape_text text() const { return shape_text(elements.shape.data(), elements.rank); }
 };
 
-/// Refuses two whose ranges of bytes overlap, as those of keys and values in one buffer do, unless
-/// no element of one shares a byte with an element of the other.
+/// Decides for two arguments whose ranges of bytes overlap, such as keys and values in one buffer.
+/// Refuses them unless no element of one shares a byte with an element of the other.
 RELPOS_NOINLINE inline status check_elements_apart(const labelled_memory& written,
                                                    const labelled_memory& other) {
   switch (sharing_of(written.elements, other.elements)) {
@@ -45,21 +45,21 @@ RELPOS_NOINLINE inline status check_elements_apart(const labelled_memory& writte
                            written.name, written.text().text, other.name, other.text().text);
     default:
       return status::error(status_code::overlap,
-                           "%s: memory of %s %s cannot be shown to be apart from %s %s: the ranges "
-                           "that they span overlap, and their strides do not tell",
+                           "%s: memory of %s %s may overlap %s %s: the ranges that they span "
+                           "overlap, and their strides do not show that elements are distinct",
                            written.name, written.name, written.text().text, other.name,
                            other.text().text);
   }
 }
 
-/// Refuses memory to be written that shares a byte with another. One may be woven between the
-/// elements of the other.
+/// Refuses written memory that shares a byte with another argument. The elements of one may lie
+/// between the elements of the other.
 inline status check_apart(const labelled_memory& written, const labelled_memory& other) {
   if (!written.bytes.overlaps(other.bytes)) return {};
   return check_elements_apart(written, other);
 }
 
-/// All that a call writes.
+/// The memory of all outputs of a call; empty for absent outputs.
 template <class Out, class Real>
 std::array<labelled_memory, 7> written_memory(const call_outputs<Out, Real>& to) {
   const auto statistics = to.statistics.all();
@@ -73,7 +73,7 @@ std::array<labelled_memory, 7> written_memory(const call_outputs<Out, Real>& to)
           memory(statistics[4])};
 }
 
-/// Refuses two of several that overlap.
+/// Refuses two outputs that overlap.
 template <std::size_t Count>
 status check_all_apart(const std::array<labelled_memory, Count>& written) {
   for (std::size_t i = 0; i < Count; ++i) {
@@ -93,7 +93,7 @@ RELPOS_NOINLINE inline status refuse_over_policy(const labelled_memory& written)
       written.name, written.name, written.text().text);
 }
 
-/// The data of the policies of a call, whatever they are. Refers to them.
+/// The data of the policies of a call, without their types. Refers to the policies.
 class policy_data {
  public:
   template <class... Policies>
@@ -103,7 +103,8 @@ class policy_data {
   template <class... Policies>
   explicit policy_data(const std::tuple<Policies...>&&) = delete;
 
-  /// Whether any of it lies in the bytes: of the data of a policy no more than the range is known.
+  /// Whether any of the data lies in these bytes. Only the range of a policy's data is known, not
+  /// the gaps in it.
   bool is_in(const byte_range& bytes) const { return reads_(policies_, bytes); }
 
  private:
@@ -121,7 +122,7 @@ class policy_data {
   bool (*reads_)(const void*, const byte_range&);
 };
 
-/// Refuses what is written over the data of a policy, or between it.
+/// Refuses written memory that overlaps the data of a policy, or lies between its elements.
 inline status check_apart_from_policies(const labelled_memory& written,
                                         const policy_data& policies) {
   return policies.is_in(written.bytes) ? refuse_over_policy(written) : status();
@@ -141,7 +142,7 @@ void for_each_read(const view<Query, 4>& q, const Source& source, const options&
   use_list("options.key_offsets", opts.key_offsets);
 }
 
-/// Refuses what is written over a tensor or list that a call reads.
+/// Refuses written memory that overlaps a tensor or list that a call reads.
 template <class Query, class Source>
 RELPOS_NOINLINE status check_apart_from_reads(const labelled_memory& written,
                                               const view<Query, 4>& q, const Source& source,
@@ -153,7 +154,7 @@ RELPOS_NOINLINE status check_apart_from_reads(const labelled_memory& written,
   return result;
 }
 
-/// The same, policy data included.
+/// Refuses written memory that overlaps any input of a call: tensors, lists and policy data.
 template <class Query, class Source>
 status check_apart_from_inputs(const labelled_memory& written, const view<Query, 4>& q,
                                const Source& source, const options& opts,
@@ -162,7 +163,7 @@ status check_apart_from_inputs(const labelled_memory& written, const view<Query,
   return result ? check_apart_from_policies(written, policies) : result;
 }
 
-/// Refuses outputs that overlap what is read, policy data included, or each other.
+/// Refuses outputs that overlap an input, policy data included, or each other.
 template <class Out, class Real, class Query, class Source>
 status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
                      const Source& source, const options& opts, const policy_data& policies) {
@@ -175,16 +176,15 @@ status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
   return check_all_apart(outputs);
 }
 
-/// Refuses workspace of less than `needed` bytes.
+/// Refuses workspace of fewer than `needed` bytes.
 inline status check_workspace(const workspace& memory, std::size_t needed) {
   const std::size_t bytes = memory.data == nullptr ? 0 : memory.bytes;
   if (bytes >= needed) return {};
   return status::error(status_code::workspace_too_small,
-                       "workspace: has %zu bytes, needs %zu (workspace_bytes tells)", bytes,
-                       needed);
+                       "workspace: has %zu bytes, needs %zu (see workspace_bytes)", bytes, needed);
 }
 
-/// Refuses workspace that overlaps a tensor of the call, or the data of a policy.
+/// Refuses workspace that overlaps a tensor or list of the call, or the data of a policy.
 template <class Out, class Real, class Query, class Source>
 status check_workspace_overlap(const byte_range& memory, const call_outputs<Out, Real>& to,
                                const view<Query, 4>& q, const Source& source, const options& opts,

@@ -1,5 +1,5 @@
 #pragma once
-// Positions that a caller gives per token, [axis, batch or 1, position].
+// Explicit positions, one per token, [axis, batch or 1, position], and their checks.
 
 #include <tuple>
 
@@ -49,14 +49,14 @@ inline status check_explicit_positions(const char* name, const view<const index_
   return {};
 }
 
-// Explicit positions, against what the other policies of a call do with them.
+// Checks of explicit positions against the other policies of a call.
 
-/// Refuses a rotation that cannot rotate by the positions of `axes` axes.
+/// Refuses a rotation that decays with distance, or that reads more than `axes` axes.
 inline status check_rotation_positions(const rotation_rows& rotations, index_t axes) {
   if (rotations.decays) {
     return status::error(status_code::invalid_value,
-                         "token_positions: the rotation decays with distance, and takes the "
-                         "positions of options.query_offset and key_offset only");
+                         "token_positions: the rotation decays with distance, and takes "
+                         "implicit positions only (options.query_offset and key_offset)");
   }
   if (rotations.axes <= axes) return {};
   return status::error(
@@ -65,8 +65,8 @@ inline status check_rotation_positions(const rotation_rows& rotations, index_t a
       static_cast<long long>(axes), static_cast<long long>(rotations.axes));
 }
 
-/// Refuses distances for which a tabulated bias, constant outside of `varying`, has no room: its
-/// table is as long as that of implicit positions.
+/// Refuses distances for which the table of a bias, constant outside of `varying`, has no room. The
+/// table has the length that implicit positions need.
 inline status check_tabulated_distances(const distance_range& distances,
                                         const distance_range& varying,
                                         const attention_shape& shape) {
@@ -79,7 +79,8 @@ inline status check_tabulated_distances(const distance_range& distances,
                        static_cast<long long>(distances.last), static_cast<long long>(room));
 }
 
-/// Refuses explicit positions that another policy cannot read; those are checked one by one before.
+/// Refuses explicit positions that another policy cannot read. The policies have passed their own
+/// checks before.
 template <class... Policies>
 status check_positions(const std::tuple<Policies...>& policies, const attention_shape& shape) {
   status result;

@@ -1,5 +1,5 @@
 #pragma once
-// Refuses lists that do not divide a batch into sequences, or do not have a number for each.
+// Checks of lists that divide a batch into sequences, or have a number for each sequence.
 
 #include <array>
 
@@ -10,7 +10,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Refuses cumulative lengths that are not those of the rows of `tensor`, [1, head, row, channel].
+/// Refuses cumulative lengths that do not divide the rows of `tensor`, [1, head, row, channel].
+/// They rise from 0 to the number of rows.
 inline status check_starts(const char* name, const index_list& starts, const char* tensor,
                            const std::array<index_t, 4>& shape) {
   if (starts.empty()) return {};
@@ -25,8 +26,8 @@ inline status check_starts(const char* name, const index_list& starts, const cha
                          tensor, shape_text(shape).text);
   }
   if (starts[0] != 0) {
-    return status::error(status_code::invalid_value, "%s: begins with %lld, must with 0", name,
-                         number(starts[0]));
+    return status::error(status_code::invalid_value, "%s: begins with %lld, must begin with 0",
+                         name, number(starts[0]));
   }
   for (index_t i = 1; i < starts.size(); ++i) {
     if (starts[i - 1] <= starts[i]) continue;
@@ -40,7 +41,7 @@ inline status check_starts(const char* name, const index_list& starts, const cha
                        name, number(rows), tensor, number(shape[2]), shape_text(shape).text);
 }
 
-/// Refuses a list that does not have a position for each of `batch` sequences.
+/// Refuses a list that does not have a position, within +-2^60, for each of `batch` sequences.
 inline status check_offsets(const char* name, const index_list& offsets, index_t batch) {
   if (offsets.empty()) return {};
   const auto number = [](index_t x) { return static_cast<long long>(x); };
@@ -60,15 +61,16 @@ inline status check_offsets(const char* name, const index_list& offsets, index_t
   return {};
 }
 
-/// Refuses the lists of offsets of a call.
+/// Refuses invalid lists of offsets, and lists beside a single offset in the options.
 inline status check_sequence_offsets(const options& opts, index_t batch) {
   if (opts.query_offset && !opts.query_offsets.empty()) {
-    return status::error(status_code::invalid_value,
-                         "options.query_offsets: are given beside options.query_offset");
+    return status::error(
+        status_code::invalid_value,
+        "options.query_offsets: must be empty where options.query_offset is given");
   }
   if (opts.key_offset != 0 && !opts.key_offsets.empty()) {
     return status::error(status_code::invalid_value,
-                         "options.key_offsets: are given beside options.key_offset");
+                         "options.key_offsets: must be empty where options.key_offset is not 0");
   }
   if (status valid = check_offsets("options.query_offsets", opts.query_offsets, batch); !valid) {
     return valid;

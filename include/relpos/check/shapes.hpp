@@ -1,5 +1,5 @@
 #pragma once
-// Refuses tensors that cannot be what they say, or do not belong together.
+// Checks of the shapes, strides and pointers of tensors, and of tensors that must match.
 
 #include <optional>
 
@@ -12,8 +12,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What a call writes, under the names that its caller knows. Of `Real`, except that `out` may be
-/// stored in 16 bits.
+/// The outputs of a call, with their names in messages. Elements are `Real`, except that `out` may
+/// be stored in 16 bits and statistics are float.
 template <class Out, class Real = float>
 struct call_outputs {
   view<Out, 4> out;
@@ -22,11 +22,12 @@ struct call_outputs {
   const char* out_name = "out";
   const char* lse_name = "options.lse";
 
-  /// An empty view where lse is not asked for.
+  /// The view of lse; an empty view if lse is absent.
   view<Real, 3> lse_or_none() const { return lse.value_or(view<Real, 3>()); }
 };
 
-/// Refuses a shape, strides or a pointer that no tensor has. `name` is the argument.
+/// Refuses negative extents, elements beyond the limit of is_addressable, and null data. `name` is
+/// the name of the argument.
 RELPOS_NOINLINE inline status check_elements(const char* name, const strided_bytes& of) {
   const auto shape = [&] { return shape_text(of.shape.data(), of.rank); };
   const auto strides = [&] { return shape_text(of.strides.data(), of.rank); };
@@ -48,7 +49,7 @@ RELPOS_NOINLINE inline status check_elements(const char* name, const strided_byt
   return {};
 }
 
-/// The same of a tensor that is written, whose elements share no memory.
+/// check_elements for a tensor that is written. Also refuses elements that share memory.
 RELPOS_NOINLINE inline status check_written_elements(const char* name, const strided_bytes& of) {
   if (status valid = check_elements(name, of); !valid) return valid;
   if (!of.is_empty() && !elements_are_distinct(of)) {
@@ -60,22 +61,22 @@ RELPOS_NOINLINE inline status check_written_elements(const char* name, const str
   return {};
 }
 
-/// Refuses a view that no tensor can be, whatever the others are.
+/// Refuses a view that is invalid by itself (check_elements).
 template <class T, int Rank>
 status check_view(const char* name, const view<T, Rank>& array) {
   return check_elements(name, strided_bytes::of(array));
 }
 
-/// The same of a view that is written.
+/// Refuses a written view that is invalid by itself (check_written_elements).
 template <class T, int Rank>
 status check_output(const char* name, const view<T, Rank>& array) {
   return check_written_elements(name, strided_bytes::of(array));
 }
 
-/// Lengths are counted in 32 bits inside a tile.
+/// The largest length: rows are counted in 32 bits inside a tile.
 inline constexpr index_t max_length = (index_t{1} << 31) - 1;
 
-/// Refuses queries that are no tensor of rows.
+/// Refuses queries that are invalid, have head_dim 0 or do not fit their cumulative lengths.
 template <class Query>
 status check_queries(const view<Query, 4>& q, const index_list& starts) {
   if (status valid = check_view("q", q); !valid) return valid;
@@ -87,8 +88,8 @@ status check_queries(const view<Query, 4>& q, const index_list& starts) {
   return check_starts("options.query_starts", starts, "q", q.shape);
 }
 
-/// Refuses k [batch, key heads, key, d] and v [batch, key heads, key, d_v] that do not belong
-/// together.
+/// Refuses k [batch, key heads, key, d] and v [batch, key heads, key, d_v] that are invalid or do
+/// not match.
 template <class Key, class Value>
 status check_key_values(const view<Key, 4>& k, const view<Value, 4>& v, const index_list& starts) {
   if (status valid = check_view("k", k); !valid) return valid;
@@ -101,8 +102,9 @@ status check_key_values(const view<Key, 4>& k, const view<Value, 4>& v, const in
   return {};
 }
 
-/// Refuses inputs that do not belong together: q [batch, heads, query, d] and such k and v; heads a
-/// multiple of key heads; as many sequences of queries as of keys.
+/// Refuses q [batch, heads, query, d], k and v that are invalid or do not match. The number of
+/// heads must be a multiple of the number of key heads, the numbers of sequences of queries and of
+/// keys must be equal, and lengths must be at most max_length.
 template <class Query, class Key, class Value>
 status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<Value, 4>& v,
                     const index_list& query_starts = {}, const index_list& key_starts = {}) {

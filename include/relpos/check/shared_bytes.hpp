@@ -1,11 +1,13 @@
 #pragma once
-// Whether two strided arrays share a byte. Their strides decide, and no element is enumerated:
+// A test of whether two strided arrays share a byte. It uses their strides and enumerates no
+// elements:
 //
-//   element i of a and element j of b share a byte  <=>  -size_a < address_a(i) - address_b(j) < size_b
+//   element i of a and element j of b share a byte
+//     <=>  -size_a < address_a(i) - address_b(j) < size_b
 //
-// The difference is a sum of strides, each taken 0 to n times. Those that step over less than the
-// elements' size widen the bounds, and what is left of arrays in use, one woven into the other, is
-// decided in a few steps.
+// The difference is a sum of strides, each taken 0 to n times. Strides that step over less than the
+// elements' size widen the bounds. For arrays in use, one woven into the other, a few steps decide
+// the remaining strides.
 
 #include <algorithm>
 #include <array>
@@ -21,14 +23,15 @@ enum class sharing {
   unknown  // not decided within the number of steps
 };
 
-/// What the search for a shared byte may take: strides that nest, as those of tensors in use do,
-/// take some ten.
+/// The largest number of steps of the search for a shared byte. Strides that nest, as in tensors in
+/// use, take about 10.
 inline constexpr int max_sharing_steps = 1024;
 
-/// Sums of strides, each taken 0 to `count` times, of which one within [lowest, highest] is sought.
+/// The search for a sum of strides, each taken 0 to `count` times, that lies within [lowest,
+/// highest].
 class stride_sums {
  public:
-  /// Differences address_a(i) - address_b(j) at which a byte is shared.
+  /// Searches for a difference address_a(i) - address_b(j) at which a byte is shared.
   stride_sums(const strided_bytes& a, const strided_bytes& b)
       : lowest_(1 - a.element_size - (a.address - b.address)),
         highest_(b.element_size - 1 - (a.address - b.address)) {
@@ -44,7 +47,7 @@ class stride_sums {
     index_t stride = 0;   // > 0
     index_t count = 0;    // > 0
     index_t reach = 0;    // the largest sum of this stride and all smaller ones
-    index_t divisor = 0;  // of all these sums
+    index_t divisor = 0;  // greatest common divisor of these sums
   };
 
   void add(const strided_bytes& of, index_t unit) {
@@ -60,8 +63,8 @@ class stride_sums {
     }
   }
 
-  /// Behind the terms of smaller strides. std::sort of so few makes g++ 12 warn of its branch for
-  /// more than 16.
+  /// Inserts behind the terms of smaller strides. std::sort of an array this short makes g++ 12
+  /// warn about its branch for more than 16 elements.
   void insert(const term& each) {
     std::size_t at = count_++;
     for (; at > 0 && terms_[at - 1].stride > each.stride; --at) terms_[at] = terms_[at - 1];
@@ -100,7 +103,7 @@ class stride_sums {
     }
   }
 
-  /// With the `used` smallest strides.
+  /// Searches with the `used` smallest strides.
   sharing find(std::size_t used, index_t lowest, index_t highest, int& steps) const {
     if (--steps < 0) return sharing::unknown;
     const index_t reach = used == 0 ? 0 : terms_[used - 1].reach;
@@ -108,7 +111,7 @@ class stride_sums {
     if (lowest <= 0 || highest >= reach) return sharing::some;  // the sum of none, or of all
     const term& largest = terms_[used - 1];
     if (highest / largest.divisor * largest.divisor < lowest) return sharing::none;
-    // The largest stride is taken so often that the smaller ones can reach the rest.
+    // The largest stride is taken often enough for the smaller strides to reach the rest.
     const index_t left = std::max<index_t>(lowest - (reach - largest.count * largest.stride), 0);
     const index_t first = ceil_div(left, largest.stride);
     for (index_t taken = std::min(largest.count, highest / largest.stride); taken >= first;
@@ -126,8 +129,8 @@ class stride_sums {
   std::size_t count_ = 0;
 };
 
-/// Whether an element of a and one of b share a byte. Extents, strides and addresses are such that
-/// no computation of an address overflows (is_addressable).
+/// Whether an element of a and one of b share a byte. Both must be addressable (is_addressable), so
+/// that no computation of an address overflows.
 inline sharing sharing_of(const strided_bytes& a, const strided_bytes& b,
                           int steps = max_sharing_steps) {
   if (a.is_empty() || b.is_empty()) return sharing::none;

@@ -1,6 +1,6 @@
 #pragma once
-// What biases can be at most over a range of distances: with the norms of queries and keys, a bound
-// of the scores of a tile.
+// Upper bounds of biases over a range of distances. With the norms of queries and keys they bound
+// the scores of a tile.
 
 #include <tuple>
 #include <type_traits>
@@ -10,21 +10,21 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Whether the biases of a call can be bounded: at least one says so, and nothing else raises
-/// scores by an unknown amount.
+/// Whether the scores of a call can be bounded: at least one policy has `upper_bound`, every other
+/// bias has it too, and no policy scales the logits of rows.
 template <class... Policies>
 inline constexpr bool can_bound_scores =
     ((bounds_bias<head_policy_of<Policies>> || ... || false)) &&
     ((bounds_bias<head_policy_of<Policies>> || !is_bias<Policies>) && ... && true) &&
     (!scales_rows<head_policy_of<Policies>> && ... && true);
 
-/// No bias of a tile is larger, in units of the exponent.
+/// An upper bound of the biases of a tile, in units of the exponent.
 struct bias_bound {
   float largest = 0.0f;
-  float magnitude = 0.0f;  // the sum of those of several biases, by which their sum is rounded
+  float magnitude = 0.0f;  // sum of |bound| over the biases: scales the rounding of their sum
 };
 
-/// Over a range of distances.
+/// The bound over a range of distances; `factor` converts biases to units of the exponent.
 template <class... Policies>
 constexpr bias_bound largest_bias(const std::tuple<Policies...>& head_policies,
                                   const distance_range& distances, float factor) {

@@ -1,6 +1,7 @@
 #pragma once
-// Types that policies bind to. A kernel depends on the bound type alone: policies that bind to one
-// of these, yours too, share the kernels of relpos::kernels (cpu/common_kernels.hpp).
+// Head policies: types that policies bind to. A kernel depends only on the bound type. Policies
+// that bind to one of these types, including policies of your own, share the kernels of
+// relpos::kernels (cpu/common_kernels.hpp).
 
 #include <algorithm>
 
@@ -10,7 +11,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// bias = slope (k_pos - q_pos), of every policy that is linear in the distance.
+/// bias = slope (k_pos - q_pos), for policies that are linear in the distance.
 struct linear_bias {
   float slope;
 
@@ -18,7 +19,7 @@ struct linear_bias {
   RELPOS_INLINE constexpr Real bias(Real distance) const {
     return slope * distance;
   }
-  /// One rounding where the instruction set has it. Left to compilers, some copies of a loop would
+  /// Rounds once if the instruction set has an fma. If compilers chose, some copies of a loop would
   /// round once and others twice.
   template <class Real>
   RELPOS_INLINE constexpr Real add_to(Real score, Real distance) const {
@@ -30,7 +31,7 @@ struct linear_bias {
   }
 };
 
-/// bias = matrix[query row, key row], of one head.
+/// bias = matrix[query row, key row], for one head.
 struct matrix_bias {
   const float* data;
   index_t query_stride;  // in elements
@@ -41,12 +42,13 @@ struct matrix_bias {
   }
 };
 
-/// What a query sees of a ring: attention sinks (Xiao et al., arXiv 2309.17453), and a window of
-/// rows that are still there.
+/// The keys of a ring that a query sees: attention sinks (Xiao et al., arXiv 2309.17453), and a
+/// window of resident rows.
 ///
 ///   k_pos < sinks_end  or  max(oldest, q_pos - window + 1) <= k_pos
 ///
-/// The bounds of one sequence. All are positions but `window`, which is a number of rows.
+/// The members are the bounds of one sequence. All are positions, except `window`, which is a
+/// number of rows.
 struct sink_window {
   bool has_sinks;
   index_t sinks_end;
@@ -56,7 +58,7 @@ struct sink_window {
   constexpr index_t window_start(index_t q_pos) const {
     return window > 0 ? q_pos - window + 1 : key_range::everything().first;
   }
-  /// Without sinks a query sees one range, and no element needs to be asked for.
+  /// Without sinks a query sees exactly this range; with sinks `keep` decides.
   constexpr key_range visible_keys(index_t q_pos) const {
     return {has_sinks ? key_range::everything().first : first_behind_sinks(q_pos),
             key_range::everything().last};

@@ -1,6 +1,6 @@
 #pragma once
-// What a bound mask of either kind, a range of keys per query or a question per element, says of
-// one score and of a whole tile; and what two such answers make together.
+// The evaluation of bound masks for one score and for a whole tile, and the combination of two
+// results. A mask is a range of keys per query, a predicate per element, or both.
 
 #include <tuple>
 #include <utility>
@@ -18,7 +18,7 @@ constexpr bool sees(const HeadPolicy& mask, index_t q_pos, index_t k_pos) {
   return result;
 }
 
-/// The first key that a mask may show the query; none before everything.
+/// The first key that a mask may show the query; `everything().first` if the mask sets no limit.
 template <class HeadPolicy>
 constexpr index_t first_seen(const HeadPolicy& mask, index_t q_pos) {
   if constexpr (slides_window<HeadPolicy>) {
@@ -30,21 +30,21 @@ constexpr index_t first_seen(const HeadPolicy& mask, index_t q_pos) {
   }
 }
 
-/// A tile of two masks that must both let a query see a key.
+/// The class of a tile under two masks that must both show a key.
 constexpr tile_class both_of(tile_class a, tile_class b) {
   if (a == tile_class::skip || b == tile_class::skip) return tile_class::skip;
   const bool full = a == tile_class::full && b == tile_class::full;
   return full ? tile_class::full : tile_class::partial;
 }
 
-/// A tile of two masks of which one is enough.
+/// The class of a tile under two masks, one of which must show a key.
 constexpr tile_class either_of(tile_class a, tile_class b) {
   if (a == tile_class::full || b == tile_class::full) return tile_class::full;
   const bool skip = a == tile_class::skip && b == tile_class::skip;
   return skip ? tile_class::skip : tile_class::partial;
 }
 
-/// What `keep` says of a tile: partial, unless the mask knows better.
+/// The class of a tile by `keep`: the result of `classify` if the mask has it, else partial.
 template <class HeadPolicy>
 constexpr tile_class classify_elements(const HeadPolicy& mask, const tile& of) {
   if constexpr (!masks_elements<HeadPolicy>) {
@@ -56,7 +56,7 @@ constexpr tile_class classify_elements(const HeadPolicy& mask, const tile& of) {
   }
 }
 
-/// What `visible_keys` says of a tile.
+/// The class of a tile by `visible_keys`.
 template <class HeadPolicy>
 constexpr tile_class classify_ranges(const HeadPolicy& mask, const tile& of) {
   if constexpr (!masks_range<HeadPolicy>) {
@@ -73,10 +73,10 @@ constexpr tile_class classify_ranges(const HeadPolicy& mask, const tile& of) {
   }
 }
 
-// The masks of a call that are no range of keys per query, and so are asked tile by tile and
-// element by element. Kernels know a call's masks as ranges in numbers and as these.
+// Element masks: the masks of a call that are not a range of keys per query. They are evaluated
+// tile by tile and element by element. Kernels receive all other masks as numeric ranges.
 
-/// Those of the bound policies that ask for elements, as a tuple.
+/// The bound policies that are element masks, as a tuple.
 template <class... HeadPolicies>
 constexpr auto element_masks(const std::tuple<HeadPolicies...>& head_policies) {
   constexpr auto only_masks = []<class Each>(const Each& each) {
@@ -93,7 +93,7 @@ constexpr auto element_masks(const std::tuple<HeadPolicies...>& head_policies) {
 template <class BoundTuple>
 using element_masks_of = decltype(element_masks(std::declval<const BoundTuple&>()));
 
-/// What all of them say of a tile.
+/// The class of a tile under all element masks.
 template <class... Masks>
 constexpr tile_class classify_all(const std::tuple<Masks...>& masks, const tile& of) {
   tile_class result = tile_class::full;
@@ -103,7 +103,7 @@ constexpr tile_class classify_all(const std::tuple<Masks...>& masks, const tile&
   return result;
 }
 
-/// Whether all of them let the query see the key.
+/// Whether all element masks show the key to the query.
 template <class... Masks>
 constexpr bool all_keep(const std::tuple<Masks...>& masks, index_t q_pos, index_t k_pos) {
   return std::apply([&](const auto&... each) { return (each.keep(q_pos, k_pos) && ... && true); },

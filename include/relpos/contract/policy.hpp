@@ -1,61 +1,67 @@
 #pragma once
-// What makes a struct a policy. It opts into a stage of
+// The members of a policy. A struct takes part in a stage of
 //
 //   s = (softcap(scale R q.R k) + bias) factor / temperature,
 //   p = e^s / (e^sink + sum of e^s over the visible keys),
 //
-// by having the stage's member; a member that is absent costs no score anything. All members are
-// const.
+// if it has the stage's member. Absent members cost no time per score. All members are const.
 //
 //   rotation R of queries and keys
-//     rotation_rows rotations()                tables of what channel pairs are multiplied by
+//     rotation_rows rotations()                tables of the factors of channel pairs
 //     rotor relative_rotor(index_t pair, index_t distance)
-//                                              and what is left of it in the product
+//                                              the factor that remains in the product q.k
 //   bias, one of
 //     Real bias(Real distance)                 vector-generic, computed in the loop; distance is
 //                                              k_pos - q_pos, Real is double or a SIMD pack
 //     double tabulated_bias(index_t head, index_t distance)
-//                                              any scalar function; asked once per head and distance
-//                                              that some query sees, then one load per vector
+//                                              any scalar function; called once per head and
+//                                              distance that some query sees, then one load per
+//                                              vector
 //     float bias_element(index_t query_row, index_t key_row)
-//                                              a matrix, by the rows of this call
-//   mask, one of
+//                                              a matrix element, by the rows of this call
+//   mask, one or both of the first two; window_start is optional
 //     key_range visible_keys(index_t q_pos)    the keys that a query sees, as one range
-//     bool keep(index_t q_pos, index_t k_pos)  anything; with `tile_class classify(tile)` whole
-//                                              tiles are skipped or computed without asking
-//     index_t window_start(index_t q_pos)      of a sliding window: the first key that it shows the
-//                                              query. A ring that has evicted it refuses the call
+//     bool keep(index_t q_pos, index_t k_pos)  any predicate; with `tile_class classify(tile)`,
+//                                              whole tiles are skipped or computed without `keep`
+//     index_t window_start(index_t q_pos)      for a sliding window: the first key that it shows
+//                                              the query. A ring that has evicted this key refuses
+//                                              the call
 //   temperature
 //     float softmax_temperature()              > 0
-//     float logit_factor(index_t q_pos)        of the logits of one row, bias included; finite
+//     float logit_factor(index_t q_pos)        a factor of one row's logits, bias included; finite
 //     float logit_factor(index_t q_pos, index_t visible)
-//                                              the same from the number of keys that the row sees;
-//                                              with masks that are ranges
+//                                              the same, from the number of keys that the row sees;
+//                                              only with masks that are ranges
 //   softmax
-//     float sink_logit()                       joins the denominator, without a value
-//   positions, of rows that are not counted on from one offset; rotations, biases of a distance and
-//   logit_factor(q_pos) read them, all else goes by rows
+//     float sink_logit()                       adds e^sink to the denominator, without a value
+//   explicit positions, for rows that are not consecutive from one offset; rotations, biases of a
+//   distance and logit_factor(q_pos) read them, all other stages use rows
 //     index_t query_position(index_t batch, index_t row, index_t axis)
 //     index_t key_position(index_t batch, index_t row, index_t axis)
-//     index_t axes()                           1, or more where a rotation reads them
+//     index_t axes()                           1, or more if a rotation reads them
 //
-// and, where they help:
-//     auto bind(index_t head)                  the policy of one head: per-head values in registers.
-//     auto bind(index_t batch, index_t head)   The other members are then looked for in its result
-//                                              (those of a rotation, and tabulated_bias, in the
-//                                              policy itself)
+// Optional members:
+//     auto bind(index_t head)                  the head policy: keeps per-head values in registers.
+//     auto bind(index_t batch, index_t head)   The other members are then members of its result,
+//                                              except rotations, relative_rotor, tabulated_bias,
+//                                              varies and positions, which stay in the policy, as
+//                                              do the last four members of this list
 //     Policy scaled(float factor)              the same bias times a factor, folded in once
-//     Real add_to(Real score, Real distance)   beside `scaled`: score + bias, rounded as the policy says
+//     Real add_to(Real score, Real distance)   used after `scaled`: score + bias, with the rounding
+//                                              that the policy chooses
 //     float upper_bound(index_t first, index_t last)
-//                                              no bias over these distances is larger; lets tiles
-//                                              be skipped whose every weight is exactly zero
-//     float row_gate(index_t query_row)        of a tabulated bias: a factor for one row of the call
+//                                              an upper bound of the bias over these distances;
+//                                              tiles whose weights are all exactly zero are skipped
+//     float row_gate(index_t query_row)        the factor of a tabulated bias for one row of the
+//                                              call
 //     distance_range varies()                  tabulated_bias is constant on either side of it
 //     status check(const attention_shape&)     refuses a call that the policy's data does not fit
-//     status check_sequences(const Call&)      the same of all sequences: call.shape.batch, and
-//                                              call.shape_of(i) and call.position_of(i) of each
-//     bool reads(const byte_range& memory)     its data lies there: outputs must not
-//     static constexpr float default_scale     instead of 1/sqrt(head_dim)
+//     status check_sequences(const Call&)      refuses sequences that the data does not fit, from
+//                                              call.shape.batch and from call.shape_of(i) and
+//                                              call.position_of(i) of each sequence
+//     bool reads(const byte_range& memory)     whether the policy's data overlaps this memory;
+//                                              outputs must not overlap it
+//     static constexpr float default_scale     the scale in place of 1/sqrt(head_dim)
 
 #include <concepts>
 #include <tuple>
@@ -69,16 +75,16 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Differs between the entries of a batch.
+/// A policy that differs between the entries of a batch.
 template <class Policy>
 concept binds_batch = requires(const Policy& policy, index_t at) { policy.bind(at, at); };
 
-/// Differs between heads or the entries of a batch; all others are the same for all.
+/// A policy that differs between heads or the entries of a batch. Others are the same for all.
 template <class Policy>
 concept binds =
     binds_batch<Policy> || requires(const Policy& policy, index_t at) { policy.bind(at); };
 
-/// The policy of one head.
+/// The head policy: the result of `bind`, or the policy itself if it has no `bind`.
 template <class Policy>
 constexpr auto bind(const Policy& policy, index_t batch, index_t head) {
   if constexpr (binds_batch<Policy>) {
@@ -93,7 +99,7 @@ constexpr auto bind(const Policy& policy, index_t batch, index_t head) {
 template <class Policy>
 using head_policy_of = decltype(bind(std::declval<const Policy&>(), index_t{}, index_t{}));
 
-/// The policies of one head.
+/// The head policies of one head, in the order of `policies`.
 template <class... Policies>
 auto bind_all(const std::tuple<Policies...>& policies, index_t batch, index_t head) {
   return std::apply(
@@ -103,7 +109,8 @@ auto bind_all(const std::tuple<Policies...>& policies, index_t batch, index_t he
       policies);
 }
 
-// Stages, each asked of a bound policy (rotation and tabulated_bias of the policy itself).
+// Stages. Each concept is tested on a head policy, except is_rotation, tabulates_bias and
+// places_tokens, which are tested on the policy itself.
 
 template <class Policy>
 concept is_rotation = requires(const Policy& policy, index_t at) {
@@ -181,8 +188,8 @@ concept gates_rows = requires(const HeadPolicy& policy, index_t at) {
   { policy.row_gate(at) } -> std::convertible_to<float>;
 };
 
-/// How many of the three a policy has. Of two, kernels could not know which is meant: calls refuse
-/// it (call/arguments.hpp).
+/// The number of kinds of bias that a policy has: computed, tabulated, stored. Calls refuse a
+/// policy with two (call/arguments.hpp), because kernels could not know which one is meant.
 template <class Policy>
 inline constexpr int bias_count =
     (computes_bias<head_policy_of<Policy>> ? 1 : 0) + (tabulates_bias<Policy> ? 1 : 0) +
@@ -195,13 +202,13 @@ inline constexpr bool is_mask =
 template <class Policy>
 inline constexpr bool is_temperature = sets_temperature<head_policy_of<Policy>>;
 
-/// Reads the positions of tokens, and not of rows.
+/// Whether a policy reads the positions of tokens, which may be explicit, instead of rows.
 template <class Policy>
 inline constexpr bool reads_positions =
     is_rotation<Policy> || computes_bias<head_policy_of<Policy>> || tabulates_bias<Policy> ||
     scales_by_position<head_policy_of<Policy>>;
 
-/// Where a tabulated bias varies: everywhere, unless it says otherwise.
+/// The distances over which a tabulated bias varies: all, unless the policy has `varies`.
 template <class Policy>
 constexpr distance_range varying_distances(const Policy& policy) {
   if constexpr (requires { policy.varies(); }) {

@@ -1,14 +1,15 @@
 #pragma once
-// What a rotating policy tells the kernel. Pair i of a row's channels, (a, b) read as a + i b, is
-// multiplied by a complex number that depends on the row's position. In the product of a query and
-// a key only the quotient of the two is left:
+// The data that a rotating policy provides to the kernels. Pair i of a row's channels, (a, b) read
+// as a + i b, is multiplied by a complex number that depends on the row's position. The product of
+// a query and a key contains only the quotient of the two numbers:
 //
 //   q.k = sum over pairs of Re(q conj(k) rotor(pair, k_pos - q_pos))
 //
 // Positions lie in blocks of 512: position = 512 block + offset. The kernel rotates queries and
-// keys by their offsets, from tables of 512 rows that serve every block, and queries once more by
-// the rotor between the two blocks. So no number grows with a position: where the rotor decays, a
-// stored key is scaled by at most its decay over 512 positions, and none overflows at any length.
+// keys by their offsets, from tables of 512 rows that are the same for every block, and rotates
+// queries once more by the rotor between the two blocks. So no number grows with a position: if the
+// rotor decays, a stored key is scaled by at most its decay over 512 positions, and no key
+// overflows at any length.
 
 #include <cstdint>
 
@@ -17,15 +18,15 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Which two channels of a row are pair i. A model is trained with one of them, and the other gives
-/// wrong numbers without a sign of it.
+/// The two channels of a row that are pair i. A model is trained with one layout; the other layout
+/// returns wrong numbers without an error.
 enum class pair_layout {
   interleaved,  // 2 i and 2 i + 1: the paper, GPT-J, torchscale, Meta's Llama
   half_split    // i and i + pairs: GPT-NeoX, Hugging Face
 };
 
-/// A pair of channels, or what it is multiplied by: the complex number a + i b. `Real` is a number
-/// or a vector of them.
+/// A pair of channels, or the factor of a pair: the complex number a + i b. `Real` is a number or a
+/// vector of numbers.
 template <class Real>
 struct channel_pair {
   Real a;
@@ -36,17 +37,17 @@ struct channel_pair {
   }
 };
 
-/// A complex factor of a pair, in units that a score can take: real + i imaginary.
+/// The complex factor of a pair in a score: real + i imaginary.
 struct rotor {
   double real = 1.0;
   double imaginary = 0.0;
 };
-using turn [[deprecated("relpos: the name is rotor")]] = rotor;
+using turn [[deprecated("relpos: renamed to rotor")]] = rotor;
 
-/// Positions of a token have no more axes that a rotation reads.
+/// The largest number of axes of a token's position that a rotation reads.
 inline constexpr index_t max_axes = 4;
 
-/// Positions of a block.
+/// The number of positions in a block.
 inline constexpr index_t rotation_block = 512;
 
 /// Row r of a table is for offset r in a block: real parts of all pairs, then imaginary parts.
@@ -54,9 +55,9 @@ struct rotation_rows {
   index_t pairs = 0;
   pair_layout layout = pair_layout::half_split;
   const float* queries = nullptr;  // [rotation_block][2][pairs]
-  const float* keys = nullptr;     // the same size; what the product takes is its conjugate
-  bool decays = false;             // the rotors of queries and keys differ in size
-  /// Which axis of a token's position a pair rotates by; null: all by the first.
+  const float* keys = nullptr;     // the same size; the product uses the conjugate
+  bool decays = false;             // the rotors of queries and keys differ in magnitude
+  /// The axis of a token's position by which each pair rotates; null: all by the first.
   const std::uint8_t* axis_of_pair = nullptr;
   index_t axes = 1;
 

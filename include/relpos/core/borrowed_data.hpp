@@ -1,6 +1,7 @@
 #pragma once
-// Slopes and tables stay where the caller keeps them; a policy holds a pointer and a size. A
-// temporary would be gone before the policy is used, so only what has a name is accepted.
+// References to the caller's data: slopes, tables and positions stay where the caller keeps them,
+// and a policy holds a pointer and a size. A temporary that owns its data would be destroyed before
+// the policy is used, and is refused at compile time.
 
 #include <ranges>
 #include <type_traits>
@@ -43,7 +44,7 @@ struct borrowed_values {
     static_assert(
         is_viewable<const owner> || !requires { container.innerStride(); },
         "relpos: an Eigen vector or matrix may have strides: include relpos/relpos.hpp, which "
-        "knows");
+        "reads them");
     if constexpr (viewable_as<const owner, const T, 2>) {
       const view<const T, 2> matrix(static_cast<const owner&>(container));
       rows = matrix.shape[0];
@@ -62,8 +63,8 @@ struct borrowed_values {
 
 /// Slopes and tables.
 using borrowed_data = borrowed_values<float>;
-using named_data [[deprecated("relpos: the name is borrowed_data")]] = borrowed_data;
+using named_data [[deprecated("relpos: renamed to borrowed_data")]] = borrowed_data;
 template <class T>
-using named_values [[deprecated("relpos: the name is borrowed_values")]] = borrowed_values<T>;
+using named_values [[deprecated("relpos: renamed to borrowed_values")]] = borrowed_values<T>;
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -10,8 +10,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// How many items an executor runs at the same time. `slots()`, the old name of `workers()`, works
-/// until 0.2.
+/// The number of items that an executor runs at the same time. `slots()`, the old name of
+/// `workers()`, works until 0.2.
 template <class Executor>
   requires requires(const Executor& runner) { runner.workers(); } ||
            requires(const Executor& runner) { runner.slots(); }
@@ -43,7 +43,7 @@ status check_workers(const Executor& runner) {
                        static_cast<long long>(workers));
 }
 
-/// Everything on the calling thread.
+/// Runs all items on the calling thread.
 struct serial {
   static constexpr index_t workers() { return 1; }
 
@@ -53,8 +53,8 @@ struct serial {
   }
 };
 
-/// A parallel loop of the caller's, `loop(count, run_item)`, which calls run_item(i) once for each
-/// i in [0, count), in any order, and returns when all are done:
+/// Runs items on a parallel loop of the caller, `loop(count, run_item)`, which calls run_item(i)
+/// once for each i in [0, count), in any order, and returns when all are done:
 ///
 ///   const relpos::on_loop runner{[](relpos::index_t count, auto run_item) { ... }, threads};
 ///
@@ -69,8 +69,8 @@ struct on_loop {
 
   index_t workers() const { return threads; }
 
-  /// The loop is asked for one iteration per worker, which takes items until none is left: so no
-  /// worker is shared, whatever loop it is.
+  /// Calls the loop with one iteration per worker. Each iteration takes items until none is left,
+  /// so two threads never share a worker, whatever the loop.
   template <class Item>
   void run(index_t count, Item&& item) const {
     std::atomic<index_t> next{0};

@@ -11,7 +11,7 @@ namespace relpos::inline RELPOS_ABI {
 /// Not `index`: POSIX has a function of that name, which <cstring> may declare.
 using index_t = std::int64_t;
 
-using index [[deprecated("relpos: the name is index_t")]] = index_t;
+using index [[deprecated("relpos: renamed to index_t")]] = index_t;
 
 /// Quotient rounded towards minus infinity. `divisor` > 0.
 constexpr index_t floor_div(index_t value, index_t divisor) {

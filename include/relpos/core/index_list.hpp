@@ -9,8 +9,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Integers of 32 or 64 bits, one per sequence of a batch, that the caller keeps: any lvalue with
-/// `data()` and `size()`, or a std::span.
+/// A reference to 32-bit or 64-bit integers that the caller keeps alive, one per sequence of a
+/// batch (cumulative lengths: one more): any lvalue with `data()` and `size()`, or a std::span.
 class index_list {
  public:
   constexpr index_list() = default;
@@ -50,7 +50,7 @@ class index_list {
   }
 
  private:
-  // may_alias: std::int64_t may be long, and the caller's long long.
+  // may_alias: std::int64_t may be long while the caller's type is long long.
   using wide_type RELPOS_MAY_ALIAS = std::int64_t;
 
   const wide_type* wide_ = nullptr;

@@ -25,7 +25,7 @@ constexpr Real min(Real a, Real b) {
   return a < b ? a : b;
 }
 
-/// a * b + c, rounded once where the instruction set can.
+/// a * b + c, rounded once if the instruction set has an fma.
 template <std::same_as<float> Real>
 constexpr Real fma(Real a, Real b, Real c) {
   if constexpr (RELPOS_HAS_FMA) {

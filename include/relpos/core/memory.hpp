@@ -1,5 +1,5 @@
 #pragma once
-// Which memory a view touches: what outputs must share with nothing.
+// The memory that a view touches. Outputs must not share theirs with any other argument.
 
 #include <algorithm>
 #include <array>
@@ -10,7 +10,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The address of every byte of a block, or of the bytes between a view's first and last element.
+/// The addresses of a block, or of all bytes from a view's lowest element to its highest.
 struct byte_range {
   std::intptr_t first = 0;
   std::intptr_t last = 0;
@@ -35,7 +35,7 @@ struct byte_range {
   bool overlaps(const byte_range& other) const { return first < other.last && other.first < last; }
 };
 
-/// The bytes of a view: of each element, and not those between them.
+/// The bytes of a view's elements, without the gaps between the elements.
 struct strided_bytes {
   static constexpr int max_rank = 4;
 
@@ -53,7 +53,7 @@ struct strided_bytes {
     std::copy(array.strides.begin(), array.strides.end(), result.strides.begin());
     return result;
   }
-  /// [first, last), which hold no tensor.
+  /// The bytes [first, last), which are not a tensor.
   static strided_bytes of_range(std::intptr_t first, std::intptr_t last) {
     return {first, 1, 1, {last - first}, {1}};
   }
@@ -63,8 +63,8 @@ struct strided_bytes {
   }
 };
 
-/// No two elements share memory: each stride is larger than the sum of what the strides up to it
-/// reach. Takes what is_addressable.
+/// Returns whether each stride is larger than the sum of the distances that the strides up to it
+/// span; then no two elements share memory. `of` must be addressable (is_addressable).
 inline bool elements_are_distinct(const strided_bytes& of) {
   const auto magnitude = [&](std::size_t axis) { return std::abs(of.strides[axis]); };
   for (std::size_t axis = 0; axis < of.rank; ++axis) {
@@ -79,10 +79,12 @@ inline bool elements_are_distinct(const strided_bytes& of) {
   return true;
 }
 
-/// No element of a tensor is further from the first, nor is there a tensor of more elements.
+/// The largest number of elements of a tensor, and the largest distance, in elements, between the
+/// first and the last element of an axis.
 inline constexpr index_t max_extent = index_t{1} << 56;
 
-/// Number and distance of the elements are such that no computation of an address overflows.
+/// Returns whether the number and the distances of the elements are within max_extent, so that no
+/// computation of an address overflows.
 inline bool is_addressable(const strided_bytes& of) {
   index_t count = 1;
   for (std::size_t axis = 0; axis < of.rank; ++axis) {

@@ -1,7 +1,7 @@
 #pragma once
-// Rows are counted from 0 within a call; positions are absolute in the sequence. Everything that
-// encodes or masks speaks of positions, so that a cache, a chunk or a shard gives what one call
-// over the whole gives.
+// Positions, and ranges of them. Rows are counted from 0 within a call; positions are absolute in
+// the sequence. Encodings and masks use positions, so that calls over a cache, a chunk or a shard
+// return the same as one call over the whole sequence.
 
 #include <limits>
 
@@ -50,15 +50,15 @@ constexpr distance_range hull(distance_range a, distance_range b) {
   return {a.first < b.first ? a.first : b.first, a.last > b.last ? a.last : b.last};
 }
 
-/// Wider than any difference of positions, and yet its size is a number.
+/// Wider than any difference of positions, but its size still fits in index_t.
 inline constexpr distance_range unlimited_distances{-(max_offset << 2) + 1, (max_offset << 2) - 1};
 
-// A tile is a block of query rows against a block of keys. What a mask says about a whole tile
-// decides whether it is computed at all, and whether its scores need masking one by one.
+// A tile is a block of query rows and a block of keys. A mask's class of a whole tile decides
+// whether the tile is computed at all, and whether its scores are masked one by one.
 
 enum class tile_class {
   skip,     // no query sees any key
-  partial,  // anything; each score is asked for
+  partial,  // any other; the mask is evaluated for each score
   full      // every query sees every key
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// The sizes of one attention call, as read off its arguments.
+// The sizes of one attention call, read from its arguments.
 
 #include "relpos/core/index.hpp"
 #include "relpos/core/view.hpp"
@@ -9,7 +9,7 @@ namespace relpos::inline RELPOS_ABI {
 struct attention_shape {
   index_t batch = 0;
   index_t query_heads = 0;
-  index_t key_heads = 0;  // query_heads is a multiple: grouped-query attention
+  index_t key_heads = 0;  // divides query_heads: grouped-query attention
   index_t query_length = 0;
   index_t key_length = 0;
   index_t head_dim = 0;

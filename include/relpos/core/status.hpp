@@ -18,12 +18,12 @@ enum class status_code {
   null_data,
   overlap,
   workspace_too_small,
-  scratch_too_small [[deprecated("relpos: the name is workspace_too_small")]] = workspace_too_small,
+  scratch_too_small [[deprecated("relpos: renamed to workspace_too_small")]] = workspace_too_small,
   invalid_value,
   device  // a GPU or its driver
 };
 
-/// Converts to true when the call did what it was asked. Otherwise nothing was written.
+/// Converts to true if the call succeeded. If it failed, it has written nothing.
 struct [[nodiscard]] status {
   static constexpr int message_capacity = 320;
 
@@ -73,7 +73,7 @@ struct shape_text {
   }
 };
 
-/// A refusal that shows two shapes: `what` has a %s for each.
+/// A refusal that shows two shapes: `what` is a format with a %s for each.
 template <std::size_t RankA, std::size_t RankB>
 status shapes_differ(const char* what, const std::array<index_t, RankA>& a,
                      const std::array<index_t, RankB>& b) {

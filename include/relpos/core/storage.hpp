@@ -1,11 +1,11 @@
 #pragma once
 // Storage types of q, k, v and out: float, and two 16-bit formats that exist in memory only.
-// Arithmetic is float32. Bit-compatible with Eigen's, CUDA's and C23's types of the same names,
-// whose memory they may read and write.
+// Arithmetic is float32. The 16-bit formats are bit-compatible with the types of the same names of
+// Eigen, CUDA and C23, and may read and write the memory of those types.
 //
-// Conversion to 16 bits rounds to nearest, ties to even; NaN stays NaN. Conversions both ways have
-// the same bits in every mode of the floating-point unit: with denormals taken or flushed to zero,
-// and under any rounding mode.
+// Conversion to 16 bits rounds to nearest, ties to even; NaN stays NaN. Conversions in both
+// directions return the same bits in every mode of the floating-point unit: with denormals kept or
+// flushed to zero, and under any rounding mode.
 
 #include <bit>
 #include <concepts>
@@ -64,8 +64,8 @@ struct RELPOS_MAY_ALIAS half {
     const std::uint32_t magnitude = bits & 0x7fffu;
     // Subnormal: a number of steps, whose product with 2^-24 is exact.
     const float steps = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24f;
-    // Others: rebias the exponent by 127 - 15, once more to the largest for infinity and NaN, which
-    // becomes quiet.
+    // Others: rebias the exponent by 127 - 15. Infinity and NaN are rebiased once more, to the
+    // largest exponent, and NaN becomes quiet.
     const std::uint32_t special = magnitude >= 0x7c00u ? 0x38000000u : 0u;
     const std::uint32_t quiet = magnitude > 0x7c00u ? 0x00400000u : 0u;
     const std::uint32_t rebiased = ((magnitude << 13) + 0x38000000u + special) | quiet;
@@ -74,7 +74,7 @@ struct RELPOS_MAY_ALIAS half {
   }
 };
 
-/// Of a cache: 8 bits with a scale per row.
+/// Storage of a cache only: 8 bits, with a scale per row.
 using int8 = std::int8_t;
 
 template <class T>
@@ -83,7 +83,7 @@ concept storage = std::same_as<T, float> || std::same_as<T, bfloat16> || std::sa
 template <class T>
 concept cache_storage = storage<T> || std::same_as<T, int8>;
 
-/// What a row of a cache is besides its numbers.
+/// Properties of the rows of a cache that are stored as T.
 template <cache_storage T>
 struct storage_traits {
   static constexpr bool is_scaled = std::same_as<T, int8>;         // by a float for each row

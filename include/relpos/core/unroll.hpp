@@ -1,7 +1,8 @@
 #pragma once
-// Loops whose trip count the type knows, unrolled in the front end: the accumulators they index are
-// then scalars to the optimiser and stay in registers, at every optimisation level from -O1. Loops
-// of the CPU whose body needs no constant compile faster under RELPOS_UNROLL (config.hpp).
+// Loops with a constant trip count, unrolled in the front end: the accumulators that they index are
+// then scalars to the optimiser and stay in registers, at every optimisation level from -O1. CPU
+// loops whose body does not need the index as a constant compile faster under RELPOS_UNROLL
+// (config.hpp).
 
 #include <type_traits>
 #include <utility>

@@ -9,12 +9,12 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// How a foreign tensor type becomes a view: specialise with
+/// The conversion of a foreign tensor type to a view. Specialise it with
 ///
 ///   value_type, rank, static view<value_type, rank> of(Tensor&)
 ///   owns_nothing     true: a temporary may be viewed
 ///
-/// eigen/view.hpp does it for Eigen's tensors, eigen/dense.hpp for its vectors and matrices.
+/// eigen/view.hpp specialises it for Eigen's tensors, eigen/dense.hpp for its vectors and matrices.
 template <class Tensor>
 struct view_traits;
 
@@ -28,8 +28,8 @@ concept viewable_as = requires(Tensor& tensor) {
   view_traits<Tensor>::of(tensor);
 };
 
-/// A strided array of rank `Rank`. Strides count elements, not bytes; they may be zero (broadcast)
-/// or negative for what is read. Attention reads and writes [batch, head, position, channel].
+/// A strided array of rank `Rank`. Strides count elements, not bytes. The strides of inputs may be
+/// zero (broadcast) or negative. Attention reads and writes [batch, head, position, channel].
 template <class T, int Rank>
 struct view {
   using value_type = T;
@@ -53,13 +53,13 @@ struct view {
   constexpr view(T* first, index_array extents, index_array steps)
       : data(first), shape(extents), strides(steps) {}
 
-  /// Read-only access to what is writable.
+  /// A read-only view of a writable one.
   template <class U>
     requires(std::is_same_v<T, const U>)
   constexpr view(const view<U, Rank>& other)
       : data(other.data), shape(other.shape), strides(other.strides) {}
 
-  /// A tensor that specialises view_traits. The view refers to it: name the tensor.
+  /// A view of a tensor whose type specialises view_traits. Keep the tensor alive.
   template <class Tensor>
     requires viewable_as<Tensor, T, Rank>
   view(Tensor& tensor) : view(view_traits<Tensor>::of(tensor)) {}
@@ -94,7 +94,7 @@ struct view {
     return *address(at...);
   }
 
-  /// Where an element is; also where a row of no elements would be, which no reference may name.
+  /// The address of an element. Also valid for a row without elements, unlike a reference.
   template <class... Indices>
     requires(sizeof...(Indices) == Rank)
   constexpr T* address(Indices... at) const {

@@ -1,6 +1,6 @@
 #pragma once
-// Working memory of a call: the caller owns it, the call divides it. The same division is run
-// once without memory to learn how many bytes it takes, so the two cannot disagree.
+// Working memory of a call: the caller owns it, the call divides it. The code that divides it also
+// runs once without memory to count the bytes, so size and division cannot disagree.
 
 #include <concepts>
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Memory that the caller lends for the duration of one call. Any alignment.
+/// Memory that the caller provides for the duration of one call, with any alignment.
 struct workspace {
   void* data = nullptr;
   std::size_t bytes = 0;
@@ -27,7 +27,7 @@ struct workspace {
   constexpr workspace(Container& container) : data(container.data()), bytes(container.size()) {}
 };
 
-using scratch [[deprecated("relpos: the name is workspace")]] = workspace;
+using scratch [[deprecated("relpos: renamed to workspace")]] = workspace;
 
 /// Hands out consecutive pieces of a block, each on a cache line of its own.
 class arena {

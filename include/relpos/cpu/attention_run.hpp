@@ -1,6 +1,6 @@
 #pragma once
-// The phases of one call: prepare what all share, attend, merge what decode has split. Each is a
-// run of the executor, whose end is the barrier between them.
+// The phases of one call: prepare the data that all items share, attend, merge the chunks of
+// decode. Each phase is one run of the executor. The end of a run is the barrier before the next.
 
 #include <type_traits>
 
@@ -15,7 +15,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// One item of a sequence, by decode.
+/// Runs one item of a sequence with the decode kernel.
 template <class Isa, class Problem>
 void attend_decode(const problem_sequence<Problem>& sequence,
                    const call_workspace<Isa, Problem>& workspace, index_t item, index_t worker) {
@@ -29,9 +29,9 @@ void attend_decode(const problem_sequence<Problem>& sequence,
       .attend(of, any_rows<key_type>(head.keys()), any_rows<value_type>(head.values()));
 }
 
-/// The same for that of many. Within a head from the last block, the longest where a mask is
-/// causal, to the first; heads one after another, so that the items of a head find its keys in
-/// cache.
+/// Runs one item of a sequence with the prefill kernel. Items go head by head, so that the items of
+/// a head find its keys in cache. Within a head they go from the last block, the longest under a
+/// causal mask, to the first.
 template <class Isa, class Problem>
 void attend_prefill(const problem_sequence<Problem>& sequence,
                     const call_workspace<Isa, Problem>& workspace, index_t item, index_t worker) {

@@ -1,7 +1,7 @@
 #pragma once
-// The part of a call's workspace that has the same layout whatever its policies are: the plan,
-// norms of keys, states of the chunks that decode merges, and one workspace per worker. Nothing
-// but those states, one per query row and 1024 keys, grows with query length x key length.
+// The part of a call's workspace that has the same layout for all policies: the plan, key norms,
+// states of the chunks that decode merges, and one workspace per worker. Only the states, one per
+// query row and 1024 keys, grow with query length x key length.
 
 #include <algorithm>
 #include <array>
@@ -18,7 +18,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What the policies of a call make it need.
+/// The properties of a call's policies that determine its workspace.
 struct call_needs {
   bool implicit_positions;
   bool key_norms;
@@ -50,7 +50,7 @@ class call_memory {
       states += of.query_heads * of.query_length * decode_geometry::chunk_capacity(rows);
     }
     if (states > 0) states_ = chunk_states(memory, states, shape_.value_dim);
-    // Each worker may run either kernel: options that choose one hardly change the size.
+    // Each worker may run either kernel: the size would hardly be smaller if options chose one.
     arena prefill;
     prefill_workspace<Isa>(prefill, shape_, needs.rotation, needs.rotates_by_tile);
     arena decode;
@@ -63,12 +63,12 @@ class call_memory {
   index_t workers() const { return workers_; }
   const table_sets& sets() const { return sets_; }
 
-  /// Key tiles of one head, those of piece 0 first.
+  /// The number of key tiles of one head, in all pieces. The tiles of piece 0 come first.
   index_t tiles_of_head() const {
     return std::accumulate(tiles_of_piece_.begin(), tiles_of_piece_.end(), index_t{0});
   }
   index_t tiles_of_piece(index_t piece) const { return tiles_of_piece_[at(piece)]; }
-  /// The largest norm of each of these tiles.
+  /// The largest key norm of each tile of a piece, [tiles_of_piece(piece)].
   float* key_norms(index_t sequence, index_t key_head, index_t piece) const {
     const index_t before = piece == 0 ? 0 : tiles_of_piece_[0];
     return key_norms_ + (sequence * shape_.key_heads + key_head) * tiles_of_head() + before;

@@ -1,6 +1,7 @@
 #pragma once
-// The workspace of one call: what every call has (call_memory.hpp), and the tables and rotated keys
-// of its policies, which prepare fills for all work items, O(length).
+// The workspace of one call: the part that every call has (call_memory.hpp), and the tables and
+// rotated keys of its policies. Prepare fills the tables and keys for all work items; they take
+// O(length) memory.
 
 #include <array>
 #include <tuple>
@@ -77,7 +78,7 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
                         this->sets().distances(problem, set));
   }
 
-  /// [key_length][head_dim] of one head.
+  /// The rotated keys of one head, [key_length][head_dim].
   float* rotated_keys(const Source& source, index_t sequence, index_t key_head) const {
     const index_t rows =
         source.rows_before(sequence) * this->shape().key_heads + source.length(sequence) * key_head;
@@ -95,12 +96,12 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
   };
   struct rotor_memory {
     index_t size = 0;
-    float* values = nullptr;  // [sets][apart][2][pairs]
+    float* values = nullptr;  // [sets][block distances][2][pairs]
   };
 
   static constexpr std::size_t at(index_t piece) { return static_cast<std::size_t>(piece); }
 
-  std::array<by_piece<bias_memory>, sizeof...(Policies)> biases_{};  // of a tabulated policy
+  std::array<by_piece<bias_memory>, sizeof...(Policies)> biases_{};  // of tabulated policies
   by_piece<rotor_memory> rotors_{};
   index_t rotor_pairs_ = 0;
   float* rotated_keys_ = nullptr;  // [all rows][key heads][head_dim]

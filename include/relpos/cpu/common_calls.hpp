@@ -1,7 +1,7 @@
 #pragma once
-// The parts of most calls that depend on no policy, as common_kernels.hpp has the kernels: checks
-// of float32 tensors and outputs, plans, memory. A program that links relpos::kernels finds them
-// compiled.
+// The parts of most calls that depend on no policy: checks of float32 tensors and outputs, plans,
+// memory. A program that links relpos::kernels uses the library's compiled copies
+// (common_kernels.hpp does the same for the kernels).
 
 #include "relpos/check/overlap.hpp"
 #include "relpos/check/shapes.hpp"
@@ -11,8 +11,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-// `declared` is `extern` or nothing; in parentheses it would be neither.
-// NOLINTBEGIN(bugprone-macro-parentheses)
+// `declared` is `extern` or empty; in parentheses it would be neither.
 #define RELPOS_COMMON_CALLS(declared, isa)                                                         \
   declared template status check_inputs(const view<const float, 4>&, const view<const float, 4>&,  \
                                         const view<const float, 4>&, const index_list&,            \

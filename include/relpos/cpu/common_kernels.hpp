@@ -1,7 +1,7 @@
 #pragma once
-// The kernels that most calls share. A program that links relpos::kernels finds them compiled, for
-// the instruction sets that the library was built for; all others are compiled where they are
-// called.
+// The kernels that most calls share. A program that links relpos::kernels uses the library's
+// compiled copies, for the instruction sets that the library was built for. All other kernels are
+// compiled in the program that calls them.
 
 #include <tuple>
 
@@ -14,7 +14,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-// Stages of biases of implicit positions.
+// Bias stages for implicit positions.
 template <class Isa>
 using implicit_distances = group_distances<Isa, implicit_positions>;
 template <class Isa>
@@ -24,8 +24,7 @@ using table_stage = table_bias<Isa, implicit_distances<Isa>>;
 template <class Isa>
 using matrix_stage = element_bias<Isa, matrix_bias>;
 
-// `declared` is `extern` or nothing; in parentheses it would be neither.
-// NOLINTBEGIN(bugprone-macro-parentheses)
+// `declared` is `extern` or empty; in parentheses it would be neither.
 #define RELPOS_COMMON_KERNELS(declared, isa)                                             \
   declared template class prefill<isa, std::tuple<>, std::tuple<>>;                      \
   declared template class prefill<isa, std::tuple<linear_stage<isa>>, std::tuple<>>;     \

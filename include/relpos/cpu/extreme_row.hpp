@@ -1,9 +1,10 @@
 #pragma once
-// Rows whose every bias is near the lowest float, as where a matrix hides keys by a large number
-// instead of infinity. In units of the exponent their scores are beyond float32. A kernel that has
-// seen nothing higher in a row leaves it to this function, which goes through the biases once more
-// in float64. Scores q.k are lost in the rounding of these biases, in float32 as in float64: the
-// row is the mean of the values whose bias is largest.
+// Attention of rows in which every bias is near the lowest float, for example because a matrix
+// hides keys by a large number instead of infinity. In units of the exponent their scores are
+// beyond float32. If a kernel has seen no higher score in a row, it leaves the row to
+// attend_extreme_row, which goes through the biases once more in float64. The rounding of these
+// biases loses the scores q.k, in float32 and in float64: the row is the mean of the values whose
+// bias is largest.
 
 #include <algorithm>
 #include <cmath>
@@ -32,7 +33,7 @@ class row_biases {
         head_policies_(bind_all(sequence.call.policies, sequence.at, head)),
         position_(row_positions(sequence.call.policies, sequence.position, sequence.at)) {}
 
-  /// The sum of one key; -inf where a bias or a mask that asks for elements hides it.
+  /// The sum of the biases of one key; -inf if a bias or an element mask hides it.
   double of(index_t key) const {
     return sum(key, std::make_index_sequence<std::tuple_size_v<head_policies_type>>());
   }
@@ -46,7 +47,7 @@ class row_biases {
   double sum(index_t key, std::index_sequence<I...>) const {
     const bool is_kept = (keeps(std::get<I>(head_policies_), key) && ... && true);
     if (!is_kept) return hidden;
-    // What is stored first: a function is not asked about a key that a matrix hides.
+    // Stored biases come first: a bias function is not called for a key that a matrix hides.
     double result = (stored_bias(std::get<I>(head_policies_), key) + ... + 0.0);
     if (result == hidden) return hidden;
     ((result += bias(std::get<I>(sequence_.call.policies), std::get<I>(head_policies_), key)), ...);
@@ -64,13 +65,13 @@ class row_biases {
   double bias([[maybe_unused]] const Policy& policy, [[maybe_unused]] const HeadPolicy& head_policy,
               [[maybe_unused]] index_t key) const {
     if constexpr (computes_bias<HeadPolicy>) {
-      // A user's function may be written for packs alone.
+      // A user's function may accept packs only.
       const auto distance = static_cast<float>(position_.key(key) - position_.query(row_));
       float computed[lanes<Isa>];
       float_pack<Isa>(head_policy.bias(float_pack<Isa>(distance))).store(computed);
       return static_cast<double>(computed[0]);
     } else if constexpr (tabulates_bias<Policy>) {
-      // A table holds float32: beyond it is infinity.
+      // A table holds float32: a value below its range is -inf.
       const auto tabulated = static_cast<double>(
           policy.tabulated_bias(head_, position_.key(key) - position_.query(row_)));
       if (tabulated < static_cast<double>(std::numeric_limits<float>::lowest())) return hidden;
@@ -98,7 +99,7 @@ class row_biases {
   row_positions_of<decltype(Problem::policies)> position_;
 };
 
-/// Writes a row again if all its biases are near the lowest float. `buffer` holds 3 value_dim
+/// Overwrites a row if all its biases are near the lowest float. `buffer` holds 3 * value_dim
 /// floats.
 template <class Isa, class Problem>
 void attend_extreme_row(const problem_sequence<Problem>& sequence, index_t head, index_t row,
@@ -130,7 +131,9 @@ void attend_extreme_row(const problem_sequence<Problem>& sequence, index_t head,
       static_cast<double>(
           logit_factor(head_policies, position.query(row), sequence.count_shown(seen, row))) /
       static_cast<double>(softmax_temperature(sequence.call.policies, sequence.at, head));
-  // In the kernel's unit, and far enough below its threshold that no score q.k matters.
+  // `top` is in natural units, extreme_exponent in base 2. Half of extreme_exponent is above
+  // extreme_exponent * ln 2, so the difference in units refuses no row. At this size no score q.k
+  // matters.
   constexpr auto extreme = static_cast<double>(extreme_exponent) / 2;
   const double top = largest * factor;
   const auto sink = static_cast<double>(sink_logit(head_policies));
@@ -161,7 +164,7 @@ void attend_extreme_row(const problem_sequence<Problem>& sequence, index_t head,
     sequence.out()(0, head, row, c) =
         static_cast<out_type>(static_cast<float>(static_cast<double>(sum[c]) / total));
   }
-  // What float32 does not hold is the lowest float: -inf would say that no key is seen.
+  // An lse below the range of float32 becomes the lowest float: -inf would say that no key is seen.
   constexpr auto lowest = static_cast<double>(std::numeric_limits<float>::lowest());
   const auto write = [&](const std::optional<view<float, 3>>& where, double number) {
     if (where) (*where)(0, head, row) = static_cast<float>(number);

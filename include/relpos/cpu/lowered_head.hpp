@@ -1,12 +1,12 @@
 #pragma once
-// What the kernels know of a call: one key head of one sequence, in numbers and in the answers to a
-// few questions.
+// The interface between a call and the kernels: one key head of one sequence, as data and a few
+// virtual functions.
 //
-// Policies, stores and outputs have types of their own, and a kernel for each combination of them
-// would be compiled again and again. So a call is lowered to this once per work item
-// (policy_head.hpp). What is asked is asked for a group of queries or a tile of keys, never for a
-// key: there a call through a pointer costs nothing. Of the types of a call two things reach a tile
-// loop, because they must be inlined there: the biases, and the masks that ask for elements.
+// Policies, kv sources and outputs have types of their own, and kernels that depend on these types
+// would be compiled again for each combination. So each work item lowers its call to this interface
+// once (policy_head.hpp). A virtual function is called for a group of queries or a tile of keys,
+// never for a key, and costs nothing there. Only two types of a call reach a tile loop, because
+// they must be inlined there: the biases, and the element masks (policies with `keep`).
 
 #include "relpos/call/block_rotors.hpp"
 #include "relpos/call/resident_rows.hpp"
@@ -30,61 +30,64 @@ struct decode_query_rows;
 /// apart (extreme_row.hpp).
 inline constexpr float extreme_exponent = -0x1p120f;
 
-/// What a kernel reads of a head.
+/// The data of a head that a kernel reads.
 struct head_facts {
   index_t key_head;
   attention_shape shape;  // of the sequence
   positions position;
   resident_rows resident;
-  index_t pieces;  // of them
+  index_t pieces;  // number of pieces of `resident`
   float scale;
   float softcap;
   float tolerance;
   output_rows out;
-  view<float, 3> lse;  // null where not asked for
+  view<float, 3> lse;  // null if not requested
   const row_statistics& statistics;
   bool has_bias;
-  bool masks_elements;   // of tiles that range masks show
-  bool rotates_by_tile;  // queries, to the block of a tile's keys
-  bool bounds_scores;    // tiles may be left out because of `largest_bias`
+  bool masks_elements;   // there are element masks, for tiles that range masks show
+  bool rotates_by_tile;  // queries are rotated to the block of a tile's keys
+  bool bounds_scores;    // `largest_bias` may skip tiles
 };
 
-/// Facts and questions of one key head. The heads that a question names are query heads.
+/// The data and functions of one key head. The argument `head` of the functions is a query head.
 template <class Isa>
 struct lowered_head : head_facts {
   virtual float temperature(index_t head) const = 0;
-  /// An exponent, base 2; -inf without a sink.
+  /// The sink of a head as an exponent, base 2; -inf without a sink.
   virtual float sink(index_t head) const = 0;
-  /// `count` query rows from `first` on, rotated by their offset in the block, or all the way.
-  /// `buffer` holds those that are not in place.
+  /// Finds `count` query rows from `first` on. A rotating policy rotates them by their offset in
+  /// the block, or to their full position if positions are explicit. `buffer` receives the rows
+  /// that are not in place.
   virtual void find_queries(index_t head, index_t first, index_t count, float* buffer,
                             const float** rows) const = 0;
-  /// The rotors of queries to keys of a piece, where `rotates_by_tile`.
+  /// The rotors from queries to keys of a piece; empty unless `rotates_by_tile`.
   virtual block_rotors rotors(index_t piece) const = 0;
 
-  // Questions of prefill.
+  // Functions of prefill.
 
-  /// Rows `range` of keys and values, and where in place those that are probably next.
+  /// Finds the rows `range` of keys and values, and, if they are in place, the rows `next`, which
+  /// are probably the next tile.
   virtual void find_tile(const key_range& range, const key_range& next, key_tile<Isa>& tile,
                          float* key_buffer, float* value_buffer) const = 0;
-  /// The largest norm of each tile of keys of a piece, where `bounds_scores`.
+  /// The largest key norm of each tile of a piece; valid if `bounds_scores`.
   virtual const float* key_norms(index_t piece) const = 0;
-  /// The largest bias between a group's queries and these rows of keys, in units of the exponent.
+  /// A bound on the biases between the queries of a group and a range of key rows, in units of the
+  /// exponent.
   virtual bias_bound largest_bias(index_t head, const group_rows& rows, const key_range& keys,
                                   float factor) const = 0;
-  /// Writes a row again if all its biases are near the lowest float.
+  /// Overwrites a row if all its biases are near the lowest float (extreme_row.hpp).
   virtual void attend_extreme_row(index_t head, index_t row, float* buffer) const = 0;
 
-  // Questions of decode.
+  // Functions of decode.
 
-  /// What range masks leave to each of `count` query rows from `first` on.
+  /// Writes the key rows that range masks leave to each of `count` query rows from `first` on.
   virtual void find_visible(index_t head, index_t first, index_t count, key_range* to) const = 0;
-  /// What masks of elements say of one row and a range of keys.
+  /// The class that element masks give to a range of keys for one row.
   virtual tile_class classify_elements_of(index_t head, index_t row,
                                           const key_range& keys) const = 0;
-  /// Does what follows the products of rows with the keys of a tile, scores [row][tile_keys]:
-  /// softcap, biases, the factors of the rows, and hides what masks hide. `seen` says of each row
-  /// what they leave of the tile.
+  /// Runs the stages after the product on the scores of rows and the keys of a tile,
+  /// [row][tile_keys]: softcap, biases, row factors, masks. `seen` receives the class of the tile
+  /// for each row.
   virtual void finish_scores(const decode_query_rows& rows, const key_lanes& keys, float* scores,
                              tile_class* seen) const = 0;
 
@@ -95,8 +98,8 @@ struct lowered_head : head_facts {
   ~lowered_head() = default;
 };
 
-/// The same for prefill, whose tile loops have these biases and masks inlined:
-/// `Biases` is a tuple of stages in argument order, row factors last.
+/// A lowered_head for prefill, whose tile loops inline these biases and masks. `Biases` is a tuple
+/// of stages in argument order, row factors last.
 template <class Isa, class Biases, class ElementMasks>
 struct staged_head : lowered_head<Isa> {
   virtual mask_stage<Isa, ElementMasks> masks(index_t head, const group_rows& rows) const = 0;

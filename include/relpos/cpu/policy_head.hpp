@@ -1,6 +1,5 @@
 #pragma once
-// One head of a call as its policies, its source and its output say it: the answers that
-// lowered_head asks for.
+// The implementation of lowered_head for the policies, the kv source and the output of a call.
 
 #include <tuple>
 #include <type_traits>
@@ -71,7 +70,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   using masks_type = element_masks_of_call<Isa, Problem>;
   using workspace_type = call_workspace<Isa, Problem>;
 
-  /// `memory` has room for a row that is rotated.
+  /// `memory` has room for the rotation of one row.
   template <class Workspace>
   policy_head(const problem_sequence<Problem>& sequence, const workspace_type& workspace,
               index_t head, const Workspace& memory)
@@ -200,7 +199,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
         .bounds_scores = sequence.call.bounds_scores(geometry<Isa>::group_rows, sequence.shape)};
   }
 
-  /// Memory for a row that a rotation rotates before it is read.
+  /// Memory for the rotation of one row: its stored channels as floats, and its rotors.
   struct row_memory {
     float* stored_row;
     float* rotors_of_row;

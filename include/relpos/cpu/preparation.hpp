@@ -1,6 +1,7 @@
 #pragma once
-// What a call computes once, before any query: the plan, bias tables, rotated keys and their norms.
-// Items that depend on nothing but the call, in any order.
+// The data that a call computes once, before any query: the plan, bias tables, rotors between
+// blocks, rotated keys and key norms. The items depend on nothing but the call, and run in any
+// order.
 
 #include <tuple>
 #include <utility>
@@ -52,7 +53,7 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
   static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
   static constexpr bool has_tables = (tabulates_bias<Policies> || ... || false);
 
-  // Tiles in one item: few enough that the keys of a single head occupy many threads.
+  // Tiles per item: few enough that the keys of a single head occupy many threads.
   static constexpr index_t tiles_per_item = 4;
 
   const attention_shape& shape() const { return problem_.shape; }
@@ -78,7 +79,8 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
     return any && shape().key_length > 0 ? shape().batch * shape().key_heads * items_per_head() : 0;
   }
 
-  /// Of one set. Explicit positions have no order by which a mask could narrow them.
+  /// The visible distances of one set. With explicit positions, all distances: they have no order
+  /// by which a mask could narrow them.
   distance_range visible_distances_of([[maybe_unused]] const set_place& set,
                                       [[maybe_unused]] index_t head) const {
     distance_range visible;

@@ -1,5 +1,5 @@
 #pragma once
-// A call that has been checked and measured, and may be run any number of times (attention.hpp:
+// A call that is checked and measured, and that may run any number of times (attention.hpp:
 // prepare).
 
 #include <cstdint>
@@ -18,14 +18,14 @@ namespace relpos::inline RELPOS_ABI {
 template <class Isa, class Out, class Query, class Source, class Policies>
 class prepared_call;
 
-/// Keeps the views and policies of its call, and refers to what they refer to: numbers in tensors
-/// may change between two runs. What was checked may not: shapes and strides, lists of sequences,
+/// Keeps the views and policies of its call, and refers to their data. Numbers in tensors may
+/// change between two runs. Checked data may not change: shapes and strides, lists of sequences,
 /// block tables, the data of policies. A cache whose lengths have changed is another call, and
 /// `run` refuses it.
 template <class Isa, class Out, class Query, class Source, class... Policies>
 class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
  public:
-  /// A failure in `valid`, of checks made before, refuses the call.
+  /// `valid` is the result of earlier checks; a failure in it refuses the call.
   template <executor Executor>
   prepared_call(const Executor& runner, const status& valid, const call_outputs<Out>& to,
                 const view<const Query, 4>& q, const Source& source, const options& opts,
@@ -38,7 +38,7 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
     if (valid_) valid_ = check_workers(runner);
     if (!valid_) return;
     options resolved = opts;
-    resolved.statistics = to.statistics;  // those of partial are in its state
+    resolved.statistics = to.statistics;  // for `partial`, those in its state
     problem_.emplace(to.out, q, source, to.lse_or_none(), shape, resolved, policies);
     valid_ = check_sequences(*problem_);
     if (!valid_) {
@@ -49,24 +49,27 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
     workspace_bytes_ = call_workspace_bytes<Isa>(*problem_, workers_);
   }
 
-  /// What `attention` would return of the call as it is; `run` returns it too, and does nothing, if
-  /// it is a failure.
+  /// The status that `attention` would return for this call. If it is a failure, `run` returns it
+  /// and does nothing.
   status valid() const { return valid_; }
 
-  /// What `run` needs; 0 if the call is not valid.
+  /// The bytes of workspace that `run` needs; 0 if the call is not valid.
   std::size_t workspace_bytes() const { return workspace_bytes_; }
-  [[deprecated("relpos: the name is workspace_bytes")]] std::size_t scratch_bytes() const {
+  [[deprecated("relpos: renamed to workspace_bytes")]] std::size_t scratch_bytes() const {
     return workspace_bytes_;
   }
 
-  /// Computes. The executor has no more workers than the one that the call was prepared for.
+  /// Computes attention. The executor must not have more workers than the call was prepared for.
+  /// Refuses changed lengths of a cache, and a workspace that is too small or overlaps the memory
+  /// of the call.
   template <executor Executor>
   status run(const Executor& runner, workspace memory) const noexcept {
     if (!problem_) return valid_;
     if (status fits = check_workers_of(runner); !fits) return fits;
     if (sum_of_lengths(*problem_) != lengths_) {
-      return status::error(status_code::invalid_value,
-                           "cache.lengths: have changed since the call was prepared");
+      return status::error(
+          status_code::invalid_value,
+          "cache.lengths: have changed since the call was prepared, prepare it again");
     }
     if (status fits = check_workspace(memory, workspace_bytes_); !fits) return fits;
     if (status apart = check_workspace_overlap(byte_range::of(memory.data, workspace_bytes_), to_,
@@ -84,7 +87,8 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
  private:
   using problem_type = attention_problem<Out, Query, Source, Policies...>;
 
-  /// Weighted by the place of the sequence: one row more in one and less in another is another sum.
+  /// A sum of the lengths, weighted by the place of the sequence: one more row in one sequence and
+  /// one less in another change it. 0 if all lengths are equal.
   static std::uint64_t sum_of_lengths(const problem_type& problem) {
     std::uint64_t sum = 0;
     if (problem.source.lengths_are_equal()) return sum;
@@ -98,10 +102,10 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
   status check_workers_of(const Executor& runner) const {
     const index_t workers = worker_count(runner);
     if (1 <= workers && workers <= workers_) return {};
-    return status::error(
-        status_code::invalid_value,
-        "executor: workers() is %lld, must be 1 to %lld, as when the call was prepared",
-        static_cast<long long>(workers), static_cast<long long>(workers_));
+    return status::error(status_code::invalid_value,
+                         "executor: workers() is %lld, must be 1 to %lld, the workers that the "
+                         "call was prepared for",
+                         static_cast<long long>(workers), static_cast<long long>(workers_));
   }
 
   status valid_;

@@ -1,6 +1,6 @@
 #pragma once
-// How the work of a call is counted off: sequences from the one with the longest items to that with
-// the shortest, so that threads which take the next item from a queue end together.
+// The numbering of a call's work items: sequences from the longest items to the shortest, so that
+// threads which take the next item from a queue end together.
 
 #include <algorithm>
 #include <numeric>
@@ -14,7 +14,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A sequence for decode.
+/// The chunks of a sequence that decode computes.
 struct decoded_sequence {
   decode_geometry geometry;
   index_t first_state = 0;  // of its chunks, [head][row][chunk]
@@ -24,7 +24,7 @@ struct decoded_sequence {
   }
 };
 
-/// Items of attend, and of the merge that follows it, of all sequences.
+/// The items of the attend phase and of the merge phase of all sequences.
 class work_plan {
  public:
   work_plan(arena& memory, index_t sequences)
@@ -35,7 +35,7 @@ class work_plan {
         decoded_(memory.take<decoded_sequence>(sequences)),
         chunks_of_item_(memory.take<index_t>(1)) {}
 
-  /// By one thread, before the counts are asked for.
+  /// Fills the plan. One thread calls it, before the counts are read.
   template <class Isa>
   void fill(const call_sequences& call, index_t workers) const {
     *chunks_of_item_ = divide(call, workers);
@@ -45,7 +45,7 @@ class work_plan {
         return std::min(shape.query_length, geometry<Isa>::block_rows) *
                call.resident_of(at).count();
       }
-      // To read a key takes about as long as to compute with it for as many rows.
+      // Reading a key takes about as long as computing with it for decode_geometry::rows rows.
       const index_t chunks = std::min(decoded_[at].geometry.chunks, *chunks_of_item_);
       return decode_geometry::rows * chunks * decode_geometry::chunk_keys;
     };
@@ -71,7 +71,7 @@ class work_plan {
     }
   }
 
-  /// Chunks of keys that one item of decode goes through.
+  /// The number of chunks of keys in one item of decode.
   index_t chunks_of_item() const { return *chunks_of_item_; }
   const decoded_sequence& decoded(index_t sequence) const { return decoded_[sequence]; }
 
@@ -80,21 +80,21 @@ class work_plan {
 
   struct place {
     index_t sequence;
-    index_t item;  // of the sequence
+    index_t item;  // index in the sequence
   };
   place attend_item(index_t item) const { return find(attend_first_, item); }
   place merge_item(index_t item) const { return find(merge_first_, item); }
 
  private:
-  /// Orders sequences by falling cost, and equal ones as they come.
+  /// Orders sequences by descending cost; equal sequences stay in their order.
   void sort_by_cost(const index_t* costs) const {
     std::sort(order_, order_ + sequences_, [&](index_t a, index_t b) {
       return costs[a] != costs[b] ? costs[a] > costs[b] : a < b;
     });
   }
 
-  /// Returns the chunks of an item. Long runs of keys keep the memory busy; short ones occupy all
-  /// threads.
+  /// Divides sequences into chunks, and returns the number of chunks per item. Long runs of keys
+  /// keep the memory busy; short runs occupy all threads.
   index_t divide(const call_sequences& call, index_t workers) const {
     index_t chunks = 0;
     index_t states = 0;
@@ -119,7 +119,7 @@ class work_plan {
 
   index_t sequences_;
   index_t* order_;         // [sequences], from the longest items to the shortest
-  index_t* attend_first_;  // [sequences + 1], items before those of order_[i]
+  index_t* attend_first_;  // [sequences + 1], items before the items of order_[i]
   index_t* merge_first_;
   decoded_sequence* decoded_;  // [sequences]
   index_t* chunks_of_item_;

@@ -1,18 +1,21 @@
 #pragma once
 // Attention on a GPU of compute capability 8.0 or later, over views of device memory.
 //
-//   const relpos::device_workspace_bytes need = relpos::workspace_bytes(relpos::on_stream{stream}, q, k, v, policies...);
-//   relpos::status done = relpos::attention(relpos::on_stream{stream}, {device, host}, out, q, k, v, policies...);
+//   const relpos::on_stream gpu{stream};
+//   const relpos::device_workspace_bytes need =
+//       relpos::workspace_bytes(gpu, q, k, v, policies...);
+//   const relpos::status done =
+//       relpos::attention(gpu, {device, host}, out, q, k, v, policies...);
 //
-// The same policies as on the CPU. What `bind`, `tabulated_bias`, `visible_keys` and `logit_factor`
-// read is read on the host, during the call: slopes, tables, starts of documents. What other
-// members read is read on the device: an additive matrix, gates. Masks of elements, `either` among
-// them with all that is in it, are asked by both, and so are positions per token where a bias reads
-// them: what those refer to lies in managed memory. Members that run on the device must be
-// constexpr, and the translation unit compiled with --expt-relaxed-constexpr, as relpos::cuda does.
+// Policies are the same as on the CPU. The host reads the data of `bind`, `tabulated_bias`,
+// `visible_keys` and `logit_factor` during the call: slopes, tables, starts of documents. The
+// device reads the data of all other members: an additive matrix, gates. Both evaluate masks of
+// elements, including `either` and everything in it, and positions per token if a bias reads them:
+// their data must be in managed memory. Members that run on the device must be constexpr, and the
+// translation unit must be compiled with --expt-relaxed-constexpr, as relpos::cuda does.
 //
-// The call returns when its work is in the stream. It allocates nothing; where the host's workspace
-// is page-locked, it waits for nothing.
+// The call returns when its work is in the stream. It allocates nothing. If the host workspace is
+// page-locked, it waits for nothing.
 
 #include <type_traits>
 
@@ -32,7 +35,8 @@ struct on_stream {
   cudaStream_t stream = nullptr;
 };
 
-/// What `attention` needs of the device and of the host. 0 for a call that is refused.
+/// The bytes of workspace that `attention` needs on the device and on the host. 0 for a call that
+/// is refused.
 template <class Dims = all_head_dims, class T, class... Arguments>
 device_workspace_bytes workspace_bytes(const on_stream&, const view<T, 4>& q, const view<T, 4>& k,
                                        const view<T, 4>& v,
@@ -53,11 +57,11 @@ device_workspace_bytes workspace_bytes(const on_stream&, const view<T, 4>& q, co
 /// out [batch, heads, query, d] = attention of q [batch, heads, query, d] over k and v [batch, key
 /// heads, key, d], all in device memory. head_dim is 64, 96, 128 or 256; q, k and v are float, half
 /// or bfloat16, all the same; rows begin at multiples of 16 bytes. `attention<head_dims<128>>(...)`
-/// compiles kernels for that one alone.
+/// compiles kernels for head_dim 128 only.
 ///
-/// Options are those of the CPU, but that `tolerance` changes nothing. options.lse and
-/// options.statistics are in device memory; its lists, and what they refer to, are the host's. A
-/// call that is refused writes nothing.
+/// Options are the same as on the CPU, except that `tolerance` changes nothing. options.lse and
+/// options.statistics are in device memory; the lists of the options, and their data, are in host
+/// memory. A call that is refused writes nothing.
 template <class Dims = all_head_dims, class Out, class T, class... Arguments>
 status attention(const on_stream& on, const device_workspace& memory, const view<Out, 4>& out,
                  const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>& v,

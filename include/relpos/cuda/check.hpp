@@ -1,6 +1,6 @@
 #pragma once
-// What the GPU's kernels ask of a call, beyond what every call must keep. Checked on the host,
-// before anything is launched.
+// The GPU's requirements of a call, beyond the requirements of every call. The host checks them
+// before it launches anything.
 
 #include <cstdint>
 #include <type_traits>
@@ -11,8 +11,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Head dimensions that kernels are compiled for. A caller who names only those that occur waits
-/// less for the compiler.
+/// Head dimensions that kernels are compiled for. Naming only the dimensions that occur saves
+/// compile time.
 template <int... Dims>
 struct head_dims {
   static_assert(((Dims == 64 || Dims == 96 || Dims == 128 || Dims == 256) && ...),
@@ -37,38 +37,38 @@ constexpr bool check_device_arguments() {
   return true;
 }
 
-/// Rows are copied in pieces of 16 bytes: channels lie one after another, and rows begin at
-/// multiples of 16 bytes.
+/// Refuses rows that cannot be copied in pieces of 16 bytes: channels must be contiguous, and rows
+/// must begin at multiples of 16 bytes.
 template <class T>
 status check_pieces(const char* name, const view<T, 4>& of) {
   constexpr index_t piece = 16 / static_cast<index_t>(sizeof(T));
   if (of.size() == 0) return {};
   if (of.strides[3] != 1) {
     return status::error(status_code::invalid_stride,
-                         "%s: channels must lie one after another on a GPU, strides are %s", name,
+                         "%s: channels must be contiguous on a GPU, strides are %s", name,
                          shape_text(of.strides).text);
   }
   for (std::size_t axis = 0; axis < 3; ++axis) {
     if (of.shape[axis] <= 1 || of.strides[axis] % piece == 0) continue;
     return status::error(status_code::invalid_stride,
-                         "%s: strides must be multiples of %lld on a GPU, are %s", name,
-                         static_cast<long long>(piece), shape_text(of.strides).text);
+                         "%s: strides must be multiples of %lld elements on a GPU, strides are %s",
+                         name, static_cast<long long>(piece), shape_text(of.strides).text);
   }
   if (reinterpret_cast<std::uintptr_t>(of.data) % 16 == 0) return {};
   return status::error(status_code::invalid_stride,
-                       "%s: data must begin at a multiple of 16 bytes on a GPU, shape is %s", name,
+                       "%s: data must be aligned to 16 bytes on a GPU, shape is %s", name,
                        shape_text(of.shape).text);
 }
 
-/// Refuses what kernels are not compiled for.
+/// Refuses a call that the kernels do not serve: a head_dim that is not in `Dims`, a value_dim
+/// other than head_dim, more than 65535 sequences or heads, and rows that check_pieces refuses.
 template <class Dims = all_head_dims, class T>
 status check_device_call(const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>& v,
                          const options& opts) {
   if (!Dims::has(q.shape[3])) {
     return status::error(
         status_code::invalid_shape,
-        "q: head_dim must be one that kernels are compiled for, of 64, 96, 128 and "
-        "256, q is %s",
+        "q: head_dim must be 64, 96, 128 or 256 on a GPU, and one of the call's head_dims, q is %s",
         shape_text(q.shape).text);
   }
   if (v.shape[3] != q.shape[3]) {
@@ -79,7 +79,7 @@ status check_device_call(const view<T, 4>& q, const view<T, 4>& k, const view<T,
   if (sequences > 65535 || q.shape[1] > 65535) {
     return status::error(
         status_code::invalid_shape,
-        "q: sequences and heads are at most 65535 on a GPU, there are %lld of q %s",
+        "q: at most 65535 sequences and 65535 heads on a GPU, there are %lld sequences, q is %s",
         static_cast<long long>(sequences), shape_text(q.shape).text);
   }
   if (status valid = check_pieces("q", q); !valid) return valid;

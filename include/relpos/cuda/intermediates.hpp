@@ -1,5 +1,5 @@
 #pragma once
-// What kernels of one call leave in device memory for those that follow.
+// The data that kernels of a call store in device memory for later kernels of the call.
 
 #include "relpos/core/shape.hpp"
 #include "relpos/core/workspace.hpp"
@@ -8,13 +8,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// How much of each kind of work a call has.
+/// The amount of each kind of work in a call.
 struct call_extent {
-  index_t prefill_rows = 0;       // queries of the longest sequence that is prefilled
-  index_t decode_rows = 0;        // of the longest that is decoded
-  index_t chunks = 0;             // of the one with most
-  index_t states = 0;             // of chunks, of all
-  bool needs_all_logits = false;  // also those whose weights are zero
+  index_t prefill_rows = 0;       // query rows of the longest sequence that is prefilled
+  index_t decode_rows = 0;        // query rows of the longest sequence that is decoded
+  index_t chunks = 0;             // of the sequence with the most
+  index_t states = 0;             // chunk states of all sequences
+  bool needs_all_logits = false;  // also logits whose weights are zero
 };
 
 template <class T>
@@ -36,7 +36,7 @@ struct device_intermediates {
     }
     if (Lowered::bounds_scores && key_tile_norms::pays(extent.prefill_rows) &&
         !extent.needs_all_logits) {
-      // Tiles are of 16 keys or more.
+      // Tiles have 16 keys or more.
       const index_t tiles = key_tile_norms::capacity(shape.key_length, 16);
       result.norms = memory.take<float>(shape.batch * shape.key_heads * tiles);
     }

@@ -1,6 +1,6 @@
 #pragma once
-// The kernels of a call, each over an architecture: what a block does, how many threads and how
-// much shared memory it has.
+// The kernels of a call, each over an architecture: the work of a block, its number of threads and
+// its bytes of shared memory.
 
 #include <cstddef>
 
@@ -12,18 +12,18 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A block's place among those of a launch, or how many of them there are.
+/// The index of a block in a launch, or the number of blocks, on three axes.
 struct block_grid {
   index_t x = 1;
   index_t y = 1;
   index_t z = 1;
 };
 
-/// Shared memory that a block may have of any GPU of compute capability 8.0 or later.
+/// Bytes of shared memory that a block may have on every GPU of compute capability 8.0 or later.
 inline constexpr std::size_t shared_bytes_everywhere = 99 * 1024;
 
-/// A block for each 128 query rows, or fewer, of each query head of each sequence that is
-/// prefilled.
+/// A block for each 128, 64 or 32 query rows (geometry::rows) of each query head of each sequence
+/// that is prefilled.
 template <int HeadDim, class Call>
 struct prefill_kernel {
   using geometry = prefill_block_geometry<typename Call::stored, HeadDim>;
@@ -46,7 +46,8 @@ struct prefill_kernel {
   }
 };
 
-/// A block for each chunk, of each sixteen rows, of each key head of each sequence that is decoded.
+/// A block for each chunk of keys and each sixteen query rows, of each key head of each sequence
+/// that is decoded.
 template <int HeadDim, class Call>
 struct decode_kernel {
   using geometry = decode_block_geometry<typename Call::stored, HeadDim>;
@@ -86,7 +87,7 @@ struct decode_merge_kernel {
   }
 };
 
-/// What a warp each does that needs no other.
+/// Blocks of four warps that work independently, each on one item.
 struct warps_of_block {
   static constexpr int count = 4;
   static constexpr int threads = count * warp_lanes;
@@ -113,7 +114,8 @@ struct rotate_keys_kernel {
   }
 };
 
-/// A warp for each query, or key, of each head of each sequence. `length` is that of the longest.
+/// A warp for each query, or key, of each head of each sequence. `length` is the length of the
+/// longest sequence.
 template <int HeadDim, class Call>
 struct rotate_tokens_kernel {
   static constexpr int threads = warps_of_block::threads;
@@ -138,7 +140,7 @@ struct rotate_tokens_kernel {
   }
 };
 
-/// A warp for each tile of keys.
+/// A warp for each tile of keys of each key head of each sequence.
 template <int HeadDim, class Call>
 struct measure_keys_kernel {
   static constexpr int threads = warps_of_block::threads;

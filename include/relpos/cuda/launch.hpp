@@ -1,9 +1,10 @@
 #pragma once
-// Which kernels a call takes, in which order, over how many blocks. Written over a device, which a
-// stream of a GPU is, and in tests the CPU:
+// The kernels of a call: their order, and the number of blocks of each. They are launched on a
+// device, which is a stream of a GPU, or the CPU in tests:
 //
-//   status copy(void* to, const void* from, std::size_t bytes)      from the host
-//   status admit<Kernel>()                                            refuses a kernel that the device cannot run
+//   status copy(void* to, const void* from, std::size_t bytes)     from the host
+//   status admit<Kernel>()                                         refuses a kernel that the device
+//                                                                  cannot run
 //   status launch(const Kernel& kernel, const block_grid& blocks)
 
 #include <type_traits>
@@ -13,9 +14,10 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What the host has prepared is in device memory. `rotation` is token_rotation where queries and
-/// keys are rotated to the positions of their tokens, no_data otherwise. The types of the call are
-/// spelled: nvcc would name them by way of the problem's, which may hold a lambda.
+/// Launches the kernels of a call whose prepared data is in device memory. `rotation` is a
+/// token_rotation if queries and keys are rotated to the positions of their tokens, else no_data.
+/// The template parameters spell the types of the call: nvcc would otherwise name them through the
+/// type of the problem, which may hold a lambda.
 template <int HeadDim, class Device, class T, class Out, class Lowered, class Rotation>
 status launch_kernels(const Device& device, call_params<T, Out, Lowered> call,
                       const Rotation& rotation, const attention_shape& shape,

@@ -1,6 +1,6 @@
 #pragma once
-// The types of a call's policies that kernels depend on. What is not among them, the kernels have
-// as numbers: range masks and logit scaling by query row (row_facts.hpp), temperatures and sinks by head,
+// The types of a call's policies that kernels depend on. Kernels read everything else as numbers:
+// range masks and logit scaling by query row (row_facts.hpp), temperatures and sinks by head,
 // functions of tables as tables.
 
 #include <tuple>
@@ -17,9 +17,9 @@ namespace relpos::inline RELPOS_ABI {
 
 struct no_data {};
 
-/// A bias that is tabulated: the device has the table, and `Gate`, where there is a factor for each
-/// row. The function that fills the table stays on the host: its type may be a lambda's, which no
-/// kernel may have for an argument.
+/// A tabulated bias on the device: the table, and `Gate` if there is a factor for each row. The
+/// function that fills the table stays on the host: it may be a lambda, whose type no kernel may
+/// have as an argument.
 template <class Gate>
 struct device_table : Gate {
   bias_table table;
@@ -30,14 +30,14 @@ inline constexpr bool is_device_table = false;
 template <class Gate>
 inline constexpr bool is_device_table<device_table<Gate>> = true;
 
-/// Logit scaling, as one factor per query row: the stage behind the biases.
+/// Logit scaling as one factor per query row: the stage after the biases.
 struct device_row_factors {
   const float* of_row;
 };
 
-/// `Rotation` is device_rotation where queries are rotated when they meet keys, `Places` the policy
-/// that has the positions of tokens where biases read them, both no_data otherwise; `Biases` and
-/// `Masks` are those of device_head.
+/// `Rotation` is device_rotation if queries are rotated when they meet keys. `Places` is the policy
+/// that has the positions of tokens, if biases read them. Both are no_data otherwise. `Biases` and
+/// `Masks` are the tuples of device_head.
 template <class Rotation, class Places, class Biases, class Masks>
 struct lowered_types;
 
@@ -52,24 +52,26 @@ struct lowered_types<Rotation, Places, std::tuple<Bias...>, Masks> {
   static constexpr bool has_implicit_positions = std::is_same_v<Places, no_data>;
   static constexpr bool has_row_factors =
       (std::is_same_v<Bias, device_row_factors> || ... || false);
-  /// Whether scores can be bounded: each bias says so.
+  /// Whether scores can be bounded: there are biases, each has an upper bound, positions are
+  /// implicit, and there is no rotation.
   static constexpr bool bounds_scores = sizeof...(Bias) > 0 &&
                                         (bounds_bias<Bias> && ... && true) && has_implicit_positions
                                         && !rotates;
 };
 
-/// What the device has of a policy that is a bias.
+/// The type that represents a bias policy on the device.
 template <class Policy, class HeadPolicy = head_policy_of<Policy>>
 using device_bias = std::conditional_t<
     tabulates_bias<Policy>,
     device_table<std::conditional_t<gates_rows<HeadPolicy>, HeadPolicy, no_data>>, HeadPolicy>;
 
-/// A tuple of the stage of a policy that is a bias; of nothing for others.
+/// A tuple of the stage of a bias policy; empty for other policies.
 template <class Policy>
 using device_biases_of =
     std::conditional_t<is_bias<Policy>, std::tuple<device_bias<Policy>>, std::tuple<>>;
 
-/// The policy that has the positions of tokens, if there is one and a bias reads them.
+/// The policy that has the positions of tokens, if there is one and a bias reads them; else
+/// no_data.
 template <class... Policies>
 constexpr auto places_for_biases(const std::tuple<Policies...>& policies) {
   constexpr bool are_read =

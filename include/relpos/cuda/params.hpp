@@ -1,6 +1,6 @@
 #pragma once
-// What the blocks of one call read: views of the caller's device memory, and what the host has
-// prepared for them, which is copied to the device before they run (staging.hpp).
+// The parameters of a call's blocks: views of the caller's device memory, and data that the host
+// prepares and copies to the device before the blocks run (staging.hpp).
 
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +18,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Where a copy has what is `at`, if all of it lies `bytes` further.
+/// Translates a host pointer to the same object in a device copy, which lies `bytes` further.
 template <class Of>
 Of* rebase(Of* at, std::ptrdiff_t bytes) {
   return reinterpret_cast<Of*>(reinterpret_cast<std::byte*>(at) + bytes);
@@ -33,12 +33,12 @@ struct device_rows {
 
 /// A sequence: its rows in the tensors, and their positions.
 struct device_sequence {
-  index_t at;  // of the batch
+  index_t at;  // index in the batch
   device_rows queries;
   device_rows keys;
   positions position;
-  // Of a decoded sequence: chunks of keys that are seen, and the first of their states,
-  // [head][row][chunk].
+  // For a decoded sequence: the chunks of keys that are seen, and the index of the first of their
+  // states, [head][row][chunk].
   bool is_decoded;
   index_t first_chunk;  // in absolute position
   index_t chunks;
@@ -65,13 +65,14 @@ struct device_rotation {
   block_rotors rotors;
 };
 
-/// One query head of one sequence. `Biases` is a tuple of stages in argument order, factors of rows
-/// last, and `Masks` one of masks that ask for elements, as on the CPU (cpu/lowered_head.hpp).
+/// One query head of one sequence. `Biases` is a tuple of stages in argument order, with row
+/// factors last. `Masks` is a tuple of the masks that decide element by element, as on the CPU
+/// (cpu/lowered_head.hpp).
 template <class Biases, class Masks>
 struct device_head {
   Biases biases;
   Masks masks;
-  const key_span* visible;  // of each query row, null where each sees all keys
+  const key_span* visible;  // of each query row, null if each sees all keys
   score_factors factors;
   float sink;  // logit, -inf for none
 
@@ -80,7 +81,7 @@ struct device_head {
   }
 };
 
-/// Where statistics of rows are written, null where they are not asked for.
+/// The outputs of row statistics, null if the call does not ask for them.
 struct device_statistics {
   view<float, 3> max_probability{};
   view<float, 3> entropy{};
@@ -101,19 +102,19 @@ struct call_params {
   view<const T, 4> q;
   view<const T, 4> k;
   view<const T, 4> v;
-  view<float, 3> lse;  // null where not asked for
+  view<float, 3> lse;  // null if not asked for
   device_statistics statistics;
   bool stores_pairs;  // neighbouring channels of out can be stored in one piece
-  index_t group;      // query heads of a key head
+  index_t group;      // query heads per key head
   const device_sequence* sequences;
-  const head_type* heads;  // [sequence][query head], or [query head] where sequences are the same
-  index_t heads_of_sequence;  // from one sequence to the next, 0 where they are the same
+  const head_type* heads;  // [sequence][query head], or [query head] if all sequences are the same
+  index_t heads_of_sequence;  // stride between sequences, 0 if all are the same
   index_t key_heads;
   typename Lowered::rotation rotation;  // queries are rotated when they meet keys
   typename Lowered::places places;      // of tokens, as biases read them
   float* key_norms =
       nullptr;  // [sequence][key head][tile] where tiles are left out by a bound (tile_bound.hpp)
-  index_t norm_tiles = 0;  // room for so many of a head
+  index_t norm_tiles = 0;  // capacity per key head
   chunk_states states{};   // of sequences that are decoded
 
   RELPOS_DEVICE auto positions_of(const device_sequence& sequence) const {

@@ -1,6 +1,7 @@
 #pragma once
-// What the host finds of each query row before a call: the keys that range masks leave it, and what
-// logit scaling multiplies its logits by. Kernels read numbers, and know neither the masks nor the scaling.
+// The facts of each query row that the host finds before a call: the keys that range masks show it,
+// and the factor by which logit scaling multiplies its logits. Kernels read these numbers, and know
+// neither the masks nor the scaling.
 
 #include <cstddef>
 #include <tuple>
@@ -13,7 +14,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// For one call of `Problem`, over the policies of which it is a template.
+/// The row facts of one call. `Policies` are the policies of `Problem`.
 template <class Problem, class... Policies>
 class row_facts {
  public:
@@ -28,7 +29,7 @@ class row_facts {
   static constexpr bool read_places = any_explicit_positions<Policies...> &&
                                       (scales_rows<head_policy_of<Policies>> || ... || false);
 
-  /// Takes what the device reads of host memory, for `sets` sequences.
+  /// Takes host memory for the data that the device reads, for `sets` sequences.
   row_facts(arena& memory, const Problem& problem, index_t sets) : problem_(problem) {
     index_t rows = 0;
     for (index_t set = 0; set < sets; ++set) rows += problem.shape_of(set).query_length;
@@ -37,7 +38,8 @@ class row_facts {
     factors_ = memory.take<float>(scales ? rows * (scales_by_head ? heads : 1) : 0);
   }
 
-  /// `first_row` counts the query rows of the sets before this one. Heads are filled from 0 on.
+  /// Fills the facts of one head. `first_row` is the number of query rows of the sets before this
+  /// one. Head 0 must be filled first.
   template <class HeadPolicies>
   of_head fill(index_t set, index_t first_row, index_t head, const HeadPolicies& head_policies,
                std::ptrdiff_t to_device) const {
@@ -77,7 +79,7 @@ class row_facts {
   static constexpr bool scales = (scales_rows<head_policy_of<Policies>> || ... || false);
   static constexpr bool masks_by_head =
       ((masks_range<head_policy_of<Policies>> && binds<Policies>) || ... || false);
-  // Some scalings count the keys that the masks show.
+  // Some scalings read the number of keys that the masks show.
   static constexpr bool scales_by_head =
       masks_by_head || ((scales_rows<head_policy_of<Policies>> && binds<Policies>) || ... || false);
 

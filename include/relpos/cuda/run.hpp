@@ -8,13 +8,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Memory that the caller lends: of the device, and of the host, best page-locked. The host's must
-/// stay as it is until the stream has come past the call. Any alignment.
+/// The caller's workspace: device memory, and host memory, preferably page-locked. The host memory
+/// must not change until the stream has passed the call. Any alignment.
 struct device_workspace {
   workspace device;
   workspace host;
 };
-/// How much of it a call needs.
+/// The bytes of each that a call needs.
 struct device_workspace_bytes {
   std::size_t device = 0;
   std::size_t host = 0;
@@ -30,13 +30,13 @@ device_workspace_bytes measure_device_workspace(const Problem& problem) {
   return {device.bytes_taken(), host.bytes_taken()};
 }
 
-/// Of a problem that is checked, in workspace of as many bytes.
+/// Runs a checked problem. `memory` has at least the bytes of measure_device_workspace.
 template <class Dims, class Device, class Problem>
 status run_device_call(const Device& device, const Problem& problem,
                        const device_workspace& memory) {
   arena on_host(memory.host), on_device(memory.device);
-  // What is prepared is laid out on the host as it will be on the device. Behind it the device has
-  // intermediates of its own.
+  // The prepared data has the same layout on the host and on the device. On the device the
+  // intermediates follow it.
   const auto* const from = on_host.take<std::byte>(0);
   call_staging<Problem> data(on_host, problem);
   const std::size_t bytes = on_host.bytes_taken() - (arena::alignment - 1);

@@ -1,7 +1,7 @@
 #pragma once
-// What the host prepares for the blocks of one call: sequences, the policies of each head, tables
-// of biases. It is laid out in host memory as it will be in device memory, and copied there as a
-// whole.
+// The data that the host prepares for the blocks of one call: sequences, the policies of each head,
+// tables of biases. Its layout is the same in host and in device memory, and one copy moves it to
+// the device.
 
 #include <cstddef>
 #include <cstdint>
@@ -48,10 +48,10 @@ class call_staging<device_problem<T, Out, Policies...>> {
   using call_type = call_params<T, Out, lowered>;
   using head_type = typename call_type::head_type;
 
-  /// Takes what it needs of host memory.
+  /// Takes host memory for the data.
   call_staging(arena& memory, const problem_type& problem)
       : problem_(problem),
-        // What differs between heads alone is there once.
+        // Data that differs only between heads is stored once for all sequences.
         sets_(problem.is_uniform() && !binds_by_batch && !row_facts_of_call::read_places
                   ? std::min<index_t>(shape().batch, 1)
                   : shape().batch),
@@ -68,15 +68,15 @@ class call_staging<device_problem<T, Out, Policies...>> {
   }
 
   const call_extent& extent() const { return extent_; }
-  /// What the device needs beside a copy of that.
+  /// Takes device memory for data other than the copy.
   device_intermediates<T> take_intermediates(arena& memory) const {
     return device_intermediates<T>::template take<lowered>(memory, problem_.q, problem_.source.k,
                                                            shape(), extent_, rotates_tokens);
   }
-  /// What the host needs beside it.
+  /// Takes host memory for data that is not copied.
   void take_host_workspace(arena& memory) { rotation_.take_host_workspace(memory); }
 
-  /// Fills it, for a copy that begins `to_device` bytes further.
+  /// Fills the data, for a copy that begins `to_device` bytes further.
   call_type fill(std::ptrdiff_t to_device) {
     index_t states = 0;
     for (index_t at = 0; at < shape().batch; ++at) {
@@ -115,7 +115,8 @@ class call_staging<device_problem<T, Out, Policies...>> {
             rotates_if<lowered::rotates>(to_device),
             places_for_biases(problem_.policies)};
   }
-  /// Fills what rotates queries and keys to the positions of their tokens, for the same copy.
+  /// Fills the rotation of queries and keys to the positions of their tokens, for the same copy.
+  /// Returns no_data if there is none.
   auto fill_token_rotation(std::ptrdiff_t to_device) const {
     return rotates_if<rotates_tokens>(to_device);
   }
@@ -204,7 +205,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
             first_state};
   }
 
-  /// Of all tables of one head.
+  /// The number of floats of all tables of one head.
   index_t table_floats(index_t set) const {
     index_t floats = 0;
     const auto add = [&]<class Policy>(const Policy& policy) {
@@ -216,7 +217,8 @@ class call_staging<device_problem<T, Out, Policies...>> {
     return floats;
   }
 
-  /// Of any query to any key. Explicit positions may differ in a batch that is uniform otherwise.
+  /// The distances from any query to any key. Explicit positions may differ in a batch that is
+  /// otherwise uniform, so they count for the whole batch.
   distance_range distances_of(index_t set) const {
     if constexpr (has_explicit_positions) {
       return explicit_distances_;
@@ -232,7 +234,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
   typename lowered::biases biases_of(const head_policies_type& head_policies, const float* factors,
                                      [[maybe_unused]] index_t set, [[maybe_unused]] index_t head,
                                      std::index_sequence<I...>) {
-    // In braces, and so in this order: what is tabulated takes its part of the tables.
+    // Braces fix the order, in which tabulated biases take their parts of the tables.
     const std::tuple<device_biases_of<Policies>...> biases{bias_of(
         std::get<I>(problem_.policies), std::get<I>(head_policies), head_policies, set, head)...};
     const auto row_factors = [&] {
@@ -256,7 +258,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
       return head_policy;
     } else {
       const distance_range distances = distances_of(set);
-      // A bias that saturates may be asked for any distance, and the masks need not be.
+      // A bias that saturates may be evaluated at any distance, so masks need not be evaluated.
       distance_range asked = distances;
       if constexpr (!has_explicit_positions && !requires { policy.varies(); }) {
         const attention_shape of = problem_.shape_of(set);

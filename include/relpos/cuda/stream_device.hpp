@@ -15,7 +15,7 @@ namespace relpos::inline RELPOS_ABI {
 
 inline status device_status(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return {};
-  static_cast<void>(cudaGetLastError());  // told here, and not again by what the caller does next
+  static_cast<void>(cudaGetLastError());  // reported here, so clear it for the caller's next call
   return status::error(status_code::device, "%s: %s", what, cudaGetErrorString(error));
 }
 
@@ -36,7 +36,7 @@ class stream_device {
     return device_status(
         cudaFuncSetAttribute(run_kernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(Kernel::shared_bytes)),
-        "attention: shared memory of a block");
+        "attention: cannot reserve the shared memory of a block");
   }
 
   template <class Kernel>
@@ -47,7 +47,8 @@ class stream_device {
     how.blockDim = dim3(static_cast<unsigned>(Kernel::threads));
     how.dynamicSmemBytes = Kernel::shared_bytes;
     how.stream = stream_;
-    return device_status(cudaLaunchKernelEx(&how, run_kernel<Kernel>, kernel), "attention: launch");
+    return device_status(cudaLaunchKernelEx(&how, run_kernel<Kernel>, kernel),
+                         "attention: kernel launch");
   }
 
   status copy(void* to, const void* from, std::size_t bytes) const {

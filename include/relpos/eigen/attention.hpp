@@ -4,10 +4,10 @@
 //   Tensor out = relpos::attention(q, k, v, relpos::alibi{slopes}, relpos::causal{});
 //   relpos::attention(device, out, q, k, v, relpos::t5_bias{table, relpos::bidirectional}, ...);
 //
-// RowMajor Tensor and TensorMap of float, Eigen::bfloat16 or Eigen::half, const or not, each tensor
-// its own type. Any other strides: the view form, attention.hpp, which also says what is computed.
-// A refused call throws std::invalid_argument, with the argument's name and both shapes, before
-// `out` is touched.
+// Tensors are RowMajor Tensor or TensorMap of float, Eigen::bfloat16 or Eigen::half, const or not.
+// Each may have a type of its own. For other strides, use the view form in attention.hpp, which
+// also describes the computation. A refused call throws std::invalid_argument, with the argument's
+// name and both shapes, before `out` is written.
 
 #include <unsupported/Eigen/CXX11/Tensor>
 
@@ -79,7 +79,7 @@ void attention(const Device& device, Out&& out, const Query& q, const Cache& cac
                      relpos::prepare(runner, view_of(out), view_of(q), cache, arguments...));
 }
 
-/// Writes the rows of k [batch, key heads, new row, d] and v behind those of each sequence.
+/// Appends the rows of k [batch, key heads, new row, d] and v to each sequence.
 template <eigen_device Device, kv_source Cache, eigen_expression Key, eigen_expression Value,
           class... Arguments>
 void append(const Device& device, const Cache& cache, const Key& k, const Value& v,
@@ -106,8 +106,8 @@ auto attention(const Query& q, const Key& k, const Value& v, const Arguments&...
   return out;
 }
 
-/// Fills the state of a slice of the keys, to be merged (`merge`) with that of the others.
-/// Positions are those of the whole sequence: options.query_offset must be given.
+/// Fills the state of a slice of the keys, to be merged (`merge`) with the states of the other
+/// slices. Positions refer to the whole sequence, so options.query_offset must be given.
 template <eigen_device Device, eigen_expression Query, eigen_expression Key, eigen_expression Value,
           class... Arguments>
 void partial(const Device& device, const partial_state& state, const Query& q, const Key& k,

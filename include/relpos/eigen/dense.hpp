@@ -9,7 +9,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-// Never defined: only asked what they accept.
+// Never defined: concepts test which types they accept.
 template <class Derived>
 void takes_dense(const Eigen::DenseBase<Derived>&);
 template <class Derived>
@@ -21,11 +21,11 @@ void takes_packed(const Eigen::Map<Plain, Options>&);
 template <class T>
 concept eigen_dense = requires(const T& object) { takes_dense(object); };
 
-/// Those without strides, whatever their shape: Matrix, Array, and Map of them.
+/// Dense types without strides, whatever their shape: Matrix, Array, and Map of them.
 template <class T>
 concept eigen_packed = requires(const T& object) { takes_packed(object); };
 
-/// A vector is of rank 1, a matrix of rank 2. What it refers to is contiguous.
+/// A vector has rank 1, a matrix rank 2. The elements must be contiguous.
 template <class Dense>
   requires eigen_dense<Dense>
 struct view_traits<Dense> {

@@ -11,8 +11,9 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A ThreadPoolDevice. The calling thread takes part, so there is a worker more than threads; called
-/// from inside the pool, whose other threads may be waiting for this one, it runs alone.
+/// The executor of a ThreadPoolDevice. The calling thread takes part, so there is one worker more
+/// than threads. If a thread of the pool calls, it runs all items alone, because the other threads
+/// may be waiting for it.
 ///
 /// `Device` is a parameter because Eigen defines ThreadPoolDevice only under EIGEN_USE_THREADS.
 template <class Device>
@@ -28,8 +29,8 @@ class pool_executor {
       serial::run(count, item);
       return;
     }
-    // Helpers that the pool starts late find nothing left to take; what they look at must outlive
-    // the call.
+    // Helpers that the pool starts late, maybe after the call, find no items left. They read
+    // `work`, which must outlive the call.
     const auto work = std::make_shared<progress>();
     const auto take_items = [count, &item](progress& shared, index_t worker) {
       for (index_t i = shared.next++; i < count; i = shared.next++) {

@@ -1,13 +1,13 @@
 #pragma once
 // Attention over Eigen tensors in device memory, on the stream of an Eigen::GpuDevice
-// (EIGEN_USE_GPU is defined before anything of Eigen is included):
+// (define EIGEN_USE_GPU before any header of Eigen is included):
 //
 //   relpos::attention(gpu, out, q, k, v, relpos::alibi{slopes}, relpos::causal{});
 //
 // out, q, k and v are TensorMaps of device memory, of float, Eigen::half or Eigen::bfloat16; out
-// may hold another. cuda/attention.hpp says what is computed. Workspace is allocated and freed in
-// the order of the stream; a graph that is captured from calls takes the view form, whose workspace
-// stays.
+// may have another type. cuda/attention.hpp describes the computation. Workspace is allocated and
+// freed in stream order. To capture calls into a graph, use the view form, whose workspace is
+// the caller's and stays allocated.
 
 #include <cstddef>
 #include <memory>
@@ -21,8 +21,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Throws std::invalid_argument for a call that is refused, and std::runtime_error for what the
-/// device refuses.
+/// Throws std::invalid_argument if the call is refused, and std::runtime_error if the device
+/// reports an error.
 template <class Dims = all_head_dims, eigen_expression Out, eigen_expression Query,
           eigen_expression Key, eigen_expression Value, class... Arguments>
 void attention(const Eigen::GpuDevice& device, Out&& out, const Query& q, const Key& k,
@@ -47,7 +47,7 @@ void attention(const Eigen::GpuDevice& device, Out&& out, const Query& q, const 
       attention<Dims>(on, device_workspace{{memory, bytes.device}, {host.get(), bytes.host}},
                       view_of(out), view_of(q), view_of(k), view_of(v), arguments...);
   if (memory != nullptr) {
-    // The host's part is needed until the stream has copied it.
+    // The host workspace is needed until the stream has copied it.
     const auto release = [](void* at) { delete[] static_cast<std::byte*>(at); };
     if (cudaLaunchHostFunc(on.stream, release, host.get()) == cudaSuccess) {
       static_cast<void>(host.release());

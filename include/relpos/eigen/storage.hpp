@@ -1,5 +1,5 @@
 #pragma once
-// What Eigen's scalars are to the library: the 16-bit types are its own, bit for bit.
+// The storage types of Eigen's scalars. Eigen's 16-bit types have the same bits as the library's.
 
 #include <Eigen/Core>
 
@@ -19,15 +19,15 @@ struct storage_of<float> {
   using type = float;
 };
 template <>
-struct storage_of<index_t> {  // of positions
+struct storage_of<index_t> {  // for positions
   using type = index_t;
 };
 template <>
-struct storage_of<std::int32_t> {  // of block tables
+struct storage_of<std::int32_t> {  // for block tables
   using type = std::int32_t;
 };
 template <>
-struct storage_of<int8> {  // of caches
+struct storage_of<int8> {  // for caches
   using type = int8;
 };
 template <>

@@ -54,7 +54,7 @@ struct view_traits<const Eigen::TensorMap<Plain, Options, MakePointer>>
 template <class Tensor>
 concept eigen_tensor = requires { view_traits<std::remove_reference_t<Tensor>>::rank; };
 
-/// The view of a tensor, which must outlive it.
+/// Returns a view of a tensor. The tensor must outlive the view.
 template <class Tensor>
 auto view_of(Tensor& tensor) {
   return view_traits<Tensor>::of(tensor);

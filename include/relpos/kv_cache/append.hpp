@@ -1,5 +1,5 @@
 #pragma once
-// New rows of a cache.
+// `append`, which writes new rows to a cache.
 
 #include <tuple>
 #include <type_traits>
@@ -13,7 +13,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Refuses parts of a cache that share memory with each other, or with something that is read.
+/// Refuses parts of a cache that share memory with each other, or with memory that append reads.
 template <class Stored, class Placement, class Key, class Value>
 status check_append_overlap(const kv_cache<Stored, Placement>& cache,
                             const tensor_kv<Key, Value>& rows, const options& opts,
@@ -56,7 +56,7 @@ status check_values(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
       memory.values.shape, memory.keys.shape);
 }
 
-/// Refuses rows that do not belong to the cache, or have no room in it.
+/// Refuses rows that do not fit the cache, or have no room in it.
 template <class Stored, class Placement, class Key, class Value>
 status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Key, Value>& rows,
                     bool with_values) {
@@ -89,7 +89,8 @@ status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
                            static_cast<long long>(at), static_cast<long long>(length));
     }
     if constexpr (Placement::evicts) {
-      // Each of them has a place of its own: sinks of a ring that is not filled yet are places too.
+      // Each new row needs its own place. New rows also take the places of sinks that are not
+      // filled yet.
       const index_t sinks = cache.placement.sinks;
       const index_t behind_sinks = length - std::max(cache.length(at), sinks);
       if (behind_sinks > keys[2] - sinks) {
@@ -106,8 +107,9 @@ status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
   return result;
 }
 
-/// What `append` does with values of their own, or with the first channels of the keys in their
-/// place. Of the policies of a call a rotation rotates the rows, if there is one.
+/// The implementation of `append`. `with_values` is false if the values are the first channels of
+/// the keys or have no channels; only keys are then written. `rotation` holds the rotation among
+/// the policies of the call, if there is one; it rotates the keys.
 template <class Isa, executor Executor, class Stored, class Placement, class Key, class Value,
           class... Rotation>
 status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& cache,
@@ -152,7 +154,7 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
                 head);
     }
   });
-  // Apart from the rows, each of which is counted from the length before.
+  // A second pass, because the first pass counts rows from the old lengths.
   runner.run(cache.batch(), [&](index_t sequence, index_t) {
     index_t& length = cache.lengths[static_cast<std::size_t>(sequence)];
     length += rows.length(sequence);
@@ -163,7 +165,7 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
   return {};
 }
 
-/// The same of the arguments of a call.
+/// Calls append_rows with the options and policies among `arguments`.
 template <class Isa, executor Executor, class Stored, class Placement, class Key, class Value,
           class... Arguments>
 status append_with(const Executor& runner, const kv_cache<Stored, Placement>& cache,
@@ -181,10 +183,11 @@ status append_with(const Executor& runner, const kv_cache<Stored, Placement>& ca
                           rotations_of(policies));
 }
 
-/// Writes the rows of k [batch, key head, new row, d] and v behind those of each sequence; one
-/// after another where options.key_starts bound them. A rotation among `arguments`, the same as in
-/// the calls of attention, rotates the keys first: row r of a sequence stands at position r +
-/// options.key_offset. Nothing that was there before is moved.
+/// Appends the rows of k [batch, key head, new row, d] and v to each sequence. With
+/// options.key_starts, k and v are ragged batches: they hold the new rows of one sequence after
+/// another, bounded by key_starts. A rotation among `arguments`, the same as in the calls of
+/// attention, rotates the keys first: row r of a sequence is at position r + options.key_offset.
+/// Existing rows are not moved.
 template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
           class Value, class... Arguments>
 status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,

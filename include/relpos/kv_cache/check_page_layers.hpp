@@ -1,15 +1,15 @@
 #pragma once
-// Refuses caches that are not those of the layers of one model:
+// Checks that caches are the layers of one model:
 //
-//   one block table, one shape of pages, as many rows of a sequence   in every layer
-//   keys, values, scales and lengths                                  of each layer alone
+//   block table, number and rows of pages, rows of a sequence   the same in every layer
+//   keys, values, scales and lengths                            separate memory in each layer
 
 #include "relpos/check/shared_bytes.hpp"
 #include "relpos/kv_cache/page_layers.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Refuses a layer that is not what it says, or differs from the first in what they have in common.
+/// Refuses a layer whose parts do not fit together, or that differs from layer 0 in a common part.
 inline status check_page_layer(const page_layers& layers, index_t which, index_t pages,
                                index_t sequence) {
   const page_layer first = layers[0];
@@ -48,7 +48,8 @@ inline status check_page_layer(const page_layers& layers, index_t which, index_t
       static_cast<long long>(first.length(sequence)));
 }
 
-/// Refuses layers of which one would write what another holds. Their memory may be woven together.
+/// Refuses layers that share memory, because one would overwrite another. Their memory may be
+/// interleaved.
 inline status check_page_layers_apart(const page_layers& layers) {
   const auto bytes = [](const page_layer& of) {
     return byte_range::of(of.lengths().data(), of.lengths().size_bytes());
@@ -67,7 +68,7 @@ inline status check_page_layers_apart(const page_layers& layers) {
       for (const labelled_memory& theirs : other.parts()) {
         for (const labelled_memory& ours : parts) {
           if (!ours.bytes.overlaps(theirs.bytes)) continue;
-          // Only certain sharing is refused, not strides that do not tell.
+          // Refused only if sharing is certain, not if the strides leave it unknown.
           if (sharing_of(ours.elements, theirs.elements) != sharing::some) continue;
           return status::error(status_code::overlap,
                                "%s of layer %lld %s and %s of layer %lld %s share memory, each "

@@ -1,5 +1,5 @@
 #pragma once
-// A cache where each sequence has its own rows, as many as it may ever have.
+// A cache in which each sequence has its own slab, with room for its largest number of rows.
 
 #include "relpos/kv_cache/kv_cache.hpp"
 
@@ -13,7 +13,7 @@ struct contiguous_placement {
     return {sequence, row};
   }
 
-  /// Rows from a cell on that lie one after another.
+  /// The number of adjacent rows from a cell on.
   static constexpr index_t run(index_t, const cache_cell& from, index_t slab_rows) {
     return slab_rows - from.row;
   }

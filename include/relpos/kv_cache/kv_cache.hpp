@@ -5,10 +5,9 @@
 //   relpos::append(runner, cache, k, v, relpos::rotary{rope});                 // once per token
 //   relpos::attention(runner, memory, out, q, cache, relpos::rotary{rope}, relpos::causal{});
 //
-// A cache is a view over memory of the caller's. Keys are rotated once, when they are appended,
-// relative to the blocks of contract/rotation.hpp, and serve every later query; append and
-// attention take the same policies. contiguous.hpp, ring.hpp and paged.hpp say where a row is;
-// append.hpp writes rows.
+// A cache is a view over the caller's memory. `append` rotates keys once, relative to the blocks of
+// contract/rotation.hpp; rotated keys serve every later query. append and attention take the same
+// policies. contiguous.hpp, ring.hpp and paged.hpp map rows to memory; append.hpp writes rows.
 
 #include <span>
 #include <tuple>
@@ -20,8 +19,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `lengths` has the rows of each sequence; append and truncate write it. Row r of a sequence is at
-/// position r + options.key_offset.
+/// `lengths` holds the number of rows of each sequence; append and truncate write it. Row r of a
+/// sequence is at position r + options.key_offset.
 template <cache_storage Stored, cache_placement Placement>
 struct kv_cache {
   static_assert(!Placement::evicts || evicting_placement<Placement>,
@@ -103,7 +102,7 @@ struct kv_cache {
                          static_cast<long long>(value_dim()));
   }
 
-  /// Refuses a cache that is not what it says: shapes, lengths, places of rows.
+  /// Refuses a cache whose shapes, lengths or places of rows do not fit together.
   status check() const {
     if (status valid = check_memory(); !valid) return valid;
     for (index_t i = 0; i < batch(); ++i) {
@@ -111,7 +110,7 @@ struct kv_cache {
     }
     return {};
   }
-  /// The parts of it: shapes and lengths, and the places of one sequence.
+  /// The two parts of check(): shapes and lengths, and the places of the rows of one sequence.
   status check_memory() const {
     if (status valid = check_cache_memory(memory); !valid) return valid;
     for (std::size_t i = 0; i < lengths.size(); ++i) {
@@ -131,7 +130,7 @@ struct kv_cache {
     return placement.check_room(sequence, length(sequence), memory.keys.shape, 0);
   }
 
-  /// The same, and queries that do not belong to it.
+  /// Refuses the same caches as check(), and queries that do not fit the cache.
   template <class Query>
   status check(const view<Query, 4>& q, const options& opts) const {
     if (status valid = check_queries(q, opts.query_starts); !valid) return valid;
@@ -164,8 +163,8 @@ struct kv_cache {
   }
 };
 
-/// The newest rows of a sequence that `truncate` may take: all of them, but in a ring only so many
-/// that the window of the next row is still there. 0 where the cache or the sequence is none.
+/// The number of newest rows of a sequence that `truncate` may remove: all rows, except in a ring,
+/// where the window of the next row must stay resident. 0 if the cache or the sequence is invalid.
 template <class Stored, class Placement>
 index_t rewindable_rows(const kv_cache<Stored, Placement>& cache, index_t sequence) noexcept {
   if (!cache.check() || !cache.check_sequence(sequence)) return 0;
@@ -176,10 +175,10 @@ index_t rewindable_rows(const kv_cache<Stored, Placement>& cache, index_t sequen
   }
 }
 
-/// Forgets all rows of a sequence behind the first `length`: drafted tokens that are not taken.
-/// (page_pool has one that also returns pages.) A ring refuses to go further back than
-/// `rewindable_rows`, except to `sinks` rows or less: what follows then has the bits of an
-/// unlimited cache with the same window.
+/// Removes all rows of a sequence behind the first `length`, for example rejected draft tokens.
+/// (page_pool::truncate also returns pages.) A ring refuses to remove more than `rewindable_rows`,
+/// except down to `sinks` rows or fewer. Later calls therefore return the same bits as with an
+/// unlimited cache and the same window.
 template <class Stored, class Placement>
 status truncate(const kv_cache<Stored, Placement>& cache, index_t sequence,
                 index_t length) noexcept {

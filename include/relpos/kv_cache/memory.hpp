@@ -1,5 +1,5 @@
 #pragma once
-// The memory of a cache, the caller's, and how rows are written to it and read.
+// The caller's memory of a cache, and the functions that write and read its rows.
 
 #include <algorithm>
 #include <concepts>
@@ -14,7 +14,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Elements of the same indices are the same: strides of a single one mean nothing.
+/// Whether elements with the same indices have the same address. Strides of axes with at most one
+/// common index are ignored.
 template <class T, int Rank>
 bool begin_alike(const view<T, Rank>& a, const view<T, Rank>& b) {
   if (a.data != b.data) return false;
@@ -25,25 +26,27 @@ bool begin_alike(const view<T, Rank>& a, const view<T, Rank>& b) {
   return true;
 }
 
-/// Rows in slabs: a slab is a sequence, or a page. Channels are contiguous, all else may have any
-/// strides. float, bfloat16 and half are stored as they are; int8 as round(x / scale) with scale =
-/// max |x| / 127 of each row, in `key_scales` and `value_scales`; rows below 2^-118 are zeros.
+/// Rows in slabs: a slab is a sequence or a page. Channels are contiguous; the other axes may have
+/// any strides. float, bfloat16 and half are stored directly. int8 is stored as round(x / scale)
+/// with scale = max |x| / 127 of each row, in `key_scales` and `value_scales`; rows whose largest
+/// magnitude is below 2^-118 are zeros.
 template <cache_storage Stored>
 struct cache_memory {
   view<Stored, 4> keys;         // [slab, key head, row, d]
   view<Stored, 4> values;       // [slab, key head, row, d_v]
-  view<float, 3> key_scales{};  // [slab, key head, row], of int8 alone
+  view<float, 3> key_scales{};  // [slab, key head, row], int8 only
   view<float, 3> value_scales{};
 
-  /// The values are the first channels of the keys (kv_cache/latent.hpp), which are stored once and
-  /// read as both.
+  /// Whether the values are the first channels of the keys (kv_cache/latent.hpp), which are stored
+  /// once and read as both.
   bool is_latent() const { return values.size() > 0 && begin_alike(values, keys); }
 };
 
-/// What a row of a cache has at most, so that it can be rotated without workspace.
+/// The largest number of channels of a cache row. The limit lets `append` rotate rows without
+/// workspace.
 inline constexpr index_t max_cache_channels = 1024;
 
-/// Refuses memory that cannot be what it says.
+/// Refuses memory whose shapes, strides or scales do not fit together.
 template <class Stored>
 status check_cache_memory(const cache_memory<Stored>& memory) {
   const auto& k = memory.keys.shape;
@@ -97,7 +100,8 @@ status check_cache_memory(const cache_memory<Stored>& memory) {
   return {};
 }
 
-/// Writes a row of floats.
+/// Writes a row of floats to the cell `at`, converted to the storage type, and its scale if the
+/// type has one.
 template <class Stored>
 void store_row(const float* from, const view<Stored, 4>& rows, const view<float, 3>& scales,
                const cache_cell& at, index_t head) {
@@ -110,7 +114,7 @@ void store_row(const float* from, const view<Stored, 4>& rows, const view<float,
   }
 }
 
-/// The rows of one head of one sequence, as a source.
+/// The rows of one head of one sequence, as a row source (stored_rows).
 template <class Isa, cache_storage Stored, cache_placement Placement>
 class cache_rows {
  public:
@@ -159,8 +163,8 @@ class cache_rows {
     return rows_.data + cell.slab * rows_.strides[0] + cell.row * rows_.strides[2];
   }
 
-  /// Calls use(cell, at, run) for rows [first + at, first + at + run) that lie one after another,
-  /// as those of a page.
+  /// Splits rows [first, first + count) into runs of adjacent rows, for example the rows of a page.
+  /// Calls use(cell, at, run) for each run [first + at, first + at + run), which begins at `cell`.
   template <class Use>
   RELPOS_INLINE void for_each_run(index_t first, index_t count, const Use& use) const {
     for (index_t i = 0; i < count;) {

@@ -1,11 +1,11 @@
 #pragma once
-// The caches of all layers of a model, as a page_pool takes them: one block table serves them, each
-// has pages of its own.
+// The caches of all layers of a model, as page_pool takes them. The layers share one block table;
+// each layer has its own pages.
 //
-//   std::vector<relpos::paged_cache<relpos::bfloat16>> layers;         // or of one cache, an array, a span
-//   std::vector<relpos::page_layer> mixed{first, second, third};       // whose storage types differ
+//   std::vector<relpos::paged_cache<relpos::bfloat16>> layers;    // or one cache, an array, a span
+//   std::vector<relpos::page_layer> mixed{first, second, third};  // of different storage types
 //
-// A pool does the same to the pages of every layer, whatever they store.
+// A pool does the same to the pages of every layer, whatever their storage type.
 
 #include <algorithm>
 #include <array>
@@ -17,8 +17,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A paged cache whose storage type is erased. It refers to the same memory, and so may outlive the
-/// cache itself.
+/// A paged cache whose storage type is erased. It refers to the same memory as the cache, so it may
+/// outlive the cache object.
 class page_layer {
  public:
   template <cache_storage Stored>
@@ -31,7 +31,7 @@ class page_layer {
         block_table_(cache.placement.block_table),
         as_stored_(&typed<Stored>) {}
 
-  /// Of the keys: [page, key head, row, d].
+  /// The shape of the keys, [page, key head, row, d].
   const std::array<index_t, 4>& shape() const { return keys_.shape; }
   std::span<index_t> lengths() const { return lengths_; }
   index_t& length(index_t sequence) const { return lengths_[static_cast<std::size_t>(sequence)]; }
@@ -48,14 +48,14 @@ class page_layer {
     return lengths_.data() == other.lengths_.data() && lengths_.size() == other.lengths_.size();
   }
 
-  /// As those of kv_cache.
+  /// Calls the functions of the same names of kv_cache.
   status check_memory() const { return as_stored_->check_memory(*this); }
   status check_sequence(index_t sequence) const {
     return as_stored_->check_sequence(*this, sequence);
   }
-  /// Keys, values and their scales.
+  /// The memory of keys, values, key scales and value scales.
   std::array<labelled_memory, 4> parts() const { return as_stored_->parts(*this); }
-  /// Copies the rows of a page, and their scales.
+  /// Copies the rows of page `from`, and their scales, to page `to`.
   void copy_page(index_t from, index_t to) const { as_stored_->copy_page(*this, from, to); }
 
  private:
@@ -73,7 +73,7 @@ class page_layer {
     }
   };
 
-  /// What depends on the storage type.
+  /// The functions that depend on the storage type.
   struct functions {
     status (*check_memory)(const page_layer&);
     status (*check_sequence)(const page_layer&, index_t);
@@ -132,7 +132,7 @@ class page_layer {
   static constexpr functions typed{check_memory_as<Stored>, check_sequence_as<Stored>,
                                    parts_as<Stored>, copy_page_as<Stored>};
 
-  /// The same elements: strides of a single one mean nothing.
+  /// Whether both views have the same elements. Strides of axes with one element are ignored.
   template <class View>
   static bool is_same(const View& a, const View& b) {
     if (a.data != b.data || a.shape != b.shape) return false;
@@ -151,8 +151,8 @@ class page_layer {
   const functions* as_stored_;
 };
 
-/// All layers of one call: a cache, or a contiguous range of caches or of page_layer. Refers to
-/// them.
+/// All layers of one call: one cache, or a contiguous range of caches or of page_layer. Refers to
+/// them without a copy.
 class page_layers {
  public:
   template <cache_storage Stored>

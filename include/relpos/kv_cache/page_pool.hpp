@@ -1,14 +1,14 @@
 #pragma once
-// Which pages of paged caches are free, and how many sequences use each of the others.
+// The free pages of paged caches, and the number of sequences that use each used page.
 //
 //   relpos::page_pool pool(pages);
 //   relpos::status done = pool.reserve(layers, sequence, length + new_rows);    // then append to every layer
 //
-// `layers` are the caches of all layers of a model (page_layers.hpp), in every call the same ones:
-// they share one block table, and whatever happens to a page happens in the memory of each. A model
-// of one layer passes its cache.
+// `layers` are the caches of all layers of a model (page_layers.hpp), the same ones in every call.
+// They share one block table, and every change of a page is made in the memory of each layer. A
+// model of one layer passes its cache.
 //
-// Host bookkeeping, for those who have none of their own; not for several threads at once.
+// The pool is host bookkeeping for callers without bookkeeping of their own. It is not thread-safe.
 
 #include <cstdint>
 #include <vector>
@@ -26,12 +26,12 @@ class page_pool {
   }
 
   index_t free_pages() const { return static_cast<index_t>(free_.size()); }
-  /// Sequences that use a page.
+  /// The number of sequences that use a page.
   index_t uses(std::int32_t page) const { return uses_[static_cast<std::size_t>(page)]; }
 
-  /// Gives a sequence the pages for `rows`, and its own in place of those to be written that
-  /// another sequence shares: then rows may be appended to every layer. Refused, and nothing
-  /// changed, if too few are free.
+  /// Reserves the pages for `rows` rows of a sequence. If another sequence shares a page that will
+  /// be written, this sequence gets a page of its own instead. Rows may then be appended to every
+  /// layer. Refuses, and changes nothing, if too few pages are free.
   status reserve(const page_layers& layers, index_t sequence, index_t rows) {
     if (status valid = check(layers, sequence); !valid) return valid;
     if (rows < 0 || rows > max_length) {
@@ -51,8 +51,8 @@ class page_pool {
     }
     std::vector<std::int32_t>& pages = pages_of(sequence);
     const index_t held = count(pages);
-    // Pages that will be written and another sequence uses: the last one, whose rows stay, and any
-    // behind it.
+    // The pages that will be written and that another sequence uses: the last one, whose rows stay,
+    // and any behind it.
     const index_t first = length / page_rows;
     std::vector<index_t> shared;
     for (index_t block = first; rows > length && block < std::min(held, needed); ++block) {
@@ -79,7 +79,8 @@ class page_pool {
     return {};
   }
 
-  /// Sequence `to`, which has no rows, begins in every layer as `from` is, and shares its pages.
+  /// Makes sequence `to`, which has no rows, equal to sequence `from` in every layer. They share
+  /// pages.
   status fork(const page_layers& layers, index_t from, index_t to) {
     if (status valid = check(layers, from); !valid) return valid;
     if (status valid = check(layers, to); !valid) return valid;
@@ -101,8 +102,8 @@ class page_pool {
     return {};
   }
 
-  /// Forgets the rows of a sequence behind the first `length` in every layer, and returns the pages
-  /// that it no longer needs.
+  /// Removes the rows of a sequence behind the first `length` in every layer, and returns to the
+  /// pool the pages that the sequence no longer needs.
   status truncate(const page_layers& layers, index_t sequence, index_t length) {
     if (status valid = check(layers, sequence); !valid) return valid;
     if (length < 0 || length > layers[0].length(sequence)) {
@@ -124,8 +125,8 @@ class page_pool {
     return static_cast<index_t>(pages.size());
   }
 
-  /// Refuses layers that are not what they say or do not belong together, and rows of the sequence
-  /// that lie in other pages than the pool gave it.
+  /// Refuses layers whose parts do not fit together or that do not belong to one model, and a
+  /// sequence with rows in pages that the pool did not give it.
   status check(const page_layers& layers, index_t sequence) {
     if (layers.count() == 0) {
       return status::error(status_code::invalid_value, "layers: there are none");
@@ -153,7 +154,7 @@ class page_pool {
     return {};
   }
 
-  /// They are those of the last `reserve`, which were found to be apart.
+  /// Whether these are the layers of the last `reserve`, which were found to share no memory.
   bool are_served(const page_layers& layers) const {
     if (static_cast<index_t>(served_.size()) != layers.count()) return false;
     for (index_t i = 0; i < layers.count(); ++i) {
@@ -163,7 +164,7 @@ class page_pool {
     }
     return true;
   }
-  /// Refuses other layers than those whose pages are in use: rows of a layer that is left out would
+  /// Refuses layers other than the ones whose pages are in use: the rows of an omitted layer would
   /// not be copied.
   status check_served(const page_layers& layers) const {
     if (free_.size() == uses_.size()) return {};
@@ -191,7 +192,7 @@ class page_pool {
     for (index_t i = 0; i < layers.count(); ++i) served_.push_back(layers[i]);
   }
 
-  /// Pages that a sequence has, those reserved in advance among them.
+  /// The pages of a sequence, including pages reserved in advance.
   std::vector<std::int32_t>& pages_of(index_t sequence) {
     if (pages_.size() <= at(sequence)) pages_.resize(at(sequence) + 1);
     return pages_[at(sequence)];
@@ -208,9 +209,9 @@ class page_pool {
   }
 
   std::vector<index_t> uses_;
-  std::vector<std::vector<std::int32_t>> pages_;  // of each sequence
+  std::vector<std::vector<std::int32_t>> pages_;  // per sequence
   std::vector<std::int32_t> free_;
-  std::vector<page_layer> served_;  // whose pages are in use
+  std::vector<page_layer> served_;  // the layers whose pages are in use
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,7 +1,7 @@
 #pragma once
-// A cache of pages, any of which holds any part of any sequence: memory is taken as sequences grow,
-// and sequences with a common beginning share its pages (Kwon et al., arXiv 2309.06180).
-// page_pool.hpp has the free pages.
+// A cache of pages. Any page can hold any part of any sequence: memory is taken when sequences
+// grow, and sequences with a common prefix share its pages (Kwon et al., arXiv 2309.06180).
+// page_pool.hpp manages the free pages.
 
 #include <cstdint>
 
@@ -9,16 +9,16 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Slab p is page p, of as many rows as the memory says.
+/// Slab p is page p. The shape of the memory sets the number of rows per page.
 struct paged_placement {
   static constexpr bool evicts = false;
 
-  /// [sequence, block]: the page of rows [block * page rows, ...). What lies behind a sequence's
-  /// length is not read.
+  /// [sequence, block]: the page of rows [block * page rows, ...). Entries behind a sequence's
+  /// length are not read.
   view<std::int32_t, 2> block_table;
 
   constexpr cache_cell cell(index_t sequence, index_t row, index_t page_rows) const {
-    // 32 bits: a division of 64 takes twice as long.
+    // 32 bits, because a 64-bit division takes twice as long.
     const auto at = static_cast<std::uint32_t>(row);
     const auto rows = static_cast<std::uint32_t>(page_rows);
     const index_t block = at / rows;
@@ -43,8 +43,8 @@ struct paged_placement {
                          "cache.keys: pages of %lld rows in %s, must be 1 to 2^31 - 1",
                          static_cast<long long>(keys[2]), shape_text(keys).text);
   }
-  /// Refuses a table that lacks pages for so many rows, or has one that does not exist. Pages of
-  /// the first `checked` rows were looked at before.
+  /// Refuses a table that lacks pages for `rows` rows, or has a page that does not exist. The pages
+  /// of the first `checked` rows were checked before.
   status check_room(index_t sequence, index_t rows, const std::array<index_t, 4>& keys,
                     index_t checked = 0) const {
     const index_t blocks = ceil_div(rows, keys[2]);

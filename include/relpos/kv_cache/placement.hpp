@@ -1,6 +1,6 @@
 #pragma once
-// Where a cache has its rows: what contiguous.hpp, ring.hpp and paged.hpp answer, and a placement
-// of your own would.
+// The concepts of placements, which map the rows of a cache to its memory. contiguous.hpp, ring.hpp
+// and paged.hpp have one each; a placement of your own has the same members.
 
 #include <array>
 #include <concepts>
@@ -15,20 +15,20 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Where a row is.
+/// The place of a row: a slab, and the row in the slab.
 struct cache_cell {
   index_t slab = 0;
   index_t row = 0;
 };
 
-/// Where the rows of a cache are, in slabs of `slab_rows`; `keys` is the shape of cache.keys.
+/// The places of the rows of a cache, in slabs of `slab_rows`; `keys` is the shape of cache.keys.
 ///
 ///   cell(sequence, row, slab_rows)   the place of a row
-///   run(row, cell, slab_rows)        how many rows from there on lie one after another
-///   check(keys, lengths)             refuses parts of its own that do not fit
+///   run(row, cell, slab_rows)        the number of adjacent rows from `cell` on
+///   check(keys, lengths)             refuses members of the placement that do not fit
 ///   check_room(sequence, rows, keys, checked)
-///                                    refuses a sequence of so many rows, of which the first
-///                                    `checked` have passed
+///                                    refuses a sequence if not all of its `rows` rows have a
+///                                    place; the first `checked` rows have passed before
 ///   memory_parts(use)                calls use(labelled_memory) for each part of its memory
 ///   evicts                           whether rows may be evicted (evicting_placement)
 template <class Placement>
@@ -44,19 +44,20 @@ concept cache_placement =
       { Placement::evicts } -> std::convertible_to<bool>;
     };
 
-/// One that evicts rows behind its first `sinks`:
+/// A placement that evicts rows behind the first `sinks`:
 ///
-///   evicted(sequence)                the range of rows that it has evicted
-///   hidden(sequence, row)            what a query at the position of `row` does not see, these
-///                                    rows included
-///   mask(options)                    a policy that hides them
+///   evicted(sequence)                the range of evicted rows
+///   hidden(sequence, row)            the range of rows that a query at the position of `row` does
+///                                    not see, including evicted rows
+///   mask(options)                    a policy that hides these rows
 ///   appended(sequence, length, slab_rows), truncated(sequence, length)
-///                                    keeps account of rows that were written, or taken back
+///                                    record that rows were written or removed
 ///   rewindable(sequence, length, slab_rows)
-///                                    the newest rows that may be taken back
+///                                    the number of newest rows that may be removed
 ///   can_rewind_to(sequence, from, to, slab_rows)
-///   seen_rows(slab_rows), window     rows behind the sinks that a query sees, and as declared
-///                                    (0: all)
+///                                    whether a sequence of `from` rows may be truncated to `to`
+///   seen_rows(slab_rows), window     the number of rows behind the sinks that a query sees, and
+///                                    the declared number (0: all)
 template <class Placement>
 concept evicting_placement =
     cache_placement<Placement> && requires(const Placement& of, index_t at, const options& opts) {

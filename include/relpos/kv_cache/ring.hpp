@@ -1,6 +1,6 @@
 #pragma once
-// A cache of fixed size for a sliding window: behind `sinks` rows that it keeps forever (Xiao et
-// al., arXiv 2309.17453), the newest rows take the places of the oldest. Evicted rows are not
+// A cache of fixed size for a sliding window. It keeps the first `sinks` rows forever (Xiao et al.,
+// arXiv 2309.17453); behind them, the newest rows overwrite the oldest. Evicted rows are not
 // visible, whatever the mask.
 
 #include <algorithm>
@@ -14,9 +14,9 @@ namespace relpos::inline RELPOS_ABI {
 /// The mask that a ring adds to a call: it hides evicted rows, and rows between the sinks and the
 /// window.
 struct ring_mask {
-  const index_t* oldest;  // per sequence, the first row behind the sinks that is there
+  const index_t* oldest;  // per sequence, the first resident row behind the sinks
   index_t sinks;
-  index_t window;  // 0: all that is there
+  index_t window;  // 0: all resident rows
   index_t offset;
   index_list offsets;
 
@@ -26,18 +26,18 @@ struct ring_mask {
   }
 };
 
-/// Slab i is sequence i. For chunks of c rows under a window of w keys a slab has sinks + w + c - 1
-/// rows, and d more where d drafts are taken back. A call whose window reaches a row that was
-/// evicted is refused, where `window` or a mask tells the window.
+/// Slab i is sequence i. To append chunks of c rows under a window of w keys, a slab needs
+/// sinks + w + c - 1 rows, and d more if d drafts are removed again. A call whose window reaches an
+/// evicted row is refused if `window` or a mask (window_start) declares the window.
 struct ring_placement {
   static constexpr bool evicts = true;
 
-  /// Per sequence, the first row behind the sinks that is there; zeros at first, written by append
-  /// and truncate.
+  /// Per sequence, the first resident row behind the sinks. Zeros at first; append and truncate
+  /// write it.
   std::span<index_t> oldest;
   index_t sinks = 0;
-  /// Keys that each query sees behind the sinks, itself included. With 0 it sees all that the ring
-  /// holds, as a window of rows - sinks keys where rows are appended one by one.
+  /// The number of keys behind the sinks that each query sees, its own included. With 0 it sees all
+  /// resident rows: the same as a window of slab rows - sinks keys if rows are appended one by one.
   index_t window = 0;
 
   constexpr cache_cell cell(index_t sequence, index_t row, index_t slab_rows) const {
@@ -71,7 +71,7 @@ struct ring_placement {
           static_cast<long long>(sinks), shape_text(keys).text);
     }
     for (std::size_t i = 0; i < lengths.size(); ++i) {
-      // Rows [oldest, length) lie in the ring at once.
+      // Rows [oldest, length) must fit into the ring together.
       const index_t first = std::max(oldest[i], sinks);
       const bool is_within = 0 <= oldest[i] && oldest[i] <= std::max(lengths[i], sinks);
       if (is_within && lengths[i] - first <= keys[2] - sinks) continue;
@@ -97,17 +97,19 @@ struct ring_placement {
     index_t& first = oldest[static_cast<std::size_t>(sequence)];
     first = std::max({first, sinks, length - (slab_rows - sinks)});
   }
-  /// The window, or all that the ring holds.
+  /// The number of rows behind the sinks that a query sees: the window, else all of the ring.
   constexpr index_t seen_rows(index_t slab_rows) const {
     return window > 0 ? window : slab_rows - sinks;
   }
-  /// The newest rows that truncate may take: the window of the next row must still be there.
+  /// The number of newest rows that truncate may remove: the window of the next row must stay
+  /// resident.
   index_t rewindable(index_t sequence, index_t length, index_t slab_rows) const {
     const index_t first = oldest[static_cast<std::size_t>(sequence)];
     if (first <= sinks) return length;
     return std::clamp<index_t>(length - (first + seen_rows(slab_rows) - 1), 0, length);
   }
-  /// The sinks are always there, and nothing behind them is needed then.
+  /// Truncation to the sinks or less is always allowed: the sinks are resident, and the next row
+  /// needs no row behind them.
   bool can_rewind_to(index_t sequence, index_t from, index_t to, index_t slab_rows) const {
     return to <= sinks || from - to <= rewindable(sequence, from, slab_rows);
   }
@@ -116,7 +118,7 @@ struct ring_placement {
     first = std::min(first, std::max(length, sinks));
   }
 
-  /// Rows behind the sinks that are no longer there.
+  /// The range of evicted rows, behind the sinks.
   key_range evicted(index_t sequence) const {
     return {sinks, std::max(oldest[static_cast<std::size_t>(sequence)], sinks)};
   }

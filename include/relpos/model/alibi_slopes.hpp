@@ -2,8 +2,8 @@
 // The slopes of ALiBi (Press, Smith, Lewis, arXiv 2108.12409): a geometric sequence over the heads
 // that ends at 2^-max_bias.
 //
-// For a head count that is no power of two there are two published rules, which agree only at
-// powers of two. With n heads, c = 2^floor(log2 n), B = max_bias:
+// Two rules are published. They agree only if the number of heads is a power of two. With n heads,
+// c = 2^floor(log2 n), B = max_bias:
 //   interleaved (the authors' code; fairseq, BLOOM, MPT, ggml):
 //              h <  c: 2^(-B (h + 1) / c),   h >= c: 2^(-(B / 2) (2 (h - c) + 1) / c)
 //   geometric: 2^(-B (h + 1) / n) for every n
@@ -27,8 +27,8 @@ struct head_shard {
   index_t count = 0;
   index_t total = 0;
 
-  /// Refuses numbers below 0, and a shard of padding alone: a rank that mistakes its own number of
-  /// heads for `total` makes one too.
+  /// Refuses numbers below 0, a count above 2^60, and a shard that is padding only: a rank that
+  /// passes its own number of heads as `total` also makes one.
   status check() const {
     const bool counts = first >= 0 && count >= 0 && total >= 0;
     const bool begins_within = first < total || (count == 0 && first == total);
@@ -55,9 +55,10 @@ inline float alibi_slope(index_t head, index_t heads, alibi_rule rule = alibi_ru
   return static_cast<float>(std::exp2(exponent));
 }
 
-/// The slopes of a shard's heads, out of the global count: sharding a model does not change them.
-/// Padding has slope 0, which leaves its output finite: a server multiplies it by rows of zeros.
-/// The list is empty where shard.check() refuses; attention then refuses the list.
+/// The slopes of a shard's heads. They are computed from the global number of heads, so that
+/// sharding a model does not change them. Padding has slope 0, which keeps its output finite: a
+/// server multiplies it by rows of zeros. The list is empty if shard.check() refuses; attention
+/// then refuses the list.
 inline std::vector<float> alibi_slopes(head_shard shard, alibi_rule rule = alibi_rule::interleaved,
                                        double max_bias = 8.0) {
   std::vector<float> slopes;

@@ -1,9 +1,9 @@
 #pragma once
 // The frequencies of rotary encodings (Su et al., "RoFormer", arXiv 2104.09864): channel pair i of
-// rotary_dim / 2 turns by radians[i] per position. Models that were stretched beyond their training
-// length differ in nothing else.
+// rotary_dim / 2 rotates by radians[i] per position. Models that were stretched beyond their
+// training length differ only in rotary_frequencies.
 //
-// Each function returns rotary_dim / 2 frequencies, or none where an argument is out of range:
+// Each function returns rotary_dim / 2 frequencies, or none if an argument is out of range:
 // rotary_dim is even and positive, base is above 1, lengths are positive, factors are at least 1.
 
 #include <algorithm>
@@ -19,10 +19,11 @@ namespace relpos::inline RELPOS_ABI {
 
 struct rotary_frequencies {
   std::vector<double> radians;    // per position
-  double attention_factor = 1.0;  // of cosine and sine: scores grow by its square
-  /// Of a pair's part of the score, per position from key to query; or none.
+  double attention_factor = 1.0;  // of cosine and sine: multiplies scores by its square
+  /// The log2 of the factor of each pair's part of a score, per position from key to query. Empty:
+  /// no decay.
   std::vector<double> log2_decay{};
-  /// Of token_positions, below 4, that a pair turns by; or none: all by the first.
+  /// The axis of token_positions, below 4, by which each pair rotates. Empty: all by the first.
   std::vector<std::uint8_t> axes{};
 };
 
@@ -46,8 +47,8 @@ inline rotary_frequencies linear_frequencies(index_t rotary_dim, double factor,
   return result;
 }
 
-/// NTK-aware scaling: base factor^(d / (d - 2)), which leaves the fastest pair as it is and divides
-/// the slowest by factor. rotary_dim is at least 4.
+/// NTK-aware scaling: base factor^(d / (d - 2)) in place of base, with d = rotary_dim. Keeps the
+/// fastest frequency and divides the slowest by factor. rotary_dim is at least 4.
 inline rotary_frequencies ntk_frequencies(index_t rotary_dim, double factor,
                                           double base = 10000.0) {
   if (!(factor >= 1.0) || rotary_dim < 4) return {};
@@ -55,9 +56,9 @@ inline rotary_frequencies ntk_frequencies(index_t rotary_dim, double factor,
   return rope_frequencies(rotary_dim, base * std::pow(factor, d / (d - 2.0)));
 }
 
-/// Dynamic NTK: NTK with the factor that `length` asks for,
+/// Dynamic NTK: NTK with a factor that depends on `length`,
 /// factor length / train_length - (factor - 1), and plain RoPE up to train_length. The frequencies
-/// change with the length: not for keys that a cache holds rotated.
+/// change with the length, so they do not fit a cache, which holds rotated keys.
 inline rotary_frequencies dynamic_ntk_frequencies(index_t rotary_dim, double factor,
                                                   index_t train_length, index_t length,
                                                   double base = 10000.0) {
@@ -67,21 +68,22 @@ inline rotary_frequencies dynamic_ntk_frequencies(index_t rotary_dim, double fac
   return ntk_frequencies(rotary_dim, factor * stretch - (factor - 1.0), base);
 }
 
-/// Where the ramp of YaRN begins and ends: at whole pairs around it, as the paper's code rounds, or
-/// exactly where pairs turn so many times (`"truncate": false` in the rope_scaling of a model's
-/// configuration; gpt-oss).
+/// The ends of YaRN's ramp, which are the pairs that turn `fast` and `slow` times: rounded outwards
+/// to whole pairs, as in the paper's code, or exact fractions of an index (`"truncate": false` in
+/// the rope_scaling of a model's configuration; gpt-oss).
 enum class yarn_ramp { whole_pairs, exact };
 
 /// YaRN (Peng et al., arXiv 2309.00071): pairs that turn more than `fast` times over the training
-/// length are kept, those that turn less than `slow` times are divided by factor, with a ramp over
-/// the pairs between. Scores are sharpened by 0.1 ln factor + 1 on cosine and sine.
+/// length keep their frequency, pairs that turn less than `slow` times have it divided by factor,
+/// with a ramp over the pairs between. Scores are sharpened: cosine and sine are multiplied by
+/// 0.1 ln factor + 1.
 inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, index_t train_length,
                                            double base = 10000.0, double fast = 32.0,
                                            double slow = 1.0,
                                            yarn_ramp ramp = yarn_ramp::whole_pairs) {
   if (!(factor >= 1.0) || train_length < 1 || !(fast >= slow) || !(slow > 0.0)) return {};
   rotary_frequencies result = rope_frequencies(rotary_dim, base);
-  // The pair, as a fraction of an index, that turns so many times.
+  // The fractional index of the pair that turns `turns` times over the training length.
   const auto pair_of = [&](double turns) {
     const double turned = static_cast<double>(train_length) / (turns * 2.0 * std::numbers::pi);
     return static_cast<double>(rotary_dim) * std::log(turned) / (2.0 * std::log(base));
@@ -94,7 +96,7 @@ inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, in
   }
   first = std::max(first, 0.0);
   last = std::min(last, static_cast<double>(rotary_dim - 1));
-  const double width = std::max(last - first, 0.001);  // a step where they meet
+  const double width = std::max(last - first, 0.001);  // a step if both ends meet
   for (std::size_t i = 0; i < result.radians.size(); ++i) {
     const double divided = std::clamp((static_cast<double>(i) - first) / width, 0.0, 1.0);
     result.radians[i] *= divided / factor + (1.0 - divided);
@@ -103,8 +105,9 @@ inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, in
   return result;
 }
 
-/// Llama 3: wavelengths below train_length / high are kept, those above train_length / low are
-/// divided by factor, with a ramp over train_length / wavelength between.
+/// Llama 3: frequencies of wavelengths below train_length / high are kept, frequencies of
+/// wavelengths above train_length / low are divided by factor, with a ramp over
+/// train_length / wavelength between.
 inline rotary_frequencies llama3_frequencies(index_t rotary_dim, double factor = 8.0,
                                              index_t train_length = 8192, double base = 500000.0,
                                              double low = 1.0, double high = 4.0) {
@@ -118,9 +121,10 @@ inline rotary_frequencies llama3_frequencies(index_t rotary_dim, double factor =
   return result;
 }
 
-/// LongRoPE (Ding et al., arXiv 2402.13753): a divisor for each pair, found by search and shipped
-/// with the model, and scores sharpened by sqrt(1 + ln factor / ln train_length) on cosine and
-/// sine. `factor` is the ratio of the longest to the training length, which is at least 2.
+/// LongRoPE (Ding et al., arXiv 2402.13753): a positive divisor for each pair, found by search and
+/// shipped with the model. Scores are sharpened: cosine and sine are multiplied by
+/// sqrt(1 + ln factor / ln train_length). `factor` is the ratio of the longest length to the
+/// training length. train_length is at least 2.
 inline rotary_frequencies longrope_frequencies(std::span<const double> divisors, double factor,
                                                index_t train_length, double base = 10000.0) {
   if (!(factor >= 1.0) || train_length < 2) return {};
@@ -134,17 +138,17 @@ inline rotary_frequencies longrope_frequencies(std::span<const double> divisors,
   return result;
 }
 
-/// zeta of XPOS for one channel pair, (2 i / rotary_dim + gamma) / (1 + gamma): what remains of the
+/// zeta of XPOS for one channel pair, (2 i / rotary_dim + gamma) / (1 + gamma): the factor of the
 /// pair's part of a score after scale_base positions.
 inline double xpos_decay(index_t pair, index_t rotary_dim, double gamma = 0.4) {
   const double part = 2.0 * static_cast<double>(pair) / static_cast<double>(rotary_dim);
   return 1.0 - (1.0 - part) / (1.0 + gamma);
 }
 
-/// XPOS (Sun et al., arXiv 2212.10554): the angles of RoPE, and pair i of a score shrinks by
-/// zeta_i = (2 i / rotary_dim + gamma) / (1 + gamma) with every scale_base positions between key
-/// and query. For causal attention: towards later keys the factor would grow. gamma and scale_base
-/// are positive.
+/// XPOS (Sun et al., arXiv 2212.10554): the angles of RoPE, and a decay. Pair i's part of a score
+/// is multiplied by zeta_i = (2 i / rotary_dim + gamma) / (1 + gamma) for every scale_base
+/// positions between key and query. For causal attention only, because the factor would grow
+/// towards later keys. gamma and scale_base are positive.
 inline rotary_frequencies xpos_frequencies(index_t rotary_dim, double gamma = 0.4,
                                            double scale_base = 512.0, double base = 10000.0) {
   if (!(gamma > 0.0) || !(scale_base > 0.0)) return {};
@@ -155,8 +159,8 @@ inline rotary_frequencies xpos_frequencies(index_t rotary_dim, double gamma = 0.
   return result;
 }
 
-// M-RoPE: channel pairs of one head turn by different axes of a token's position, time, height and
-// width (Wang et al., "Qwen2-VL", arXiv 2409.12191).
+// M-RoPE: the channel pairs of a head rotate by different axes of a token's position: time, height
+// and width (Wang et al., "Qwen2-VL", arXiv 2409.12191).
 //
 //   auto frequencies = relpos::rope_frequencies(128, 1e6);
 //   frequencies.axes = relpos::mrope_axes(std::array<relpos::index_t, 3>{16, 24, 24});
@@ -164,8 +168,8 @@ inline rotary_frequencies xpos_frequencies(index_t rotary_dim, double gamma = 0.
 //   out = relpos::attention(q, k, v, relpos::rotary{mrope}, relpos::causal{},
 //                           relpos::token_positions{positions, positions});  // [3, batch, position]
 
-/// One section of pairs after the other (Qwen2-VL, Qwen2.5-VL): section a has sections[a] pairs,
-/// which turn by axis a.
+/// The axis of each pair for consecutive sections (Qwen2-VL, Qwen2.5-VL): section a has sections[a]
+/// pairs, which rotate by axis a.
 inline std::vector<std::uint8_t> mrope_axes(std::span<const index_t> sections) {
   std::vector<std::uint8_t> axes;
   for (std::size_t axis = 0; axis < sections.size(); ++axis) {
@@ -174,9 +178,9 @@ inline std::vector<std::uint8_t> mrope_axes(std::span<const index_t> sections) {
   return axes;
 }
 
-/// Sections dealt out in turn, so that each axis has fast and slow pairs (Qwen3-VL): of A axes,
-/// pair i turns by axis i mod A while the section of that axis lasts, and by the first axis after
-/// that.
+/// The axis of each pair for interleaved sections, which give each axis fast and slow pairs
+/// (Qwen3-VL): with A axes, pair i rotates by axis a = i mod A if floor(i / A) < sections[a], else
+/// by the first axis.
 inline std::vector<std::uint8_t> interleaved_mrope_axes(std::span<const index_t> sections) {
   index_t pairs = 0;
   for (const index_t section : sections) pairs += section;

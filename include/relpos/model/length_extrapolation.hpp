@@ -12,9 +12,10 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The expectation curve g of a rotation: the sum over pairs of cos(n theta_i) zeta_i^(n /
-/// scale_base). The expected score of a key n = `positions_back` before the query is proportional
-/// to it. From `rope_frequencies`, `xpos_frequencies` and the others.
+/// The expectation curve g of a rotation: the sum over pairs of
+/// cos(n theta_i) zeta_i^(n / scale_base). The expected score of a key n = `positions_back` before
+/// the query is proportional to it. `frequencies` is the result of `rope_frequencies`,
+/// `xpos_frequencies` or another function of frequencies.hpp.
 inline double expected_score(const rotary_frequencies& frequencies, index_t positions_back) {
   const auto n = static_cast<double>(positions_back);
   double sum = 0.0;

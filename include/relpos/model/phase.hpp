@@ -1,9 +1,9 @@
 #pragma once
-// Angles that depend on nothing but the difference of two positions, wherever they are. A frequency
-// is a fraction of a turn per position, rounded once to float64 and held as a multiple of 2^-64
-// turns; its product with a position wraps around where the angle does, in integer arithmetic,
-// without rounding. The angle over a distance n is off by less than n 2^-53 turns: 7e-10 at a
-// million. (position * radians in float32 is wrong by 0.06 there.)
+// Angles whose differences depend only on the difference of two positions, at any position. A
+// frequency is a fraction of a turn per position, rounded once to float64 and held as a multiple of
+// 2^-64 turns. Its product with a position is computed in integers: it wraps around where the angle
+// does, and is not rounded. The angle over a distance n is off by less than n 2^-53 turns: 7e-10
+// radians at a million. (position * radians in float32 is off by 0.06 there.)
 
 #include <cmath>
 #include <cstdint>
@@ -15,10 +15,10 @@ namespace relpos::inline RELPOS_ABI {
 
 class phase {
  public:
-  /// From radians per position; any finite number.
+  /// `radians` per position, any finite number.
   explicit phase(double radians) {
     const double turns = radians / (2.0 * std::numbers::pi);
-    const double part = turns - std::floor(turns);  // below 1: 53 bits of it
+    const double part = turns - std::floor(turns);  // 53 significant bits
     turns_ = part < 1.0 ? static_cast<std::uint64_t>(part * 0x1p64) : 0;
   }
 

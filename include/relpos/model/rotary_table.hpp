@@ -1,6 +1,6 @@
 #pragma once
-// The tables that the policy `rotary` reads: made once for a model, for every position and every
-// call.
+// The tables that the policy `rotary` reads. They are made once for a model, and serve every
+// position and every call.
 
 #include <algorithm>
 #include <cmath>
@@ -14,8 +14,9 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `rotary_table(rope_frequencies(head_dim), pair_layout::half_split)`. Of 512 positions, from
-/// angles in float64 reduced exactly: 4 KiB per pair, twice that for frequencies that decay.
+/// `rotary_table(rope_frequencies(head_dim), pair_layout::half_split)`: the rotors of 512
+/// positions, from exactly reduced float64 angles. 4 KiB per pair, or 8 KiB if the frequencies
+/// decay.
 class rotary_table {
  public:
   rotary_table(const rotary_frequencies& frequencies, pair_layout layout)
@@ -29,7 +30,7 @@ class rotary_table {
     if (!log2_decay_.empty()) keys_ = make_rows(frequencies.attention_factor, -1.0);
   }
 
-  /// Why these frequencies make no table; null where they do.
+  /// The reason why these frequencies make no table; null if they make one.
   const char* fault() const { return fault_; }
 
   index_t pairs() const { return static_cast<index_t>(phases_.size()); }
@@ -42,7 +43,8 @@ class rotary_table {
             axes()};
   }
 
-  /// Between a query and the key `distance` positions after it, without the attention factor.
+  /// The rotor between a query and the key `distance` positions after it, without the attention
+  /// factor.
   rotor relative(index_t pair, index_t distance) const {
     const auto at = static_cast<std::size_t>(pair);
     const double angle = phases_[at].angle(-distance);
@@ -111,7 +113,7 @@ class rotary_table {
   std::vector<double> log2_decay_;
   std::vector<std::uint8_t> axes_;
   std::vector<float> queries_;
-  std::vector<float> keys_;  // empty where they are those of queries
+  std::vector<float> keys_;  // empty if equal to queries_
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -91,8 +91,9 @@ void rotate_checked(const view<T, 4>& rows, const rotary_frequencies& frequencie
 }
 
 /// Rotates rows [batch, head, position, channel] in place; row r is at position r +
-/// position_offset, within +-2^60. Channels beyond the pairs (partial rotary) stay as they are.
-/// Computed in float32 from angles in float64. Allocates one position's cosines and sines.
+/// position_offset, within +-2^60. Channels beyond the pairs (partial rotary) are not changed. The
+/// computation is in float32, from angles in float64. Allocates the cosines and sines of one
+/// position.
 template <storage T>
 status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
               index_t position_offset = 0) {
@@ -103,8 +104,8 @@ status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pai
   return {};
 }
 
-/// The same with a position for each token, [batch or 1, position], or for each of its axes, [axis,
-/// batch or 1, position].
+/// The same with explicit positions: one per token, [batch or 1, position], or one per token and
+/// axis, [axis, batch or 1, position].
 template <storage T>
 status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
               const view<const index_t, 3>& of_tokens) {

@@ -17,8 +17,8 @@ namespace relpos::inline RELPOS_ABI {
 
 enum class sinusoidal_layout {
   interleaved,  // sine and cosine of pair i in channels 2 i and 2 i + 1: the paper
-  // In channels i and i + d / 2. (The order of tensor2tensor and fairseq, whose frequencies differ:
-  // the last is 1 / base there.)
+  // Sine and cosine of pair i in channels i and i + d / 2. (The order of tensor2tensor and fairseq,
+  // whose frequencies differ: their last frequency is 1 / base.)
   sines_then_cosines
 };
 
@@ -53,7 +53,7 @@ status for_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index_t 
   return {};
 }
 
-/// Writes the embeddings into rows [batch, position, channel]; channels are even.
+/// Writes the embeddings into rows [batch, position, channel]. The number of channels is even.
 template <storage T>
 status fill_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout,
                        index_t position_offset = 0, double base = 10000.0) {
@@ -61,7 +61,7 @@ status fill_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout,
                         [](T& element, float value) { element = static_cast<T>(value); });
 }
 
-/// Adds them.
+/// Adds the embeddings to rows [batch, position, channel]. The number of channels is even.
 template <storage T>
 status add_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index_t position_offset = 0,
                       double base = 10000.0) {

@@ -7,9 +7,9 @@
 //   n < E:  n,   else  min(NB - 1, E + trunc(ln(n / E) / ln(max_distance / E) (NB - E)))
 // where n = |r| (bidirectional; r > 0 adds NB) or max(-r, 0) (unidirectional).
 //
-// At 32 / 128 the logarithm hits an integer exactly at n = 16, 32, 64, where one unit in the last
-// place of a float decides the bucket. Here it is decided in integers: the bucket is at least E + j
-// exactly when n^(NB - E) >= E^(NB - E - j) max_distance^j.
+// With num_buckets 32 and max_distance 128, bidirectional, the logarithm is exactly an integer at
+// n = 16, 32, 64, where one unit in the last place of a float decides the bucket. Here integers
+// decide: the bucket is at least E + j exactly when n^(NB - E) >= E^(NB - E - j) max_distance^j.
 
 #include <array>
 #include <cmath>
@@ -58,7 +58,7 @@ class exact_product {
   int used_ = 1;
 };
 
-/// The rule of one table: valid when `t5_bias::check` accepts it.
+/// The bucket rule of one table. Valid if `t5_bias::check` accepts it.
 struct t5_buckets {
   index_t num_buckets = 32;
   index_t max_distance = 128;
@@ -88,7 +88,7 @@ struct t5_buckets {
         std::log(static_cast<double>(n) / static_cast<double>(exact)) /
         std::log(static_cast<double>(max_distance) / static_cast<double>(exact)) *
         static_cast<double>(steps);
-    // The logarithms are right to 1e-12 or so; only beside an integer can they choose wrongly.
+    // The error of `position` is about 1e-12, so `step` can be wrong only next to an integer.
     constexpr double beside = 1e-6;
     auto step = static_cast<index_t>(position + beside);
     const bool is_beside = position - static_cast<double>(step) < beside;

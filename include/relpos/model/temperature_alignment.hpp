@@ -1,13 +1,12 @@
 #pragma once
-// Which temperature makes attention over a long input as sharp as it was at the training length
-// (Chi, Fan, Rudnicky, "Attention Alignment and Flexible Positional Embeddings Improve Transformer
-// Length Extrapolation", arXiv 2311.00684). Two things can be aligned, each as its mean over rows:
+// The temperature that makes attention over a long input as sharp as at the training length (Chi,
+// Fan, Rudnicky, "Attention Alignment and Flexible Positional Embeddings Improve Transformer Length
+// Extrapolation", arXiv 2311.00684). One of two statistics is aligned, as its mean over rows:
 //
 //   the logarithm of the largest probability     the entropy
 //
-// Both are monotone in the temperature, so that statistics of the model's own logits settle it
-// (alignment.hpp measures them in the fused pass). For independent Gaussian logits there are closed
-// forms.
+// Both are monotone in the temperature, so statistics of the model's own logits determine it
+// (alignment.hpp measures them in the fused pass). Independent Gaussian logits have closed forms.
 
 #include <cmath>
 
@@ -18,24 +17,25 @@ namespace relpos::inline RELPOS_ABI {
 /// Entropy alignment of Gaussian logits of standard deviation `sigma` > 0:
 /// sigma / sqrt(sigma^2 + 2 ln(length / train_length)). length is at least train_length.
 ///
-/// Against sampled logits it is too high, by at most 7 % for sigma up to 2, and by more, too close
-/// to 1, as sigma nears sqrt(2 ln train_length): a few keys then hold most of the weight.
+/// Compared with sampled logits it is too high: by at most 7 % for sigma up to 2, and by more, too
+/// close to 1, when sigma nears sqrt(2 ln train_length), because a few keys then hold most of the
+/// weight.
 inline double entropy_temperature(double sigma, index_t train_length, index_t length) {
   const double ratio = static_cast<double>(length) / static_cast<double>(train_length);
   return sigma / std::sqrt(sigma * sigma + 2.0 * std::log(ratio));
 }
 
 /// Maximum-probability alignment of the same logits:
-/// sigma / (sigma + sqrt(2 ln length) - sqrt(2 ln train_length)), length at least train_length. Too
-/// high, by 3 to 13 % for sigma of 2 to 4.
+/// sigma / (sigma + sqrt(2 ln length) - sqrt(2 ln train_length)). length is at least train_length.
+/// The result is too high, by 3 to 13 % for sigma of 2 to 4.
 inline double max_probability_temperature(double sigma, index_t train_length, index_t length) {
   const auto largest = [](index_t n) { return std::sqrt(2.0 * std::log(static_cast<double>(n))); };
   return sigma / (sigma + (largest(length) - largest(train_length)));
 }
 
 /// Finds the temperature in [1 / sharpest, 1] at which a statistic equals a target, by bisection of
-/// its inverse to a millionth. The statistic rises or falls with the temperature; where the target
-/// is out of its reach, the nearer end is found. `target` and the statistics are numbers, not NaN.
+/// 1 / temperature to a relative 1e-6. The statistic is monotone in the temperature. If it does not
+/// reach the target, the result is the nearer end. `target` and the statistics are not NaN.
 ///
 ///   for (temperature_search search(target); !search.is_done();) search.tell(statistic(search.ask()));
 class temperature_search {
@@ -45,7 +45,7 @@ class temperature_search {
 
   bool is_done() const { return steps_ >= 2 && !(high_ - low_ > 1e-6 * low_); }
 
-  /// The temperature at which the statistic is wanted next; when done, the result.
+  /// The temperature at which to evaluate the statistic next; when done, the result.
   double ask() const {
     if (steps_ == 0) return 1.0 / low_;
     if (steps_ == 1) return 1.0 / high_;
@@ -71,14 +71,14 @@ class temperature_search {
 
  private:
   double target_;
-  double low_ = 1.0;  // of 1 / temperature
+  double low_ = 1.0;  // low_ and high_: bounds of 1 / temperature
   double high_;
   double at_low_ = 0.0;
   double direction_ = 1.0;
   int steps_ = 0;
 };
 
-/// The same for a function of the temperature.
+/// Returns the temperature in [1 / sharpest, 1] at which statistic(temperature) equals the target.
 template <class Statistic>
 double aligned_temperature(const Statistic& statistic, double target, double sharpest = 64.0) {
   temperature_search search(target, sharpest);

@@ -1,8 +1,9 @@
 #pragma once
 // A bias matrix that the caller already has: s += bias[batch, head, query row, key row].
 //
-// Prefer a relative bias where there is one: the matrix is quadratic in memory and traffic. Minus
-// infinity hides a key from a query; a query that nothing is left for gives 0.
+// Prefer a relative bias if the model has one, because the memory and the traffic of the matrix are
+// quadratic in the length. An element of minus infinity hides a key from a query. The output of a
+// query without visible keys is 0.
 
 #include <type_traits>
 
@@ -14,9 +15,9 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// `additive_bias{matrix}`: a view or a tensor [batch, head, query, key] of float. An axis of
-/// extent 1 is broadcast; rows are those of this call, whatever the position offsets. Over a cache
-/// there is a column for each row of the longest sequence, also for rows that a ring has evicted,
-/// where it does not matter what stands. Kept by the caller.
+/// extent 1 is broadcast. Indices are rows of this call, whatever the position offsets. Over a
+/// cache the matrix has one column for each row of the longest sequence, including rows that a ring
+/// has evicted; columns of evicted rows may hold any values. The caller keeps the matrix alive.
 struct additive_bias {
   view<const float, 4> matrix;
 

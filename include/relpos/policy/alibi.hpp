@@ -1,13 +1,13 @@
 #pragma once
 // ALiBi: bias = slope[head] * (k_pos - q_pos), added after scale, for causal attention. (For keys
-// after the query it is a reward that grows with distance: encoders take a form of
+// after the query this bias is a reward that grows with distance; encoders use one of the forms in
 // alibi_encoder.hpp.)
 // Press, Smith, Lewis, "Train Short, Test Long" (arXiv 2108.12409), section 3.
 //
-// Computed from the difference of integer positions, so it is as exact at position 2^40 as at 0
-// (the column-only form slope * k_pos loses 7.8e-3 at position 131k in float32). Differences
-// themselves are exact to 2^24, beyond that within one part in 2^24. Cost: two instructions per
-// vector of scores.
+// The bias is computed from the difference of integer positions, so it is as exact at position 2^40
+// as at 0. (The form slope * k_pos, without q_pos, is off by 7.8e-3 at position 131k in float32.)
+// Differences up to 2^24 are exact; larger ones have a relative error of at most 2^-24. Cost: two
+// instructions per vector of scores.
 
 #include <cmath>
 
@@ -19,7 +19,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Refuses slopes that are not one per query head. `policy` has them as `name`.
+/// Refuses a list of slopes that does not have one per query head. `policy` is the policy's name in
+/// the message, `name` the list's.
 inline status check_slopes(const char* policy, const char* name, borrowed_data slopes,
                            const attention_shape& shape) {
   if (slopes.size > 0 || shape.query_heads == 0) {
@@ -32,7 +33,7 @@ inline status check_slopes(const char* policy, const char* name, borrowed_data s
                        policy, name, static_cast<long long>(shape.query_heads));
 }
 
-/// `alibi{slopes}`: one slope per query head, kept by the caller (alibi_slopes.hpp makes them).
+/// `alibi{slopes}`: one slope per query head (alibi_slopes.hpp); the caller keeps them alive.
 ///
 /// `multiplier` scales all slopes: `alibi_before_scale(head_dim)` for models that add the bias
 /// before dividing by sqrt(head_dim) (Falcon-RW), train_length / length for position interpolation.

@@ -1,5 +1,5 @@
 #pragma once
-// ALiBi for bidirectional attention, where the paper is silent and models differ. With
+// ALiBi for bidirectional attention, which the paper does not define. Models differ. With
 // distance = k_pos - q_pos:
 //
 //   alibi_symmetric{slopes}             -slope |distance|                          (JinaBERT)
@@ -8,7 +8,7 @@
 //   alibi_one_sided{slopes}             -slope |distance|; the first half of the heads sees no later
 //                                       key, the second half no earlier one
 //
-// Slopes, multiplier and exactness as in alibi.hpp.
+// Slopes, multiplier and exactness are the same as in alibi.hpp.
 
 #include <limits>
 
@@ -32,7 +32,7 @@ struct two_sided_line {
   }
   constexpr float upper_bound(index_t first, index_t last) const {
     float bound = -std::numeric_limits<float>::infinity();
-    const auto include = [&](index_t distance) {  // lines: only their ends can be largest
+    const auto include = [&](index_t distance) {  // a line is largest at one of its ends
       bound = max(bias(static_cast<float>(distance)), bound);
     };
     if (first <= 0) {
@@ -101,7 +101,8 @@ struct alibi_offset {
   bool reads(const byte_range& memory) const { return slopes.overlaps(memory); }
 };
 
-/// Is a mask too: a head's blind side is not merely far away. Every head sees the query's own key.
+/// A bias and a mask: the keys on a head's blind side are hidden, not only penalised. Every head
+/// sees the query's own key.
 struct alibi_one_sided {
   borrowed_data slopes;
   index_t left_heads;
@@ -110,7 +111,8 @@ struct alibi_one_sided {
   /// The first half of the heads looks left.
   constexpr alibi_one_sided(borrowed_data per_head)
       : alibi_one_sided(per_head, per_head.size / 2) {}
-  /// The first `left` heads look left: for a shard of the heads, those of its own that do.
+  /// The first `left` heads look left. For a shard of the heads, `left` counts the shard's own
+  /// heads.
   constexpr alibi_one_sided(borrowed_data per_head, index_t left, double factor = 1.0)
       : slopes(per_head), left_heads(left), multiplier(static_cast<float>(factor)) {}
 

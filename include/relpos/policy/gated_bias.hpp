@@ -1,6 +1,6 @@
 #pragma once
-// A relative bias times a factor of the query's own, as in WavLM (Chen et al., arXiv 2110.13900,
-// section 3.2):
+// A relative bias times a factor per query, as in WavLM (Chen et al., arXiv 2110.13900, section
+// 3.2):
 //
 //   s += gate[batch, head, query row] * bias(head, distance)
 
@@ -12,8 +12,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Of one head. Not of gated_bias: the type of its bias may be a lambda's, which kernels of a GPU
-/// cannot name.
+/// The gates of one head. Not a member of gated_bias, because the type of its bias may be a lambda,
+/// which GPU kernels cannot name.
 struct head_gates {
   const float* data;
   index_t stride;
@@ -21,8 +21,8 @@ struct head_gates {
 };
 
 /// `gated_bias{gates, relative_bias{...}}`, `gated_bias{gates, t5_bias{...}}`: any tabulated bias.
-/// `gates` is a view or tensor [batch, heads, query] of float, by the rows of the call; kept by the
-/// caller. The scale of the call is 1 / sqrt(head_dim), T5 or not.
+/// `gates` is a view or tensor of float, [batch, heads, query], indexed by the rows of the call;
+/// the caller keeps it alive. The default scale is 1 / sqrt(head_dim), also with t5_bias.
 template <class Bias>
 struct gated_bias {
   static_assert(tabulates_bias<Bias>,

@@ -1,6 +1,6 @@
 #pragma once
-// Factors of a row's logits, bias included, that grow with the length that the row looks over: the
-// dispersion of attention over long inputs is met by the model itself. With n the number of keys
+// Factors of a row's logits, bias included, that grow with the length that the row sees. With them
+// the model itself counters the dispersion of attention over long inputs. n is the number of keys
 // that the row sees:
 //
 //   log_n{train_length}    max(1, ln n / ln train_length)        Chiang, Cholak, arXiv 2202.12172; Su
@@ -19,11 +19,11 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The masks of the call are ranges of keys, which can be counted.
+/// All masks of the call must be key ranges, because visible keys are counted.
 struct log_n {
   index_t train_length;
 
-  /// At least 2.
+  /// `length` is the training length, at least 2.
   constexpr log_n(std::integral auto length) : train_length(static_cast<index_t>(length)) {}
 
   float logit_factor(index_t, index_t visible) const {
@@ -40,8 +40,8 @@ struct log_n {
   }
 };
 
-/// Scalable softmax: one learned scale per query head, kept by the caller. The masks of the call
-/// are ranges of keys, which can be counted.
+/// Scalable softmax: one learned scale per query head; the caller keeps them alive. All masks of
+/// the call must be key ranges, because visible keys are counted.
 struct ssmax {
   borrowed_data scales;
 
@@ -63,7 +63,7 @@ struct ssmax {
   bool reads(const byte_range& memory) const { return scales.overlaps(memory); }
 };
 
-/// Llama 4's temperature tuning, of its layers without rotation: `position_log{}` has its
+/// Llama 4's temperature tuning, for its layers without rotation. `position_log{}` has Llama 4's
 /// attn_scale and floor_scale.
 struct position_log {
   double attn_scale = 0.1;

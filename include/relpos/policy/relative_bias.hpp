@@ -1,7 +1,7 @@
 #pragma once
-// Any bias that depends on (head, distance) alone, from a scalar function. It is asked once per
-// head and distance that some query sees, at the start of each call; the loop then reads one vector
-// per vector of scores, whatever the function costs.
+// A bias that depends only on head and distance, from any scalar function. At its start, each call
+// evaluates the function once per head and distance that some query sees. The loop over keys then
+// loads one vector per vector of scores, whatever the function costs.
 
 #include <type_traits>
 
@@ -11,10 +11,10 @@ namespace relpos::inline RELPOS_ABI {
 
 /// `relative_bias{[&](index_t head, index_t distance) { return -p[head] * std::log1p(...); }}`.
 ///
-/// distance = k_pos - q_pos. The function is copied (trivially: capture vectors by reference), may
-/// run on any of the executor's threads at once, and must not throw. It is asked only for distances
-/// that range masks leave visible: under `causal{}` never for a positive one. (With
-/// `token_positions`, for all between the smallest and the largest.)
+/// distance = k_pos - q_pos. The function is copied and must be trivially copyable: capture vectors
+/// by reference. It may run on several threads of the executor at once, and must not throw. It is
+/// called only for distances that range masks leave visible; under `causal{}` these are never
+/// positive. (With `token_positions`, for all distances between the smallest and the largest.)
 template <class Function>
 struct relative_bias {
   static_assert(std::is_invocable_r_v<double, const Function&, index_t, index_t>,

@@ -7,9 +7,9 @@
 //   const relpos::rotary_table xpos(relpos::xpos_frequencies(head_dim), relpos::pair_layout::interleaved);
 //   out = relpos::attention(q, k, v, relpos::rotary{xpos}, relpos::blockwise_causal{train_length / 2});
 //
-// Which encoding it is, is in the frequencies. A call rotates each key once, into its workspace,
-// and each query as it is packed: nothing is added to the loop over keys. The same at any position,
-// of any length.
+// The frequencies decide the encoding. A call rotates each key once, into its workspace, and each
+// query when it packs the query. The loop over keys does no additional work. Results depend only on
+// differences of positions, at any position and any length.
 // Su et al., "RoFormer", arXiv 2104.09864; Sun et al., "A Length-Extrapolatable
 // Transformer", arXiv 2212.10554.
 
@@ -21,8 +21,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `rotary{table}`; the table is kept by the caller. Of more than 2 pairs channels, the rest are
-/// left as they are (partial rotary). q and k are not rotated yet.
+/// `rotary{table}`: rotates q and k, which are not rotated yet. The caller keeps the table alive.
+/// If head_dim is above 2 * pairs, the remaining channels are not rotated (partial rotary).
 struct rotary {
   const rotary_table* table;
 

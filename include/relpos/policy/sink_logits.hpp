@@ -1,7 +1,7 @@
 #pragma once
-// A learned logit per head that joins the denominator of the softmax and has no value: where a
-// query has nothing to look at, it looks there (gpt-oss; Xiao et al., arXiv 2309.17453, section
-// 4.2, "learnable sink"; Miller, "Attention is off by one", is a logit of 0).
+// A learned logit per head that is added to the denominator of the softmax and has no value. The
+// sink takes the weight of a query without relevant keys (gpt-oss; Xiao et al., arXiv 2309.17453,
+// section 4.2, "learnable sink"; Miller, "Attention is off by one", is a logit of 0).
 //
 //   p_j = e^(s_j) / (e^sink + sum of e^(s_i))
 
@@ -11,8 +11,9 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `sink_logits{values}`: one per query head, kept by the caller; finite to 1e30, or -inf for none.
-/// Neither scaled nor divided by a temperature. lse includes it.
+/// `sink_logits{values}`: one logit per query head, of magnitude up to 1e30, or -inf for no sink;
+/// the caller keeps them alive. The logit is neither scaled nor divided by a temperature. lse
+/// includes it.
 struct sink_logits {
   borrowed_data values;
 

@@ -14,14 +14,14 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Which index of the table runs fastest.
+/// The order of the table's axes. The last axis is contiguous.
 enum class t5_layout {
   buckets_by_heads,  // [num_buckets, heads]: Hugging Face's embedding weight
   heads_by_buckets   // [heads, num_buckets]: Mesh TensorFlow, FasterTransformer
 };
 
-/// `t5_bias{table, bidirectional}`: 32 buckets, distances to 128, [num_buckets, heads].
-/// The table is kept by the caller. Sets the default scale to 1.
+/// `t5_bias{table, bidirectional}`: 32 buckets, distances up to 128, table [num_buckets, heads].
+/// The caller keeps the table alive. Sets the default scale to 1.
 struct t5_bias {
   static constexpr float default_scale = 1.0f;
 

@@ -1,8 +1,9 @@
 #pragma once
-// Constant temperatures, one for all heads or one each. They divide the score and the bias, p =
-// softmax(s / temperature). Below 1 they sharpen attention that has dispersed over a longer input
-// than the model was trained on (Chi, Fan, Rudnicky, arXiv 2311.00684; temperature_alignment.hpp
-// finds the value). Folded into the query: no instruction in the loop.
+// Constant temperatures, one for all heads or one per head. They divide the score and the bias:
+// p = softmax(s / temperature). A temperature below 1 sharpens attention that has dispersed over an
+// input longer than the training length (Chi, Fan, Rudnicky, arXiv 2311.00684;
+// temperature_alignment.hpp finds the value). The temperature is folded into the query, so the loop
+// has no additional instruction.
 
 #include <concepts>
 
@@ -12,7 +13,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `temperature{0.85}`, from any number; > 0 and finite.
+/// `temperature{0.85}`: an integer or floating-point number, > 0 and finite.
 struct temperature {
   float value;
 
@@ -22,7 +23,7 @@ struct temperature {
   constexpr float softmax_temperature() const { return value; }
 };
 
-/// `head_temperature{values}`: one per query head, kept by the caller.
+/// `head_temperature{values}`: one temperature per query head; the caller keeps them alive.
 struct head_temperature {
   borrowed_data values;
 

@@ -1,13 +1,13 @@
 #pragma once
-// A position for each token, where rows are not counted on from one offset:
+// Explicit positions, one per token, for rows that are not consecutive from one offset:
 //
 //   relpos::attention(q, k, v, relpos::rotary{rope}, relpos::causal{},
 //                     relpos::token_positions{q_positions, k_positions});
 //
-// for left padding, packed sequences that restart, trees of drafts, and axes of time, height and
-// width (M-RoPE). Rotations, biases of a distance and logit scaling of a position read them. Masks do
-// not: what a query sees goes by rows and their offset, and is restricted with left_padding,
-// documents or tree.
+// They serve left padding, packed sequences that restart, trees of drafts, and axes of time, height
+// and width (M-RoPE). Rotations, biases of a distance and logit scaling by position read them.
+// Masks use row + offset instead: left_padding, documents and tree restrict the keys that a query
+// sees.
 
 #include "relpos/check/positions.hpp"
 #include "relpos/contract/policy.hpp"
@@ -17,14 +17,14 @@ namespace relpos::inline RELPOS_ABI {
 
 /// `token_positions{queries, keys}`: views or tensors of relpos::index_t, [batch, query] and
 /// [batch, key], or with one position per axis, [axis, batch, query] and [axis, batch, key]. A
-/// batch of extent 1 is for all entries. Any order and any numbers within +-2^60; kept by the
-/// caller. Biases and logit scaling read the first axis.
+/// batch of extent 1 serves all entries. Positions are within +-2^60, in any order; the caller
+/// keeps them alive. Biases and logit scaling read the first axis.
 ///
-/// A bias that is tabulated is asked for every distance from the smallest to the largest of any
-/// query to any key, seen or not. More than query_length + key_length - 1 of them are refused,
-/// unless the bias saturates. So are rotations that decay with distance (XPOS): a key's decay is
-/// relative to that of its neighbours. Padding and restarts change no distance that is seen: XPOS
-/// takes them with their masks only.
+/// A tabulated bias is evaluated for every distance from the smallest to the largest between any
+/// query and any key, visible or not. More than query_length + key_length - 1 distances are
+/// refused, unless the bias varies over no more than that. Rotations that decay with distance
+/// (XPOS) are refused, because a key's decay is relative to its neighbours' decay. Padding and
+/// restarts change no visible distance, so XPOS needs only their masks, without token_positions.
 struct token_positions {
   view<const index_t, 3> queries;
   view<const index_t, 3> keys;

@@ -1,8 +1,8 @@
 #pragma once
-// Attention as its definition reads, one score at a time, in the arithmetic type `Real`: the oracle
-// of the fused kernels (double), and the yardstick of their rounding (float). Same policies, no
-// tiles, no tables, no memory beyond a row's: three passes over the visible keys recompute each
-// score.
+// Attention by its definition, one score at a time, in the arithmetic type `Real`: the oracle of
+// the fused kernels (double), and the measure of their rounding (float). It has the same policies,
+// and neither tiles nor tables nor memory beyond one row: three passes over the visible keys
+// recompute each score.
 
 #include <cmath>
 #include <limits>
@@ -43,7 +43,7 @@ class reference_row {
   Real sink() const { return sink_; }
 
   bool sees(index_t key) const {
-    const implicit_positions row_of{sequence_.position};  // masks go by rows
+    const implicit_positions row_of{sequence_.position};  // masks read implicit positions
     return all_policies([&](const auto& policy) {
       return relpos::sees(bind(policy, sequence_.at, head_), row_of.query(row_), row_of.key(key));
     });
@@ -84,7 +84,7 @@ class reference_row {
     return position_.key(key, axis) - position_.query(row_, axis);
   }
 
-  /// R q.R k, by the rotor between the two.
+  /// R q.R k, computed with the rotor of the distance.
   Real product(index_t key) const {
     Real rotated = 0;
     index_t plain = 0;  // channels from here on are not rotated
@@ -99,7 +99,7 @@ class reference_row {
   Real rotated_product(const Rotation& policy, index_t key) const {
     const rotation_rows rotations = policy.rotations();
     const bool interleaved = rotations.layout == pair_layout::interleaved;
-    // The factor of both tables at the start of a block, where nothing is rotated yet.
+    // The factor of both tables, read at offset 0 of a block, where nothing is rotated yet.
     const auto factor = static_cast<Real>(rotations.queries[0]);
     const auto* const q = q_.address(0, head_, row_, 0);
     const auto* const k = k_.address(0, key_head_, key, 0);
@@ -120,7 +120,7 @@ class reference_row {
     return sum;
   }
 
-  /// `sum` and the product of the channels from `first` on.
+  /// `sum` plus the product of the channels from `first` on.
   Real add_plain_product(Real sum, index_t key, index_t first) const {
     const auto* const q = q_.address(0, head_, row_, 0);
     const auto* const k = k_.address(0, key_head_, key, 0);
@@ -168,7 +168,8 @@ class reference_row {
   Real sink_ = 0;
 };
 
-/// The statistics of one row, rounded to float; `sum` is of exponentials relative to `origin`.
+/// Writes the statistics of one row, rounded to float. `sum` is the sum of exponentials relative to
+/// `origin`.
 template <class Real, class Problem>
 void reference_statistics(const problem_sequence<Problem>& sequence,
                           const reference_row<Real, Problem>& row, index_t head, index_t query,
@@ -200,7 +201,8 @@ void reference_statistics(const problem_sequence<Problem>& sequence,
   write(sequence.statistics.logit_variance, count > 0 ? squares / count : Real(0));
 }
 
-/// One row of out and lse. A row that sees no key, or only scores of -inf, gives 0 and -inf.
+/// Writes one row of out, lse and statistics. A row that sees no key, or only scores of -inf, has
+/// out 0; without a sink its lse is -inf.
 template <class Real, class Problem>
 void reference_attention_row(const problem_sequence<Problem>& sequence, index_t head, index_t query,
                              const view<Real, 3>& lse) {

@@ -6,8 +6,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The keys or values of one head as they are stored, whatever finds them: contiguous or strided
-/// tensors, pages, a ring. Refers to the rows it is made of.
+/// The stored keys or values of one head, from any source: contiguous or strided tensors, pages, a
+/// ring. Refers to the rows that it is constructed from.
 template <class Stored>
 class any_rows {
  public:

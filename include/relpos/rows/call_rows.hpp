@@ -1,6 +1,6 @@
 #pragma once
-// What both kernels read of a call: rows of keys and queries as the product takes them, and bias
-// tables.
+// The parts of a call that both kernels read: rows of keys and queries in the form that the product
+// takes, and bias tables.
 
 #include <tuple>
 #include <type_traits>
@@ -26,8 +26,8 @@ auto keys_of(const problem_sequence<Problem>& sequence, const Workspace& workspa
   }
 }
 
-/// Calls use(row source) with the queries of one head, rotated by their offset in the block, or all
-/// the way where positions are explicit.
+/// Calls use(row source) with the queries of one head. A rotating policy rotates them by their
+/// offset in the block, or to their full position if positions are explicit.
 template <class Isa, class Problem, class Workspace, class Use>
 void with_query_rows(const problem_sequence<Problem>& sequence, index_t head,
                      const Workspace& memory, const Use& use) {
@@ -55,7 +55,7 @@ void with_query_rows(const problem_sequence<Problem>& sequence, index_t head,
   }
 }
 
-/// The table of policy `I` for keys of a piece, if it has one.
+/// The bias table of policy `I` for the keys of a piece; empty if the policy has none.
 template <std::size_t I, class Problem, class Workspace>
 bias_table table_of([[maybe_unused]] const problem_sequence<Problem>& sequence,
                     [[maybe_unused]] const Workspace& workspace, [[maybe_unused]] index_t head,

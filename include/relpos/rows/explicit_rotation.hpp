@@ -1,8 +1,8 @@
 #pragma once
-// Rotation to explicit positions, one per token. Two neighbouring keys may be any distance apart,
-// on each axis: there is no common block to rotate a tile's queries to, and rows are rotated all
-// the way to their positions, by the product of the rotor of their offset and that of their block.
-// Only rotors that keep their size may do so.
+// Rotation to explicit positions, one per token. Two neighbouring keys may be any distance apart on
+// each axis, so there is no common block to rotate a tile's queries to. Each row is rotated to its
+// full position, by the product of two rotors: the rotor of its offset and the rotor of its block.
+// Only rotors that do not decay allow this.
 
 #include <array>
 #include <limits>
@@ -14,8 +14,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The rows of another source, rotated. `PositionOf` is (row, axis) -> position; `memory` holds 4
-/// pairs floats.
+/// The rows of another source, rotated. `PositionOf` is (row, axis) -> position; `memory` holds
+/// 4 * pairs floats.
 template <class Isa, row_source Source, class Rotation, class PositionOf>
 class explicit_rotation {
  public:
@@ -40,7 +40,7 @@ class explicit_rotation {
   }
 
  private:
-  /// The rotors of one row, for the pairs of one axis.
+  /// Finds the rotors of one row, for the pairs of one axis.
   void find_rotors(index_t row, index_t axis) const {
     const index_t position = position_of_(row, axis);
     const index_t block = rotation_rows::block_of(position);
@@ -69,8 +69,8 @@ class explicit_rotation {
     }
   }
 
-  /// The rotor of the offset times that of the block; `Real` is a float, or a pack of as many
-  /// pairs.
+  /// Multiplies the rotors of the offset by the rotors of the block, into of_row_. `Real` is a
+  /// float, for one pair, or a pack of floats, for a vector of pairs.
   template <class Real>
   RELPOS_INLINE void multiply(const float* offset, index_t pair) const {
     const index_t imaginary = pair + rotations_.pairs;

@@ -7,7 +7,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The outputs of one sequence, [1, head, row, channel], whatever type they are stored as.
+/// The outputs of one sequence, [1, head, row, channel], of any storage type.
 class output_rows {
  public:
   template <class Out>
@@ -17,7 +17,7 @@ class output_rows {
         is_float_(std::is_same_v<Out, float>),
         convert_(&convert<Out>) {}
 
-  /// Where a row of contiguous floats begins; null where it is anything else.
+  /// The address of a row if it is contiguous floats, else null.
   float* in_place(index_t head, index_t row) const {
     if (!is_float_ || strides_[3] != 1) return nullptr;
     return static_cast<float*>(data_) + offset(head, row, 0);

@@ -1,8 +1,8 @@
 #pragma once
-// Rotation in the kernel. Rows are rotated by their offset in the block (contract/rotation.hpp),
-// once for each row; the rotor between the blocks of queries and keys multiplies the packed
-// queries, once for each 512 keys. Rotated channels are in half-split order, whatever the layout:
-// queries and keys agree on it.
+// Rotation in the kernel. Each row is rotated once, by its offset in the block
+// (contract/rotation.hpp). The rotor between the blocks of queries and keys multiplies the packed
+// queries once per 512 keys. Rotated channels of queries and keys are in half-split order, whatever
+// the layout.
 
 #include <algorithm>
 
@@ -13,7 +13,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Rotates one row of `channels`; `by` is a row of the table.
+/// Rotates one row of `channels`; `by` is a row of the table, [2][pairs].
 template <class Isa>
 RELPOS_INLINE void rotate_row(const float* from, const float* by, index_t pairs, pair_layout layout,
                               index_t channels, float* to) {
@@ -30,8 +30,8 @@ RELPOS_INLINE void rotate_row(const float* from, const float* by, index_t pairs,
     rotated.a.store(to + i);
     rotated.b.store(to + pairs + i);
   }
-  // Not as pairs: with an fma here clang++ 14 takes 6 % more instructions for a score of the loop
-  // above.
+  // Without channel_pair: if this loop used fma, clang++ 14 would need 6 % more instructions per
+  // score in the loop above.
   for (; i < pairs; ++i) {
     const float a = from[interleaved ? 2 * i : i];
     const float b = from[interleaved ? 2 * i + 1 : i + pairs];
@@ -41,7 +41,7 @@ RELPOS_INLINE void rotate_row(const float* from, const float* by, index_t pairs,
   std::copy(from + 2 * pairs, from + channels, to + 2 * pairs);
 }
 
-/// The rows of another source, rotated. `buffer` holds a row that is not in place.
+/// The rows of another source, rotated. `buffer` has room for one row that is not in place.
 template <class Isa, row_source Source>
 struct rotated_rows {
   const Source& source;
@@ -53,7 +53,7 @@ struct rotated_rows {
   float* buffer;
 
   static const float* in_place(index_t) { return nullptr; }
-  // Rows are rotated in order, and waiting for them is what takes the time.
+  // Rows are rotated in order. Waiting for memory takes most of the time, so rows are prefetched.
   void load(index_t row, float* to) const {
     constexpr index_t ahead = 16;
     if (row + ahead < rows) prefetch_row(source.in_place(row + ahead), channels);
@@ -62,7 +62,7 @@ struct rotated_rows {
   }
 };
 
-/// Rows of floats that lie one after another.
+/// Contiguous rows of floats.
 struct packed_rows {
   using stored = float;
   static constexpr bool is_scaled = false;

@@ -1,6 +1,5 @@
 #pragma once
-// The rows of one head of a view: read in place where they are contiguous floats, converted
-// otherwise.
+// The rows of one head of a view: read in place if they are contiguous floats, converted otherwise.
 
 #include <concepts>
 
@@ -11,7 +10,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `channels` numbers as floats.
+/// Converts `channels` numbers to floats.
 template <class Isa, class Stored>
 void load_row(const Stored* from, index_t channels, float* to) {
   index_t c = 0;

@@ -1,5 +1,5 @@
 #pragma once
-// Keys and values in the caller's tensors, as a source.
+// Keys and values in the caller's tensors, as a kv source.
 
 #include "relpos/call/kv_source.hpp"
 #include "relpos/rows/strided_rows.hpp"
@@ -9,13 +9,13 @@ namespace relpos::inline RELPOS_ABI {
 
 template <class Key, class Value>
 struct tensor_kv : tensor_views<Key, Value> {
-  /// Of all sequences, and before one of them.
+  /// The number of rows of all sequences, and of the sequences before one of them.
   index_t all_rows() const { return this->k.shape[0] * this->k.shape[2]; }
   index_t rows_before(index_t sequence) const {
     return this->starts.empty() ? sequence * this->k.shape[2] : this->starts[sequence];
   }
 
-  /// [1, key head, key, channel] of one sequence.
+  /// The keys and the values of one sequence, [1, key head, key, channel].
   view<const Key, 4> keys_of(index_t sequence) const {
     return sequence_rows(this->k, sequence, this->starts);
   }

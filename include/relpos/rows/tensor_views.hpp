@@ -1,5 +1,5 @@
 #pragma once
-// Keys and values in the caller's tensors: what every kind of kernel asks of them.
+// Keys and values in the caller's tensors: the members that every kind of kernel needs.
 
 #include <tuple>
 
@@ -12,7 +12,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// k [batch, key head, key, d] and v [batch, key head, key, d_v]; where there are `starts`, the
+/// k [batch, key head, key, d] and v [batch, key head, key, d_v]. If `starts` is not empty, the
 /// sequences lie one after another in one batch entry.
 template <class Key, class Value>
 struct tensor_views {

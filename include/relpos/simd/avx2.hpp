@@ -1,5 +1,5 @@
 #pragma once
-// AVX2 with FMA and F16C: what the vector extensions cannot say.
+// AVX2 with FMA and F16C: the operations that the vector extensions lack.
 
 #include "relpos/simd/vector_pack.hpp"
 

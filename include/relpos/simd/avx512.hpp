@@ -1,5 +1,5 @@
 #pragma once
-// AVX-512 (F, BW, DQ, VL): what the vector extensions cannot say.
+// AVX-512 (F, BW, DQ, VL): the operations that the vector extensions lack.
 
 #include "relpos/simd/vector_pack.hpp"
 
@@ -15,8 +15,8 @@ struct vector_ops<avx512> {
   using ints = vector_type<std::int32_t, avx512>;
   using words = vector_type<std::uint32_t, avx512>;
 
-  // GCC 12 warns of uninitialised values inside its own unmasked intrinsics. Under a constant full
-  // mask the zero-masked ones are the same instructions.
+  // GCC 12 warns of uninitialised values inside its own unmasked intrinsics. The zero-masked
+  // intrinsics with a constant full mask compile to the same instructions.
   static constexpr __mmask16 all = 0xffff;
 
   static RELPOS_INLINE floats broadcast(float x) { return _mm512_set1_ps(x); }
@@ -29,11 +29,12 @@ struct vector_ops<avx512> {
   static RELPOS_INLINE floats fma(floats a, floats b, floats c) { return _mm512_fmadd_ps(a, b, c); }
   static RELPOS_INLINE floats max(floats a, floats b) { return _mm512_maskz_max_ps(all, a, b); }
   static RELPOS_INLINE floats min(floats a, floats b) { return _mm512_maskz_min_ps(all, a, b); }
-  /// x - floor(x). Not by vreduceps: on Zen 4 that waits for what its destination held before.
+  /// x - floor(x). Without vreduceps, which on Zen 4 waits for the previous value of its
+  /// destination.
   static RELPOS_INLINE floats fraction(floats x) {
     return x - _mm512_maskz_roundscale_ps(all, x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
   }
-  /// a 2^floor(x), and 0 where x < least; `least` is such that no result is subnormal.
+  /// a 2^floor(x), and 0 where x < least. `least` must exclude all subnormal results.
   static RELPOS_INLINE floats scale_by_power(floats a, floats x, float least) {
     const __mmask16 kept = _mm512_cmp_ps_mask(x, _mm512_set1_ps(least), _CMP_NLT_UQ);
     return _mm512_maskz_scalef_ps(kept, a, x);
@@ -42,8 +43,8 @@ struct vector_ops<avx512> {
     return _mm512_movepi32_mask(reinterpret_cast<__m512i>(condition)) != 0;
   }
   static RELPOS_INLINE floats load(const bfloat16* from) {
-    // One shuffle puts each number into the upper half of its lane, sooner than to widen and to
-    // shift.
+    // One shuffle puts each number into the upper half of its lane. It is faster than widening and
+    // shifting.
     constexpr __mmask32 upper_halves = 0xaaaaaaaa;
     const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
     const __m512i places = _mm512_maskz_slli_epi32(

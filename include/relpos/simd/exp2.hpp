@@ -2,10 +2,11 @@
 // 2^x for float lanes, within 2 ULP (bound tested over all floats), from additions and
 // multiply-adds.
 //
-// x < -126, whose power is subnormal, gives exactly 0: subnormal softmax weights would slow the
+// x < -126, whose power is subnormal, returns exactly 0: subnormal softmax weights would slow the
 // product with V down many times over. exp2(0) is exactly 1. Above 127.99 the result is not
-// meaningful (softmax exponents are <= 0). NaN gives NaN. Does not depend on MXCSR's flush modes;
-// under directed rounding it is within 2e-5, or a few ULP where there is a floor.
+// meaningful (softmax exponents are <= 0). NaN returns NaN. The result does not depend on MXCSR's
+// flush modes. Under directed rounding the error is within 2e-5, or a few ULP on instruction sets
+// with a floor instruction.
 
 #include "relpos/simd/pack.hpp"
 
@@ -34,8 +35,9 @@ template <class Isa>
 RELPOS_INLINE float_pack<Isa> exp2(float_pack<Isa> x) {
   using real = float_pack<Isa>;
   using ops = vector_ops<Isa>;
-  // A whole number plus this has 127 more in its low bits; shifted, they are the exponent field of
-  // its power of two, and the number's own bits are gone. -127 becomes a field of 0, which is zero.
+  // For a whole number n, the low bits of n + magic are n + 127. Shifted left by 23 they are the
+  // exponent field of 2^n, and the upper bits of the sum are gone. n = -127 becomes the exponent
+  // field 0, which is zero.
   const real magic(12582912.0f + 127.0f);
   const auto power = [](real sum) RELPOS_LAMBDA {
     using word = pack<std::uint32_t, Isa>;  // unsigned: below the cut the sum wraps around
@@ -43,7 +45,7 @@ RELPOS_INLINE float_pack<Isa> exp2(float_pack<Isa> x) {
     return exponent.template bits_as<float>();
   };
 
-  // 2^x = 2^floor(x) 2^f, with what the instruction set has for it.
+  // 2^x = 2^floor(x) 2^f, by the instructions that the set has for it.
   if constexpr (requires { ops::scale_by_power(x.v, x.v, exp2_cut); }) {
     return ops::scale_by_power(exp2_of_fraction(real(ops::fraction(x.v))).v, x.v, exp2_cut);
   } else if constexpr (requires { ops::floor(x.v); }) {

@@ -40,7 +40,7 @@ struct pack<T, generic<N>> {
   static RELPOS_INLINE pack load(const T* from) {
     return each([&](int i) { return from[i]; });
   }
-  /// From 16-bit and 8-bit storage.
+  /// Loads and converts numbers from 16-bit or 8-bit storage.
   template <cache_storage S>
     requires(!std::is_same_v<S, T>)
   static RELPOS_INLINE pack load(const S* from) {
@@ -83,9 +83,9 @@ struct pack<T, generic<N>> {
     return test([&](int i) { return a.lane[i] == b.lane[i]; });
   }
 
-  /// a * b + c. Unfused where the processor has no fused one, which would be a library call. Where
-  /// it has, compilers may fuse an expression here and not there, and the same code would have
-  /// other bits.
+  /// a * b + c. Not fused on a processor without a fused multiply-add, where it would be a library
+  /// call. On a processor with one, the builtin always fuses it: compilers may fuse a * b + c in
+  /// one place and not in another, and the same code would have different bits.
   static RELPOS_INLINE pack multiply_add(pack a, pack b, pack c) {
     if constexpr (RELPOS_HAS_FMA) {
       return each([&](int i) { return __builtin_fmaf(a.lane[i], b.lane[i], c.lane[i]); });
@@ -105,22 +105,23 @@ struct pack<T, generic<N>> {
   static RELPOS_INLINE pack choose(mask condition, pack a, pack b) {
     return each([&](int i) { return condition.lane[i] ? a.lane[i] : b.lane[i]; });
   }
-  /// Lanes 0, 2, 4, ... of two packs one after the other, and lanes 1, 3, 5, ...
+  /// `evens`: lanes 0, 2, 4, ... of `a`, then of `b`. `odds`: lanes 1, 3, 5, ...
   static RELPOS_INLINE pack evens(pack a, pack b) {
     return each([&](int i) { return 2 * i < N ? a.lane[2 * i] : b.lane[2 * i - N]; });
   }
   static RELPOS_INLINE pack odds(pack a, pack b) {
     return each([&](int i) { return 2 * i < N ? a.lane[2 * i + 1] : b.lane[2 * i + 1 - N]; });
   }
-  /// Sums of neighbouring lanes, within every four: two of `a`, then two of `b`.
+  /// Sums of neighbouring lanes. Every four lanes of the result are two sums of `a`, then two sums
+  /// of `b`, from the same four lanes.
   static RELPOS_INLINE pack add_neighbours(pack a, pack b) {
     return each([&](int i) {
       const T* const from = (i % 4 < 2 ? a : b).lane + i / 4 * 4 + i % 2 * 2;
       return from[0] + from[1];
     });
   }
-  /// Sums of neighbouring fours, lane by lane: those of `a`, then those of `b`. There are two or
-  /// more.
+  /// Lane-by-lane sums of neighbouring groups of four lanes: the sums of `a`, then the sums of `b`.
+  /// A pack has two such groups or more.
   static RELPOS_INLINE pack add_neighbouring_fours(pack a, pack b) {
     return each([&](int i) {
       const int at = i / 4 * 8 + i % 4;
@@ -128,7 +129,7 @@ struct pack<T, generic<N>> {
       return from[0] + from[4];
     });
   }
-  /// The last lane first.
+  /// The lanes in reverse order.
   friend RELPOS_INLINE pack reversed(pack a) {
     return each([&](int i) { return a.lane[N - 1 - i]; });
   }
@@ -141,7 +142,7 @@ struct pack<T, generic<N>> {
   RELPOS_INLINE pack<To, isa> bits_as() const {
     return pack<To, isa>::each([&](int i) { return std::bit_cast<To>(lane[i]); });
   }
-  /// True in any lane of a mask.
+  /// Whether any lane of a mask is true.
   friend RELPOS_INLINE bool any(pack condition) {
     bool result = false;
     for (const T x : condition.lane) result |= x != T(0);

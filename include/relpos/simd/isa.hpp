@@ -1,21 +1,22 @@
 #pragma once
-// Instruction sets are types. `native` is the best one that the translation unit's flags allow; a
-// kernel takes it as a template argument, so that tests can build any of them anywhere.
+// The instruction sets, one type each. `native` is the best one that the translation unit's flags
+// allow. A kernel takes the type as a template argument, so that tests can build any set anywhere.
 //
-// Each set says
+// Each type defines
 //
 //   vector_bytes             the width of a vector
-//   registers                how many of them a loop may hold
-//   tile_rows, tile_vectors  the register tile of the two products of prefill: that many broadcast values times
-//                            that many vectors of queries, all accumulators in registers
+//   registers                the number of vector registers that a loop may use
+//   tile_rows, tile_vectors  the register tile of the two products of prefill: tile_rows broadcast
+//                            values times tile_vectors vectors of queries, with all accumulators
+//                            in registers
 
 #include "relpos/config.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Plain arrays of N lanes: what a pack means, for testing the code of wide vectors on a machine
-/// that lacks them. 16 lanes have the registers of AVX-512, so that tests run the code that AVX-512
-/// takes.
+/// Plain arrays of N lanes. They define the meaning of a pack, and tests run the code of wide
+/// vectors with them on a machine that lacks such vectors. With 16 lanes `registers` is the number
+/// of AVX-512, so that tests run the code that AVX-512 takes.
 template <int N>
 struct generic {
   static constexpr const char* name = "generic";
@@ -25,16 +26,16 @@ struct generic {
   static constexpr int tile_vectors = 2;
 };
 
-/// 16-byte vectors of GCC and clang, with no instruction set named: SSE2 on x86-64, NEON on ARM.
+/// 16-byte vectors of GCC and clang, without intrinsics: SSE2 on x86-64, NEON on ARM.
 struct vector128 {
   static constexpr const char* name = "128-bit vectors";
   static constexpr int vector_bytes = 16;
-  static constexpr int registers = 16;  // the fewest of its targets, SSE2's
+  static constexpr int registers = 16;  // SSE2's, the fewest of its targets
   static constexpr int tile_rows = 4;
   static constexpr int tile_vectors = 3;
 };
 
-/// 12 accumulators, 3 queries and 1 broadcast fill the registers.
+/// 12 accumulators, 3 vectors of queries and 1 broadcast value fill the 16 registers.
 struct avx2 {
   static constexpr const char* name = "AVX2";
   static constexpr int vector_bytes = 32;
@@ -43,7 +44,7 @@ struct avx2 {
   static constexpr int tile_vectors = 3;
 };
 
-/// 24 accumulators hide the latency of 2 x 4 multiply-adds three times over.
+/// 24 accumulators are three times the 2 x 4 multiply-adds that hide the latency.
 struct avx512 {
   static constexpr const char* name = "AVX-512";
   static constexpr int vector_bytes = 64;
@@ -62,8 +63,8 @@ using native = vector128;
 using native = generic<4>;
 #endif
 
-/// What the vector extensions of compilers cannot say, or say badly: fma, max, min, conversions of
-/// 16 and 8 bits. Of plain arrays there is none.
+/// The operations that the vector extensions of compilers lack or compile badly: fma, max, min,
+/// conversions from 16 and 8 bits. Plain arrays need none, and `generic` has no specialization.
 template <class Isa>
 struct vector_ops;
 

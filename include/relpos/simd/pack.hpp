@@ -1,10 +1,10 @@
 #pragma once
 // pack<T, Isa>: one vector register of float, int32 or uint32 lanes, with the operations that the
-// kernels and the vector-generic members of policies use. A comparison gives int32 lanes of 0 and
+// kernels and the vector-generic members of policies use. A comparison returns int32 lanes of 0 and
 // -1.
 //
-// A new instruction set is a tag in isa.hpp and a file beside avx2.hpp; that is NEON's place too,
-// which runs as vector128 until then.
+// A new instruction set takes a type in isa.hpp and a file beside avx2.hpp. NEON has neither yet,
+// and runs as vector128.
 
 #include <type_traits>
 
@@ -20,8 +20,8 @@ using float_pack = pack<float, Isa>;
 template <class Isa>
 using int_pack = pack<std::int32_t, Isa>;
 
-// The functions of core/math.hpp on packs. The first argument says which pack; the others may be
-// numbers.
+// The functions of core/math.hpp on packs. The first argument determines the type of the pack; the
+// others may be numbers.
 
 template <class T>
 using same_pack = std::type_identity_t<T>;
@@ -50,7 +50,7 @@ RELPOS_INLINE pack<T, Isa> abs(pack<T, Isa> a) {
   return pack<T, Isa>::magnitude(a);
 }
 
-/// Lane by lane `condition ? a : b`. `a` says which pack.
+/// Lane by lane `condition ? a : b`. `a` determines the type of the pack.
 template <class T, class Isa>
 RELPOS_INLINE pack<T, Isa> select(int_pack<Isa> condition, pack<T, Isa> a,
                                   same_pack<pack<T, Isa>> b) {

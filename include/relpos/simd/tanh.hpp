@@ -1,6 +1,6 @@
 #pragma once
 // tanh(x) for float lanes, within 3 ULP (bound tested over all floats). Odd, monotone at the ends:
-// exactly +-1 from |x| = 9.02 on. NaN gives NaN.
+// exactly +-1 from |x| = 9.02 on. NaN returns NaN.
 
 #include "relpos/simd/exp2.hpp"
 
@@ -10,7 +10,7 @@ template <class Isa>
 RELPOS_INLINE float_pack<Isa> tanh(float_pack<Isa> x) {
   using real = float_pack<Isa>;
 
-  // Near zero 1 - 2 / (e^2|x| + 1) cancels: x + x^3 p(x^2) there, relative error 4.4e-9 (Remez).
+  // 1 - 2 / (e^2|x| + 1) cancels near zero. There: x + x^3 p(x^2), relative error 4.4e-9 (Remez).
   const real square = x * x;
   real p(-5.7049880e-3f);
   p = fma(p, square, real(2.0639088e-2f));
@@ -25,7 +25,7 @@ RELPOS_INLINE float_pack<Isa> tanh(float_pack<Isa> x) {
   const real ratio = real(1.0f) - real(2.0f) / (power + real(1.0f));
   const real away = select(x < real(0.0f), -ratio, ratio);
 
-  // Comparing this way round lets a NaN take the branch that keeps it.
+  // `magnitude > 0.625` is false for NaN, and `near_zero` keeps a NaN.
   return select(magnitude > real(0.625f), away, near_zero);
 }
 

@@ -1,13 +1,13 @@
 #pragma once
-// A square of floats, a row per pack, transposed in registers.
+// The transposition of a square of floats in registers, one row per pack.
 
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// As many rows as there are lanes. Gathering the even and the odd lanes of neighbouring rows
-/// rotates the bits of an element's address, row and lane, by one; after log2(lanes) times row and
-/// lane have changed places.
+/// Transposes `rows`, one row per lane. Each step gathers the even and the odd lanes of
+/// neighbouring rows, which rotates the bits of an element's address, row and lane, by one. After
+/// log2(lanes) steps row and lane have changed places.
 template <class Isa>
 RELPOS_INLINE void transpose(float_pack<Isa> (&rows)[lanes<Isa>]) {
   constexpr int n = lanes<Isa>;

@@ -1,5 +1,5 @@
 #pragma once
-// 16-byte vectors without an intrinsic: what every processor that GCC and clang compile for can do.
+// 16-byte vectors without intrinsics, for every processor that GCC and clang compile for.
 
 #include "relpos/simd/vector_pack.hpp"
 
@@ -25,7 +25,7 @@ struct vector_ops<vector128> {
   static RELPOS_INLINE floats load(const bfloat16* from) {
     return reinterpret_cast<floats>(widen(from) << 16);
   }
-  /// As half::operator float does, of four.
+  /// Four numbers, converted like half::operator float.
   static RELPOS_INLINE floats load(const half* from) {
     const ints bits = widen(from);
     const ints magnitude = bits & 0x7fff;

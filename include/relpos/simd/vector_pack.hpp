@@ -1,7 +1,7 @@
 #pragma once
-// pack over the vector types of GCC and clang. What the extensions cannot say, or say badly
-// (fused multiply-add, maximum, 16-bit conversion), is `vector_ops<Isa>`, one small file per
-// instruction set.
+// pack over the vector types of GCC and clang. `vector_ops<Isa>`, one small file per instruction
+// set, has the operations that the extensions lack or compile badly (fused multiply-add, maximum,
+// 16-bit conversion).
 
 #include <cstdint>
 #include <type_traits>
@@ -43,7 +43,7 @@ struct pack {
     __builtin_memcpy(&v, from, sizeof v);
     return v;
   }
-  /// From 16-bit and 8-bit storage.
+  /// Loads and converts numbers from 16-bit or 8-bit storage.
   template <cache_storage S>
     requires(!std::is_same_v<S, T>)
   static RELPOS_INLINE pack load(const S* from) {
@@ -78,19 +78,20 @@ struct pack {
   static RELPOS_INLINE pack choose(mask condition, pack a, pack b) {
     return condition.v ? a.v : b.v;
   }
-  /// Lanes 0, 2, 4, ... of two packs one after the other, and lanes 1, 3, 5, ...
+  /// `evens`: lanes 0, 2, 4, ... of `a`, then of `b`. `odds`: lanes 1, 3, 5, ...
   static RELPOS_INLINE pack evens(pack a, pack b) { return every_other<0>(a, b); }
   static RELPOS_INLINE pack odds(pack a, pack b) { return every_other<1>(a, b); }
-  /// Sums of neighbouring lanes, within every four: two of `a`, then two of `b`.
+  /// Sums of neighbouring lanes. Every four lanes of the result are two sums of `a`, then two sums
+  /// of `b`, from the same four lanes.
   static RELPOS_INLINE pack add_neighbours(pack a, pack b) {
     return of_neighbours<0>(a, b) + of_neighbours<1>(a, b);
   }
-  /// Sums of neighbouring fours, lane by lane: those of `a`, then those of `b`. There are two or
-  /// more.
+  /// Lane-by-lane sums of neighbouring groups of four lanes: the sums of `a`, then the sums of `b`.
+  /// A pack has two such groups or more.
   static RELPOS_INLINE pack add_neighbouring_fours(pack a, pack b) {
     return of_neighbouring_fours<0>(a, b) + of_neighbouring_fours<1>(a, b);
   }
-  /// The last lane first.
+  /// The lanes in reverse order.
   friend RELPOS_INLINE pack reversed(pack a) {
     return [&]<int... I>(std::integer_sequence<int, I...>) RELPOS_LAMBDA {
       return pack(__builtin_shufflevector(a.v, a.v, (size - 1 - I)...));
@@ -102,7 +103,7 @@ struct pack {
   RELPOS_INLINE pack<To, Isa> bits_as() const {
     return reinterpret_cast<vector_type<To, Isa>>(v);
   }
-  /// True in any lane of a mask.
+  /// Whether any lane of a mask is true.
   friend RELPOS_INLINE bool any(pack condition) { return ops::any(condition.v); }
 
  private:

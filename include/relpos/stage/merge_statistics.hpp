@@ -1,6 +1,6 @@
 #pragma once
-// Statistics of a row over two disjoint sets of keys, from those over each. With w the first set's
-// share of the sum of exponentials:
+// The statistics of a row over two disjoint sets of keys, computed from the statistics over each
+// set. With w the first set's share of the sum of exponentials:
 //
 //   max p    = max(w max p_a, (1 - w) max p_b)
 //   entropy  = w H_a + (1 - w) H_b - w ln w - (1 - w) ln(1 - w)
@@ -18,7 +18,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Those of `from` alone: `into` was empty, and whatever it holds has no meaning.
+/// Copies the statistics of a row from `from` to `into`, which has no keys yet: its contents have
+/// no meaning.
 inline void copy_row_statistics(const row_statistics& into, const row_statistics& from,
                                 index_t batch, index_t head, index_t row) {
   const auto to = into.all();
@@ -28,7 +29,8 @@ inline void copy_row_statistics(const row_statistics& into, const row_statistics
   }
 }
 
-/// Before lse is merged, of two that are not empty. `share` is that of `into`.
+/// Merges the statistics of a row from `from` into `into`; neither is empty. `share` is w, with
+/// `into` as the first set. Must run before lse is merged.
 inline void merge_row_statistics(const row_statistics& into, const row_statistics& from,
                                  float share, index_t batch, index_t head, index_t row) {
   const auto at = [&](const std::optional<view<float, 3>>& rows) -> float& {

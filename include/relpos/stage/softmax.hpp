@@ -1,7 +1,7 @@
 #pragma once
-// The online softmax (Milakov and Gimelshein, arXiv 1805.02867). Of the keys of a row so far there
-// are m, the largest exponent, base 2, and S, the sum of weights 2^(s - m). More keys raise m, and
-// what was summed before is rescaled:
+// The online softmax (Milakov and Gimelshein, arXiv 1805.02867). The state of a row over the keys
+// so far is m, the largest exponent, base 2, and S, the sum of weights 2^(s - m). Further keys
+// raise m, and the earlier sums are rescaled:
 //
 //   start   m = lowest float, S = 0
 //   add     S = S 2^(m - m') + sum of 2^(s - m'),   m' = max(m, s)
@@ -9,9 +9,9 @@
 //   finish  out = O 2^(m - top) / total,   lse = ln 2 (top + log2 total),
 //           total = S 2^(m - top) + 2^(sink - top),   top = max(m, sink)
 //
-// The loops add keys themselves: they differ in the registers that hold m and S and in the order of
-// the sum. Callers choose `exp2`: std::exp2 on the CPU, the instruction on a GPU, which gives 0
-// instead of subnormals.
+// The kernels add keys in their own loops, which differ in the registers that hold m and S and in
+// the order of the sum. Callers choose `exp2`: std::exp2 on the CPU, the instruction on a GPU,
+// which returns 0 instead of subnormals.
 
 #include <cmath>
 #include <limits>
@@ -22,8 +22,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Below any score and yet finite, so that subtracting it from itself is not NaN: the maximum of a
-/// row that has seen no key.
+/// The maximum of a row that has seen no key. It is below any score, and finite, so that
+/// subtracting it from itself is not NaN.
 inline constexpr float no_maximum = std::numeric_limits<float>::lowest();
 
 /// The factor of a state's sums in a merge; 0 for a state without keys, whatever its maximum.
@@ -32,14 +32,15 @@ constexpr float state_weight(const Exp2& exp2, float maximum, float sum, float t
   return sum == 0.0f ? 0.0f : exp2(maximum - top);
 }
 
-/// Natural logarithm of the sum of exponentials; -inf of none.
+/// The natural logarithm of the sum of exponentials, 2^top total; -inf if `total` is 0.
 RELPOS_HOST_DEVICE inline float lse_of(float top, float total) {
   if (total == 0.0f) return -std::numeric_limits<float>::infinity();
   return (top + std::log2(total)) * ln2;
 }
 
-/// The factor of a row's outputs, and the two terms of its lse. `lse` takes a logarithm: it is for
-/// rows whose lse is asked for. A row that sees nothing has the factor 0 and the lse -inf.
+/// The factor of a row's outputs, and the two terms of its lse. `lse` computes a logarithm: call it
+/// only for rows whose lse is requested. A row that sees no key has the factor 0; without a sink
+/// its lse is -inf.
 struct finished_row {
   float factor;
   float top;
@@ -48,7 +49,8 @@ struct finished_row {
   RELPOS_HOST_DEVICE float lse() const { return lse_of(top, total); }
 };
 
-/// `sink` is an exponent, -inf without.
+/// The factor and lse terms of a row with this state. `sink` is an exponent, base 2; -inf without a
+/// sink.
 template <class Exp2>
 constexpr finished_row finish_row(const Exp2& exp2, float maximum, float sum, float sink) {
   const float top = max(maximum, sink);
@@ -58,9 +60,11 @@ constexpr finished_row finish_row(const Exp2& exp2, float maximum, float sum, fl
   return {total == 0.0f ? 0.0f : kept / total, top, total};
 }
 
-// Softmax over one chunk of keys, of each query row: what decode leaves to be merged.
+// The softmax state of each query row over one chunk of keys. Decode writes the states, and the
+// merge combines them.
 
-/// Of one row: sum of weight * value, and, relative to the same maximum, the sum of weights.
+/// The state of one row: the sum of weight * value and the sum of weights, both relative to
+/// `maximum`.
 struct chunk_state {
   float* outputs;  // [d_v]
   float* maximum;  // of the exponents, base 2

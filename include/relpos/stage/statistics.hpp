@@ -1,6 +1,6 @@
 #pragma once
-// Statistics of rows from the same pass. Logits s are in units of the exponent, base 2; `Real` is
-// one row or a vector of them.
+// The statistics of rows, computed in the same pass as attention. Logits s are in units of the
+// exponent, base 2; `Real` is a float, for one row, or a vector, for several rows.
 
 #include <cmath>
 
@@ -10,8 +10,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The sum of weight (s - m), as the largest exponent m rises from `before` to `now` and weights so
-/// far, whose sum is `weight_sum`, are multiplied by `rescale`.
+/// The spread, the sum of weight (s - m), after the largest exponent m rises from `before` to
+/// `now`. `rescale` multiplies the weights so far, whose sum is `weight_sum`.
 template <class Real>
 RELPOS_INLINE constexpr Real raised_spread(Real spread, Real before, Real now, Real weight_sum,
                                            Real rescale) {
@@ -19,16 +19,16 @@ RELPOS_INLINE constexpr Real raised_spread(Real spread, Real before, Real now, R
   return select(rescale == Real(0.0f), Real(0.0f), raised);
 }
 
-/// One logit more. Beyond the cut of exp2 the weight is 0 and the difference does not matter,
-/// unless it is infinite.
+/// The spread with one more logit. Below the cut of exp2 the weight is 0, and the difference does
+/// not matter unless it is infinite.
 template <class Real>
 RELPOS_INLINE constexpr Real add_spread(Real spread, Real score, Real maximum, Real weight) {
   return fma(weight, max(score - maximum, Real(-256.0f)), spread);
 }
 
-/// Count, mean, and sum of (s - mean)^2 of the logits of a row. They are summed relative to the
-/// mean so far, and those of the first tile relative to one of its logits: sums of squares about
-/// zero would lose a small variance.
+/// The count, the mean and the sum of (s - mean)^2 of the logits of a row. Logits are summed
+/// relative to the mean so far, in the first tile relative to one of its logits: sums of squares
+/// about zero would lose a small variance.
 template <class Real>
 class logit_moments {
  public:
@@ -39,12 +39,12 @@ class logit_moments {
   RELPOS_INLINE constexpr logit_moments(Real logits, Real of_them, Real apart)
       : count(logits), mean(of_them), squares(apart), sum_(0.0f) {}
 
-  /// `origin`: a logit of the tile.
+  /// Begins a tile; `origin` is one of its logits.
   RELPOS_INLINE constexpr void begin_tile(Real origin) {
     mean = select(count == Real(0.0f), origin, mean);
     sum_ = Real(0.0f);
   }
-  /// One that is hidden is none. NaN is one: the row is to be NaN.
+  /// Adds one logit. A hidden score is not counted. NaN is counted: the row's moments become NaN.
   RELPOS_INLINE constexpr void add(Real score) {
     const auto hidden = score == Real(hidden_score);
     const Real apart = select(hidden, Real(0.0f), score - mean);
@@ -62,7 +62,7 @@ class logit_moments {
   Real sum_;  // of s - mean
 };
 
-/// As they are written, in natural units.
+/// The statistics of a row as the call writes them, in natural units.
 struct finished_statistics {
   float max_probability;
   float entropy;

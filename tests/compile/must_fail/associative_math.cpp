@@ -1,4 +1,4 @@
-// expect: relpos cannot keep its promises under -ffast-math or a part of it: build without
+// expect: relpos needs infinities, NaN and the order of sums: build without -ffast-math and its parts
 
 // What g++ defines for -ffast-math -fno-finite-math-only.
 #undef __ASSOCIATIVE_MATH__

@@ -1,4 +1,4 @@
-// expect: relpos: bias(distance) is a template over the type of distance, double or a pack of floats, and calls relpos::abs, max, min and select on it
+// expect: relpos: bias(distance) must be a template over the type of distance, double or a pack of floats, and calls relpos::abs, max, min and select on it
 #include <relpos/views.hpp>
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// expect: relpos: an Eigen vector or matrix may have strides: include relpos/relpos.hpp, which knows
+// expect: relpos: an Eigen vector or matrix may have strides: include relpos/relpos.hpp, which reads them
 #include <relpos/views.hpp>
 
 #include <Eigen/Core>

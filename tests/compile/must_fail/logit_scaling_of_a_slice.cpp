@@ -1,4 +1,4 @@
-// expect: relpos: this logit scaling needs the number of keys that a query sees, which a slice of the keys does not tell
+// expect: relpos: this logit scaling needs the number of keys that a query sees, which a slice of the keys does not have
 #include <relpos/views.hpp>
 
 relpos::status call(const relpos::partial_state& state, relpos::view<const float, 4> rows) {

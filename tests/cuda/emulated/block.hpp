@@ -1,7 +1,7 @@
 #pragma once
 // A thread block on the CPU: every thread is a fiber, and instructions are acted out by their
-// definitions in the PTX ISA, over the registers of all lanes. What it does worse than a GPU is
-// meant to find mistakes: a copy arrives as late as its wait allows, NaN stands in memory until
+// definitions in the PTX ISA, over the registers of all lanes. It behaves worse than a GPU
+// in order to find mistakes: a copy arrives as late as its wait allows, NaN stands in memory until
 // then, and between barriers threads run one after the other, in several orders.
 
 #include <ucontext.h>

@@ -42,7 +42,7 @@ TEST(check_device_call, what_fits) {
 TEST(check_device_call, head_dims) {
   for (const index_t head_dim : {1, 32, 80, 160, 512}) {
     expect_refused(of(head_dim), of(head_dim), of(head_dim), status_code::invalid_shape,
-                   "q: head_dim must be one that kernels are compiled for");
+                   "q: head_dim must be 64, 96, 128 or 256 on a GPU");
   }
   expect_refused(of(64), of(64), of(128), status_code::invalid_shape, "v: value_dim");
   EXPECT_TRUE(relpos::check_device_call<relpos::head_dims<128>>(of(128), of(128), of(128), {}));
@@ -62,7 +62,7 @@ TEST(check_device_call, rows_that_do_not_begin_at_16_bytes) {
     };
     refuse(shifted, "data must begin at a multiple of 16 bytes");
     refuse(wide, "strides must be multiples of 8");
-    refuse(apart, "channels must lie one after another");
+    refuse(apart, "channels must be contiguous");
   }
 }
 

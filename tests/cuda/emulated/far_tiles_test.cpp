@@ -14,7 +14,7 @@ using relpos::half;
 using relpos::index_t;
 using support::attended;
 
-/// ALiBi whose upper bound is not told: no tile is left out.
+/// ALiBi without an upper bound: no tile is skipped.
 struct unbounded {
   relpos::alibi line;
 
@@ -62,8 +62,7 @@ TEST(far_tiles, are_not_read) {
   auto in = inputs_of(130, 600);
   const auto before =
       support::attend_on_device<64>(in, {}, relpos::alibi{slopes}, relpos::causal{});
-  // Queries are at 470 and beyond. Of a tile that is looked at, values that are not numbers would
-  // be seen.
+  // Queries are at 470 and beyond. A tile that is not skipped would bring its NaN into the output.
   for (index_t head = 0; head < 2; ++head) {
     for (index_t row = 0; row < 128; ++row) {
       in.v(0, head, row, 0) = half(std::numeric_limits<float>::quiet_NaN());

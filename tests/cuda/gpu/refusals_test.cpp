@@ -67,7 +67,7 @@ TEST(gpu_refusals, rows_that_cannot_be_copied) {
   of.expect_refused(status_code::invalid_stride, "k: data must begin at a multiple of 16 bytes");
   call apart;
   apart.v.strides[3] = 2;
-  apart.expect_refused(status_code::invalid_stride, "v: channels must lie one after another");
+  apart.expect_refused(status_code::invalid_stride, "v: channels must be contiguous");
   call null;
   null.q.data = nullptr;
   null.expect_refused(status_code::null_data, "q");

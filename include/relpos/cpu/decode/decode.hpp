@@ -1,13 +1,13 @@
 #pragma once
 // The fused attention of few queries, bound by reading keys and values. One work item is some
-// chunks of the keys of one head, with all query rows that share them:
+// chunks of the keys of one head, with a block of query rows that share them:
 //
 //   for each tile:
 //     S = q.k . softcap . bias . mask . online softmax . O = rescale O + PV
-//   after each chunk: leave maximum, sum and O of each row, to be merged (merge.hpp)
+//   after each chunk: store maximum, sum and O of each row, to be merged (merge.hpp)
 //
-// Tiles and chunks begin at multiples of their sizes in absolute position, lanes too: a row's bits
-// depend on its own query, keys and positions alone.
+// Tiles, chunks and vectors begin at multiples of their sizes in absolute position, so a row's bits
+// depend only on its own query, keys and positions.
 
 #include <algorithm>
 #include <limits>
@@ -27,7 +27,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The chunks of one item, which the plan has found.
+/// One work item of the plan: chunks [first, last) of a key head, for one block of query rows.
 struct decode_item {
   index_t key_head;
   index_t block;  // of query rows
@@ -43,7 +43,7 @@ struct decode_item {
   }
 };
 
-/// `Key` and `Value` are what rows are stored as; copies are floats.
+/// Decode of one key head. `Key` and `Value` are the types of the stored rows; copies are floats.
 template <class Isa, class Key, class Value>
 class decode {
  public:
@@ -80,7 +80,7 @@ class decode {
     });
   }
 
-  /// Begins a chunk.
+  /// Resets the state of the rows, to begin a chunk.
   void empty(query_rows& rows) const {
     const index_t width = memory_.padded(shape().value_dim);
     std::fill(memory_.outputs, memory_.outputs + rows.count * width, 0.0f);
@@ -88,14 +88,14 @@ class decode {
     std::fill(rows.maximum, rows.maximum + rows.count, no_maximum);
   }
 
-  /// Rows `seen`, tile by tile from the one at `begin` or behind it. The keys of a tile are scored
-  /// while the values of the one before it are added.
+  /// Attends to the key rows `seen`, tile by tile. The tiles begin a multiple of tile_keys rows
+  /// after `begin`. The keys of a tile are scored while the values of the tile before it are added.
   void attend_tiles(query_rows& rows, const key_range& seen, index_t begin, key_rows& keys,
                     value_rows& values) const {
     const auto lanes_at = [&](index_t tile) {
       return key_lanes::of<Isa>(tile, intersect(seen, {tile, tile + tile_keys}));
     };
-    // In steps that double: a mask may hide far more than it shows.
+    // The steps double: a mask may hide far more than it shows.
     const auto not_hidden_from = [&](index_t tile) {
       tile = head_.resident.beyond_gap(tile, tile_keys);
       for (index_t step = tile_keys; tile < seen.last;) {
@@ -159,7 +159,7 @@ class decode {
     }
   }
 
-  // With fewer registers the two products are in each other's way.
+  // With fewer registers the two products compete for them.
   static constexpr bool adds_and_scores_together =
       has_many_registers<Isa> && std::is_same_v<Key, Value>;
 
@@ -201,7 +201,7 @@ class decode {
     }
   }
 
-  /// Masks that ask for elements hide the whole tile.
+  /// Whether element masks hide the whole range from all rows.
   bool hidden_from_all(const query_rows& rows, const key_range& range) const {
     if (!head_.masks_elements) return false;
     for (index_t i = 0; i < rows.count; ++i) {
@@ -238,7 +238,7 @@ class decode {
     for (index_t r = 0; r < rows.count; ++r) keys.scale_scores(lanes, scores + r * tile_keys);
   }
 
-  /// Scores of one row become weights; returns by what the sums before are to be rescaled.
+  /// Replaces the scores of one row by weights, and returns the factor of the row's earlier sums.
   float weigh(query_rows& rows, index_t i, const key_lanes& keys, tile_class seen,
               float* scores) const {
     if (seen == tile_class::skip) {
@@ -283,7 +283,7 @@ class decode {
     });
   }
 
-  /// The states of the rows after a chunk.
+  /// Stores the states of the rows after a chunk.
   void leave(const query_rows& rows, index_t chunk) const {
     for (index_t i = 0; i < rows.count; ++i) {
       const chunk_state to = state_of(rows, i, chunk);
@@ -304,7 +304,7 @@ class decode {
   const decode_workspace<Isa>& memory_;
 };
 
-// Outside of the class, and so not inline: relpos::kernels has it compiled.
+// Defined outside the class, and so not inline: relpos::kernels contains a compiled copy.
 template <class Isa, class Key, class Value>
 void decode<Isa, Key, Value>::attend(const decode_item& item, const any_rows<Key>& keys,
                                      const any_rows<Value>& values) const {

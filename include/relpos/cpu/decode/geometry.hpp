@@ -1,7 +1,7 @@
 #pragma once
-// How decode divides a sequence. Keys are split at multiples of `chunk_keys` in
-// absolute position, and the states of the chunks merged in their order: the bits of a row depend
-// neither on the number of threads nor on what else is in the batch.
+// The division of a sequence for decode. Keys are split at multiples of `chunk_keys` in absolute
+// position, and the states of the chunks are merged in the order of the chunks. So the bits of a
+// row depend neither on the number of threads nor on the rest of the batch.
 
 #include <algorithm>
 
@@ -19,18 +19,18 @@ struct decode_geometry {
   static constexpr index_t chunk_tiles = 8;
   static constexpr index_t chunk_keys = chunk_tiles * tile_keys;
   static_assert(tile_keys <= resident_rows::shortest_gap);
-  /// Of a tile, that stay in the first cache for all rows.
+  /// Keys of a tile that stay in the L1 cache for all rows.
   static constexpr index_t block_keys = 32;
-  /// Tiles whose rows are known at the same time: the one whose values are added, the next, whose
-  /// keys are scored, and the one after it, which is asked for. A power of two.
+  /// The number of tiles whose rows are known at the same time: the tile whose values are added,
+  /// the next, whose keys are scored, and the one after it, which is prefetched. A power of two.
   static constexpr index_t known_tiles = 4;
 
   index_t group = 0;  // query heads of a key head
   index_t row_blocks = 0;
-  index_t chunks = 0;  // that have a row which may be seen
+  index_t chunks = 0;  // chunks with a row that may be seen
 
   decode_geometry() = default;
-  /// Some query may see the rows `seen`, except the rows `evicted`.
+  /// `seen` are the rows that some query may see; rows `evicted` are excluded.
   decode_geometry(const attention_shape& sequence, index_t key_offset, const key_range& seen,
                   const key_range& evicted)
       : key_offset_(key_offset) {
@@ -47,7 +47,7 @@ struct decode_geometry {
     chunks = last - first_ - (gap_.last - gap_.first);
   }
 
-  /// The first row of a chunk, which may lie before those of the sequence.
+  /// The first row of a chunk, which may lie before the first row of the sequence.
   index_t row_of(index_t chunk) const {
     const index_t at = first_ + chunk;
     return (at < gap_.first ? at : at + (gap_.last - gap_.first)) * chunk_keys - key_offset_;
@@ -58,10 +58,10 @@ struct decode_geometry {
     return (at < gap_.last ? at : at - (gap_.last - gap_.first)) - first_;
   }
 
-  /// Items of one block of rows, of so many chunks each.
+  /// The number of items of one block of rows, with `chunks_of_item` chunks each.
   index_t items_of_block(index_t chunks_of_item) const { return ceil_div(chunks, chunks_of_item); }
 
-  /// As many chunks as there may be, wherever rows begin.
+  /// An upper bound on the number of chunks, for any key offset.
   static constexpr index_t chunk_capacity(const resident_rows& of) {
     const auto of_piece = [&](index_t piece) {
       return resident_rows::size(of.piece(piece)) / chunk_keys + 2;
@@ -75,15 +75,15 @@ struct decode_geometry {
   key_range gap_{};    // chunks of which every row is evicted
 };
 
-/// Key rows of a tile of decode: lane i is row first_row + i. Lanes [first, last) are computed,
-/// whole vectors; rows [rows.first, rows.last) exist and are seen by some query.
+/// The key rows of a tile of decode: lane i is row first_row + i. Lanes [first, last), whole
+/// vectors, are computed. Rows [rows.first, rows.last) exist, and some query sees them.
 struct key_lanes {
   index_t first_row = 0;
   index_t first = 0;
   index_t last = 0;
   key_range rows;
 
-  /// `range` of the tile that begins at `tile`.
+  /// The lanes of the rows `range` in the tile that begins at row `tile`.
   template <class Isa>
   static key_lanes of(index_t tile, const key_range& range) {
     if (range.last <= range.first) return {tile, 0, 0, {tile, tile}};

@@ -1,6 +1,6 @@
 #pragma once
-// Keys, or values, as decode reads them, tile by tile: a pointer per row, to the caller's memory as
-// it is stored, or to copies where channels are not contiguous or do not fill vectors.
+// Keys, or values, in the form that decode reads, tile by tile: a pointer per row, to the caller's
+// memory in its stored type, or to copies if channels are not contiguous or do not fill vectors.
 
 #include <algorithm>
 
@@ -25,30 +25,30 @@ class decode_kv_rows {
         row_(static_cast<const stored**>(memory)) {}
 
   index_t width() const { return width_; }
-  /// Rows are read where they lie.
+  /// Whether rows are read in place.
   bool are_in_place() const { return in_place_; }
-  /// What is computed of them is to be multiplied by their scales; copies have theirs in them.
+  /// Whether results must be multiplied by the scales of the rows. Copies are scaled already.
   bool are_scaled() const { return in_place_ && source_.are_scaled(); }
 
   /// Finds the rows of the i-th tile in the order of work, and keeps the rows of the last
-  /// known_tiles tiles. A tile without rows finds the rows before it again.
+  /// known_tiles tiles. A tile without rows repeats the rows of the tile before it.
   void find(index_t i, const key_lanes& of) {
     if (!in_place_) return;
     const stored** const to = rows(i);
     if (of.first == of.last) {
-      // What is asked for then is there already.
+      // The rows that are prefetched then are in cache already.
       std::copy(rows(i - 1), rows(i - 1) + decode_geometry::tile_keys, to);
       return;
     }
     const index_t first = of.rows.first - of.first_row;
     const index_t last = of.rows.last - of.first_row;
     source_.find(of.rows.first, last - first, to + first);
-    // Lanes without a row repeat the nearest.
+    // Lanes without a row repeat the nearest row.
     std::fill(to, to + first, to[first]);
     std::fill(to + last, to + decode_geometry::tile_keys, to[last - 1]);
   }
 
-  /// Rows of the i-th tile, which is whole; those of the tile after it have been looked for too.
+  /// The rows of the i-th tile, which is whole, and of the tile after it. Both have been found.
   row_stream<stored> stream(index_t i) const {
     constexpr index_t last = decode_geometry::tile_keys - 1;
     return {rows(i), rows(i + 1), rows(i)[last] - rows(i)[0] == last * width_};
@@ -59,7 +59,7 @@ class decode_kv_rows {
   }
 
   /// Calls use(rows, width) for the lanes of the i-th tile: rows of `width` channels. `buffer`
-  /// holds copies.
+  /// holds copies, [tile_keys][width].
   template <class Use>
   void read(index_t i, const key_lanes& lanes, float* buffer, const Use& use) const {
     if (in_place_) {
@@ -75,18 +75,21 @@ class decode_kv_rows {
     use(static_cast<const float* const*>(copied), width_);
   }
 
-  /// Times the scale of each row; lanes without a row, which are hidden, are left.
+  /// Multiplies scores by the scales of their rows. Lanes without a row, which are hidden, do not
+  /// change.
   void scale_scores(const key_lanes& lanes, float* scores) const {
     with_scales(lanes, [&](index_t lane, float scale) { scores[lane] *= scale; });
   }
-  /// The same. A weight of zero stays zero: the scale of a row that is hidden may be not a number.
+  /// Multiplies weights by the scales of their rows. A weight of zero stays zero: the scale of a
+  /// hidden row may be NaN.
   void scale_weights(const key_lanes& lanes, float* weights) const {
     with_scales(lanes, [&](index_t lane, float scale) {
       if (weights[lane] != 0.0f) weights[lane] *= scale;
     });
   }
 
-  /// The rows of the i-th tile, which has `lanes`, to be asked for.
+  /// The rows of the i-th tile, which has the lanes `lanes`, for prefetching; none if rows are
+  /// copied.
   rows_ahead ahead(index_t i, const key_lanes& lanes) const {
     if (!in_place_ || lanes.first == lanes.last) return {};
     const index_t bytes = channels_ * static_cast<index_t>(sizeof(stored));

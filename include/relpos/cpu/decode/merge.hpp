@@ -1,6 +1,6 @@
 #pragma once
-// The states that decode leaves of the chunks of a row's keys, merged in the order of the chunks
-// (stage/softmax.hpp).
+// The merge of the states that decode stores for the chunks of a row's keys, in the order of the
+// chunks (stage/softmax.hpp).
 
 #include <cmath>
 
@@ -12,7 +12,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The largest exponent of a row's keys; the lowest float where no chunk has any.
+/// The largest exponent of a row's keys; the lowest float if no chunk has a key.
 inline float largest_exponent(const attention_shape& shape, const decoded_sequence& sequence,
                               const chunk_states& states, index_t head, index_t row) {
   float largest = no_maximum;
@@ -23,8 +23,8 @@ inline float largest_exponent(const attention_shape& shape, const decoded_sequen
   return largest;
 }
 
-/// Writes one head of out and of lse, which may be null. `shape`, out and lse are of one sequence;
-/// `sink` is an exponent.
+/// Writes one head of out and of lse, which may be null. `shape`, out and lse belong to one
+/// sequence; `sink` is an exponent, base 2.
 template <class Out>
 void merge_decoded(const attention_shape& shape, const decoded_sequence& sequence,
                    const chunk_states& states, index_t head, float sink, const view<Out, 4>& out,
@@ -38,7 +38,7 @@ void merge_decoded(const attention_shape& shape, const decoded_sequence& sequenc
     };
     const float top = max(largest_exponent(shape, sequence, states, head, row), sink);
     float total = std::exp2(sink - top);
-    float* sum = nullptr;  // of outputs, in the first chunk that has any
+    float* sum = nullptr;  // of outputs, in the memory of the first chunk with keys
     for (index_t chunk = 0; chunk < chunks; ++chunk) {
       const chunk_state of = state(chunk);
       if (*of.sum == 0.0f) continue;

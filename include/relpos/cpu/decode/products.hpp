@@ -1,7 +1,7 @@
 #pragma once
-// The two products of decode, channels in the SIMD lanes: a row of keys or values is read
-// once, as it is stored, for all queries. What bounds them is the memory; with several queries,
-// arithmetic must keep up with it.
+// The two products of decode, with channels in the SIMD lanes: a row of keys or values is read
+// once, in its stored type, for all queries. Memory reads are the limit; with several queries,
+// arithmetic must keep up with them.
 
 #include <algorithm>
 #include <type_traits>
@@ -14,12 +14,12 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Enough for the rows of 4 or 8 vectors that models have to stay in registers.
+/// Enough registers to hold the rows of models, 4 or 8 vectors.
 template <class Isa>
 inline constexpr bool has_many_registers = Isa::registers >= 32;
 
-/// Lane i is the sum of the lanes of parts[i]. Neighbours are added first, whatever the part: a sum
-/// has the same bits beside any others.
+/// Lane i of the result is the sum of the lanes of parts[i]. Neighbours are added first in every
+/// part, so the bits of a sum do not depend on the other parts. Overwrites `parts`.
 template <class Isa>
 RELPOS_INLINE float_pack<Isa> sum_lanes(float_pack<Isa> (&parts)[lanes<Isa>]) {
   using real = float_pack<Isa>;
@@ -30,7 +30,7 @@ RELPOS_INLINE float_pack<Isa> sum_lanes(float_pack<Isa> (&parts)[lanes<Isa>]) {
     unroll<(lanes<Isa> >> (step + 1))>([&](int i) RELPOS_LAMBDA {
       const real a = parts[2 * i];
       const real b = parts[2 * i + 1];
-      // After two steps each four holds the sums of its own lanes, of four parts.
+      // After two steps every four lanes hold the sums of those lanes, for four parts.
       if constexpr (step < 2) {
         parts[i] = real::add_neighbours(a, b);
       } else {
@@ -41,20 +41,21 @@ RELPOS_INLINE float_pack<Isa> sum_lanes(float_pack<Isa> (&parts)[lanes<Isa>]) {
   return parts[0];
 }
 
-/// Rows of the tile that is read next: they are asked for meanwhile, so that the memory has no
-/// pause.
+/// The rows of the tile that is read next. They are prefetched during the products, so that the
+/// memory has no pause.
 struct rows_ahead {
   const void* const* rows = nullptr;
-  index_t first_line = 0;  // of cache, of each
+  index_t first_line = 0;  // cache lines [first_line, last_line) of each row
   index_t last_line = 0;
 
-  /// What one of `count` passes over the same rows asks for.
+  /// The share of pass `i` of `count` passes over the same rows.
   constexpr rows_ahead part(index_t i, index_t count) const {
     const index_t lines = last_line - first_line;
     return {rows, first_line + lines * i / count, first_line + lines * (i + 1) / count};
   }
 
-  /// `Lines` is their number, or 0 for any: a loop beside the products takes a tenth of their time.
+  /// Prefetches the lines of row `i`. `Lines` is their number, or 0 for any number: a loop beside
+  /// the products takes a tenth of their time.
   template <int Lines = 0>
   RELPOS_INLINE void fetch(index_t i) const {
     const auto fetch = [&](index_t line) RELPOS_LAMBDA {
@@ -68,7 +69,8 @@ struct rows_ahead {
     }
   }
 
-  /// Calls use(std::integral_constant<int, Lines>()).
+  /// Calls use(std::integral_constant<int, Lines>()) with the number of lines if it is 1, 2 or 4,
+  /// otherwise with 0.
   template <class Use>
   void with_lines(const Use& use) const {
     switch (last_line - first_line) {
@@ -84,8 +86,8 @@ struct rows_ahead {
   }
 };
 
-/// Scores of `Queries` rows of `queries`, `width` floats each, and lanes / Queries keys:
-/// lane q * keys + k. `Vectors` is their number in `width`, or 0 for any.
+/// The scores of `Queries` rows of `queries`, `width` floats each, and `count` = lanes / Queries
+/// keys: lane q * count + k. `Vectors` is the number of vectors in `width`, or 0 for any number.
 template <class Isa, int Queries, int Vectors, class Stored>
 RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const float* queries,
                                            index_t width) {
@@ -121,8 +123,8 @@ RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const floa
   return sum_lanes<Isa>(sum);
 }
 
-/// Scores [row][tile_keys] of `Queries` rows and keys [first, last), multiples of the lanes.
-/// `Ahead` is how many lines of a row are asked for, or 0 for any.
+/// Writes the scores, [row][tile_keys], of `Queries` rows and keys [first, last), multiples of the
+/// number of lanes. `Ahead` is the number of lines of a row to prefetch, or 0 for any number.
 template <class Isa, int Queries, int Vectors, int Ahead, class Stored>
 RELPOS_NOINLINE void score_rows(const Stored* const* keys, index_t first, index_t last,
                                 const float* queries, index_t width, const rows_ahead& ahead,
@@ -146,7 +148,8 @@ RELPOS_NOINLINE void score_rows(const Stored* const* keys, index_t first, index_
   }
 }
 
-/// The same for any number of rows. Some keys at a time, which stay in the first cache.
+/// score_rows for any number of rows. It takes block_keys keys at a time, which stay in the L1
+/// cache.
 template <class Isa, class Stored>
 void score_all_rows(const Stored* const* keys, index_t first, index_t last, const float* queries,
                     index_t width, index_t rows, const rows_ahead& ahead, float* scores) {
@@ -188,7 +191,7 @@ void score_all_rows(const Stored* const* keys, index_t first, index_t last, cons
 /// over keys [first, last), for `Rows` rows and `Vectors` vectors of channels from `channel` on.
 ///
 /// `Guarded` leaves out products with a weight of exactly zero: the value of a key that this query
-/// does not see may be infinite or not a number. `Ahead` is as above.
+/// does not see may be infinite or NaN. `Ahead` is the same as in score_rows.
 template <class Isa, int Rows, int Vectors, bool Guarded, int Ahead, class Stored>
 RELPOS_NOINLINE void add_values(const Stored* const* values, index_t first, index_t last,
                                 const float* weights, const float* rescale, index_t channel,
@@ -228,8 +231,8 @@ RELPOS_NOINLINE void add_values(const Stored* const* values, index_t first, inde
   }
 }
 
-/// The same for all rows and channels, some values at a time. The guarded product is rare and may
-/// be slow.
+/// add_values for all rows and channels, block_keys values at a time. The guarded product is rare
+/// and may be slow.
 template <class Isa, bool Guarded, class Stored>
 void add_all_values(const Stored* const* values, index_t first, index_t last, const float* weights,
                     const float* rescale, index_t rows, index_t width, const rows_ahead& ahead,
@@ -272,17 +275,17 @@ void add_all_values(const Stored* const* values, index_t first, index_t last, co
   for (index_t k = first; k < last; k += block) add_block(k, std::min(k + block, last));
 }
 
-/// The rows of a whole tile, and those of the tile after it, which are asked for.
+/// The rows of a whole tile, and the rows of the tile after it, which are prefetched.
 template <class Stored>
 struct row_stream {
   const Stored* const* rows;
   const Stored* const* next;
-  bool is_one_run;  // rows lie one after another
+  bool is_one_run;  // rows are contiguous
 };
 
-/// Asks for one row as it is stored. Of rows that lie one after another every second line is enough
-/// where they have several: the processor, which sees where they go, brings the others sooner than
-/// it takes requests. Of pages it sees too little.
+/// Prefetches one stored row. If rows are contiguous and have more than two lines, every second
+/// line is enough: the hardware prefetcher recognizes them, and fetches the other lines sooner than
+/// the requests would. With rows in pages it recognizes too little.
 template <int Lines, bool OneRun, class Stored>
 RELPOS_INLINE void fetch_stored_row(const Stored* row) {
   constexpr int step = OneRun && Lines > 2 ? 2 : 1;
@@ -292,9 +295,10 @@ RELPOS_INLINE void fetch_stored_row(const Stored* row) {
   }
 }
 
-/// Both for one query: the values of one tile are added while the keys of the next are scored,
-/// lanes [0, tile_keys) of both. Two streams of rows, each read from its beginning to its end, keep
-/// more of the memory busy than one after the other. What is computed has the same bits.
+/// Both products for one query: the values of one tile are added while the keys of the next are
+/// scored, lanes [0, tile_keys) of both. Two streams of rows, each read from its beginning to its
+/// end, keep more of the memory busy than one stream after the other. The results have the same
+/// bits.
 template <class Isa, int Vectors, bool OneRun, class Stored>
 RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float* weights,
                                    float rescale, float* output, const row_stream<Stored>& keys,
@@ -303,7 +307,8 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
   constexpr index_t tile = decode_geometry::tile_keys;
   constexpr int row_bytes = Vectors * lanes<Isa> * static_cast<int>(sizeof(Stored));
   constexpr int lines = row_bytes / 64;
-  // Far enough for memory. In one run the nearer is the better, as long as it is.
+  // The prefetch distance in keys. 4096 bytes are enough for memory. In one run the shortest
+  // distance that is enough is the best; otherwise it is one tile.
   constexpr index_t enough = 4096 / row_bytes;
   constexpr index_t distance = OneRun ? std::clamp<index_t>(enough, lanes<Isa>, tile) : tile;
   real sum[Vectors];
@@ -346,7 +351,7 @@ RELPOS_NOINLINE bool all_stored_finite(const Stored* const* values, index_t firs
                                        index_t width) {
   using real = float_pack<Isa>;
   if constexpr (storage_traits<Stored>::is_always_finite) return true;
-  // x * 0 is 0 for a finite x only, and a sum keeps what is not a number.
+  // x * 0 is 0 for a finite x only, and a sum keeps NaN.
   real zeros(0.0f);
   for (index_t k = first; k < last; ++k) {
     for (index_t c = 0; c < width; c += lanes<Isa>) {

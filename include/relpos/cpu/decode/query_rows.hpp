@@ -8,7 +8,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The query rows of one work item of decode, and what they see.
+/// The query rows of one work item of decode, and the keys that they see.
 struct decode_query_rows {
   static constexpr index_t most_rows = decode_geometry::rows;
 
@@ -18,9 +18,9 @@ struct decode_query_rows {
   key_range visible[most_rows];
   key_range seen;  // by any of them
   float maximum[most_rows];
-  index_t key_block = not_rotated;  // that they are rotated to
+  index_t key_block = not_rotated;  // the block that they are rotated to
 
-  /// The rows of one block that share a key head.
+  /// Block `block` of the rows that share a key head.
   template <class Isa>
   static decode_query_rows of(const lowered_head<Isa>& head, const decode_geometry& geometry,
                               index_t block) {

@@ -1,6 +1,6 @@
 #pragma once
-// What is done to the scores of one query row against one tile of keys, between product and
-// weights: biases, factor, mask. Keys lie in the lanes.
+// The stages of decode between product and weights, for the scores of one query row and one tile of
+// keys: softcap, biases, row factor, mask. Keys are in the lanes.
 
 #include <algorithm>
 #include <cmath>
@@ -25,7 +25,7 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
                   const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
   using head_policy_type = head_policy_of<Policy>;
-  // Of the distances to the keys of one vector, in a buffer, where positions are explicit.
+  // The distance to the key of a lane, for explicit positions.
   [[maybe_unused]] const auto distance_to = [&](index_t lane) {
     return position.key(keys.nearest_row(lane)) - position.query(query_row);
   };
@@ -58,7 +58,7 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
     }
     const auto entries_of = [&](index_t lane) RELPOS_LAMBDA {
       if constexpr (RowPositions::are_implicit) {
-        // The table goes by q_pos - k_pos, which falls from lane to lane.
+        // The table is ordered by q_pos - k_pos, which falls from lane to lane.
         const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
         const float* const from = table.at(-(first + lanes<Isa> - 1), lanes<Isa>);
         return reversed(real::load(from));
@@ -80,15 +80,16 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
   }
 }
 
-/// What masks that ask for elements say of one query and a range of key rows.
+/// The class that element masks give to a range of key rows for one query.
 template <class... Masks>
 tile_class classify_row(const std::tuple<Masks...>& masks, index_t q_pos, index_t key_offset,
                         const key_range& rows) {
   return classify_all(masks, {q_pos, q_pos + 1, rows.first + key_offset, rows.last + key_offset});
 }
 
-/// Hides the keys that one row does not see, and those that are not there: `visible` is what range
-/// masks leave. Where that is all of them, scores are left as they are.
+/// Hides the keys that one row does not see, and the lanes without a key. Returns the class of the
+/// tile for the row. `visible` is the range that range masks leave. If the class is
+/// skip, the scores do not change.
 template <class Isa, class... Masks>
 tile_class hide_row(const std::tuple<Masks...>& masks, index_t q_pos, const key_range& visible,
                     index_t key_offset, const key_lanes& keys, float* scores) {
@@ -117,7 +118,7 @@ tile_class hide_row(const std::tuple<Masks...>& masks, index_t q_pos, const key_
   return sees_range ? kept : tile_class::partial;
 }
 
-/// The tanh of softcap; `factor` in units of the exponent.
+/// Applies the tanh of softcap; `factor` is in units of the exponent.
 template <class Isa>
 void cap_row(float factor, const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
@@ -126,7 +127,7 @@ void cap_row(float factor, const key_lanes& keys, float* scores) {
   }
 }
 
-/// Times the factor of the row.
+/// Multiplies the scores by the factor of the row.
 template <class Isa>
 void scale_row(float factor, const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;

@@ -9,20 +9,20 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What one work item of decode works in. Rows of channels are padded to whole vectors.
+/// The memory of one work item of decode. Rows of channels are padded to whole vectors.
 template <class Isa>
 struct decode_workspace {
   static constexpr index_t rows = decode_geometry::rows;
   static constexpr index_t tile_keys = decode_geometry::tile_keys;
 
   float* packed;         // [rows][padded d], times the folded scale
-  float* queries;        // the same as the product takes it: rotated, or `packed` itself
+  float* queries;        // read by the product: `packed` rotated, or `packed` itself
   float* scores;         // [rows][tile_keys], then weights
   float* next_scores;    // of the next tile
   float* outputs;        // [rows][padded d_v]
   float* sums;           // [rows][lanes], of weights
-  float* stored_row;     // what a row was converted from, where it is rotated
-  float* rotors_of_row;  // by which it is rotated, where positions are explicit
+  float* stored_row;     // a converted row before its rotation
+  float* rotors_of_row;  // rotors of a row, for explicit positions
   float* key_buffer;     // [tile_keys][padded d], keys that cannot be read in place
   float* value_buffer;
   void* key_rows;  // [known_tiles][tile_keys], pointers

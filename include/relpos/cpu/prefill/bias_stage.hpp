@@ -1,9 +1,9 @@
 #pragma once
-// The bias stage of one query group: what is added to the scores of one key, for all of the group's
-// queries. Three kinds of policy, one interface: `key(row)` prepares a key, `apply(v, s)` adds to
-// vector v.
+// The bias stages of one query group: they add biases to the scores of one key, for all queries of
+// the group. Three kinds of policy have one interface: `key(row)` prepares a key, `apply(v, s)`
+// adds to vector v.
 //
-// Scores are in units of the exponent, and so is what is added: `factor` is log2(e) / temperature.
+// Scores and biases are in units of the exponent, base 2: `factor` is log2(e) / temperature.
 
 #include <algorithm>
 #include <cmath>
@@ -21,7 +21,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Computed from the distance.
+/// A bias that is computed from the distance.
 template <class Isa, class HeadPolicy, class Distances>
 class computed_bias {
  public:
@@ -29,7 +29,8 @@ class computed_bias {
       requires(const HeadPolicy& policy, float_pack<Isa> distance) {
         { policy.bias(distance) } -> std::convertible_to<float_pack<Isa>>;
       },
-      "relpos: bias(distance) is a template over the type of distance, double or a pack of floats, "
+      "relpos: bias(distance) must be a template over the type of distance, double or a pack of "
+      "floats, "
       "and "
       "calls relpos::abs, max, min and select on it");
 
@@ -67,7 +68,7 @@ class computed_bias {
   Distances distances_;
 };
 
-/// Read from a table over distance.
+/// A bias that is read from a table over distance.
 template <class Isa, class Distances>
 class table_bias {
  public:
@@ -94,7 +95,7 @@ class table_bias {
   Distances distances_;
 };
 
-/// Read from a table over distance, times a factor of each row.
+/// A bias that is read from a table over distance, times a factor of each row.
 template <class Isa, class Distances>
 class gated_table_bias {
  public:
@@ -128,7 +129,7 @@ class gated_table_bias {
   float gates_[geometry<Isa>::group_rows] = {};
 };
 
-/// Gathered from a matrix of the caller's.
+/// A bias that is gathered from the caller's matrix.
 template <class Isa, class HeadPolicy>
 class element_bias {
  public:
@@ -159,7 +160,7 @@ class element_bias {
   group_rows rows_;
 };
 
-/// The stage of one policy that is a bias, for one group.
+/// The bias stage of one policy, for one group.
 template <class Isa, class Policy, class RowPositions>
 auto make_bias_stage(const Policy& policy, index_t batch, index_t head, float factor,
                      const bias_table& table, const group_rows& rows,
@@ -179,13 +180,13 @@ auto make_bias_stage(const Policy& policy, index_t batch, index_t head, float fa
   }
 }
 
-// The last stage before the mask: the factors of the rows' logits, bias included. Same interface as
-// a bias stage; nothing where no policy has any.
+// The last stage before the mask: the factors of the rows' logits, bias included. It has the
+// interface of a bias stage, and is absent if no policy has row factors.
 
 template <class Isa>
 class row_factor_stage {
  public:
-  /// `visible(lane)` counts keys.
+  /// `visible(lane)` returns the number of keys that the query of a lane sees.
   template <class Visible, class RowPositions, class... HeadPolicies>
   row_factor_stage(const std::tuple<HeadPolicies...>& head_policies, const group_rows& rows,
                    const RowPositions& position, const Visible& visible) {

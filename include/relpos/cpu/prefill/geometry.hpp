@@ -1,7 +1,7 @@
 #pragma once
-// The sizes of tiles. A work item is one query block of one head: `groups` query groups that share
-// each key tile while it is in cache; a group is what one register tile spans, queries in the SIMD
-// lanes.
+// The sizes of prefill's tiles. A work item is one query block of one head: `groups` query groups
+// that share each key tile while it is in cache. A group is the queries of one register tile, in
+// the SIMD lanes.
 
 #include <algorithm>
 
@@ -20,12 +20,12 @@ struct geometry {
   static constexpr index_t block_rows = groups * group_rows;
 
   // Keys per tile: the weights of a group (128 x 48 floats) and its queries share the L1 cache.
-  // Tiles begin at multiples of this in absolute position, so that how a sequence is cut into calls
-  // does not change the order of summation.
+  // Tiles begin at multiples of this in absolute position, so that the order of summation does not
+  // depend on how a sequence is cut into calls.
   static constexpr index_t tile_keys = 128;
 };
 
-/// Where a group's queries are, and which rows of it exist.
+/// The query rows of a group that exist, and their positions.
 struct group_rows {
   index_t first_row = 0;  // of the call
   index_t count = 0;
@@ -50,7 +50,7 @@ struct key_tiles {
     return {std::max<index_t>(begin, 0), std::min(begin + size, key_length)};
   }
 
-  /// More than any call with so many keys has.
+  /// An upper bound on the number of tiles of `length` keys, for any key offset.
   static constexpr index_t capacity(index_t length) { return length / size + 2; }
 };
 

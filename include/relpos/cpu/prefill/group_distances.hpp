@@ -1,6 +1,6 @@
 #pragma once
-// Distances k_pos - q_pos from the queries of one group, one per lane, to a key: what a bias stage
-// computes from and looks up.
+// Distances k_pos - q_pos from the queries of one group, one per lane, to a key. A bias stage
+// computes from them or looks them up in a table.
 
 #include "relpos/call/bias_table.hpp"
 #include "relpos/call/row_positions.hpp"
@@ -12,7 +12,7 @@ namespace relpos::inline RELPOS_ABI {
 template <class Isa, class RowPositions>
 class group_distances;
 
-/// Where positions are implicit, lanes are one apart.
+/// Implicit positions: neighbouring lanes are one apart.
 template <class Isa>
 class group_distances<Isa, implicit_positions> {
  public:
@@ -39,8 +39,8 @@ class group_distances<Isa, implicit_positions> {
   index_t to_key_zero_;
 };
 
-/// Where they are explicit, any distance may be in any lane. What `key` and `lane_values` return is
-/// valid until they are called again.
+/// Explicit positions: any distance may be in any lane. The results of `key` and `lane_values` are
+/// valid until the next call of either.
 template <class Isa, class Policy>
 class group_distances<Isa, explicit_positions<Policy>> {
  public:
@@ -61,7 +61,8 @@ class group_distances<Isa, explicit_positions<Policy>> {
     RELPOS_INLINE real lane(int v) const { return real::load(distances + v * lanes<Isa>); }
   };
   to_key key(index_t row) const {
-    // Converted one by one: a neighbour that is far away must not cost a near one its accuracy.
+    // Each lane is converted to float separately: a distant neighbour must not cost a near lane its
+    // accuracy.
     const index_t key = position_.key(row);
     for (index_t lane = 0; lane < width; ++lane) {
       gathered_[lane] = static_cast<float>(key - queries_[lane]);
@@ -78,7 +79,7 @@ class group_distances<Isa, explicit_positions<Policy>> {
 
  private:
   explicit_positions<Policy> position_;
-  bool are_consecutive_ = true;  // as they are within a run of tokens
+  bool are_consecutive_ = true;  // true within a run of tokens
   index_t queries_[width] = {};
   mutable float gathered_[width];
 };

@@ -12,11 +12,11 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Pointers into a worker's workspace, [width] each.
+/// The statistics of a group, as pointers into a worker's workspace, [width] each.
 struct group_statistics {
   float* spread = nullptr;   // sum of weight (s - maximum)
   float* count = nullptr;    // of logits
-  float* mean = nullptr;     // of them
+  float* mean = nullptr;     // of logits
   float* squares = nullptr;  // sum of (s - mean)^2
 
   static group_statistics take(arena& memory, index_t width) {
@@ -33,14 +33,14 @@ struct group_statistics {
   std::array<float**, 4> all() { return {&spread, &count, &mean, &squares}; }
 };
 
-/// One vector of a group's statistics in registers, while it goes through a tile.
+/// One vector of a group's statistics, in registers during one tile.
 template <class Isa>
 class statistics_lanes {
  public:
   using real = float_pack<Isa>;
 
-  /// The maximum of the lanes goes from `before` to `maximum`, and weights so far, whose sum is
-  /// `weight_sum`, are multiplied by `rescale`. `score` is the first of the tile.
+  /// The maximum of the lanes rises from `before` to `maximum`, and `rescale` multiplies the
+  /// weights so far, whose sum is `weight_sum`. `score` is the first score of the tile.
   RELPOS_INLINE statistics_lanes(const group_statistics& of, index_t at, real before, real maximum,
                                  real rescale, real weight_sum, real score)
       : of_(of),

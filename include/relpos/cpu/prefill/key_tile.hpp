@@ -1,7 +1,7 @@
 #pragma once
-// One tile of keys and values as the products read it: a pointer per row, to the caller's memory
-// where the rows are contiguous floats and to converted copies otherwise. The query groups of a
-// work item share it.
+// One tile of keys and values as the products read it: a pointer per row, to the caller's memory if
+// the rows are contiguous floats, otherwise to converted copies. The query groups of a work item
+// share the tile.
 
 #include <algorithm>
 
@@ -23,14 +23,14 @@ struct key_tile {
   const float* keys[capacity] = {};
   const float* values[capacity] = {};
 
-  // Of the tile before this one, probably the next: rows to be fetched into the cache; null if they
-  // are copied.
+  // Rows of the tile before this one, which is probably the next, to be fetched into the cache;
+  // null if they are copied.
   index_t next_count = 0;
   const float* next_keys[capacity] = {};
   const float* next_values[capacity] = {};
 
-  /// Finds the rows of `range`; `buffers` hold `capacity` rows of each, and are touched only for
-  /// rows that cannot be read in place.
+  /// Finds the rows of `range` and, if they are in place, of `next`. The buffers hold `capacity`
+  /// rows each, and are touched only for rows that cannot be read in place.
   template <row_source Keys, row_source Values>
   void find(const Keys& key_rows, const Values& value_rows, const key_range& range,
             const key_range& next, float* key_buffer, index_t head_dim, float* value_buffer,
@@ -48,8 +48,8 @@ struct key_tile {
     }
   }
 
-  /// Has the memory fetch rows [first, first + rows) of the next tile. Called between products: all
-  /// at once they would hold up what comes after them.
+  /// Prefetches rows [first, first + rows) of the next tile. Called between products: prefetching
+  /// all rows at once would delay the code after it.
   RELPOS_INLINE void fetch_next(index_t first, index_t rows, index_t head_dim,
                                 index_t value_dim) const {
     const index_t last = std::min(first + rows, next_count);

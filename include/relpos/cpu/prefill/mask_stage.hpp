@@ -1,9 +1,9 @@
 #pragma once
-// The mask stage of one query group. Range masks are intersected into one range of key rows per
-// query, once per group; from the extremes of those ranges every tile and strip is classified with
-// four comparisons, and the partial ones are masked with two comparisons per vector. Masks that are
-// no range are asked tile by tile (classify) and element by element (keep). Only these are part of
-// its type: all calls whose masks are ranges share one.
+// The mask stage of one query group. Once per group, range masks are intersected into one range of
+// key rows per query. The extremes of these ranges classify every tile and strip with four
+// comparisons, and partial ones are masked with two comparisons per vector. Element masks are
+// called tile by tile (classify) and element by element (keep). Only element masks are part of the
+// stage's type: all calls whose masks are ranges share one type.
 
 #include <algorithm>
 #include <cstdint>
@@ -17,7 +17,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `ElementMasks` is what element_masks gives of the bound policies.
+/// `ElementMasks` is the tuple that element_masks returns for the head policies.
 template <class Isa, class ElementMasks>
 class mask_stage {
  public:
@@ -44,8 +44,9 @@ class mask_stage {
 
   const visible_rows& extremes() const { return extremes_; }
 
-  /// How many of the group's first vectors of queries see no key from row `first` on: what is
-  /// masked causally, near the diagonal. Rises with `first`.
+  /// The number of the group's first vectors of queries, at most Vectors - 1, that see no key from
+  /// row `first` on. Under a causal mask there are such vectors near the diagonal. The number rises
+  /// with `first`.
   template <int Vectors>
   RELPOS_INLINE int blind_vectors(index_t first) const {
     int blind = 0;
@@ -53,7 +54,7 @@ class mask_stage {
     return blind;
   }
 
-  /// What the masks say about key rows [first, last) and all of the group's queries.
+  /// The class of key rows [first, last) for all queries of the group.
   tile_class classify(index_t first, index_t last) const {
     tile_class result = extremes_.classify(first, last);
     if constexpr (std::tuple_size_v<ElementMasks> > 0) {
@@ -64,7 +65,7 @@ class mask_stage {
     return result;
   }
 
-  /// Which queries see one key: -1 or 0 in each lane.
+  /// The queries that see one key: -1 (sees it) or 0 in each lane.
   template <int Vectors>
   struct seeing_lanes {
     integer lane[Vectors];
@@ -99,7 +100,7 @@ class mask_stage {
   visible_rows extremes_;
   std::int32_t first_[width];
   std::int32_t last_[width];
-  index_t vector_last_[geometry<Isa>::vectors] = {};  // of a vector's queries, the largest
+  index_t vector_last_[geometry<Isa>::vectors] = {};  // the largest of each vector
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -3,15 +3,15 @@
 //
 //   pack the queries, rotated and scaled, one per SIMD lane
 //   for each key tile, from the last that any query sees down to the first:
-//     for each query group: classify by the masks -> skip | full | partial; skip if the bound allows
+//     for each query group: classify by masks -> skip | full | partial; skip if the bound allows
 //       S = QK^T . softcap . bias . mask . online softmax . O = rescale O + PV
 //   out = O / l, lse
 //
-// Going down, causal queries meet their nearest keys first: the running maximum is high when the
-// far tiles come, and biases that decay with distance let them be skipped. The order is that of
-// absolute positions and the same for every row, so a row's bits depend neither on how rows are
-// grouped into blocks, batches and calls nor on the threads, unless a tolerance leaves out tiles by
-// what a group would miss.
+// In descending order, causal queries meet their nearest keys first: the running maximum is high
+// before the distant tiles come, and biases that decay with distance let them be skipped. The order
+// is the order of absolute positions and the same for every row. So a row's bits depend neither on
+// how rows are grouped into blocks, batches and calls nor on the threads, unless a tolerance skips
+// tiles: a tile is skipped for a whole group or not at all.
 
 #include <algorithm>
 #include <array>
@@ -25,7 +25,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The blocks of one sequence. `Biases` and `ElementMasks` are those of a staged_head.
+/// The query blocks of one key head of a sequence. `Biases` and `ElementMasks` are the parameters
+/// of a staged_head.
 template <class Isa, class Biases, class ElementMasks>
 class prefill {
  public:
@@ -33,7 +34,7 @@ class prefill {
 
   prefill(const head_type& head, prefill_workspace<Isa>& memory) : head_(head), memory_(memory) {}
 
-  /// One block of query rows of one query head.
+  /// Computes one block of query rows of one query head.
   void attend(index_t head, index_t block);
 
  private:
@@ -93,7 +94,7 @@ class prefill {
             head_.find_tile(range, next, tile, memory_.key_buffer, memory_.value_buffer);
             found = true;
           } else {
-            tile.next_count = 0;  // another group has seen to it
+            tile.next_count = 0;  // another group prefetches it
           }
           attend_tile(group, biases[g], masks[g], tile, tile_is, factors.softcap);
         }
@@ -111,20 +112,22 @@ class prefill {
     }
   }
 
-  /// The largest weight, relative to the row's sum so far, of a key that may be left out: with all
-  /// keys at it, the tolerance is reached.
+  /// The largest weight, relative to the row's sum so far, of a key that may be skipped: if all
+  /// keys have this weight, the error reaches the tolerance.
   float negligible_weight() const {
     return head_.tolerance / static_cast<float>(head_.resident.count());
   }
 
   void start_group(std::size_t g, index_t head, const group_rows& rows, float factor) {
-    static_assert(tiles::group_rows <= tiles::tile_keys, "the buffer is that of a tile's keys");
+    static_assert(tiles::group_rows <= tiles::tile_keys,
+                  "key_buffer must hold the queries of a group");
     const float* from[tiles::group_rows];
     head_.find_queries(head, rows.first_row, rows.count, memory_.key_buffer, from);
     memory_.groups[g].start(from, rows.count, factor, shape().head_dim, shape().value_dim);
   }
 
-  /// With as many vectors as the group's rows fill: the last group of a sequence is often short.
+  /// Runs the tile with the number of vectors that the group's rows fill: the last group of a
+  /// sequence is often short.
   template <int Vectors = Isa::tile_vectors>
   void attend_tile(const query_group<Isa>& group, const Biases& biases, const mask_type& masks,
                    const key_tile<Isa>& tile, tile_class tile_is, float softcap) const {
@@ -149,7 +152,7 @@ class prefill {
   prefill_workspace<Isa>& memory_;
 };
 
-// Outside of the class, and so not inline: relpos::kernels has it compiled.
+// Defined outside the class, and so not inline: relpos::kernels contains a compiled copy.
 template <class Isa, class Biases, class ElementMasks>
 void prefill<Isa, Biases, ElementMasks>::attend(index_t head, index_t block) {
   attend_block(head, block * tiles::block_rows,

@@ -1,7 +1,7 @@
 #pragma once
 // The two matrix products, as register tiles: accumulators of `Rows` broadcast values times
-// `Vectors` vectors of queries stay in registers over the whole inner loop. K and V are read where
-// they lie, through one pointer per row; only the queries are packed.
+// `Vectors` vectors of queries stay in registers over the whole inner loop. K and V are read in
+// place, through one pointer per row; only the queries are packed.
 
 #include <algorithm>
 
@@ -11,14 +11,14 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The keys of a tile that each vector of a group's queries needs: the first count[v]. Later
-/// vectors need no fewer.
+/// The keys of a tile that each vector of a group's queries needs: the first count[v]. count[v]
+/// does not fall with v.
 template <int Vectors>
 struct needed_keys {
   index_t count[Vectors];
 
-  /// Calls use(key, skipped) for every key, where `skipped`, a constant, is the number of vectors
-  /// that are done.
+  /// Calls use(key, skipped) for every key. `skipped`, a constant, is the number of leading vectors
+  /// that need no more keys.
   template <class Use>
   RELPOS_INLINE void for_each(const Use& use) const {
     index_t key = 0;
@@ -66,14 +66,14 @@ RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const float* const
 /// weights[key][query], for `Rows` channels from `channel` on.
 ///
 /// The sum of a tile is kept apart from O, so that rounding does not grow with the number of keys.
-/// It starts from 2^-20 of rescale * O and not from zero: sums of tiny weights would be subnormal,
-/// and several times slower. The rest of O is added at the end; where every weight is zero and
-/// rescale is 1, the two parts make the same O again, bit for bit, fused or not.
+/// It starts from 2^-20 of rescale * O instead of zero: sums of tiny weights would be subnormal,
+/// and several times slower. The rest of O is added at the end. If every weight is zero and rescale
+/// is 1, the two parts make the same O again, bit for bit, fused or not.
 ///
 /// `Guarded` leaves out products with a weight of exactly zero: the value of a key that this query
 /// does not see may be infinite or not a number.
 ///
-/// A function of its own, so that the loop has all registers.
+/// Not inlined, so that the loop has all registers.
 template <class Isa, int Rows, int Vectors, bool Guarded>
 RELPOS_NOINLINE void value_product(const float* const* values, const float* weights,
                                    const needed_keys<Vectors>& keys, index_t channel,
@@ -123,8 +123,8 @@ RELPOS_NOINLINE void value_product(const float* const* values, const float* weig
   }
 }
 
-/// The same for all channels. The guarded product is rare and may be slow: one channel at a time is
-/// less code to compile into every call.
+/// value_product for all channels. The guarded product is rare and may be slow: it takes one
+/// channel at a time, which is less code to compile into every call.
 template <class Isa, int Vectors, bool Guarded>
 RELPOS_INLINE void accumulate_values(const float* const* values, const float* weights,
                                      const needed_keys<Vectors>& keys, index_t channels,
@@ -143,8 +143,8 @@ RELPOS_INLINE void accumulate_values(const float* const* values, const float* we
 template <class Isa>
 RELPOS_NOINLINE bool all_finite(const float* const* rows, index_t count, index_t channels) {
   using real = float_pack<Isa>;
-  // x * 0 is 0 for a finite x only, and a sum keeps what is not a number. Four sums: one would wait
-  // for each.
+  // x * 0 is 0 for a finite x only, and a sum keeps NaN. Four sums: a single sum would wait for
+  // each addition.
   constexpr int parts = 4;
   real zeros[parts];
   RELPOS_UNROLL

@@ -19,22 +19,24 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Pointers into a worker's workspace. `width` floats per row: the lanes that the group uses.
+/// The state of a group, as pointers into a worker's workspace, with `width` floats per row: the
+/// lanes that the group uses.
 template <class Isa>
 struct query_group {
   index_t width = 0;
-  index_t rows = 0;          // queries that exist; the other lanes compute what nothing reads
+  index_t rows = 0;          // queries that exist; nothing reads the results of the other lanes
   float* packed = nullptr;   // [head_dim][width], times the folded scale
-  float* queries = nullptr;  // the same as the product takes it: rotated, or `packed` itself
+  float* queries = nullptr;  // read by the product: `packed` rotated, or `packed` itself
   float* outputs = nullptr;  // [value_dim][width], sum of weight * value
   float* maximum = nullptr;  // [width], running maximum of the exponents, base 2
   float* sum = nullptr;      // [width], sum of weights relative to it
   float* norm = nullptr;     // [width], Euclidean norm of `queries`
   group_statistics statistics{};
-  index_t key_block = 0;  // that the queries are rotated to
-  bool measured = false;  // `norm` is of the queries as they are
+  index_t key_block = 0;  // the block that the queries are rotated to
+  bool measured = false;  // `norm` belongs to the current `queries`
 
-  /// `rotates`: the queries are rotated between the blocks of a rotation.
+  /// Takes the memory of a group. `rotates`: the queries are rotated between the blocks of a
+  /// rotation.
   static query_group take(arena& memory, const attention_shape& shape, bool rotates) {
     constexpr index_t width = geometry<Isa>::group_rows;
     query_group group;
@@ -48,7 +50,7 @@ struct query_group {
     return group;
   }
 
-  /// Packs `count` query rows, times `factor`, and empties the softmax.
+  /// Packs `count` query rows, times `factor`, and resets the softmax.
   void start(const float* const* row, index_t count, float factor, index_t channels,
              index_t value_dim) {
     width = ceil_div(count, lanes<Isa>) * lanes<Isa>;
@@ -59,7 +61,7 @@ struct query_group {
     key_block = not_rotated;
     measured = false;
     for (index_t lane = 0; lane < width; ++lane) {
-      // A lane without a query must not hold up the skipping of a tile: nothing rises above its
+      // A lane without a query must not keep a tile from being skipped: no score is above its
       // maximum.
       maximum[lane] = lane < count ? no_maximum : -no_maximum;
       sum[lane] = 0.0f;
@@ -68,8 +70,8 @@ struct query_group {
     statistics.start(width);
   }
 
-  /// Rotates the queries, the first of which is at `q_pos`, from their blocks to that of a tile of
-  /// keys.
+  /// Rotates the queries from their blocks to the block of a tile of keys. The first query is at
+  /// `q_pos`.
   void rotate(const block_rotors& rotors, index_t q_pos, index_t to_block, index_t channels) {
     using real = float_pack<Isa>;
     if (key_block == to_block) return;
@@ -99,7 +101,7 @@ struct query_group {
     std::copy(packed + 2 * pairs * width, packed + channels * width, queries + 2 * pairs * width);
   }
 
-  /// Of the queries as they are rotated now.
+  /// Computes `norm` of the queries in their current rotation.
   void measure_norms(index_t channels) {
     using real = float_pack<Isa>;
     if (measured) return;
@@ -115,7 +117,8 @@ struct query_group {
     for (index_t lane = 0; lane < width; ++lane) norm[lane] = std::sqrt(norm[lane]);
   }
 
-  /// Writes out, lse and statistics (stage/softmax.hpp). `sink` is an exponent.
+  /// Writes out, lse and statistics (stage/softmax.hpp). `first` is the row of lane 0; `sink` is an
+  /// exponent.
   void finish(const lowered_head<Isa>& of, index_t head, index_t first, float sink) const {
     for (index_t vector = 0; vector < rows; vector += lanes<Isa>) {
       const index_t count = std::min<index_t>(rows - vector, lanes<Isa>);
@@ -128,13 +131,13 @@ struct query_group {
   }
 
  private:
-  /// `count` rows or more become the lanes of one vector.
+  /// Packs the first `count` rows into the lanes of one vector, at most `lanes` of them.
   void pack_vector(const float* const* from, index_t count, float factor, index_t channels,
                    float* to) const {
     using real = float_pack<Isa>;
     constexpr int n = lanes<Isa>;
     const float* row[n];
-    // Lanes without a query repeat the last.
+    // Lanes without a query repeat the last row.
     for (index_t i = 0; i < n; ++i) row[i] = from[std::min(i, count - 1)];
     index_t c = 0;
     for (; c + n <= channels; c += n) {
@@ -150,8 +153,7 @@ struct query_group {
     }
   }
 
-  /// Writes the lse and the statistics of a row, and returns what its outputs are to be multiplied
-  /// by.
+  /// Writes the lse and the statistics of a row, and returns the factor of its outputs.
   float end_row(const lowered_head<Isa>& of, index_t head, index_t row, index_t lane,
                 float sink) const {
     const auto exp2 = [](float x) { return std::exp2(x); };
@@ -161,7 +163,7 @@ struct query_group {
     return finished.factor;
   }
 
-  /// The outputs of `count` lanes from `vector` on, as rows of `out` from `row` on.
+  /// Writes the outputs of `count` lanes from `vector` on, to rows of `out` from `row` on.
   void write_vector(const output_rows& out, index_t channels, index_t head, index_t row,
                     index_t count, index_t vector, const float (&factors)[lanes<Isa>]) const {
     using real = float_pack<Isa>;

@@ -1,14 +1,15 @@
 #pragma once
-// Which key tiles a query group may leave out with no change in any bit of the result: those where
-// every weight would be exactly zero, because |q| |k| + bias stays further below the running
-// maximum than exp2 reaches. A weight that is exactly zero adds zero to the sum and to the output,
-// and cannot raise the maximum; that is why the cut of exp2 is a cliff and not a slope into
-// subnormals.
+// The bound by which a query group skips key tiles without a change in any bit of the result. It
+// skips a tile if every weight would be exactly zero, because |q| |k| + bias is further below the
+// running maximum than the cut of exp2. A weight of exactly zero adds zero to the sum and to the
+// output, and cannot raise the maximum. That is why exp2 drops to zero at its cut, without
+// subnormal results.
 //
-// A caller who tolerates an error leaves out more, those whose weights are negligible beside the
-// sum so far, which only grows.
+// With a tolerance, a group also skips tiles whose weights are negligible beside the sum so far,
+// which only grows.
 //
-// The bound needs the largest key norm of each tile: one pass over K per call, made by prepare.
+// The bound needs the largest key norm of each tile: prepare computes it in one pass over K per
+// call.
 
 #include <cmath>
 #include <limits>
@@ -49,9 +50,9 @@ template <class Isa>
 bool tile_vanishes(const query_group<Isa>& group, index_t head_dim, float largest_key_norm,
                    bias_bound tile_bias, float softcap, float negligible) {
   using real = float_pack<Isa>;
-  // Rounding, of the norms and of the scores they bound: below (head_dim + 8) / 2^22 of |q| |k|,
-  // and of the sums that follow below a millionth of their terms. Squares that underflow in a norm:
-  // below 0.01 in the product with any norm whose own square is finite.
+  // Slack for rounding. The norms and the scores they bound: below (head_dim + 8) / 2^22 times
+  // |q| |k|. The sums that follow: below a millionth of their terms. Squares that underflow in a
+  // norm: below 0.01 in the product with any norm whose own square is finite.
   const float norm_slack = 1.0f + static_cast<float>(head_dim + 8) * 0x1p-22f;
   constexpr float slack = 1e-6f;
   constexpr float underflow_slack = 0.01f;
@@ -67,7 +68,7 @@ bool tile_vanishes(const query_group<Isa>& group, index_t head_dim, float larges
     const real maximum = real::load(group.maximum + lane);
     const real rounding = real(slack) * (score + magnitude + abs(maximum)) + real(underflow_slack);
     const real bound = score + bias + rounding - maximum;
-    // Written so that a NaN is "may not vanish". The power is exactly 0 below the cut of exp2.
+    // Written so that NaN returns false. The power is exactly 0 below the cut of exp2.
     const real largest_weight = exp2<Isa>(min(bound, real(0.0f)));
     const auto vanishes = (largest_weight <= real(negligible) * real::load(group.sum + lane)) &
                           (real(std::numeric_limits<float>::lowest()) <= bound);

@@ -1,5 +1,6 @@
 #pragma once
-// One query group against one key tile: scores with bias and mask, online softmax, weighted values.
+// Attention of one query group over one key tile: scores with bias and mask, online softmax,
+// weighted values.
 
 #include <tuple>
 
@@ -15,9 +16,9 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Scores of a tile, [key][lane], become weights relative to the new `maximum`, as in
-/// tile_attention, and say what they know of the rows; `rescale` is for what was summed before. The
-/// bits of the weights are the same.
+/// Replaces the scores of a tile, [key][lane], by weights relative to the new `maximum`, with the
+/// same bits as in tile_attention, and adds the scores to the statistics of the rows. `rescale`
+/// receives the factor of the earlier sums.
 template <class Isa, int Vectors>
 RELPOS_NOINLINE void collect_statistics(const query_group<Isa>& group,
                                         const needed_keys<Vectors>& keys, float* weights,
@@ -47,7 +48,7 @@ RELPOS_NOINLINE void collect_statistics(const query_group<Isa>& group,
   }
 }
 
-/// The stages of one group, and where it keeps the weights of a tile.
+/// The stages of one group, and its memory for the weights of a tile.
 template <class Isa, int Vectors, class BiasStages, class MaskStage>
 struct tile_attention {
   using real = float_pack<Isa>;
@@ -63,7 +64,7 @@ struct tile_attention {
   float* weights;  // [tile_keys][width]
   bool collects;   // statistics
 
-  /// The part of a tile that the group computes: its strips that are not skipped, closed up.
+  /// The keys of a tile that the group computes: the strips that are not skipped, without gaps.
   struct live_keys {
     index_t count = 0;
     needed_keys<Vectors> needed = {};
@@ -112,8 +113,8 @@ struct tile_attention {
   }
 
  private:
-  /// Scores of `Rows` keys: product, bias and running maximum in registers, or, where there is a
-  /// softcap or something to mask, the stages behind the product key by key.
+  /// Computes the scores of `Rows` keys. Product, bias and running maximum stay in registers; with
+  /// a softcap or a partial mask, the stages after the product run key by key.
   template <int Rows>
   RELPOS_INLINE void score_strip(const key_tile<Isa>& tile, index_t first, bool partial,
                                  live_keys& live, real (&maximum)[Vectors]) const {
@@ -151,7 +152,7 @@ struct tile_attention {
     }
   }
 
-  /// The products of the vectors behind the first `Skipped`.
+  /// Stores the products of the vectors after the first `Skipped`.
   template <int Rows, int Skipped>
   RELPOS_INLINE void store_products(const float* const* keys, float* to) const {
     constexpr index_t first = Skipped * lanes<Isa>;
@@ -166,8 +167,8 @@ struct tile_attention {
     }
   }
 
-  /// The stages behind the product for the scores of one key, in memory; those of the first `blind`
-  /// vectors are not there. `Partial`: some queries do not see it.
+  /// Runs the stages after the product for the scores of one key, in memory, where the scores of
+  /// the first `blind` vectors are missing. `Partial`: some queries do not see the key.
   template <bool Partial>
   RELPOS_INLINE void finish_scores(index_t key_row, int blind, float* scores,
                                    real (&maximum)[Vectors]) const {
@@ -214,7 +215,8 @@ struct tile_attention {
     }
   }
 
-  /// Scores become weights relative to the new maximum; what was summed before is to be rescaled.
+  /// Replaces scores by weights relative to the new maximum. `rescale` receives the factor of the
+  /// earlier sums.
   RELPOS_INLINE void exponentiate(const needed_keys<Vectors>& keys, const real (&maximum)[Vectors],
                                   real (&rescale)[Vectors]) const {
     real sum[Vectors];

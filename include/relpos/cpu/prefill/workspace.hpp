@@ -7,18 +7,18 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What one work item of prefill works in.
+/// The memory of one work item of prefill.
 template <class Isa>
 struct prefill_workspace {
   std::array<query_group<Isa>, static_cast<std::size_t>(geometry<Isa>::groups)> groups;
   float* weights;        // [tile_keys][group_rows]
   float* row_buffer;     // one converted key row
-  float* stored_row;     // what it was converted from, where it is rotated
-  float* rotors_of_row;  // by which it is rotated, where positions are explicit
-  float* key_buffer;     // the converted keys of a tile; before the first, converted queries
-  float* value_buffer;   // and its values
+  float* stored_row;     // a converted row before its rotation
+  float* rotors_of_row;  // rotors of a row, for explicit positions
+  float* key_buffer;     // converted keys of a tile; before the first tile, converted queries
+  float* value_buffer;   // converted values of a tile
 
-  /// `rotates`: there is a rotation; `by_tile`: between blocks.
+  /// `rotates`: there is a rotation. `by_tile`: queries are rotated between its blocks.
   prefill_workspace(arena& memory, const attention_shape& shape, bool rotates, bool by_tile) {
     for (auto& group : groups) group = query_group<Isa>::take(memory, shape, by_tile);
     weights = memory.take<float>(geometry<Isa>::tile_keys * geometry<Isa>::group_rows);

@@ -1,8 +1,8 @@
 #pragma once
 // Attention of up to sixteen query rows that share a key head over one chunk of keys, on tensor
-// cores, whose other rows stand idle: it is bound by reading keys and values. Each warp goes
-// through tiles of its own, with the next one on its way, and waits for no other until the end,
-// where the states of the warps are joined in their order.
+// cores. Unused rows of the tensor cores stand idle: reading keys and values is the limit. Each
+// warp computes tiles of its own while its next tile arrives, and waits for no other warp until the
+// end. There the states of the warps are joined in the order of the warps.
 
 #include <limits>
 
@@ -25,8 +25,8 @@ class decode_block {
   using geometry = decode_block_geometry<stored, HeadDim>;
   using memory_type = decode_shared_storage<stored, HeadDim>;
 
-  /// Of the rows from `first_row` on of those that share a key head: query head of the group by
-  /// query head, for each query.
+  /// Attention of the rows from `first_row` on. The rows that share a key head are ordered by
+  /// query, and for each query by query head of the group.
   RELPOS_DEVICE decode_block(Arch& arch, const Call& call, index_t sequence, index_t key_head,
                              index_t first_row, index_t chunk)
       : arch_(arch),
@@ -46,7 +46,7 @@ class decode_block {
     arch_.sync_warp();
     const seen_tile first = seen_from(warp_);
     begin_tile(first.at, 0);
-    arch_.template wait<1>();  // for queries, and not for keys
+    arch_.template wait<1>();  // for the queries, not for the tile
     if constexpr (lowered::rotates) rotate_queries_to_chunk();
     arch_.sync();
     attend(first);
@@ -73,7 +73,7 @@ class decode_block {
   RELPOS_DEVICE index_t q_pos_of(index_t row) const {
     return row + sequence_.position.query_offset;
   }
-  /// Of the sequence; of tile `tile` of the chunk.
+  /// The key row of the sequence at which tile `tile` of the chunk begins.
   RELPOS_DEVICE index_t first_key_of(int tile) const {
     return (sequence_.first_chunk + chunk_) * decode_chunks::keys + tile * keys -
            sequence_.position.key_offset;
@@ -102,7 +102,7 @@ class decode_block {
     return {memory_.tiles[warp_][stage].keys};
   }
 
-  /// Null where there is none.
+  /// The address of a query row of the block, null if it does not exist.
   RELPOS_DEVICE const stored* query_at(int row) const {
     if (row >= rows_that_exist()) return nullptr;
     const device_rows& rows = sequence_.queries;
@@ -121,7 +121,7 @@ class decode_block {
         [&](int row) { return q_pos_of(place_of(row).row); }, block);
   }
 
-  /// What masks say of a tile, of all rows.
+  /// The class that masks give a tile for all rows of the block.
   RELPOS_DEVICE tile_class classify(int tile) const {
     const index_t begin = first_key_of(tile);
     bool some = false;
@@ -148,7 +148,7 @@ class decode_block {
   }
 
   struct seen_tile {
-    int at;  // of the chunk; behind the last where there is none
+    int at;  // index in the chunk; behind the last if there is none
     tile_class is;
 
     RELPOS_DEVICE bool exists() const { return at < geometry::tiles; }
@@ -187,7 +187,7 @@ class decode_block {
     for (int stage = 0; tile.exists(); stage = 1 - stage) {
       const seen_tile next = seen_from(tile.at + geometry::warps);
       arch_.template wait<0>();
-      arch_.sync_warp();  // the tile is there, and all lanes have done with the one before
+      arch_.sync_warp();  // the tile has arrived, and all lanes are done with the one before
       begin_tile(next.at, 1 - stage);
       if constexpr (lowered::rotates) {
         rotate_shared_keys(arch_, keys_of(stage), call_.rotation.rows,
@@ -209,7 +209,7 @@ class decode_block {
       stages.apply(arch_, first_key_of(tile.at), tile.is, factors, scores[0]);
       float rescale[1][2];
       softmax_.add(arch_, scores[0], rescale[0]);
-      if (tile.is == tile_class::partial) arch_.sync_warp();  // all have done with the keys
+      if (tile.is == tile_class::partial) arch_.sync_warp();  // all lanes are done with the keys
       weighted_values<stored, HeadDim, 1>::add(arch_, outputs_, values_of(stage), tile.is, scores,
                                                rescale, weights_of(stage), lane_);
       tile = next;
@@ -221,7 +221,7 @@ class decode_block {
         static_cast<const stored*>(queries().template matrix_row<true>(0, i * step, lane_)));
   }
 
-  /// Joins the states of the warps, and leaves that of the chunk.
+  /// Joins the states of the warps, and stores the state of the chunk.
   RELPOS_DEVICE void join() {
     arch_.template wait<0>();
     arch_.sync();
@@ -244,7 +244,7 @@ class decode_block {
     for (int row = warp_; row < rows_that_exist(); row += geometry::warps) join_row(row);
   }
 
-  /// By one warp.
+  /// Joins the states of one row. One warp does it.
   RELPOS_DEVICE void join_row(int row) const {
     const auto exp2 = [this](float x) { return arch_.exp2(x); };
     float top = no_maximum;
@@ -261,7 +261,7 @@ class decode_block {
     for (int channel = lane_; channel < HeadDim; channel += warp_lanes) {
       float output = 0.0f;
       unroll<geometry::warps>([&](auto warp) RELPOS_LAMBDA {
-        // Outputs of weights that are all zero may be NaN.
+        // The outputs of a warp may be NaN if all of its weights are zero.
         if (weights[warp] != 0.0f) {
           output += weights[warp] * memory_.states[warp].outputs[row][channel];
         }

@@ -1,7 +1,7 @@
 #pragma once
-// How decode is divided. Keys are split into chunks, counted in absolute position; a block has one
-// chunk and up to sixteen query rows that share a key head, and its warps take the tiles of the
-// chunk in turn.
+// The division of decode. Keys are split into chunks, counted in absolute position. A block has one
+// chunk and up to sixteen query rows that share a key head. Its warps take the tiles of the chunk
+// in turn.
 
 #include "relpos/call/options.hpp"
 #include "relpos/contract/rotation.hpp"
@@ -9,16 +9,16 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What is the same for all types and head dimensions.
+/// Sizes that are the same for all types and head dimensions.
 struct decode_chunks {
   static constexpr int rows = static_cast<int>(decode_row_limit);  // of an mma
-  /// Enough that a block reads for longer than it takes to begin; few enough that one sequence
-  /// occupies a GPU.
+  /// Keys of a chunk: enough that a block reads for longer than it takes to begin, and few enough
+  /// that one sequence occupies a GPU.
   static constexpr int keys = 256;
   // The keys of a chunk lie in one block of positions, to which the queries are rotated.
   static_assert(rotation_block % keys == 0);
 
-  /// Blocks of rows that share a key head.
+  /// The number of blocks that the rows of one key head are divided into.
   static constexpr index_t row_blocks(index_t query_length, index_t group) {
     return ceil_div(query_length * group, rows);
   }

@@ -1,6 +1,6 @@
 #pragma once
-// The states that blocks leave of the chunks of a row's keys, joined in an order that does not
-// depend on what else is in the batch (stage/softmax.hpp). A block has one row.
+// The merge of the states that decode blocks stored for the chunks of a row's keys
+// (stage/softmax.hpp). Its order does not depend on the rest of the batch. A block merges one row.
 
 #include <limits>
 #include <type_traits>
@@ -39,14 +39,14 @@ RELPOS_DEVICE void merge_decoded_row(Arch& arch, const Call& call, index_t seque
     return call.states.at(of.state_of(query_head, row, chunk));
   };
 
-  // Which lane and which warp has a chunk goes by its absolute position: other rows of the sequence
-  // may see more.
+  // The absolute position of a chunk decides which lane and which warp takes it, because other rows
+  // of the sequence may see more chunks.
   const auto first_of = [&](int place, int places) {
     const index_t apart = place - of.first_chunk;
     return apart - floor_div(apart, places) * places;
   };
 
-  // All warps find the same sum.
+  // All warps compute the same sum.
   const float sink = call.head(sequence, query_head).sink * log2e;
   float top = relpos::max(sink, no_maximum);
   for (index_t chunk = first_of(lane, warp_lanes); chunk < of.chunks; chunk += warp_lanes) {

@@ -14,15 +14,15 @@ struct decode_shared_storage {
   using key_rows = shared_rows<T, geometry::keys, HeadDim>;
   using weight_rows = shared_rows<T, geometry::rows, geometry::keys>;
 
-  /// What a warp has of its tiles. Rows are 32 bytes longer than their channels: those that lanes
-  /// store two channels of lie in different banks.
+  /// The state of a warp's tiles. Rows of outputs are padded by 32 bytes: rows to which lanes store
+  /// two channels at once lie in different banks.
   struct warp_state {
     float maximum[geometry::rows];
     float sum[geometry::rows];
     float outputs[geometry::rows][HeadDim + 8];
   };
   struct tile {
-    alignas(16) T keys[key_rows::size];  // then weights, where values are not finite
+    alignas(16) T keys[key_rows::size];  // then weights, if a value is not finite
     alignas(16) T values[key_rows::size];
   };
   static_assert(weight_rows::size <= key_rows::size);
@@ -30,7 +30,7 @@ struct decode_shared_storage {
   key_span visible[geometry::warps][geometry::rows];
   alignas(16) T queries[query_rows::size];
   union {
-    tile tiles[geometry::warps][2];      // that is computed with, and that arrives
+    tile tiles[geometry::warps][2];      // the one in use, and the one that arrives
     warp_state states[geometry::warps];  // when all tiles are done
   };
 };

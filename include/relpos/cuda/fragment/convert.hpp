@@ -1,6 +1,6 @@
 #pragma once
-// One number between float32 and its storage type, by instructions of the GPU: those of
-// core/storage.hpp are some ten operations each.
+// Conversions of one number between float32 and its storage type, by GPU instructions. The
+// conversions of core/storage.hpp take about ten operations each.
 
 #include <type_traits>
 

@@ -8,7 +8,7 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// Begins to copy a tile of keys, or values, of one head of a sequence, from row `begin` on. Rows
-/// that the sequence does not have become zeros.
+/// outside of the sequence become zeros.
 template <int Threads, class Arch, class T, int Rows, int Channels>
 RELPOS_DEVICE void copy_tile(Arch& arch, int thread, const view<const T, 4>& from,
                              const device_rows& rows, index_t head, index_t begin,

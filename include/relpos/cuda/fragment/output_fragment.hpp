@@ -1,6 +1,6 @@
 #pragma once
-// The sums of weight times value of a warp's rows, all channels, in registers, and how they are
-// stored: in pairs where memory allows it.
+// The outputs of a warp's rows: sums of weight times value for all channels, in registers. They are
+// stored in pairs where the layout of memory allows it.
 
 #include <bit>
 #include <cstdint>
@@ -23,7 +23,7 @@ struct RELPOS_MAY_ALIAS two_halves {
   std::uint32_t bits;
 };
 
-/// Stores the outputs of two neighbouring channels, in one piece where they can be.
+/// Stores the outputs of two neighbouring channels, by one store if `in_one_piece`.
 template <class Arch, class Out>
 RELPOS_DEVICE void store_two(Arch& arch, Out* to, index_t stride, bool in_one_piece, float first,
                              float second) {
@@ -41,17 +41,17 @@ RELPOS_DEVICE void store_two(Arch& arch, Out* to, index_t stride, bool in_one_pi
 
 template <multiplied T, int HeadDim>
 struct output_fragment {
-  float at[HeadDim / 8][4] = {};  // of an mma each
+  float at[HeadDim / 8][4] = {};  // an mma accumulator for each 8 channels
 };
 
-/// What adds a tile to the outputs of `RowTiles` times sixteen rows.
+/// Adds tiles to the outputs of `RowTiles` times sixteen rows.
 template <multiplied T, int HeadDim, int RowTiles>
 struct weighted_values {
   static constexpr int channel_tiles = HeadDim / 8;
   using outputs_type = output_fragment<T, HeadDim>[RowTiles];
 
-  /// Multiplies what was summed before by `rescale` and adds a tile. `shared` has room for the
-  /// weights of sixteen rows.
+  /// Multiplies the outputs so far by `rescale` and adds a tile. `shared` has room for the weights
+  /// of sixteen rows.
   template <class Arch, class ValueRows, class WeightRows, int Tiles>
   static RELPOS_DEVICE void add(Arch& arch, outputs_type& outputs, const ValueRows& rows,
                                 tile_class is, const score_fragment<Tiles> (&weights)[RowTiles],
@@ -63,7 +63,7 @@ struct weighted_values {
                       RELPOS_LAMBDA { outputs[m].at[tile][element] *= rescale[m][element / 2]; });
       });
     });
-    // Zero times what is not finite is not zero: what a row does not see must not reach it.
+    // Zero times infinity or NaN is not zero: a value that a row does not see must not reach it.
     if (is == tile_class::partial && !all_finite(arch, rows, Tiles * 8, lane)) {
       unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
         add_seen(arch, outputs[m], rows, weights[m], shared, lane);
@@ -86,8 +86,9 @@ struct weighted_values {
   }
 
  private:
-  /// Accumulators are the left factor of the next product: rounded, of 16-bit values, and of
-  /// float32 with keys in another order: columns 2 i and 2 i + 1 are its i and i + 4.
+  /// Turns accumulators into the left factor of the second product. For 16-bit values weights are
+  /// rounded. For float32 keys change their order: columns 2 i and 2 i + 1 of the accumulator
+  /// become columns i and i + 4 of the factor.
   template <class Arch, int Tiles>
   static RELPOS_DEVICE left_factor<T> weights_of(Arch& arch, const score_fragment<Tiles>& weights,
                                                  int step) {
@@ -104,7 +105,7 @@ struct weighted_values {
     return as_left_factor(arch, result);
   }
 
-  /// The right factors of one step, for 16 channels: keys in the order that weights have.
+  /// The right factors of one step for 16 channels, with keys in the same order as the weights.
   template <class Arch, class ValueRows>
   static RELPOS_DEVICE fragment<T> load_values(Arch& arch, const ValueRows& rows, int key,
                                                int channel, int lane) {
@@ -122,8 +123,9 @@ struct weighted_values {
     }
   }
 
-  /// Whether all values of the tile are, and are when they are split. Each lane looks at some of
-  /// them, 16 bytes at a time: those of 16 bits that are not have all bits of the exponent set.
+  /// Whether all values of the tile are finite, also after a float32 is split. Each lane looks at
+  /// some of them, 16 bytes at a time. A 16-bit number that is not finite has all bits of its
+  /// exponent set.
   template <class Arch, class ValueRows>
   static RELPOS_DEVICE bool all_finite(Arch& arch, const ValueRows& rows, int keys, int lane) {
     struct alignas(16) piece {
@@ -150,7 +152,7 @@ struct weighted_values {
     return !arch.any(!finite);
   }
 
-  /// Number by number, but for weights of zero. Rare, and slow.
+  /// Adds the tile number by number, without weights of zero. Rare, and slow.
   template <class Arch, class ValueRows, class WeightRows, int Tiles>
   static RELPOS_DEVICE void add_seen(Arch& arch, output_fragment<T, HeadDim>& outputs,
                                      const ValueRows& rows, const score_fragment<Tiles>& weights,

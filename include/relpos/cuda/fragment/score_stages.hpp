@@ -1,7 +1,6 @@
 #pragma once
-// What is done to the scores of a warp's rows against one tile of keys between product and softmax:
-// scale, softcap, biases, factor of the row, mask. A lane has two rows of them, and of each some
-// columns.
+// The stages between product and softmax, for the scores of sixteen rows of a warp against one tile
+// of keys: scale, softcap, biases, row factor, mask. A lane has some columns of two of the rows.
 
 #include <algorithm>
 #include <cstdint>
@@ -18,17 +17,17 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The two query rows of a lane, of the sequence.
+/// The two query rows of a lane, counted in the sequence.
 struct lane_rows {
   int row[2];
 };
 
-/// Factors of their logits (logit scaling).
+/// The factors by which logit scaling multiplies the logits of these rows.
 struct row_factors {
   float of[2] = {1.0f, 1.0f};
 };
 
-/// Whose rows they are: all of one head, or each of its own.
+/// The heads of a lane's two rows: one head for both, or one each.
 template <class Head>
 struct one_head {
   const Head& head;
@@ -46,7 +45,7 @@ class score_stages {
   using lowered = typename Call::lowered;
   using heads_type = Heads<typename Call::head_type>;
 
-  /// `visible` are of sixteen rows; one that does not exist sees nothing.
+  /// `visible` holds the visible keys of the sixteen rows, none for a row that does not exist.
   RELPOS_DEVICE score_stages(const heads_type& heads, const Call& call,
                              const device_sequence& sequence, const lane_rows& rows,
                              const key_span (&visible)[16], int lane)
@@ -57,7 +56,7 @@ class score_stages {
         visible_(visible),
         place_{lane} {}
 
-  /// The same for all tiles.
+  /// The row factors, which are the same for all tiles.
   RELPOS_DEVICE row_factors factors() const {
     row_factors result;
     if constexpr (lowered::has_row_factors) {
@@ -69,13 +68,13 @@ class score_stages {
     return result;
   }
 
-  /// Products become scores in units of the exponent, base 2. The tile begins at key row
-  /// `first_key`, which may lie outside of the sequence where `is` is partial.
+  /// Turns products into scores, which are exponents of base 2. The tile begins at key row
+  /// `first_key`, which may lie outside of the sequence if `is` is partial.
   template <int Tiles>
   RELPOS_DEVICE void apply(Arch& arch, index_t first_key, tile_class is, const row_factors& factors,
                            score_fragment<Tiles>& scores) const {
     for_each(scores, [&](float& s, int r, int) RELPOS_LAMBDA { s *= heads_.of(r).factors.query; });
-    // All heads have a softcap, or none.
+    // Either all heads have a softcap or none has.
     if (heads_.of(0).factors.softcap != 0.0f) {
       for_each(scores, [&](float& s, int r, int)
                            RELPOS_LAMBDA { s = heads_.of(r).factors.softcap * arch.tanh(s); });
@@ -97,7 +96,7 @@ class score_stages {
 
   RELPOS_DEVICE key_span visible(int r) const { return visible_[place_.row(2 * r)]; }
 
-  /// Calls use(score, which row of the lane, column of the tile).
+  /// Calls use(score, row of the lane: 0 or 1, column of the tile).
   template <int Tiles, class Use>
   RELPOS_DEVICE void for_each(score_fragment<Tiles>& scores, const Use& use) const {
     unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
@@ -107,12 +106,12 @@ class score_stages {
     });
   }
 
-  /// k_pos - q_pos of implicit positions, to the first column.
+  /// k_pos - q_pos from row `r` to the tile's first column, for implicit positions.
   RELPOS_DEVICE index_t first_distance(int r, index_t first_key) const {
     return first_key + position().key_offset - (rows_.row[r] + position().query_offset);
   }
-  /// The same for explicit positions: calls use(score, row of the lane, k_pos - q_pos). A key that
-  /// does not exist has the distance of the nearest one that does.
+  /// Calls use(score, row of the lane, k_pos - q_pos), for explicit positions. A key that does not
+  /// exist has the distance of the nearest one that does.
   template <int Tiles, class Use>
   RELPOS_DEVICE void for_each_distance(index_t first_key, score_fragment<Tiles>& scores,
                                        const Use& use) const {
@@ -156,9 +155,9 @@ class score_stages {
       unroll<2>([&](auto r) RELPOS_LAMBDA {
         gate[r] = exists(r) ? table_gate(bias_at(r), rows_.row[r], factor_of(r)) : 0.0f;
       });
-      // Tables go by q_pos - k_pos, and are constant beyond their ends.
+      // Tables are indexed by q_pos - k_pos, and are constant beyond their ends.
       if constexpr (row_positions_type::are_implicit) {
-        // What lies beyond them is far enough beyond for any column.
+        // An entry beyond an end is clamped to one that is beyond it for every column.
         constexpr index_t beyond = Tiles * 8;
         std::int32_t entry[2], last[2];
         unroll<2>([&](auto r) RELPOS_LAMBDA {
@@ -188,7 +187,7 @@ class score_stages {
 
   template <int Tiles>
   RELPOS_DEVICE void hide(index_t first_key, score_fragment<Tiles>& scores) const {
-    // Columns that range masks leave.
+    // The columns that range masks show.
     std::int32_t first[2], last[2];
     unroll<2>([&](auto r) RELPOS_LAMBDA {
       const auto column_of = [&](index_t key) RELPOS_LAMBDA {

@@ -1,6 +1,6 @@
 #pragma once
-// Rows of channels in shared memory. A row is 16 bytes longer than its channels, an odd number of
-// 16 bytes: the eight rows of a matrix, which ldmatrix reads at once, lie in different banks.
+// Rows of channels in shared memory. Each row is padded by 16 bytes to an odd multiple of 16 bytes,
+// so the eight rows of a matrix, which ldmatrix reads at once, lie in different banks.
 
 #include "relpos/core/index.hpp"
 #include "relpos/cuda/arch/arch.hpp"
@@ -18,8 +18,9 @@ struct shared_rows {
 
   RELPOS_DEVICE T* at(int row, int channel) const { return data + row * stride + channel; }
 
-  /// Begins to copy `Rows` rows, by `Threads` threads, of which this is `thread`; those outside of
-  /// [first, last) become zeros. `from` is where row 0 is or would be, and `any` a row that exists.
+  /// Begins to copy `Rows` rows. `Threads` threads share the copy, and this one is `thread`. Rows
+  /// outside of [first, last) become zeros. `from` is the address of row 0, whether or not it
+  /// exists, and `any` the address of a row that exists.
   template <int Threads, class Arch>
   RELPOS_DEVICE void copy(Arch& arch, int thread, const T* from, index_t row_stride, int first,
                           int last, const T* any) const {
@@ -28,7 +29,7 @@ struct shared_rows {
     };
     copy_each<Threads>(arch, thread, row_at, any);
   }
-  /// The same of rows that lie anywhere: `row_at` is row -> its address, null for zeros.
+  /// The same for rows at any addresses: row_at(row) returns the address, null for zeros.
   template <int Threads, class Arch, class RowAt>
   RELPOS_DEVICE void copy_each(Arch& arch, int thread, const RowAt& row_at, const T* any) const {
     constexpr int chunks = Channels / chunk;
@@ -40,9 +41,9 @@ struct shared_rows {
     }
   }
 
-  /// Places of the four matrices of a fragment, for the row that this lane names. Neighbouring
-  /// matrices are `RowsFirst`: beneath each other, and then the next channels; or the other way
-  /// round.
+  /// The row that this lane names when it loads a fragment of 2 x 2 matrices. `RowsFirst`: matrix 1
+  /// holds the rows below matrix 0, and 2 and 3 the next channels. Otherwise matrix 1 holds the
+  /// next channels, and 2 and 3 the rows below.
   template <bool RowsFirst>
   RELPOS_DEVICE T* matrix_row(int row, int channel, int lane) const {
     const int matrix = lane / 8;

@@ -1,6 +1,6 @@
 #pragma once
-// The online softmax (stage/softmax.hpp) of a warp's sixteen rows, of which a lane has two: as much
-// of their sums as its columns give, until they are added up at the end.
+// The online softmax (stage/softmax.hpp) of sixteen rows of a warp. A lane has two of the rows and
+// sums the weights of its own columns; the four lanes of a row add up their sums at the end.
 
 #include "relpos/core/math.hpp"
 #include "relpos/core/unroll.hpp"
@@ -12,9 +12,9 @@ namespace relpos::inline RELPOS_ABI {
 struct softmax_fragment {
   float maximum[2] = {no_maximum,
                       no_maximum};  // of exponents, base 2; the same in the four lanes of a row
-  float sum[2] = {0.0f, 0.0f};      // of weights relative to it, in this lane's columns
+  float sum[2] = {0.0f, 0.0f};      // of weights relative to it, over this lane's columns
 
-  /// The larger, or the sum, over the four lanes of a row.
+  /// The maximum, or the sum, of x over the four lanes of a row.
   template <class Arch>
   static RELPOS_DEVICE float row_maximum(Arch& arch, float x) {
     x = relpos::max(arch.shuffle_xor(x, 1), x);
@@ -26,7 +26,8 @@ struct softmax_fragment {
     return x + arch.shuffle_xor(x, 2);
   }
 
-  /// Scores of one tile become weights; what was summed before is to be multiplied by `rescale`.
+  /// Turns the scores of one tile into weights. The caller multiplies the outputs so far by
+  /// `rescale`.
   template <int Tiles, class Arch>
   RELPOS_DEVICE void add(Arch& arch, score_fragment<Tiles>& scores, float (&rescale)[2]) {
     unroll<2>([&](auto r) RELPOS_LAMBDA {

@@ -1,9 +1,8 @@
 #pragma once
-// What is told of the rows of a block beside their outputs. Each lane has the statistics of its two
-// rows over its own columns, in shared memory, where they take no registers of calls that do not
-// ask for them; they are joined when a row is done. stage/statistics.hpp has the formulas within a
-// tile, stage/merge_statistics.hpp how two parts are joined. Logits are in units of the exponent,
-// base 2.
+// The statistics of a block's rows. Each lane sums the statistics of its two rows over its own
+// columns, in shared memory, where they take no registers of calls that do not ask for them. The
+// lanes' sums are joined when a row is done. stage/statistics.hpp has the formulas within a tile,
+// stage/merge_statistics.hpp the formulas that join two parts. Logits are exponents of base 2.
 
 #include <cmath>
 
@@ -17,14 +16,14 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Of one row over some of its keys.
+/// The sums of one row over some of its keys.
 struct statistics_sums {
   float spread = 0.0f;   // sum of weight (s - maximum)
   float count = 0.0f;    // of logits
-  float mean = 0.0f;     // of them
+  float mean = 0.0f;     // of these logits
   float squares = 0.0f;  // sum of (s - mean)^2
 
-  /// Those of other keys of the same row.
+  /// Adds the sums over other keys of the same row.
   RELPOS_DEVICE void join(const statistics_sums& other) {
     const float both = count + other.count;
     const float part = both == 0.0f ? 0.0f : other.count / both;
@@ -36,7 +35,7 @@ struct statistics_sums {
   }
 };
 
-/// Scores of a lane's two rows in one tile, before they become weights.
+/// Adds the scores of a lane's two rows in one tile, before they become weights.
 template <int Tiles>
 RELPOS_DEVICE void add_moments(const score_fragment<Tiles>& scores, statistics_sums (&of)[2]) {
   unroll<2>([&](auto r) RELPOS_LAMBDA {
@@ -59,8 +58,8 @@ RELPOS_DEVICE void add_moments(const score_fragment<Tiles>& scores, statistics_s
   });
 }
 
-/// Their weights, which are relative to the maximum of `now`; what was summed before, to that of
-/// `before`.
+/// Adds the weights of these scores. Weights are relative to the maximum of `now`, the spread so
+/// far to the maximum of `before`.
 template <int Tiles>
 RELPOS_DEVICE void add_spread_of_weights(const score_fragment<Tiles>& weights,
                                          const softmax_fragment& before,
@@ -79,7 +78,7 @@ RELPOS_DEVICE void add_spread_of_weights(const score_fragment<Tiles>& weights,
   });
 }
 
-/// Those of all columns, in each of the four lanes of a row.
+/// The sums over all columns, in each of the four lanes of a row.
 template <class Arch>
 RELPOS_DEVICE statistics_sums of_all_lanes(Arch& arch, statistics_sums own) {
   for (int other = 1; other < 4; other *= 2) {
@@ -89,8 +88,7 @@ RELPOS_DEVICE statistics_sums of_all_lanes(Arch& arch, statistics_sums own) {
   return own;
 }
 
-/// Writes those of a row whose weights, of which the sum is `sum`, are probabilities when they are
-/// multiplied by `factor`.
+/// Writes the statistics of a row. Its weights sum to `sum`; weight * factor is a probability.
 RELPOS_DEVICE void write_statistics(const device_statistics& to, const statistics_sums& of,
                                     float sum, float factor, index_t batch, index_t head,
                                     index_t row) {

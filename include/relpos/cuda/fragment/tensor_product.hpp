@@ -1,8 +1,9 @@
 #pragma once
-// Products of fragments, of every storage type. 16-bit numbers are multiplied as they are. Tensor
-// cores cut a float32 to 11 bits: it is split into two such numbers, and three of the four products
-// of their parts are added, the smallest first; the fourth, and what neither part has, is below
-// 2^-21 of the whole (Markidis et al., arXiv 1803.04014; Ootomo and Yokota, arXiv 2203.03341).
+// Products of fragments, for every storage type. 16-bit numbers are multiplied directly. Tensor
+// cores cut a float32 to 11 bits, so each float32 is split into two such numbers, and three of the
+// four products of their parts are added, the smallest first. The fourth product, and the bits that
+// neither part has, are below 2^-21 of the whole (Markidis et al., arXiv 1803.04014; Ootomo and
+// Yokota, arXiv 2203.03341).
 
 #include <bit>
 #include <type_traits>
@@ -13,13 +14,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Scores of 16 rows and 8 `Tiles` keys: those of a lane.
+/// A lane's part of the scores of 16 rows and 8 `Tiles` keys.
 template <int Tiles>
 struct score_fragment {
   float at[Tiles][4];
 };
 
-/// Channels, or keys, that one step of a sum goes through.
+/// The number of channels, or keys, that one step of a product sums over.
 template <multiplied T>
 inline constexpr int step_length = 32 / static_cast<int>(sizeof(T));
 
@@ -38,10 +39,11 @@ struct split_number {
   packed<tf32> large;
   packed<tf32> small;
 };
-/// Numbers from here on become infinite when they are rounded to tf32.
+/// Numbers of this magnitude or more become infinite when they are rounded to tf32.
 inline constexpr float split_limit = 0x1.ffep127f;
 
-/// What is infinite then has no small part. Its product with a small part of zero is not a number.
+/// Splits a float32. An infinite number has the small part 0. Its large part times another number's
+/// small part of 0 is NaN.
 template <class Arch>
 RELPOS_DEVICE split_number split(Arch& arch, packed<float> of) {
   const auto x = std::bit_cast<float>(of.bits);
@@ -65,7 +67,7 @@ RELPOS_DEVICE left_factor<T> as_left_factor(Arch& arch, const fragment<T>& of) {
   }
 }
 
-/// c [16 x 8] += a b, of one step.
+/// c [16 x 8] += a b, over one step.
 template <class Arch, multiplied T>
 RELPOS_DEVICE void multiply_add(Arch& arch, float (&c)[4], const left_factor<T>& a, packed<T> b0,
                                 packed<T> b1) {
@@ -80,8 +82,8 @@ RELPOS_DEVICE void multiply_add(Arch& arch, float (&c)[4], const left_factor<T>&
   }
 }
 
-/// scores += a [16 x step_length] times the transpose of `keys` at these channels, of each sixteen
-/// rows.
+/// scores += a K^T over one step, channels `channel` to `channel` + step_length, for each of
+/// `RowTiles` times sixteen rows; `a` has [16 x step_length] numbers of each.
 template <class Arch, multiplied T, int RowTiles, int Tiles, class SharedRows>
 RELPOS_DEVICE void multiply_add_keys(Arch& arch, score_fragment<Tiles> (&scores)[RowTiles],
                                      const left_factor<T> (&a)[RowTiles], const SharedRows& keys,

@@ -5,10 +5,10 @@
 //   for each key tile that some row sees, from the last to the first:
 //     S = QK . scale . softcap . bias . mask . online softmax . O = rescale O + PV
 //
-// Tiles begin at multiples of their size in absolute position. While the scores of a tile are
-// computed its values arrive, and until its values are added the keys of the next tile, which have
-// two buffers. A tile that the masks hide is not copied; a warp leaves out what its own rows do not
-// see.
+// Tiles begin at multiples of their size in absolute position. The values of a tile arrive while
+// its scores are computed. The keys of the next tile go to a second buffer and arrive before the
+// values of this tile have been added. A tile that the masks hide is not copied. A warp skips a
+// tile that its own rows do not see.
 
 #include <limits>
 
@@ -35,7 +35,7 @@ class prefill_block {
   using geometry = prefill_block_geometry<stored, HeadDim>;
   using memory_type = prefill_shared_storage<stored, HeadDim>;
 
-  /// Of the rows from `first_row` on of a sequence.
+  /// Attention of the rows of a sequence from `first_row` on.
   RELPOS_DEVICE prefill_block(Arch& arch, const Call& call, index_t sequence, index_t query_head,
                               index_t first_row)
       : arch_(arch),
@@ -67,7 +67,7 @@ class prefill_block {
 
  private:
   static constexpr int keys = geometry::keys;
-  static constexpr int key_tiles = keys / 8;         // of an mma
+  static constexpr int key_tiles = keys / 8;         // groups of 8 keys, each one mma
   static constexpr int channel_tiles = HeadDim / 8;  // of outputs
   static constexpr int step = step_length<stored>;   // of the sum over channels
   static constexpr int steps = HeadDim / step;
@@ -76,7 +76,7 @@ class prefill_block {
   RELPOS_DEVICE const positions& position() const { return sequence_.position; }
   RELPOS_DEVICE index_t key_head() const { return query_head_ / call_.group; }
 
-  /// Null where there is none.
+  /// The address of a query row of the block, null if it does not exist.
   RELPOS_DEVICE const stored* query_at(int row) const {
     const device_rows& rows = sequence_.queries;
     if (first_row_ + row >= rows.count) return nullptr;
@@ -88,14 +88,14 @@ class prefill_block {
     arch_.commit();
   }
 
-  /// Calls use(m, r) for each row of the lane: of sixteen rows `m`, row `r`.
+  /// Calls use(m, r) for each row of the lane: row r (0 or 1) of the sixteen rows m.
   template <class Use>
   static RELPOS_DEVICE void for_each_row(const Use& use) {
     unroll<row_tiles>([&](auto m)
                           RELPOS_LAMBDA { unroll<2>([&](auto r) RELPOS_LAMBDA { use(m, r); }); });
   }
 
-  /// Which keys rows see: of the lane, the warp and the block.
+  /// Finds the keys that the rows of the lane, of the warp and of the block see.
   RELPOS_DEVICE void find_visible() {
     const index_t count = sequence_.keys.count;
     visible_rows seen = visible_rows::of_none(count);
@@ -117,7 +117,7 @@ class prefill_block {
       seen.add({of_other(seen.some_first), of_other(seen.some_last), of_other(seen.all_first),
                 of_other(seen.all_last)});
     }
-    // They are few registers less in shared memory, and are asked for once a tile.
+    // Shared memory saves a few registers here; each tile reads these numbers once.
     if (lane_ == 0) memory_.of_warp[warp_] = seen;
     arch_.sync();
     if (arch_.thread() == 0) {
@@ -135,12 +135,13 @@ class prefill_block {
     return tile * keys - position().key_offset;
   }
 
-  /// Whether it is not below the last one.
+  /// Whether `tile` is not below the lowest tile that the block sees.
   RELPOS_DEVICE bool is_tile(index_t tile) const {
     return tile >= tile_of(memory_.of_block.some_first);
   }
 
-  /// What masks say of a tile and of rows [first, first + count) of the block.
+  /// The class that masks give a tile for rows [first, first + count) of the block, whose visible
+  /// keys are `rows`.
   RELPOS_DEVICE tile_class classify(const visible_rows& rows, index_t tile, int first,
                                     int count) const {
     const index_t begin = first_row_of(tile);
@@ -154,8 +155,8 @@ class prefill_block {
         std::min<index_t>(begin + keys, sequence_.keys.count) + position().key_offset;
     return both_of(result, classify_all(head_.masks, {q_pos, last, first_key, last_key}));
   }
-  /// The first tile from `tile` down that some row of the block sees; below the last where there is
-  /// none. `bounded`: with a weight that is not zero.
+  /// The first tile from `tile` down that some row of the block sees; below the lowest tile if
+  /// there is none. `bounded`: also leaves out tiles where the bound makes every weight zero.
   RELPOS_DEVICE index_t seen_tile(index_t tile, bool bounded) const {
     while (is_tile(tile) &&
            (classify(memory_.of_block, tile, 0, geometry::rows) == tile_class::skip ||
@@ -169,7 +170,8 @@ class prefill_block {
     return lowered::bounds_scores && call_.key_norms != nullptr;
   }
 
-  /// Whether a tile adds nothing to any row of the block. All threads ask together.
+  /// Whether a tile adds nothing to any row of the block. All threads of the block call it
+  /// together.
   RELPOS_DEVICE bool vanishes([[maybe_unused]] index_t tile) const {
     if constexpr (lowered::bounds_scores) {
       const float key_norm = call_.key_norm(sequence_.at, key_head(), tile - tile_of(0));
@@ -189,7 +191,8 @@ class prefill_block {
     return false;
   }
 
-  /// Of the queries, which are there. One thread for each row, or two.
+  /// Measures the norms of the queries, which have arrived in shared memory. One or two threads
+  /// take each row.
   RELPOS_DEVICE void measure_queries() {
     constexpr int parts = geometry::threads / geometry::rows;
     static_assert(parts * geometry::rows == geometry::threads && parts <= 2);
@@ -203,13 +206,14 @@ class prefill_block {
     memory_.query_norms[row] = arch_.sqrt(square);
   }
 
-  /// As the product takes them.
+  /// The queries as the product reads them: rotated, if the call rotates them by tile.
   RELPOS_DEVICE typename memory_type::query_rows queries() const { return {memory_.queries}; }
   RELPOS_DEVICE typename memory_type::key_rows key_buffer(int stage) const {
     return {memory_.keys[stage]};
   }
   RELPOS_DEVICE typename memory_type::key_rows values() const { return {memory_.values}; }
-  /// Room for the weights of sixteen rows of the warp: keys whose scores are known.
+  /// Room for the weights of sixteen rows of the warp, in the buffer of keys whose scores are
+  /// known.
   RELPOS_DEVICE typename memory_type::weight_rows weights(int stage) const {
     const typename memory_type::weight_rows all{memory_.keys[stage]};
     return {all.at(warp_ * 16, 0)};
@@ -241,15 +245,15 @@ class prefill_block {
     index_t key_block = std::numeric_limits<index_t>::min();
     while (is_tile(tile)) {
       const index_t next = seen_tile(tile - 1, is_bounded());
-      // Queries and keys are there; all threads have done with the values of the tile before, and
-      // with its keys.
+      // Queries and keys have arrived. All threads are done with the values and the keys of the
+      // previous tile.
       arch_.template wait<0>();
       arch_.sync();
       begin_rows(call_.v, tile, values());
       if (is_tile(next)) {
         begin_rows(call_.k, next, key_buffer(1 - stage));
       } else {
-        arch_.commit();  // the same number of groups
+        arch_.commit();  // an empty group: wait<1> below counts groups
       }
       rotate_to(tile, key_block);
       const tile_class is =
@@ -274,7 +278,7 @@ class prefill_block {
     }
   }
 
-  /// Scores become weights.
+  /// Turns scores into weights, and adds them to the statistics if the call asks for them.
   RELPOS_DEVICE void weigh(softmax_fragment& softmax, score_fragment<key_tiles>& scores,
                            float (&rescale)[2], statistics_sums (&statistics)[2]) const {
     if (!call_.statistics.any) {
@@ -287,7 +291,8 @@ class prefill_block {
     add_spread_of_weights(scores, before, softmax, rescale, statistics);
   }
 
-  /// Rotates the queries to the block of positions of a tile's keys, which all of them share.
+  /// Rotates the queries to the block of positions of a tile's keys. All keys of a tile lie in one
+  /// such block.
   RELPOS_DEVICE void rotate_to([[maybe_unused]] index_t tile, [[maybe_unused]] index_t& key_block) {
     if constexpr (lowered::rotates) {
       const index_t block = rotation_rows::block_of(tile * keys);
@@ -358,7 +363,7 @@ class prefill_block {
   int lane_;
   int warp_;
   memory_type& memory_;
-  // Of each sixteen rows.
+  // One entry for each sixteen rows.
   lane_rows rows_[row_tiles];
   softmax_fragment softmax_[row_tiles];
   output_fragment<stored, HeadDim> outputs_[row_tiles];

@@ -20,10 +20,11 @@ struct prefill_shared_storage {
   visible_rows of_warp[geometry::warps];
   visible_rows of_block;
   float query_norms[geometry::rows];
-  /// Of the rows of each lane, where they are asked for.
+  /// The statistics of each lane's rows, if the call asks for them.
   statistics_sums statistics[geometry::threads][geometry::row_tiles][2];
   alignas(16) T queries[query_rows::size];
-  /// Of a tile and of the next; then weights, where values are not finite.
+  /// The keys of a tile and of the next one. If a value of the tile is not finite, weights replace
+  /// its keys once their scores are computed.
   alignas(16) T keys[2][key_rows::size];
   alignas(16) T values[key_rows::size];
   static_assert(weight_rows::size <= key_rows::size);

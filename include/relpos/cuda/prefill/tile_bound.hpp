@@ -1,7 +1,7 @@
 #pragma once
-// Which key tiles a block may leave out with no change in any bit: as on the CPU
-// (cpu/prefill/score_bound.hpp), those where every weight of every row would be exactly zero. The
-// norm of the longest key of each tile is measured before.
+// The bound by which a block leaves out key tiles without changing any bit: tiles where every
+// weight of every row would be exactly zero, as on the CPU (cpu/prefill/score_bound.hpp). A kernel
+// before this one measures the norm of the longest key of each tile.
 
 #include <limits>
 
@@ -13,17 +13,18 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The norms of keys of a call: of the tiles of each sequence and key head, counted from the first.
+/// The largest key norm of each tile of each sequence and key head. Tile 0 is the tile that holds
+/// the first key row of the sequence.
 struct key_tile_norms {
   static constexpr index_t capacity(index_t key_length, int tile_keys) {
     return key_length / tile_keys + 2;
   }
-  /// Long calls alone are worth a look at every key.
+  /// Whether the bound is worth a pass over every key: only with many queries.
   static constexpr bool pays(index_t query_length) { return query_length >= 128; }
 };
 
-/// The largest Euclidean norm of the keys of one tile; NaN or infinite if one of them is. By one
-/// warp.
+/// Stores the largest Euclidean norm of the keys of one tile; NaN or infinite if the norm of a key
+/// is. One warp does it.
 template <int HeadDim, class Arch, class Call>
 RELPOS_DEVICE void measure_key_tile(Arch& arch, const Call& call, index_t sequence, index_t head,
                                     index_t at) {
@@ -45,19 +46,20 @@ RELPOS_DEVICE void measure_key_tile(Arch& arch, const Call& call, index_t sequen
     for (int other = 1; other < warp_lanes; other *= 2) {
       square += arch.shuffle_xor(square, other);
     }
-    if (!(square <= largest)) largest = square;  // a NaN, which nothing is greater than, stays
+    if (!(square <= largest)) largest = square;  // also if it is NaN, which ends the loop
     if (largest != largest) break;
   }
   if (lane == 0) call.key_norm(sequence, head, at) = arch.sqrt(largest);
 }
 
-/// True if every weight of a row in a tile is exactly zero. `product` bounds |q.k| in units of the
-/// exponent; `distances` are those of the row to the tile. False whenever the bound is not finite.
+/// True if every weight of a row in a tile is exactly zero. `product` bounds |q.k| times
+/// |factors.query|: the exponent, or the argument of the softcap's tanh. `distances` are k_pos -
+/// q_pos from the row to the keys of the tile. False if the bound is not finite.
 template <int HeadDim, class Biases, class Masks>
 RELPOS_DEVICE bool row_vanishes(const device_head<Biases, Masks>& head, float product,
                                 float maximum, const distance_range& distances) {
-  // Rounding of norms and products: below (head_dim + 8) / 2^21 of them. Squares that underflow in
-  // a norm: below 0.01.
+  // Norms and products are rounded by less than (head_dim + 8) / 2^21 of their size. Squares that
+  // underflow in a norm change the bound by less than 0.01.
   constexpr float norm_slack = 1.0f + (HeadDim + 8) * 0x1p-21f;
   constexpr float slack = 1e-6f;
   constexpr float underflow_slack = 0.01f;

@@ -23,7 +23,7 @@ struct pair_places {
   }
 };
 
-/// What a pair is multiplied by, of a row of a table, [2][pairs].
+/// The rotor of a pair, from a row [2][pairs] of a table.
 constexpr channel_pair<float> rotor_at(const float* row, int pair, int pairs) {
   return {row[pair], row[pairs + pair]};
 }
@@ -39,7 +39,7 @@ RELPOS_DEVICE void rotate_pair(Arch& arch, const rotation_rows& rows, int pair,
   to[at.b] = narrow<T>(arch, rotated.b);
 }
 
-/// Rotates row `row` of key head `head` of a sequence that is not split, by one warp.
+/// Rotates row `row` of key head `head` of a sequence, unless it is decoded. One warp does it.
 template <int HeadDim, class Arch, class Call>
 RELPOS_DEVICE void rotate_key(Arch& arch, const Call& call,
                               const view<typename Call::stored, 4>& rotated, index_t sequence,
@@ -58,11 +58,12 @@ RELPOS_DEVICE void rotate_key(Arch& arch, const Call& call,
   for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];
 }
 
-/// Rotates keys in shared memory where they are, by one warp. `first` is the position of the first.
+/// Rotates keys in shared memory in place. One warp does it. `first` is the position of the first
+/// key.
 template <class Arch, class T, int Rows, int Channels>
 RELPOS_DEVICE void rotate_shared_keys(Arch& arch, const shared_rows<T, Rows, Channels>& keys,
                                       const rotation_rows& rows, index_t first) {
-  // Rotors of so many rows are asked for before the first is needed.
+  // The rotors of this number of rows are loaded before the first is used.
   constexpr int together = 8;
   static_assert(Rows % together == 0);
   const auto pairs = static_cast<int>(rows.pairs);
@@ -81,8 +82,8 @@ RELPOS_DEVICE void rotate_shared_keys(Arch& arch, const shared_rows<T, Rows, Cha
   }
 }
 
-/// Rotates rows of queries to the block of some keys, a warp each. `row_at` is row -> its address,
-/// null for zeros, and `position_of` row -> its position.
+/// Rotates query rows to the block `key_block` of some keys, one warp for each row. row_at(row)
+/// returns the address of a row, null for zeros; position_of(row) returns its position.
 template <int HeadDim, int Warps, class Arch, class T, int Rows, class RowAt, class PositionOf>
 RELPOS_DEVICE void rotate_queries(Arch& arch, const shared_rows<T, Rows, HeadDim>& to,
                                   const device_rotation& rotation, const RowAt& row_at,

@@ -1,7 +1,8 @@
 #pragma once
-// Rotation to explicit positions, one per token (rows/explicit_rotation.hpp): rows of queries and
-// keys are rotated all the way to their positions before anything else, by the rotor of their
-// offset times that of their block. The host lists the blocks that occur, whose sines take float64.
+// Rotation to explicit positions, one per token (rows/explicit_rotation.hpp). Before anything else,
+// rows of queries and keys are rotated all the way to their positions, by the rotor of their offset
+// times the rotor of their block. The host lists the blocks that occur and computes their rotors,
+// because their sines take float64.
 
 #include <algorithm>
 #include <cstddef>
@@ -16,12 +17,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Where a token stands on one axis: which of the blocks that occur, and how far beyond it.
+/// The position of a token on one axis: an index into the blocks that occur, and the offset in that
+/// block.
 struct token_rotor {
   std::int32_t block;
   std::int32_t offset;
 };
-/// What the device has of it.
+/// The rotation to explicit positions as the device reads it.
 struct token_rotation {
   rotation_rows rows;          // the table of queries rotates keys as well
   const float* blocks;         // [block][2][pairs]
@@ -30,11 +32,11 @@ struct token_rotation {
   index_t sequences;
 };
 
-/// For one call of `Problem`, which rotates and has explicit positions.
+/// Prepares the rotation of one call. `Problem` rotates and has explicit positions.
 template <class Problem>
 class explicit_rotation_staging {
  public:
-  /// Takes what the device reads of host memory.
+  /// Takes host memory for the data that the device reads.
   explicit_rotation_staging(arena& memory, const Problem& problem) : problem_(problem) {
     with_rotation(problem.policies, [&](const auto& policy) { rows_ = policy.rotations(); });
     const attention_shape& shape = problem.shape;
@@ -53,13 +55,13 @@ class explicit_rotation_staging {
     axes_ = memory.take<std::uint8_t>(rows_.axis_of_pair == nullptr ? 0 : rows_.pairs);
   }
 
-  /// Takes what the host alone needs.
+  /// Takes host memory for the data that only the host reads.
   void take_host_workspace(arena& memory) { blocks_ = memory.take<index_t>(count_); }
 
   token_rotation fill(std::ptrdiff_t to_device) const {
     const index_t row = 2 * rows_.pairs;
     std::copy(rows_.queries, rows_.queries + rotation_block * row, offset_rotors_);
-    // Positions come in runs, of which each block is noted once.
+    // Neighbouring positions mostly share a block: each run of them notes its block once.
     index_t* last = blocks_;
     for_each([&](index_t, index_t position) {
       const index_t block = rotation_rows::block_of(position);
@@ -126,7 +128,7 @@ class explicit_rotation_staging {
   index_t* blocks_ = nullptr;
 };
 
-/// Rotates row `row` of a head of a sequence, by one warp.
+/// Rotates row `row` of a head of a sequence. One warp does it.
 template <int HeadDim, class Arch, class T>
 RELPOS_DEVICE void rotate_token(Arch& arch, const token_rotation& rotation,
                                 const token_rotor* tokens, index_t length, index_t sequence,

@@ -1,6 +1,6 @@
 #pragma once
-// Rotation to implicit positions: its tables, and the rotors between
-// blocks of queries and keys, as the host prepares them.
+// Rotation to implicit positions: its tables, and the rotors between blocks of queries and keys, as
+// the host prepares them.
 
 #include <algorithm>
 #include <cstddef>
@@ -11,11 +11,11 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// For one call of `Problem`, which rotates.
+/// Prepares the rotation of one call. `Problem` rotates and has implicit positions.
 template <class Problem>
 class implicit_rotation_staging {
  public:
-  /// Takes what the device reads of host memory.
+  /// Takes host memory for the data that the device reads.
   implicit_rotation_staging(arena& memory, const Problem& problem) : problem_(problem) {
     with_rotation(problem.policies, [&](const auto& policy) { rows_ = policy.rotations(); });
     offset_rotors_ = memory.take<float>(2 * numbers());
@@ -23,7 +23,7 @@ class implicit_rotation_staging {
     rotors_ = memory.take<float>(rotors * 2 * rows_.pairs);
   }
 
-  /// The host alone needs nothing.
+  /// There is no data that only the host reads.
   static void take_host_workspace(arena&) {}
 
   device_rotation fill(std::ptrdiff_t to_device) const {
@@ -41,7 +41,7 @@ class implicit_rotation_staging {
   }
 
  private:
-  /// Of one table.
+  /// The number of floats of one table.
   index_t numbers() const { return rotation_block * 2 * rows_.pairs; }
 
   const Problem& problem_;

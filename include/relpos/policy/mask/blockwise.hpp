@@ -8,8 +8,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Block lower triangular: a query sees its own block of positions, [b block, (b + 1) block), later
-/// ones included, and all that is before.
+/// Block lower triangular: a query sees its own block of positions, [b block, (b + 1) block),
+/// including later positions in it, and all positions before the block.
 ///
 ///   k_pos < (floor(q_pos / block) + 1) block
 struct block_lower {
@@ -26,13 +26,13 @@ struct block_lower {
 };
 
 /// Blockwise causal attention (Sun et al., "A Length-Extrapolatable Transformer", arXiv
-/// 2212.10554): a query sees its own block of positions, [b block, (b + 1) block), causally and the
-/// whole of the block before,
+/// 2212.10554): a query sees its own block of positions, [b block, (b + 1) block), causally, and
+/// the whole block before it,
 ///
 ///   max(0, (floor(q_pos / block) - 1) block) <= k_pos <= q_pos
 ///
 /// The paper's block is half of the training length, so that no query sees further than in
-/// training. Rows below 2 block are those of causal attention.
+/// training. Rows at positions below 2 block are equal to causal attention.
 struct blockwise_causal {
   index_t block;
 

@@ -1,5 +1,5 @@
 #pragma once
-// Masks made of two: keys that both of them show, or at least one.
+// Combinations of two masks: keys that both masks show, or at least one of them.
 
 #include <algorithm>
 
@@ -7,8 +7,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// What both and either share: holding two policies that are masks and nothing else. `Combined` is
-/// the mask that derives from this.
+/// The base of both and either: two policies that are masks and no biases. `Combined` is the mask
+/// that derives from it.
 template <template <class, class> class Combined, class A, class B>
 struct two_masks {
   static_assert(is_mask<A> && is_mask<B> && !is_bias<A> && !is_bias<B>,
@@ -49,14 +49,14 @@ struct two_masks {
   }
 };
 
-/// What a bound mask of either kind says of a tile.
+/// The class of a tile under a bound mask: key ranges, a predicate, or both.
 template <class HeadPolicy>
 constexpr tile_class classify(const HeadPolicy& mask, const tile& of) {
   return both_of(classify_ranges(mask, of), classify_elements(mask, of));
 }
 
-/// `both{a, b}`: a key that both masks let a query see. The masks of a call are and-ed without it;
-/// it serves inside of `either`.
+/// `both{a, b}`: a query sees the keys that both masks show. For use inside `either`; the masks of
+/// a call are and-ed without it.
 template <class A, class B>
 struct both : two_masks<both, A, B> {
   using two_masks<both, A, B>::two_masks;
@@ -85,13 +85,14 @@ struct both : two_masks<both, A, B> {
 template <class A, class B>
 both(A, B) -> both<A, B>;
 
-/// `either{a, b}`: a key that at least one of two masks lets a query see, as in
+/// `either{a, b}`: a query sees the keys that at least one of the masks shows, as in
 /// `either{both{causal{}, band{255, 0}}, sinks{4}}`.
 template <class A, class B>
 struct either : two_masks<either, A, B> {
   using two_masks<either, A, B>::two_masks;
 
-  /// Sinks beside a window are for the ring to keep: the window alone tells.
+  /// The first key of the window, or of the earlier of two windows. A mask without a window does
+  /// not count: a ring keeps the sinks beside a window.
   constexpr index_t window_start(index_t q_pos) const
     requires(slides_window<A> || slides_window<B>)
   {

@@ -12,14 +12,14 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// `documents{starts}`: document i is at positions [starts[i], starts[i + 1]); the last number is
-/// where the last one ends. Positions in no document see nothing and are not seen. With `causal{}`
-/// for a decoder.
+/// the end of the last document. Positions outside all documents see no key and are not seen. Use
+/// it with `causal{}` for a decoder.
 ///
-/// `documents{starts, mask}` has a mask of key ranges that reads positions from the start of each
-/// document on, as `blockwise_causal` must for a document to give what it gives alone.
+/// `documents{starts, mask}` adds a mask of key ranges that counts positions from the start of each
+/// document. `blockwise_causal` needs this, so that a document has the same output as alone.
 ///
-/// `starts` holds relpos::index_t (64-bit) in ascending order, and is kept by the caller: the
-/// cumulative lengths that variable-length kernels take. Costs a binary search per query row.
+/// `starts` holds the cumulative lengths that variable-length kernels take: relpos::index_t
+/// (64-bit), in ascending order. The caller keeps them alive. Cost: a binary search per query row.
 template <class Mask = full>
 struct documents {
   borrowed_values<index_t> starts;

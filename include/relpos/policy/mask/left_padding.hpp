@@ -1,5 +1,6 @@
 #pragma once
-// A batch of prompts of different lengths, aligned at their ends by padding before them.
+// The mask of left padding: prompts of different lengths in one batch, padded in front so that
+// their ends align.
 
 #include "relpos/check/numbers.hpp"
 #include "relpos/contract/policy.hpp"
@@ -10,13 +11,14 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// `left_padding{counts}`: the positions before counts[batch] of a batch entry are padding, which
-/// sees nothing and is not seen. Beside `causal{}` for a decoder: a distance is what it is without
-/// padding, so relative encodings need nothing else.
+/// sees no key and is not seen. Use it with `causal{}` for a decoder. Padding does not change
+/// distances, so relative encodings need nothing else.
 ///
-/// `left_padding{counts, mask}` has a mask of key ranges that reads positions from the first token
-/// of each entry on, as `blockwise_causal` must for an entry to give what it gives unpadded.
+/// `left_padding{counts, mask}` adds a mask of key ranges that counts positions from the first
+/// token of each entry. `blockwise_causal` needs this, so that an entry has the same output as
+/// without padding.
 ///
-/// `counts` holds one relpos::index_t per batch entry, from 0, and is kept by the caller.
+/// `counts` holds one relpos::index_t >= 0 per batch entry; the caller keeps it alive.
 template <class Mask = full>
 struct left_padding {
   borrowed_values<index_t> counts;

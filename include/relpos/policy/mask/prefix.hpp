@@ -7,8 +7,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A prefix language model (T5, PaliGemma): positions [0, count) are seen by every query, what
-/// follows causally.
+/// A prefix language model (T5, PaliGemma): every query sees positions [0, count), and later
+/// positions causally.
 ///
 ///   k_pos <= q_pos or k_pos < count
 struct prefix {

@@ -1,6 +1,6 @@
 #pragma once
-// What masks of a sequence that lies within the rows of a call share: another mask inside of it, to
-// which the sequence begins at position 0.
+// The common part of documents and left_padding: a mask inside a sequence that lies within the rows
+// of a call. For this mask, the sequence begins at position 0.
 
 #include "relpos/contract/policy.hpp"
 
@@ -13,7 +13,8 @@ struct sequence_mask {
                 "same for all heads");
   Mask mask;
 
-  /// The keys of the sequence at positions [first, last) that a query of it sees.
+  /// The keys of `sequence`, a range of positions, that the query at q_pos sees. Empty if the query
+  /// is not in the sequence.
   constexpr key_range visible_keys(const key_range& sequence, index_t q_pos) const {
     if (!sequence.contains(q_pos)) return {};
     const key_range from_zero{0, sequence.last - sequence.first};

@@ -1,5 +1,5 @@
 #pragma once
-// A sliding window, and the sinks that are seen beside it.
+// Sliding windows, and the attention sinks that stay visible beside them.
 
 #include <concepts>
 
@@ -31,10 +31,10 @@ struct band {
   }
 };
 
-/// q_pos - size < k_pos <= q_pos: the causal window of `size` keys, the query's own among them, as
-/// sliding_window in the configurations of Mistral, Gemma 3 and gpt-oss. The same as
-/// `band{size - 1, 0}`. (Left windows of flash-attn, FlashInfer and ONNX do not count the own key:
-/// size is one more.)
+/// q_pos - size < k_pos <= q_pos: the causal window of `size` keys, including the query's own, like
+/// sliding_window in the configurations of Mistral, Gemma 3 and gpt-oss. Equal to
+/// `band{size - 1, 0}`. (The left windows of flash-attn, FlashInfer and ONNX do not count the
+/// query's own key: `size` is larger by one.)
 struct sliding_window {
   index_t size;
 
@@ -48,9 +48,9 @@ struct sliding_window {
   }
 };
 
-/// The first positions of a sequence alone, k_pos < count: the attention sinks that a sliding
-/// window keeps (Xiao et al., arXiv 2309.17453), as `either{sliding_window{1024}, sinks{4}}` beside
-/// `causal{}`.
+/// Only the first positions of a sequence, k_pos < count: the attention sinks that a sliding window
+/// keeps (Xiao et al., arXiv 2309.17453), as in `either{sliding_window{1024}, sinks{4}}` together
+/// with `causal{}`.
 struct sinks {
   index_t count;
 

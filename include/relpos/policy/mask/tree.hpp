@@ -9,7 +9,8 @@
 //   out = relpos::attention(q, k, v, relpos::rotary{rope}, relpos::tree{parents, cached},
 //                           relpos::token_positions{of_drafts, of_cache_and_drafts});
 //
-// `tree_positions(parents, cached)` are those of the drafts; examples/draft_tree.cpp has all of it.
+// `tree_positions(parents, cached)` returns the positions of the drafts; examples/draft_tree.cpp is
+// the complete program.
 
 #include <concepts>
 #include <span>
@@ -21,16 +22,16 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `tree{parents, first}`: node i lies at the row of position first + i and has the parent
-/// parents[i] < i, or -1 where it follows the sequence itself. It sees all positions before
-/// `first`, its ancestors and itself. Rows behind the tree see what is before it and are not seen.
+/// `tree{parents, first}`: node i is the row at position first + i. Its parent is parents[i] < i,
+/// or -1 if the node follows the sequence itself. A node sees all positions before `first`, its
+/// ancestors and itself. Rows behind the tree see the positions before `first` and are not seen.
 ///
-/// `tree{parents, firsts}` has one `first` per sequence, as sequences of unequal length need; with
-/// one for all, a call whose sequences have their queries at different positions is refused.
+/// `tree{parents, firsts}` has one `first` per sequence, for sequences of unequal length. With one
+/// `first` for all, a call is refused if the queries of its sequences begin at different positions.
 ///
-/// The same tree for all heads and sequences; lists are kept by the caller. A tile of keys and
-/// queries costs a walk to the root per element, tiles before the tree nothing. Siblings share a
-/// position: `token_positions` has them.
+/// All heads and sequences have the same tree; the caller keeps the lists alive. A tile with keys
+/// of the tree costs a walk towards the root per element; tiles before the tree cost nothing.
+/// Siblings share a position: use `token_positions`.
 struct tree {
   borrowed_values<index_t> parents;
   index_t first = 0;
@@ -112,11 +113,11 @@ struct tree {
   }
 
  private:
-  bool is_listed_ = false;  // the first of each sequence
+  bool is_listed_ = false;  // `firsts` is used, not `first`
 };
 
-/// Positions of a tree's nodes: `first` for those that follow the sequence, one more for each
-/// generation. None where a parent does not come before its node.
+/// Returns the positions of a tree's nodes: `first` for nodes that follow the sequence, one more
+/// for each generation. Empty if a parent is neither -1 nor a node before its child.
 inline std::vector<index_t> tree_positions(std::span<const index_t> parents, index_t first) {
   std::vector<index_t> positions;
   for (const index_t parent : parents) {
