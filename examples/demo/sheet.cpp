@@ -26,7 +26,6 @@ constexpr int pitch_x = 160;
 constexpr int pitch_y = 178;
 constexpr int left = 28;
 constexpr int top = 86;
-constexpr int map_rows = 4;
 
 constexpr std::array colours = {"#e6eef8", "#cfe0f2", "#b3cfe9", "#93bcdf", "#71a6d3",
                                 "#518fc5", "#3577b3", "#205f9e", "#124886", "#08306b"};
@@ -94,7 +93,8 @@ void draw_map(svg& to, int place, const char* title, const char* code, const sco
   to.add_text(x, y - 6, code, 10, "start", "font-family=\"monospace\"");
 }
 
-void draw_maps(svg& to) {
+/// Returns their number.
+int draw_maps(svg& to) {
   tensor none(1, 1, positions, 8), ones(1, 1, positions, head_dim);
   none.setZero();
   ones.setConstant(0.5f);
@@ -147,6 +147,7 @@ void draw_maps(svg& to) {
   draw("tree of drafts", "tree{parents, 16}", tree{parents, sequence_end}, causal{});
   draw("both", "both{band, block_lower}", both{band{12, 12}, block_lower{8}});
   draw("either", "either{band, prefix}", either{band{4, 4}, prefix{8}});
+  return place;
 }
 
 /// A curve over [first, last], scaled to the panel.
@@ -223,20 +224,19 @@ void draw_buckets(svg& to, double x, double y, double width, double height) {
 
 void write_sheet(const std::string& path) {
   constexpr int width = left + columns * pitch_x;
-  constexpr int curves_top = top + map_rows * pitch_y;
   constexpr int curves_height = 150;
-  svg sheet(width, curves_top + curves_height + 40);
+  svg sheet;
   sheet.add_text(left, 26, "Queries downwards, keys to the right, 32 of each.", 13);
   sheet.add_text(left, 44,
                  "Blue: the score, from the lowest (pale) to the highest (dark) of its map; "
                  "sand: hidden. Computed by relpos.",
                  13);
-  draw_maps(sheet);
+  const int curves_top = top + (draw_maps(sheet) + columns - 1) / columns * pitch_y;
   constexpr double half = 3 * pitch_x - 52;
   draw_expectations(sheet, left + 18, curves_top, half, curves_height);
   draw_buckets(sheet, left + 3 * pitch_x + 18, curves_top, half, curves_height);
   std::ofstream out(path);
-  out << sheet.finished();
+  out << sheet.finished(width, curves_top + curves_height + 40);
   if (!out.flush()) throw std::runtime_error("cannot write '" + path + "'");
 }
 

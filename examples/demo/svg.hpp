@@ -13,12 +13,6 @@ using point = std::pair<double, double>;
 
 class svg {
  public:
-  svg(int width, int height) {
-    put("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ", std::to_string(width), " ",
-        std::to_string(height), "\" font-family=\"sans-serif\" fill=\"#333\">\n",
-        "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n");
-  }
-
   /// `anchor` is start, middle or end; `style` holds further attributes.
   void add_text(double x, double y, const std::string& content, int size,
                 const char* anchor = "start", const std::string& style = "") {
@@ -55,7 +49,12 @@ class svg {
     put("\"/>\n");
   }
 
-  std::string finished() const { return text_ + "</svg>\n"; }
+  /// The document, `width` x `height`, on white.
+  std::string finished(int width, int height) const {
+    return "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + std::to_string(width) +
+           " " + std::to_string(height) + "\" font-family=\"sans-serif\" fill=\"#333\">\n" +
+           "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n" + text_ + "</svg>\n";
+  }
 
  private:
   template <class... Parts>

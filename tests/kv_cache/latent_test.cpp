@@ -217,7 +217,7 @@ TEST(latent, a_rotation_is_refused) {
   const relpos::cache_memory<float> memory = latent_memory(of.own.memory.keys.view(), 4);
   const relpos::rotary_table rope(relpos::rope_frequencies(2), relpos::pair_layout::interleaved);
   const std::initializer_list<std::string> words{"rotation: ", "first 2 channels",
-                                                 "keys [1, 1, 4, 6]", "first 4 are the values",
+                                                 "keys [1, 1, 4, 6]", "first 4 are also the values",
                                                  "relpos::rotate"};
   of.expect(memory, status_code::invalid_value, words, of.k.view(), relpos::rotary{rope});
 

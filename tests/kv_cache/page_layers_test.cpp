@@ -292,7 +292,7 @@ class page_layers_refused : public testing::Test {
 
 TEST_F(page_layers_refused, if_they_are_not_all) {
   const std::string all_layers = "every call takes the caches of all layers";
-  expect_all_refused(of, std::vector<paged_cache<float>>(), "layers: there are none");
+  expect_all_refused(of, std::vector<paged_cache<float>>(), "layers: is empty");
   expect_all_refused(of, layers[1], "layers: are 1, pages are in use by 3: " + all_layers);
   own_layer<float> more;
   auto four = layers;
@@ -357,7 +357,7 @@ TEST_F(page_layers_refused, if_they_differ_in_what_they_share) {
   std::vector<std::int32_t> other_table = of.entries();
   auto apart = layers;
   apart[1].placement.block_table = {other_table.data(), {sequences, blocks}};
-  expect_all_refused(of, apart, "cache.block_table: layer 1 has another than layer 0");
+  expect_all_refused(of, apart, "cache.block_table: layer 1 and layer 0 have different tables");
   auto shorter = layers;
   shorter[2].placement.block_table = of.table().slice(1, 0, blocks - 1);
   expect_all_refused(of, shorter, "must serve all: they are [4, 7] and [4, 8]");

@@ -231,7 +231,8 @@ TEST(rotate, refuses_positions_that_do_not_fit) {
   EXPECT_EQ(refusal({positions.data(), {1, 2, 3}}),
             "of_tokens: have 1 axes, but a pair rotates by axis 1");
   frequencies.axes = {0, 0, 1};
-  EXPECT_EQ(refusal({positions.data(), {2, 2, 3}}), "frequencies: axes are given for 3 pairs of 4");
+  EXPECT_EQ(refusal({positions.data(), {2, 2, 3}}),
+            "frequencies: axes has 3 numbers, must have one for each of 4 pairs");
 }
 
 }  // namespace

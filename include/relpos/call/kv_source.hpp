@@ -75,7 +75,8 @@ struct any_isa {
 ///   evicts                        whether rows may be evicted; then also hidden(sequence, row):
 ///                                 the rows behind the sinks that the source hides from a query at
 ///                                 the position of `row`
-///   check(q, options)             refuses invalid parts of the source, and queries that do not fit
+///   check(q, options)             refuses invalid parts of the source, and queries that do not fit;
+///                                 nothing else checks the queries: begin with check_queries
 ///   check_rotation(rows)          refuses a rotation that its keys cannot have had; absent if the
 ///                                 source accepts all rotations
 ///   memory_parts(use)             calls use(labelled_memory) for each part of its memory

@@ -96,8 +96,8 @@ status check_key_values(const view<Key, 4>& k, const view<Value, 4>& v, const in
   if (status valid = check_view("v", v); !valid) return valid;
   if (status valid = check_starts("options.key_starts", starts, "k", k.shape); !valid) return valid;
   if (v.shape[0] != k.shape[0] || v.shape[1] != k.shape[1] || v.shape[2] != k.shape[2]) {
-    return shapes_differ("v: batch, heads and length must be those of k, v is %s, k is %s", v.shape,
-                         k.shape);
+    return shapes_differ("v: batch, heads and length must equal those in k, v is %s, k is %s",
+                         v.shape, k.shape);
   }
   return {};
 }

@@ -72,11 +72,12 @@ status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
                          shape_text(keys).text);
   }
   if (rows.key_heads() != keys[1] || rows.head_dim() != keys[3]) {
-    return shapes_differ("k: heads and head_dim must be those of cache.keys, k is %s, keys are %s",
-                         rows.k.shape, keys);
+    return shapes_differ(
+        "k: heads and head_dim must equal those in cache.keys, k is %s, keys are %s", rows.k.shape,
+        keys);
   }
   if (rows.value_dim() != cache.value_dim()) {
-    return shapes_differ("v: value_dim must be that of cache.values, v is %s, values are %s",
+    return shapes_differ("v: value_dim must equal the one in cache.values, v is %s, values are %s",
                          rows.v.shape, cache.memory.values.shape);
   }
   status result;

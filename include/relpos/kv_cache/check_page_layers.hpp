@@ -35,8 +35,8 @@ inline status check_page_layer(const page_layers& layers, index_t which, index_t
   }
   if (!layer.has_table_of(first)) {
     return status::error(status_code::invalid_value,
-                         "cache.block_table: layer %lld has another than layer 0, one must serve "
-                         "all: they are %s and %s",
+                         "cache.block_table: layer %lld and layer 0 have different tables, "
+                         "all layers must share one: they are %s and %s",
                          number, shape_text(layer.block_table().shape).text,
                          shape_text(first.block_table().shape).text);
   }

@@ -96,8 +96,8 @@ struct kv_cache {
     const index_t rotated = 2 * by.pairs;
     return status::error(status_code::invalid_value,
                          "rotation: would rotate the first %lld channels of keys %s, whose first "
-                         "%lld are the values too: rotate those behind them before, by "
-                         "relpos::rotate, and give none",
+                         "%lld are also the values: rotate the channels behind them with "
+                         "relpos::rotate before, and pass no rotation",
                          static_cast<long long>(rotated), shape_text(memory.keys.shape).text,
                          static_cast<long long>(value_dim()));
   }

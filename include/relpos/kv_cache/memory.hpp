@@ -62,7 +62,7 @@ status check_cache_memory(const cache_memory<Stored>& memory) {
   if (status valid = check_output("cache.values", memory.values); !valid) return valid;
   if (k[0] != v[0] || k[1] != v[1] || k[2] != v[2]) {
     return shapes_differ(
-        "cache.values: slabs, heads and rows must be those of cache.keys, values "
+        "cache.values: slabs, heads and rows must equal those in cache.keys, values "
         "are %s, keys are %s",
         v, k);
   }

@@ -129,7 +129,7 @@ class page_pool {
   /// sequence with rows in pages that the pool did not give it.
   status check(const page_layers& layers, index_t sequence) {
     if (layers.count() == 0) {
-      return status::error(status_code::invalid_value, "layers: there are none");
+      return status::error(status_code::invalid_value, "layers: is empty");
     }
     for (index_t i = 0; i < layers.count(); ++i) {
       status valid = check_page_layer(layers, i, static_cast<index_t>(uses_.size()), sequence);

@@ -39,13 +39,14 @@ status check_rotation(const view<T, 4>& rows, const rotary_frequencies& frequenc
   }
   if (!frequencies.axes.empty() && frequencies.axes.size() != frequencies.radians.size()) {
     return status::error(status_code::invalid_shape,
-                         "frequencies: axes are given for %zu pairs of %zu",
+                         "frequencies: axes has %zu numbers, must have one for each of %zu pairs",
                          frequencies.axes.size(), frequencies.radians.size());
   }
   if (!frequencies.log2_decay.empty()) {
     return status::error(status_code::invalid_value,
-                         "frequencies: those of XPOS scale a key by its distance from a query, "
-                         "which a rotation in place does not know; give attention a rotary{table}");
+                         "frequencies: log2_decay (XPOS) depends on the distance between key and "
+                         "query, which a rotation in place does not know; give attention a "
+                         "rotary{table}");
   }
   return {};
 }

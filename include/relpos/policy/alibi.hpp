@@ -29,7 +29,7 @@ inline status check_slopes(const char* policy, const char* name, borrowed_data s
   return status::error(status_code::invalid_shape,
                        "%s: 0 %s for a query of %lld heads: alibi_slopes gives none where a "
                        "number of heads is negative or a head_shard begins beyond all heads, "
-                       "which head_shard::check tells apart",
+                       "see head_shard::check",
                        policy, name, static_cast<long long>(shape.query_heads));
 }
 

@@ -3,8 +3,8 @@
 // kernels and the vector-generic members of policies use. A comparison returns int32 lanes of 0 and
 // -1.
 //
-// A new instruction set takes a type in isa.hpp and a file beside avx2.hpp. NEON has neither yet,
-// and runs as vector128.
+// docs/extending.md lists the files that a new instruction set takes. NEON has none yet, and runs
+// as vector128.
 
 #include <type_traits>
 

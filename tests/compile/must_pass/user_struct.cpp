@@ -1,6 +1,7 @@
 // A bias of one's own that is computed in the loop, by vectors.
 #include <relpos/relpos.hpp>
 
+using relpos::max;  // of doubles too, for the reference
 using tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;
 
 struct clipped_alibi {

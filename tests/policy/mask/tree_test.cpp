@@ -191,9 +191,10 @@ TEST(tree, sequences_of_unequal_length_have_a_first_each) {
   for (index_t draft = 0; draft < 6; ++draft) {
     EXPECT_NEAR(std::exp(lse(0, 0, draft)), draft < 3 ? 6.0f : 13.0f, 1e-4f);
   }
-  EXPECT_STREQ(attend(relpos::tree{parents, 12}, lse).message,
-               "tree: first is 12 for all sequences, but the queries of sequence 1 begin at "
-               "position 12 and those of sequence 0 at 5: give a list of firsts, one per sequence");
+  EXPECT_STREQ(
+      attend(relpos::tree{parents, 12}, lse).message,
+      "tree: first is 12 for all sequences, but the queries of sequence 1 begin at "
+      "position 12 and the queries of sequence 0 at 5: give a list of firsts, one per sequence");
   // The same inside of another mask.
   support::tensor<float> out({1, 1, 6, 4});
   std::vector<std::byte> memory(1 << 16);

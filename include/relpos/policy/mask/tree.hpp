@@ -77,7 +77,7 @@ struct tree {
       return status::error(
           status_code::invalid_value,
           "tree: first is %lld for all sequences, but the queries of sequence %lld "
-          "begin at position %lld and those of sequence %lld at %lld: give a list of "
+          "begin at position %lld and the queries of sequence %lld at %lld: give a list of "
           "firsts, one per sequence",
           static_cast<long long>(first), static_cast<long long>(at), static_cast<long long>(others),
           static_cast<long long>(with_queries), static_cast<long long>(queries));

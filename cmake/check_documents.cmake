@@ -1,0 +1,46 @@
+# Checks that every ```cpp block of README.md and of docs/ stands, except for indentation, in a file of examples/ or of
+# tests/compile/must_pass/, where it is compiled.
+
+cmake_minimum_required(VERSION 3.25)
+
+get_filename_component(root ${CMAKE_CURRENT_LIST_DIR}/.. ABSOLUTE)
+function(read_without_indentation file variable)
+  file(READ ${file} text)
+  string(REGEX REPLACE "\n[ \t]+" "\n" text "\n${text}\n")
+  set(${variable} "${text}" PARENT_SCOPE)
+endfunction()
+
+file(GLOB_RECURSE sources
+  ${root}/examples/*.cpp ${root}/examples/*.hpp ${root}/tests/compile/must_pass/*.cpp)
+file(GLOB documents ${root}/README.md ${root}/docs/*.md)
+set(opening "\n```cpp\n")
+string(LENGTH "${opening}" opening_length)
+set(failed OFF)
+foreach(document IN LISTS documents)
+  read_without_indentation(${document} rest)
+  string(FIND "${rest}" "${opening}" begin)
+  while(NOT begin EQUAL -1)
+    math(EXPR begin "${begin} + ${opening_length}")
+    string(SUBSTRING "${rest}" ${begin} -1 rest)
+    string(FIND "${rest}" "\n```\n" end)
+    string(SUBSTRING "${rest}" 0 ${end} block)
+
+    set(found OFF)
+    foreach(source IN LISTS sources)
+      read_without_indentation(${source} text)
+      string(FIND "${text}" "\n${block}\n" position)
+      if(NOT position EQUAL -1)
+        set(found ON)
+      endif()
+    endforeach()
+    if(NOT found)
+      message(NOTICE "${document}: this block is compiled nowhere:\n${block}\n")
+      set(failed ON)
+    endif()
+    string(FIND "${rest}" "${opening}" begin)
+  endwhile()
+endforeach()
+
+if(failed)
+  message(FATAL_ERROR "documents show code that nothing compiles")
+endif()
