@@ -60,7 +60,7 @@ TEST(check_device_call, rows_that_do_not_begin_at_16_bytes) {
                      name[0] == 'v' ? bad : good, status_code::invalid_stride,
                      std::string(name) + words);
     };
-    refuse(shifted, "data must begin at a multiple of 16 bytes");
+    refuse(shifted, "data must be aligned to 16 bytes");
     refuse(wide, "strides must be multiples of 8");
     refuse(apart, "channels must be contiguous");
   }

@@ -64,7 +64,7 @@ TEST(gpu_refusals, head_dims_without_a_kernel) {
 TEST(gpu_refusals, rows_that_cannot_be_copied) {
   call of;
   of.k.data += 1;
-  of.expect_refused(status_code::invalid_stride, "k: data must begin at a multiple of 16 bytes");
+  of.expect_refused(status_code::invalid_stride, "k: data must be aligned to 16 bytes");
   call apart;
   apart.v.strides[3] = 2;
   apart.expect_refused(status_code::invalid_stride, "v: channels must be contiguous");
