@@ -1,4 +1,5 @@
 #pragma once
+// Candidates timed in turns, with the processor's peak among them.
 
 #include <functional>
 #include <vector>

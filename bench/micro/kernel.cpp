@@ -3,7 +3,7 @@
 
 #include "measure.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
-#include "relpos/cpu/prefill/products.hpp"
+#include "relpos/cpu/prefill/micro_kernel.hpp"
 #include "relpos/views.hpp"
 
 namespace relpos::bench {

@@ -89,7 +89,7 @@ template <class Isa = native, class... Arguments>
 /// the call.
 template <class Isa, executor Executor, class Out, class Query, kv_source Source,
           class... Arguments>
-auto prepare_call(const Executor& runner, const status& valid, const call_outputs<Out>& to,
+auto prepare_call(const Executor& runner, const status& valid, const call_outputs<Out>& outputs,
                   const view<Query, 4>& q, const Source& source, const options& opts,
                   const Arguments&... arguments) noexcept {
   static_assert(storage<Out> && storage<std::remove_const_t<Query>>,
@@ -101,7 +101,7 @@ auto prepare_call(const Executor& runner, const status& valid, const call_output
                 "with a rotation need keys in tensors");
   auto policies = std::tuple_cat(policies_of(arguments...), source.masks(opts));
   return prepared_call<Isa, Out, std::remove_const_t<Query>, Source, decltype(policies)>(
-      runner, valid, to, read_only<Query>(q), source, opts, policies);
+      runner, valid, outputs, read_only<Query>(q), source, opts, policies);
 }
 
 /// Checks a call of `attention` and computes its workspace size. The call may then be run any
@@ -197,8 +197,9 @@ auto prepare(const Executor& runner, const partial_state& state, const view<Quer
       "relpos: this logit scaling needs the number of keys that a query sees, which a slice of "
       "the keys does not have");
   const options opts = options_of(arguments...);
-  const call_outputs<float> to{state.out, state.lse, state.statistics, "state.out", "state.lse"};
-  return prepare_call<Isa>(runner, check_partial(opts), to, q,
+  const call_outputs<float> outputs{state.out, state.lse, state.statistics, "state.out",
+                                    "state.lse"};
+  return prepare_call<Isa>(runner, check_partial(opts), outputs, q,
                            tensor_kv_of<Key, Value>{k, v, opts.key_starts}, opts, arguments...);
 }
 
@@ -230,16 +231,16 @@ status reference_attention(const view<Real, 4>& out,
   static_assert(check_arguments<Arguments...>());
   const options opts = options_of(arguments...);
   const auto policies = policies_of(arguments...);
-  const call_outputs<Real, Real> to{out, lse, opts.statistics, "out", "lse"};
+  const call_outputs<Real, Real> outputs{out, lse, opts.statistics, "out", "lse"};
   const tensor_kv_of<Key, Value> source{k, v, opts.key_starts};
   if (status valid = source.check(q, opts); !valid) return valid;
   const attention_shape shape = shape_of_call(q, source, opts);
-  if (status valid = check_call(to, q, source, opts, shape, policies); !valid) return valid;
+  if (status valid = check_call(outputs, q, source, opts, shape, policies); !valid) return valid;
   const auto problem = make_problem(out, read_only<Query>(q), source, {}, opts, policies);
   if (status valid = check_sequences(problem); !valid) return valid;
-  for (index_t at = 0; at < shape.batch; ++at) {
-    const auto sequence = problem.of(at);
-    const view<Real, 3> sums = sequence_rows(to.lse_or_none(), at, opts.query_starts);
+  for (index_t i = 0; i < shape.batch; ++i) {
+    const auto sequence = problem.of(i);
+    const view<Real, 3> sums = sequence_rows(outputs.lse_or_none(), i, opts.query_starts);
     for (index_t head = 0; head < shape.query_heads; ++head) {
       for (index_t row = 0; row < sequence.shape.query_length; ++row) {
         reference_attention_row<Real>(sequence, head, row, sums);

@@ -30,17 +30,17 @@ struct partial_state {
 /// logit_mean needs logit_count, and logit_variance needs both.
 inline status check_merged_statistics(const row_statistics& into, const row_statistics& from,
                                       const std::array<index_t, 3>& rows) {
-  const auto of_into = into.all();
-  const auto of_from = from.all();
-  for (std::size_t i = 0; i < of_into.size(); ++i) {
-    if (!of_into[i].rows) continue;
-    const char* const name = of_into[i].name;
-    if (!of_from[i].rows) {
+  const auto into_statistics = into.all();
+  const auto from_statistics = from.all();
+  for (std::size_t i = 0; i < into_statistics.size(); ++i) {
+    if (!into_statistics[i].rows) continue;
+    const char* const name = into_statistics[i].name;
+    if (!from_statistics[i].rows) {
       return status::error(status_code::invalid_value, "from.%s: is absent, but into.%s is not",
                            name, name);
     }
-    const view<float, 3> written = of_into[i].rows_or_none();
-    const view<float, 3> read = of_from[i].rows_or_none();
+    const view<float, 3> written = into_statistics[i].rows_or_none();
+    const view<float, 3> read = from_statistics[i].rows_or_none();
     if (status valid = check_output(name, written); !valid) return valid;
     if (status valid = check_view(name, read); !valid) return valid;
     for (const auto& shape : {written.shape, read.shape}) {
@@ -81,9 +81,9 @@ inline status check_merge(const partial_state& into, const partial_state& from) 
       call_outputs<float>{into.out, into.lse, into.statistics, "into.out", "into.lse"});
   const auto read = written_memory(
       call_outputs<float>{from.out, from.lse, from.statistics, "from.out", "from.lse"});
-  for (const labelled_memory& to : written) {
-    for (const labelled_memory& of : read) {
-      if (status valid = check_apart(to, of); !valid) return valid;
+  for (const labelled_memory& output : written) {
+    for (const labelled_memory& input : read) {
+      if (status valid = check_apart(output, input); !valid) return valid;
     }
   }
   return check_all_apart(written);

@@ -147,10 +147,11 @@ TEST(ring_window, a_ring_too_small_for_window_and_chunk_is_refused_where_the_mas
     const relpos::band of_25{24, 0};
     const relpos::band of_26{25, 0};
     EXPECT_EQ(refusal(ring, 180, 200, of_25), "");
-    EXPECT_EQ(refusal(ring, 180, 200, of_26),
-              "cache: the query at position 180 of sequence 0 sees keys from 155 on, but the ring "
-              "has evicted keys before 156: a ring needs sinks + window + rows appended at once - 1 "
-              "rows");
+    EXPECT_EQ(
+        refusal(ring, 180, 200, of_26),
+        "cache: the query at position 180 of sequence 0 sees keys from 155 on, but the ring "
+        "has evicted keys before 156: a ring needs sinks + window + rows appended at once - 1 "
+        "rows");
     EXPECT_EQ(refusal(ring, 181, 200, of_26), "");
     const relpos::sinks beside{sinks};
     EXPECT_EQ(refusal(ring, 180, 200, relpos::causal{}, relpos::either{of_25, beside}), "");

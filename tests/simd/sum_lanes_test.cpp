@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "relpos/cpu/decode/products.hpp"
+#include "relpos/cpu/decode/micro_kernel.hpp"
 
 namespace {
 

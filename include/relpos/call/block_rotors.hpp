@@ -37,7 +37,7 @@ constexpr void with_rotation(const std::tuple<Policies...>& policies, const Use&
   const auto ask = [&](const auto& policy) {
     if constexpr (is_rotation<std::decay_t<decltype(policy)>>) use(policy);
   };
-  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  std::apply([&](const auto&... policy) { (ask(policy), ...); }, policies);
 }
 
 /// A tuple of the rotating policy; an empty tuple if there is none.
@@ -50,7 +50,8 @@ constexpr auto rotations_of(const std::tuple<Policies...>& policies) {
       return std::tuple<>();
     }
   };
-  return std::apply([&](const auto&... each) { return std::tuple_cat(keep(each)...); }, policies);
+  return std::apply([&](const auto&... policy) { return std::tuple_cat(keep(policy)...); },
+                    policies);
 }
 
 /// The value of a block of keys for queries that are not rotated to any block yet.
@@ -86,11 +87,11 @@ struct block_rotors {
       if (std::abs(part) < 0x1p-100) return 0.0f;
       return static_cast<float>(std::clamp(part, -largest, largest));
     };
-    float* const to = data + i * 2 * pairs;
+    float* const out = data + i * 2 * pairs;
     for (index_t pair = 0; pair < pairs; ++pair) {
-      const rotor by = policy.relative_rotor(pair, -(first + i) * rotation_block);
-      to[pair] = component(by.real);
-      to[pairs + pair] = component(by.imaginary);
+      const rotor factor = policy.relative_rotor(pair, -(first + i) * rotation_block);
+      out[pair] = component(factor.real);
+      out[pairs + pair] = component(factor.imaginary);
     }
   }
 

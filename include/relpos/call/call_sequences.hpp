@@ -1,4 +1,6 @@
 #pragma once
+// The sequences of a call: their lengths, positions and distances, without the types of its
+// tensors and policies.
 
 #include <algorithm>
 
@@ -28,33 +30,34 @@ class call_sequences {
   options opts;
   view<float, 3> lse;  // null where not asked for
 
-  RELPOS_NOINLINE call_sequence sequence(index_t at) const {
-    call_sequence one{at, shape_of(at), position_of(at), sequence_rows(lse, at, opts.query_starts),
-                      opts.statistics};
-    if (!opts.statistics.any()) return one;
-    for (auto* const each :
-         {&one.statistics.max_probability, &one.statistics.entropy, &one.statistics.logit_count,
-          &one.statistics.logit_mean, &one.statistics.logit_variance}) {
-      if (*each) *each = sequence_rows(**each, at, opts.query_starts);
+  RELPOS_NOINLINE call_sequence sequence(index_t i) const {
+    call_sequence result{i, shape_of(i), position_of(i), sequence_rows(lse, i, opts.query_starts),
+                         opts.statistics};
+    if (!opts.statistics.any()) return result;
+    for (auto* const output : {&result.statistics.max_probability, &result.statistics.entropy,
+                               &result.statistics.logit_count, &result.statistics.logit_mean,
+                               &result.statistics.logit_variance}) {
+      if (*output) *output = sequence_rows(**output, i, opts.query_starts);
     }
-    return one;
+    return result;
   }
 
-  attention_shape shape_of(index_t at) const {
-    attention_shape of = shape;
-    of.batch = 1;
-    of.query_length = rows_of(at, shape.query_length, opts.query_starts).count;
-    of.key_length = key_length(at);
-    return of;
+  attention_shape shape_of(index_t sequence) const {
+    attention_shape sizes = shape;
+    sizes.batch = 1;
+    sizes.query_length = rows_of(sequence, shape.query_length, opts.query_starts).count;
+    sizes.key_length = key_length(sequence);
+    return sizes;
   }
 
-  positions position_of(index_t at) const {
-    const attention_shape of = shape_of(at);
-    const index_t key_offset = opts.key_offsets.empty() ? opts.key_offset : opts.key_offsets[at];
-    const index_t aligned_at_the_end = key_offset + of.key_length - of.query_length;
+  positions position_of(index_t sequence) const {
+    const attention_shape sizes = shape_of(sequence);
+    const index_t key_offset =
+        opts.key_offsets.empty() ? opts.key_offset : opts.key_offsets[sequence];
+    const index_t aligned_at_the_end = key_offset + sizes.key_length - sizes.query_length;
     const index_t query_offset = opts.query_offsets.empty()
                                      ? opts.query_offset.value_or(aligned_at_the_end)
-                                     : opts.query_offsets[at];
+                                     : opts.query_offsets[sequence];
     return {query_offset, key_offset};
   }
 
@@ -70,49 +73,53 @@ class call_sequences {
   }
 
   /// The resident rows of a sequence.
-  resident_rows resident_of(index_t at) const { return {key_length(at), pieces_apart(at)}; }
+  resident_rows resident_of(index_t sequence) const {
+    return {key_length(sequence), pieces_apart(sequence)};
+  }
 
   /// Distances between any query and any key of a piece if positions are implicit: distances_of for
   /// one sequence, distances for all sequences.
-  distance_range distances_of(index_t at, index_t piece = 0) const {
-    const attention_shape of = shape_of(at);
-    const key_range rows = resident_of(at).piece(piece);
-    if (of.query_length == 0 || rows.last <= rows.first) return {};
-    const positions from = position_of(at);
-    return {from.key_offset + rows.first - (from.query_offset + of.query_length - 1),
-            from.key_offset + rows.last - 1 - from.query_offset};
+  distance_range distances_of(index_t sequence, index_t piece = 0) const {
+    const attention_shape sizes = shape_of(sequence);
+    const key_range rows = resident_of(sequence).piece(piece);
+    if (sizes.query_length == 0 || rows.last <= rows.first) return {};
+    const positions offsets = position_of(sequence);
+    return {offsets.key_offset + rows.first - (offsets.query_offset + sizes.query_length - 1),
+            offsets.key_offset + rows.last - 1 - offsets.query_offset};
   }
   distance_range distances(index_t piece = 0) const {
-    distance_range all;
-    for (index_t at = 0; at < different_sequences(); ++at) all = hull(all, distances_of(at, piece));
-    return all;
+    distance_range range;
+    for (index_t sequence = 0; sequence < different_sequences(); ++sequence) {
+      range = hull(range, distances_of(sequence, piece));
+    }
+    return range;
   }
 
   /// The largest number of rows that a sequence has in a piece.
   index_t longest_piece(index_t piece) const {
     index_t longest = 0;
-    for (index_t at = 0; at < different_sequences(); ++at) {
-      longest = std::max(longest, resident_rows::size(resident_of(at).piece(piece)));
+    for (index_t sequence = 0; sequence < different_sequences(); ++sequence) {
+      longest = std::max(longest, resident_rows::size(resident_of(sequence).piece(piece)));
     }
     return longest;
   }
 
   /// The rows that the source has evicted.
-  virtual key_range evicted(index_t at) const = 0;
+  virtual key_range evicted(index_t sequence) const = 0;
   /// The hull of the rows that range masks show to any query.
-  virtual key_range seen_rows(index_t at) const = 0;
+  virtual key_range seen_rows(index_t sequence) const = 0;
 
  protected:
-  call_sequences(const attention_shape& of, const options& call_opts, const view<float, 3>& sums)
-      : shape(of), opts(call_opts), lse(sums) {}
+  call_sequences(const attention_shape& sizes, const options& call_opts, const view<float, 3>& sums)
+      : shape(sizes), opts(call_opts), lse(sums) {}
   call_sequences(const call_sequences&) = default;
   call_sequences& operator=(const call_sequences&) = default;
   ~call_sequences() = default;
 
-  virtual index_t key_length(index_t at) const = 0;
+  virtual index_t key_length(index_t sequence) const = 0;
   virtual bool key_lengths_are_equal() const = 0;
   /// The evicted rows that divide the others into pieces; empty if all others are one piece.
-  virtual key_range pieces_apart(index_t at) const = 0;
+  virtual key_range pieces_apart(index_t sequence) const = 0;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -15,12 +15,12 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// `in_place(row)` returns the row as contiguous floats if it can be read without copying, else
-/// null; `load(row, to)` writes the row to `to` as floats. in_place may return null for some rows
+/// null; `load(row, out)` writes the row to `out` as floats. in_place may return null for some rows
 /// and not for others.
 template <class Source>
-concept row_source = requires(const Source& source, index_t row, float* to) {
+concept row_source = requires(const Source& source, index_t row, float* out) {
   { source.in_place(row) } -> std::same_as<const float*>;
-  { source.load(row, to) } -> std::same_as<void>;
+  { source.load(row, out) } -> std::same_as<void>;
 };
 
 /// A row as contiguous floats: in place, or converted into `buffer`, which has room for one row.
@@ -36,18 +36,18 @@ RELPOS_INLINE const float* read_row(const Source& source, index_t row, float* bu
 ///   stored                  the type of an element
 ///   is_scaled               whether each row has a scale (8-bit storage)
 ///   are_contiguous()        whether the channels of each row are contiguous
-///   find(first, count, to)  writes the addresses of rows [first, first + count) to `to`, if their
+///   find(first, count, out) writes the addresses of rows [first, first + count) to `out`, if their
 ///                           channels are contiguous
-///   find_scales(first, count, to)
-///                           writes the scales of these rows to `to`, if `is_scaled`
+///   find_scales(first, count, out)
+///                           writes the scales of these rows to `out`, if `is_scaled`
 template <class Rows>
 concept stored_rows =
-    row_source<Rows> && requires(const Rows& rows, index_t row, const typename Rows::stored** to) {
+    row_source<Rows> && requires(const Rows& rows, index_t row, const typename Rows::stored** out) {
       { rows.are_contiguous() } -> std::same_as<bool>;
-      rows.find(row, row, to);
+      rows.find(row, row, out);
       { Rows::is_scaled } -> std::convertible_to<bool>;
-    } && (!Rows::is_scaled || requires(const Rows& rows, index_t row, float* to) {
-      rows.find_scales(row, row, to);
+    } && (!Rows::is_scaled || requires(const Rows& rows, index_t row, float* out) {
+      rows.find_scales(row, row, out);
     });
 
 /// A callable that concepts pass to functions with a callback, such as memory_parts.
@@ -75,34 +75,34 @@ struct any_isa {
 ///   evicts                        whether rows may be evicted; then also hidden(sequence, row):
 ///                                 the rows behind the sinks that the source hides from a query at
 ///                                 the position of `row`
-///   check(q, options)             refuses invalid parts of the source, and queries that do not fit;
-///                                 nothing else checks the queries: begin with check_queries
+///   check(q, options)             refuses invalid parts of the source, and queries that do not fit
+///                                 it; nothing else checks the queries: begin with check_queries
 ///   check_rotation(rows)          refuses a rotation that its keys cannot have had; absent if the
 ///                                 source accepts all rotations
 ///   memory_parts(use)             calls use(labelled_memory) for each part of its memory
 template <class Source>
 concept kv_source =
-    requires(const Source& source, const options& opts, index_t at, const view<const float, 4>& q) {
+    requires(const Source& source, const options& opts, index_t i, const view<const float, 4>& q) {
       { source.batch() } -> std::same_as<index_t>;
       { source.key_heads() } -> std::same_as<index_t>;
       { source.head_dim() } -> std::same_as<index_t>;
       { source.value_dim() } -> std::same_as<index_t>;
-      { source.length(at) } -> std::same_as<index_t>;
+      { source.length(i) } -> std::same_as<index_t>;
       { source.longest() } -> std::same_as<index_t>;
       { Source::holds_rotated_keys } -> std::convertible_to<bool>;
       { source.lengths_are_equal() } -> std::same_as<bool>;
       source.masks(opts);
-      { source.evicted(at) } -> std::same_as<key_range>;
+      { source.evicted(i) } -> std::same_as<key_range>;
       { Source::evicts } -> std::convertible_to<bool>;
       { source.check(q, opts) } -> std::same_as<status>;
       source.memory_parts(takes_any());
-      { source.template keys<any_isa>(at, at) } -> stored_rows;
-      { source.template values<any_isa>(at, at) } -> stored_rows;
-    } && (!Source::evicts || requires(const Source& source, index_t at) {
-      { source.hidden(at, at) } -> std::same_as<key_range>;
-    }) && (Source::holds_rotated_keys || requires(const Source& source, index_t at) {
+      { source.template keys<any_isa>(i, i) } -> stored_rows;
+      { source.template values<any_isa>(i, i) } -> stored_rows;
+    } && (!Source::evicts || requires(const Source& source, index_t i) {
+      { source.hidden(i, i) } -> std::same_as<key_range>;
+    }) && (Source::holds_rotated_keys || requires(const Source& source, index_t i) {
       { source.all_rows() } -> std::same_as<index_t>;
-      { source.rows_before(at) } -> std::same_as<index_t>;
+      { source.rows_before(i) } -> std::same_as<index_t>;
     });
 
 /// A source that refuses some rotations of its keys.

@@ -26,8 +26,8 @@ struct problem_sequence : call_sequence {
   /// The number of these rows that the source shows to a query row.
   index_t count_shown(const key_range& rows, index_t query_row) const {
     if constexpr (Problem::source_type::evicts) {
-      const index_t seen_from = query_row + position.query_offset - position.key_offset;
-      const key_range hidden = intersect(rows, call.source.hidden(at, seen_from));
+      const index_t row = query_row + position.query_offset - position.key_offset;
+      const key_range hidden = intersect(rows, call.source.hidden(at, row));
       return rows.last - rows.first - resident_rows::size(hidden);
     } else {
       return rows.last - rows.first;
@@ -54,13 +54,13 @@ struct attention_problem final : call_sequences {
 
   attention_problem(const view<Out, 4>& outputs, const view<const Query, 4>& queries,
                     const Source& keys, const view<float, 3>& sums, const attention_shape& sizes,
-                    const options& call_opts, const std::tuple<Policies...>& given)
+                    const options& call_opts, const std::tuple<Policies...>& call_policies)
       : call_sequences(sizes, call_opts, sums),
         out(outputs),
         q(queries),
         source(keys),
-        scale(score_scale(call_opts, given, sizes.head_dim)),
-        policies(given) {}
+        scale(score_scale(call_opts, call_policies, sizes.head_dim)),
+        policies(call_policies) {}
 
   float softcap() const { return opts.softcap; }
 
@@ -68,23 +68,23 @@ struct attention_problem final : call_sequences {
   /// (cpu/prefill/score_bound.hpp). The bound takes the norms of keys, one pass over K, which pays
   /// if many queries share them. Moments of logits include all keys, also keys of weight zero, so
   /// calls with moments leave out no tile.
-  bool bounds_scores(index_t group_rows, const attention_shape& of) const {
-    return can_bound && of.query_length >= 2 * group_rows && !opts.statistics.of_logits() &&
+  bool bounds_scores(index_t group_rows, const attention_shape& sizes) const {
+    return can_bound && sizes.query_length >= 2 * group_rows && !opts.statistics.of_logits() &&
            opts.kernel != kernel_class::decode;
   }
 
-  problem_sequence<attention_problem> of(index_t at) const { return {sequence(at), *this}; }
+  problem_sequence<attention_problem> of(index_t i) const { return {sequence(i), *this}; }
 
-  key_range evicted(index_t at) const override { return source.evicted(at); }
-  key_range seen_rows(index_t at) const override {
-    return relpos::seen_rows(policies, at, shape_of(at), position_of(at));
+  key_range evicted(index_t sequence) const override { return source.evicted(sequence); }
+  key_range seen_rows(index_t sequence) const override {
+    return relpos::seen_rows(policies, sequence, shape_of(sequence), position_of(sequence));
   }
 
  private:
-  index_t key_length(index_t at) const override { return source.length(at); }
+  index_t key_length(index_t sequence) const override { return source.length(sequence); }
   bool key_lengths_are_equal() const override { return source.lengths_are_equal(); }
-  key_range pieces_apart(index_t at) const override {
-    return pieces == 1 ? key_range() : source.evicted(at);
+  key_range pieces_apart(index_t sequence) const override {
+    return pieces == 1 ? key_range() : source.evicted(sequence);
   }
 };
 

@@ -57,7 +57,7 @@ constexpr auto row_positions(const std::tuple<Policies...>& policies, const posi
         return self(self, rest...);
       }
     };
-    return std::apply([&](const auto&... each) { return find(find, each...); }, policies);
+    return std::apply([&](const auto&... policy) { return find(find, policy...); }, policies);
   } else {
     return implicit_positions{offset};
   }
@@ -71,25 +71,25 @@ using row_positions_of =
 /// The hull of the distances k_pos - q_pos between query rows [first_query, last_query) and key
 /// rows [first_key, last_key).
 template <class RowPositions>
-constexpr distance_range distances_between(const RowPositions& of, index_t first_query,
+constexpr distance_range distances_between(const RowPositions& rows, index_t first_query,
                                            index_t last_query, index_t first_key,
                                            index_t last_key) {
   if (last_query <= first_query || last_key <= first_key) return {};
   if constexpr (RowPositions::are_implicit) {
-    return {of.key(first_key) - of.query(last_query - 1),
-            of.key(last_key - 1) - of.query(first_query)};
+    return {rows.key(first_key) - rows.query(last_query - 1),
+            rows.key(last_key - 1) - rows.query(first_query)};
   } else {
-    index_t least_query = of.query(first_query);
+    index_t least_query = rows.query(first_query);
     index_t largest_query = least_query;
     for (index_t row = first_query + 1; row < last_query; ++row) {
-      least_query = std::min(least_query, of.query(row));
-      largest_query = std::max(largest_query, of.query(row));
+      least_query = std::min(least_query, rows.query(row));
+      largest_query = std::max(largest_query, rows.query(row));
     }
-    index_t least_key = of.key(first_key);
+    index_t least_key = rows.key(first_key);
     index_t largest_key = least_key;
     for (index_t row = first_key + 1; row < last_key; ++row) {
-      least_key = std::min(least_key, of.key(row));
-      largest_key = std::max(largest_key, of.key(row));
+      least_key = std::min(least_key, rows.key(row));
+      largest_key = std::max(largest_key, rows.key(row));
     }
     return {least_key - largest_query, largest_key - least_query};
   }

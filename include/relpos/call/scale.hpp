@@ -38,7 +38,7 @@ float softmax_temperature(const std::tuple<Policies...>& policies, index_t batch
       result = bind(policy, batch, head).softmax_temperature();
     }
   };
-  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  std::apply([&](const auto&... policy) { (ask(policy), ...); }, policies);
   return result;
 }
 
@@ -49,7 +49,7 @@ float sink_logit(const std::tuple<HeadPolicies...>& head_policies) {
   [[maybe_unused]] const auto ask = [&](const auto& policy) {
     if constexpr (has_sink<std::decay_t<decltype(policy)>>) result = policy.sink_logit();
   };
-  std::apply([&](const auto&... each) { (ask(each), ...); }, head_policies);
+  std::apply([&](const auto&... policy) { (ask(policy), ...); }, head_policies);
   return result;
 }
 
@@ -67,7 +67,7 @@ float logit_factor(const std::tuple<HeadPolicies...>& head_policies, index_t q_p
       product *= policy.logit_factor(q_pos);
     }
   };
-  std::apply([&](const auto&... each) { (multiply(each), ...); }, head_policies);
+  std::apply([&](const auto&... policy) { (multiply(policy), ...); }, head_policies);
   return product;
 }
 

@@ -37,12 +37,12 @@ constexpr index_t longest_sequence(index_t length, const index_list& starts) {
 
 /// The view [1, ...] of one sequence; rows are the third axis. A null view is returned unchanged.
 template <class T, int Rank>
-constexpr view<T, Rank> sequence_rows(const view<T, Rank>& of, index_t sequence,
+constexpr view<T, Rank> sequence_rows(const view<T, Rank>& tensor, index_t sequence,
                                       const index_list& starts) {
-  if (of.data == nullptr) return of;
-  if (starts.empty()) return of.slice(0, sequence, 1);
-  const row_range rows = rows_of(sequence, of.shape[2], starts);
-  return of.slice(2, rows.first, rows.count);
+  if (tensor.data == nullptr) return tensor;
+  if (starts.empty()) return tensor.slice(0, sequence, 1);
+  const row_range rows = rows_of(sequence, tensor.shape[2], starts);
+  return tensor.slice(2, rows.first, rows.count);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -21,7 +21,7 @@ constexpr key_range visible_key_rows(const std::tuple<Policies...>& head_policie
       range = intersect(range, mask.visible_keys(q_pos));
     }
   };
-  std::apply([&](const auto&... each) { (narrow(each), ...); }, head_policies);
+  std::apply([&](const auto&... policy) { (narrow(policy), ...); }, head_policies);
   const index_t first = std::min(range.first - key_offset, key_length);
   return {first, std::max(first, range.last - key_offset)};
 }
@@ -38,8 +38,8 @@ distance_range visible_distances(const std::tuple<Policies...>& head_policies,
     const key_range keys = intersect(
         visible_key_rows(head_policies, q_pos, position.key_offset, shape.key_length), rows);
     if (keys.last <= keys.first) continue;
-    const index_t to_distance = position.key_offset - q_pos;
-    range = hull(range, {keys.first + to_distance, keys.last - 1 + to_distance});
+    const index_t shift = position.key_offset - q_pos;
+    range = hull(range, {keys.first + shift, keys.last - 1 + shift});
   }
   return range;
 }
@@ -85,10 +85,10 @@ struct visible_rows {
 template <class... Policies>
 key_range seen_rows(const std::tuple<Policies...>& policies, index_t sequence,
                     const attention_shape& shape, const positions& position) {
-  constexpr bool by_head =
+  constexpr bool differs_by_head =
       ((masks_range<head_policy_of<Policies>> && binds<Policies>) || ... || false);
   key_range seen{shape.key_length, 0};
-  for (index_t head = 0; head < (by_head ? shape.query_heads : 1); ++head) {
+  for (index_t head = 0; head < (differs_by_head ? shape.query_heads : 1); ++head) {
     const auto head_policies = bind_all(policies, sequence, head);
     for (index_t row = 0; row < shape.query_length; ++row) {
       const key_range keys = visible_key_rows(head_policies, row + position.query_offset,

@@ -1,6 +1,7 @@
 #pragma once
 // The checks of a call. Every argument is checked once, at the entry, before anything is written.
-// The kernels assume that these checks have passed.
+// The kernels assume that these checks have passed. q, k and v, or a cache, are checked first, by
+// `check` of the kv source (rows/tensor_views.hpp, kv_cache/kv_cache.hpp).
 
 #include <cmath>
 #include <tuple>
@@ -43,7 +44,7 @@ status check_policies(const std::tuple<Policies...>& policies, const attention_s
       if (result) result = policy.check(shape);
     }
   };
-  std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+  std::apply([&](const auto&... policy) { (ask(policy), ...); }, policies);
   if (!result) return result;
   return check_positions(policies, shape);
 }
@@ -57,7 +58,7 @@ status check_rotation(const Source& source, const std::tuple<Policies...>& polic
     [[maybe_unused]] const auto ask = [&]<class Policy>(const Policy& policy) {
       if constexpr (is_rotation<Policy>) result = source.check_rotation(policy.rotations());
     };
-    std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+    std::apply([&](const auto&... policy) { (ask(policy), ...); }, policies);
   }
   return result;
 }
@@ -99,14 +100,14 @@ status check_factors(const options& opts, const std::tuple<Policies...>& policie
 
 /// Refuses a call before anything is written: shapes, strides, null, overlap, options, policies.
 template <class Out, class Real, class Query, class Source, class... Policies>
-status check_call(const call_outputs<Out, Real>& to, const view<Query, 4>& q, const Source& source,
-                  const options& opts, const attention_shape& shape,
+status check_call(const call_outputs<Out, Real>& outputs, const view<Query, 4>& q,
+                  const Source& source, const options& opts, const attention_shape& shape,
                   const std::tuple<Policies...>& policies) {
-  if (status valid = check_outputs(to, q, source.value_dim()); !valid) return valid;
+  if (status valid = check_outputs(outputs, q, source.value_dim()); !valid) return valid;
   if (status valid = check_sequence_offsets(opts, shape.batch); !valid) return valid;
   if (status valid = check_policies(policies, shape); !valid) return valid;
   if (status valid = check_rotation(source, policies); !valid) return valid;
-  if (status valid = check_overlap(to, q, source, opts, policy_data(policies)); !valid) {
+  if (status valid = check_overlap(outputs, q, source, opts, policy_data(policies)); !valid) {
     return valid;
   }
   if (status valid = check_options(opts); !valid) return valid;

@@ -15,11 +15,11 @@ namespace relpos::inline RELPOS_ABI {
 template <class Problem>
 status check_windows(const Problem& problem) {
   constexpr index_t everything = key_range::everything().first;
-  for (index_t at = 0; at < problem.shape.batch; ++at) {
-    const key_range evicted = problem.source.evicted(at);
-    const attention_shape shape = problem.shape_of(at);
+  for (index_t sequence = 0; sequence < problem.shape.batch; ++sequence) {
+    const key_range evicted = problem.source.evicted(sequence);
+    const attention_shape shape = problem.shape_of(sequence);
     if (evicted.last <= evicted.first || shape.query_length == 0) continue;
-    const positions position = problem.position_of(at);
+    const positions position = problem.position_of(sequence);
     for (index_t head = 0; head < shape.query_heads; ++head) {
       index_t start = everything;  // the latest start of a sliding window
       index_t first = everything;  // the first key that all masks may show
@@ -28,8 +28,8 @@ status check_windows(const Problem& problem) {
         if constexpr (slides_window<HeadPolicy>) start = std::max(start, seen);
         first = std::max(first, seen);
       };
-      std::apply([&](const auto&... each) { (ask(each), ...); },
-                 bind_all(problem.policies, at, head));
+      std::apply([&](const auto&... policy) { (ask(policy), ...); },
+                 bind_all(problem.policies, sequence, head));
       const index_t oldest = position.key_offset + evicted.last;
       if (start == everything || first >= oldest) continue;
       return status::error(
@@ -37,7 +37,7 @@ status check_windows(const Problem& problem) {
           "cache: the query at position %lld of sequence %lld sees keys from %lld on, but the "
           "ring has evicted keys before %lld: a ring needs sinks + window + rows appended at once "
           "- 1 rows",
-          static_cast<long long>(position.query_offset), static_cast<long long>(at),
+          static_cast<long long>(position.query_offset), static_cast<long long>(sequence),
           static_cast<long long>(first), static_cast<long long>(oldest));
     }
   }
@@ -53,7 +53,7 @@ status check_sequences(const Problem& problem) {
       if (result) result = policy.check_sequences(problem);
     }
   };
-  std::apply([&](const auto&... each) { (ask(each), ...); }, problem.policies);
+  std::apply([&](const auto&... policy) { (ask(policy), ...); }, problem.policies);
   if constexpr (Problem::source_type::evicts) {
     if (result) result = check_windows(problem);
   }

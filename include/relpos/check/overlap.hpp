@@ -8,7 +8,7 @@
 #include "relpos/call/options.hpp"
 #include "relpos/check/shapes.hpp"
 #include "relpos/check/shared_bytes.hpp"
-#include "relpos/core/memory.hpp"
+#include "relpos/core/byte_range.hpp"
 #include "relpos/core/workspace.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -61,11 +61,13 @@ inline status check_apart(const labelled_memory& written, const labelled_memory&
 
 /// The memory of all outputs of a call; empty for absent outputs.
 template <class Out, class Real>
-std::array<labelled_memory, 7> written_memory(const call_outputs<Out, Real>& to) {
-  const auto statistics = to.statistics.all();
-  const auto memory = [](const auto& of) { return labelled_memory(of.name, of.rows_or_none()); };
-  return {labelled_memory(to.lse_name, to.lse_or_none()),
-          labelled_memory(to.out_name, to.out),
+std::array<labelled_memory, 7> written_memory(const call_outputs<Out, Real>& outputs) {
+  const auto statistics = outputs.statistics.all();
+  const auto memory = [](const auto& statistic) {
+    return labelled_memory(statistic.name, statistic.rows_or_none());
+  };
+  return {labelled_memory(outputs.lse_name, outputs.lse_or_none()),
+          labelled_memory(outputs.out_name, outputs.out),
           memory(statistics[0]),
           memory(statistics[1]),
           memory(statistics[2]),
@@ -114,7 +116,7 @@ class policy_data {
       if constexpr (requires { policy.reads(bytes); }) return policy.reads(bytes);
       return false;
     };
-    return std::apply([&](const auto&... each) { return (ask(each) || ... || false); },
+    return std::apply([&](const auto&... policy) { return (ask(policy) || ... || false); },
                       *static_cast<const std::tuple<Policies...>*>(policies));
   }
 
@@ -134,8 +136,8 @@ void for_each_read(const view<Query, 4>& q, const Source& source, const options&
                    const Use& use) {
   use(labelled_memory("q", q));
   source.memory_parts(use);
-  const auto use_list = [&](const char* name, const index_list& of) {
-    if (!of.empty()) use(labelled_memory(name, of.bytes()));
+  const auto use_list = [&](const char* name, const index_list& list) {
+    if (!list.empty()) use(labelled_memory(name, list.bytes()));
   };
   use_list("options.query_starts", opts.query_starts);
   use_list("options.query_offsets", opts.query_offsets);
@@ -165,15 +167,15 @@ status check_apart_from_inputs(const labelled_memory& written, const view<Query,
 
 /// Refuses outputs that overlap an input, policy data included, or each other.
 template <class Out, class Real, class Query, class Source>
-status check_overlap(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
+status check_overlap(const call_outputs<Out, Real>& outputs, const view<Query, 4>& q,
                      const Source& source, const options& opts, const policy_data& policies) {
-  const auto outputs = written_memory(to);
-  for (const labelled_memory& written : outputs) {
+  const auto memory = written_memory(outputs);
+  for (const labelled_memory& written : memory) {
     if (written.is_empty()) continue;
     status valid = check_apart_from_inputs(written, q, source, opts, policies);
     if (!valid) return valid;
   }
-  return check_all_apart(outputs);
+  return check_all_apart(memory);
 }
 
 /// Refuses workspace of fewer than `needed` bytes.
@@ -186,11 +188,11 @@ inline status check_workspace(const workspace& memory, std::size_t needed) {
 
 /// Refuses workspace that overlaps a tensor or list of the call, or the data of a policy.
 template <class Out, class Real, class Query, class Source>
-status check_workspace_overlap(const byte_range& memory, const call_outputs<Out, Real>& to,
+status check_workspace_overlap(const byte_range& memory, const call_outputs<Out, Real>& outputs,
                                const view<Query, 4>& q, const Source& source, const options& opts,
                                const policy_data& policies) {
   const labelled_memory lent("workspace", memory);
-  for (const labelled_memory& written : written_memory(to)) {
+  for (const labelled_memory& written : written_memory(outputs)) {
     if (written.is_empty()) continue;
     if (status valid = check_apart(lent, written); !valid) return valid;
   }

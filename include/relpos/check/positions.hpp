@@ -12,33 +12,35 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-constexpr view<const index_t, 3> with_one_axis(const view<const index_t, 2>& of) {
-  return {of.data, {1, of.shape[0], of.shape[1]}, {0, of.strides[0], of.strides[1]}};
+constexpr view<const index_t, 3> with_one_axis(const view<const index_t, 2>& values) {
+  return {values.data,
+          {1, values.shape[0], values.shape[1]},
+          {0, values.strides[0], values.strides[1]}};
 }
 
-constexpr index_t explicit_position(const view<const index_t, 3>& given, index_t batch, index_t row,
-                                    index_t axis) {
-  return given(axis, given.shape[1] == 1 ? 0 : batch, row);
+constexpr index_t explicit_position(const view<const index_t, 3>& values, index_t batch,
+                                    index_t row, index_t axis) {
+  return values(axis, values.shape[1] == 1 ? 0 : batch, row);
 }
 
 /// Refuses a shape that does not fit the call, and positions whose differences could overflow.
-inline status check_explicit_positions(const char* name, const view<const index_t, 3>& given,
+inline status check_explicit_positions(const char* name, const view<const index_t, 3>& values,
                                        index_t batch, index_t length) {
   const auto number = [](index_t x) { return static_cast<long long>(x); };
-  const bool fits = given.shape[0] >= 1 && (given.shape[1] == batch || given.shape[1] == 1) &&
-                    given.shape[2] == length;
+  const bool fits = values.shape[0] >= 1 && (values.shape[1] == batch || values.shape[1] == 1) &&
+                    values.shape[2] == length;
   if (!fits) {
     return status::error(
         status_code::invalid_shape,
         "%s: shape is %s, must be [axis, batch or 1, position] = [1 or more, %lld, "
         "%lld]",
-        name, shape_text(given.shape).text, number(batch), number(length));
+        name, shape_text(values.shape).text, number(batch), number(length));
   }
-  if (status valid = check_view(name, given); !valid) return valid;
-  for (index_t axis = 0; axis < given.shape[0]; ++axis) {
-    for (index_t entry = 0; entry < given.shape[1]; ++entry) {
+  if (status valid = check_view(name, values); !valid) return valid;
+  for (index_t axis = 0; axis < values.shape[0]; ++axis) {
+    for (index_t entry = 0; entry < values.shape[1]; ++entry) {
       for (index_t row = 0; row < length; ++row) {
-        const index_t position = given(axis, entry, row);
+        const index_t position = values(axis, entry, row);
         if (-max_offset <= position && position <= max_offset) continue;
         return status::error(status_code::invalid_value,
                              "%s: is %lld at [%lld, %lld, %lld], must be within +-2^60", name,
@@ -95,7 +97,7 @@ status check_positions(const std::tuple<Policies...>& policies, const attention_
                                            varying_distances(policy), shape);
       }
     };
-    std::apply([&](const auto&... each) { (ask(each), ...); }, policies);
+    std::apply([&](const auto&... policy) { (ask(policy), ...); }, policies);
   }
   return result;
 }

@@ -6,7 +6,7 @@
 #include "relpos/call/row_statistics.hpp"
 #include "relpos/call/sequences.hpp"
 #include "relpos/check/sequences.hpp"
-#include "relpos/core/memory.hpp"
+#include "relpos/core/byte_range.hpp"
 #include "relpos/core/status.hpp"
 #include "relpos/core/view.hpp"
 
@@ -28,21 +28,21 @@ struct call_outputs {
 
 /// Refuses negative extents, elements beyond the limit of is_addressable, and null data. `name` is
 /// the name of the argument.
-RELPOS_NOINLINE inline status check_elements(const char* name, const strided_bytes& of) {
-  const auto shape = [&] { return shape_text(of.shape.data(), of.rank); };
-  const auto strides = [&] { return shape_text(of.strides.data(), of.rank); };
-  for (std::size_t axis = 0; axis < of.rank; ++axis) {
-    if (of.shape[axis] < 0) {
+RELPOS_NOINLINE inline status check_elements(const char* name, const strided_bytes& elements) {
+  const auto shape = [&] { return shape_text(elements.shape.data(), elements.rank); };
+  const auto strides = [&] { return shape_text(elements.strides.data(), elements.rank); };
+  for (std::size_t axis = 0; axis < elements.rank; ++axis) {
+    if (elements.shape[axis] < 0) {
       return status::error(status_code::invalid_shape,
                            "%s: shape is %s, extents must not be negative", name, shape().text);
     }
   }
-  if (!is_addressable(of)) {
+  if (!is_addressable(elements)) {
     return status::error(status_code::invalid_shape,
                          "%s: shape %s with strides %s reaches beyond 2^56 elements", name,
                          shape().text, strides().text);
   }
-  if (!of.is_empty() && of.address == 0) {
+  if (!elements.is_empty() && elements.address == 0) {
     return status::error(status_code::null_data, "%s: data is null, shape is %s", name,
                          shape().text);
   }
@@ -50,13 +50,14 @@ RELPOS_NOINLINE inline status check_elements(const char* name, const strided_byt
 }
 
 /// check_elements for a tensor that is written. Also refuses elements that share memory.
-RELPOS_NOINLINE inline status check_written_elements(const char* name, const strided_bytes& of) {
-  if (status valid = check_elements(name, of); !valid) return valid;
-  if (!of.is_empty() && !elements_are_distinct(of)) {
+RELPOS_NOINLINE inline status check_written_elements(const char* name,
+                                                     const strided_bytes& elements) {
+  if (status valid = check_elements(name, elements); !valid) return valid;
+  if (!elements.is_empty() && !elements_are_distinct(elements)) {
     return status::error(status_code::invalid_stride,
                          "%s: with strides %s, elements of shape %s share memory or interleave",
-                         name, shape_text(of.strides.data(), of.rank).text,
-                         shape_text(of.shape.data(), of.rank).text);
+                         name, shape_text(elements.strides.data(), elements.rank).text,
+                         shape_text(elements.shape.data(), elements.rank).text);
   }
   return {};
 }
@@ -114,12 +115,13 @@ status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<V
     return shapes_differ("k: batch differs, k is %s, q is %s", k.shape, q.shape);
   }
   if (status valid = check_key_values(k, v, key_starts); !valid) return valid;
-  const index_t of_queries = sequence_count(q.shape[0], query_starts);
-  const index_t of_keys = sequence_count(k.shape[0], key_starts);
-  if (of_queries != of_keys) {
+  const index_t query_sequences = sequence_count(q.shape[0], query_starts);
+  const index_t key_sequences = sequence_count(k.shape[0], key_starts);
+  if (query_sequences != key_sequences) {
     return status::error(status_code::invalid_shape,
                          "options.key_starts: %lld sequences of keys, but %lld of queries",
-                         static_cast<long long>(of_keys), static_cast<long long>(of_queries));
+                         static_cast<long long>(key_sequences),
+                         static_cast<long long>(query_sequences));
   }
   if (k.shape[3] != q.shape[3]) {
     return shapes_differ("k: head_dim differs, k is %s, q is %s", k.shape, q.shape);
@@ -138,24 +140,24 @@ status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<V
 /// Refuses outputs that are not [batch, heads, query, d_v] and, for lse and statistics,
 /// [batch, heads, query].
 template <class Out, class Real, class Query>
-status check_outputs(const call_outputs<Out, Real>& to, const view<Query, 4>& q,
+status check_outputs(const call_outputs<Out, Real>& outputs, const view<Query, 4>& q,
                      index_t value_dim) {
-  const auto refuse = [](const char* name, const auto& is, const auto& must_be) {
+  const auto refuse = [](const char* name, const auto& actual, const auto& expected) {
     return status::error(status_code::invalid_shape, "%s: shape is %s, must be %s", name,
-                         shape_text(is).text, shape_text(must_be).text);
+                         shape_text(actual).text, shape_text(expected).text);
   };
-  if (status valid = check_output(to.out_name, to.out); !valid) return valid;
-  const std::array<index_t, 4> wanted{q.shape[0], q.shape[1], q.shape[2], value_dim};
-  if (to.out.shape != wanted) return refuse(to.out_name, to.out.shape, wanted);
+  if (status valid = check_output(outputs.out_name, outputs.out); !valid) return valid;
+  const std::array<index_t, 4> out_shape{q.shape[0], q.shape[1], q.shape[2], value_dim};
+  if (outputs.out.shape != out_shape) return refuse(outputs.out_name, outputs.out.shape, out_shape);
   const std::array<index_t, 3> rows{q.shape[0], q.shape[1], q.shape[2]};
   const auto check_rows = [&](const char* name, const auto& array) -> status {
     if (!array) return {};
     if (status valid = check_output(name, *array); !valid) return valid;
     return array->shape == rows ? status() : refuse(name, array->shape, rows);
   };
-  if (status valid = check_rows(to.lse_name, to.lse); !valid) return valid;
-  for (const auto& each : to.statistics.all()) {
-    if (status valid = check_rows(each.name, each.rows); !valid) return valid;
+  if (status valid = check_rows(outputs.lse_name, outputs.lse); !valid) return valid;
+  for (const auto& statistic : outputs.statistics.all()) {
+    if (status valid = check_rows(statistic.name, statistic.rows); !valid) return valid;
   }
   return {};
 }

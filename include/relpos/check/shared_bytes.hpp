@@ -13,7 +13,7 @@
 #include <array>
 #include <numeric>
 
-#include "relpos/core/memory.hpp"
+#include "relpos/core/byte_range.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -50,10 +50,10 @@ class stride_sums {
     index_t divisor = 0;  // greatest common divisor of these sums
   };
 
-  void add(const strided_bytes& of, index_t unit) {
-    for (std::size_t axis = 0; axis < of.rank; ++axis) {
-      const index_t count = of.shape[axis] - 1;
-      const index_t stride = of.strides[axis] * unit;
+  void add(const strided_bytes& elements, index_t unit) {
+    for (std::size_t axis = 0; axis < elements.rank; ++axis) {
+      const index_t count = elements.shape[axis] - 1;
+      const index_t stride = elements.strides[axis] * unit;
       if (count == 0 || stride == 0) continue;
       if (stride < 0) {  // count - i in place of i
         lowest_ -= count * stride;
@@ -65,10 +65,10 @@ class stride_sums {
 
   /// Inserts behind the terms of smaller strides. std::sort of an array this short makes g++ 12
   /// warn about its branch for more than 16 elements.
-  void insert(const term& each) {
-    std::size_t at = count_++;
-    for (; at > 0 && terms_[at - 1].stride > each.stride; --at) terms_[at] = terms_[at - 1];
-    terms_[at] = each;
+  void insert(const term& addend) {
+    std::size_t i = count_++;
+    for (; i > 0 && terms_[i - 1].stride > addend.stride; --i) terms_[i] = terms_[i - 1];
+    terms_[i] = addend;
   }
 
   /// Strides that leave no gap between the bounds widen them; a stride that continues the steps of
@@ -76,20 +76,20 @@ class stride_sums {
   void simplify() {
     std::size_t kept = 0;
     for (std::size_t i = 0; i < count_; ++i) {
-      const term each = terms_[i];
-      if (each.stride <= highest_ - lowest_ + 1) {
-        lowest_ -= each.count * each.stride;
+      const term addend = terms_[i];
+      if (addend.stride <= highest_ - lowest_ + 1) {
+        lowest_ -= addend.count * addend.stride;
         continue;
       }
       const auto continued =
           std::find_if(terms_.begin(), terms_.begin() + kept, [&](const term& smaller) {
-            return each.stride % smaller.stride == 0 &&
-                   each.stride / smaller.stride <= smaller.count + 1;
+            return addend.stride % smaller.stride == 0 &&
+                   addend.stride / smaller.stride <= smaller.count + 1;
           });
       if (continued == terms_.begin() + kept) {
-        terms_[kept++] = each;
+        terms_[kept++] = addend;
       } else {
-        continued->count += each.count * (each.stride / continued->stride);
+        continued->count += addend.count * (addend.stride / continued->stride);
       }
     }
     count_ = kept;

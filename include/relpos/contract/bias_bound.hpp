@@ -36,7 +36,7 @@ constexpr bias_bound largest_bias(const std::tuple<Policies...>& head_policies,
       result.magnitude += relpos::abs(largest);
     }
   };
-  std::apply([&](const auto&... each) { (add(each), ...); }, head_policies);
+  std::apply([&](const auto&... policy) { (add(policy), ...); }, head_policies);
   return result;
 }
 

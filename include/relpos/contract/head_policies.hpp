@@ -66,12 +66,12 @@ struct sink_window {
   constexpr bool keep(index_t q_pos, index_t k_pos) const {
     return k_pos < sinks_end || first_behind_sinks(q_pos) <= k_pos;
   }
-  constexpr tile_class classify(const tile& of) const {
-    if (!has_sinks || of.last_key <= sinks_end) return tile_class::full;
+  constexpr tile_class classify(const tile& region) const {
+    if (!has_sinks || region.last_key <= sinks_end) return tile_class::full;
     // The window of the last query begins last.
-    if (first_behind_sinks(of.last_query - 1) <= of.first_key) return tile_class::full;
+    if (first_behind_sinks(region.last_query - 1) <= region.first_key) return tile_class::full;
     const bool hides_all =
-        sinks_end <= of.first_key && of.last_key <= first_behind_sinks(of.first_query);
+        sinks_end <= region.first_key && region.last_key <= first_behind_sinks(region.first_query);
     return hides_all ? tile_class::skip : tile_class::partial;
   }
 

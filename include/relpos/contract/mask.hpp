@@ -46,11 +46,11 @@ constexpr tile_class either_of(tile_class a, tile_class b) {
 
 /// The class of a tile by `keep`: the result of `classify` if the mask has it, else partial.
 template <class HeadPolicy>
-constexpr tile_class classify_elements(const HeadPolicy& mask, const tile& of) {
+constexpr tile_class classify_elements(const HeadPolicy& mask, const tile& region) {
   if constexpr (!masks_elements<HeadPolicy>) {
     return tile_class::full;
-  } else if constexpr (requires { mask.classify(of); }) {
-    return mask.classify(of);
+  } else if constexpr (requires { mask.classify(region); }) {
+    return mask.classify(region);
   } else {
     return tile_class::partial;
   }
@@ -58,18 +58,19 @@ constexpr tile_class classify_elements(const HeadPolicy& mask, const tile& of) {
 
 /// The class of a tile by `visible_keys`.
 template <class HeadPolicy>
-constexpr tile_class classify_ranges(const HeadPolicy& mask, const tile& of) {
+constexpr tile_class classify_ranges(const HeadPolicy& mask, const tile& region) {
   if constexpr (!masks_range<HeadPolicy>) {
     return tile_class::full;
   } else {
-    bool some = false;
-    bool all = true;
-    for (index_t q_pos = of.first_query; q_pos < of.last_query; ++q_pos) {
-      const key_range keys = intersect(mask.visible_keys(q_pos), {of.first_key, of.last_key});
-      some = some || keys.first < keys.last;
-      all = all && keys == key_range{of.first_key, of.last_key};
+    bool sees_some = false;
+    bool sees_all = true;
+    for (index_t q_pos = region.first_query; q_pos < region.last_query; ++q_pos) {
+      const key_range keys =
+          intersect(mask.visible_keys(q_pos), {region.first_key, region.last_key});
+      sees_some = sees_some || keys.first < keys.last;
+      sees_all = sees_all && keys == key_range{region.first_key, region.last_key};
     }
-    return !some ? tile_class::skip : all ? tile_class::full : tile_class::partial;
+    return !sees_some ? tile_class::skip : sees_all ? tile_class::full : tile_class::partial;
   }
 }
 
@@ -79,14 +80,14 @@ constexpr tile_class classify_ranges(const HeadPolicy& mask, const tile& of) {
 /// The bound policies that are element masks, as a tuple.
 template <class... HeadPolicies>
 constexpr auto element_masks(const std::tuple<HeadPolicies...>& head_policies) {
-  constexpr auto only_masks = []<class Each>(const Each& each) {
+  constexpr auto only_masks = []<class Each>(const Each& policy) {
     if constexpr (masks_elements<Each>) {
-      return std::tuple<Each>(each);
+      return std::tuple<Each>(policy);
     } else {
       return std::tuple<>();
     }
   };
-  return std::apply([&](const auto&... each) { return std::tuple_cat(only_masks(each)...); },
+  return std::apply([&](const auto&... policy) { return std::tuple_cat(only_masks(policy)...); },
                     head_policies);
 }
 
@@ -95,10 +96,12 @@ using element_masks_of = decltype(element_masks(std::declval<const BoundTuple&>(
 
 /// The class of a tile under all element masks.
 template <class... Masks>
-constexpr tile_class classify_all(const std::tuple<Masks...>& masks, const tile& of) {
+constexpr tile_class classify_all(const std::tuple<Masks...>& masks, const tile& region) {
   tile_class result = tile_class::full;
   std::apply(
-      [&](const auto&... each) { ((result = both_of(result, classify_elements(each, of))), ...); },
+      [&](const auto&... mask) {
+        ((result = both_of(result, classify_elements(mask, region))), ...);
+      },
       masks);
   return result;
 }
@@ -106,7 +109,7 @@ constexpr tile_class classify_all(const std::tuple<Masks...>& masks, const tile&
 /// Whether all element masks show the key to the query.
 template <class... Masks>
 constexpr bool all_keep(const std::tuple<Masks...>& masks, index_t q_pos, index_t k_pos) {
-  return std::apply([&](const auto&... each) { return (each.keep(q_pos, k_pos) && ... && true); },
+  return std::apply([&](const auto&... mask) { return (mask.keep(q_pos, k_pos) && ... && true); },
                     masks);
 }
 

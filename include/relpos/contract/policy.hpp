@@ -68,7 +68,7 @@
 #include <type_traits>
 
 #include "relpos/contract/rotation.hpp"
-#include "relpos/core/memory.hpp"
+#include "relpos/core/byte_range.hpp"
 #include "relpos/core/position.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/status.hpp"
@@ -77,12 +77,12 @@ namespace relpos::inline RELPOS_ABI {
 
 /// A policy that differs between the entries of a batch.
 template <class Policy>
-concept binds_batch = requires(const Policy& policy, index_t at) { policy.bind(at, at); };
+concept binds_batch = requires(const Policy& policy, index_t i) { policy.bind(i, i); };
 
 /// A policy that differs between heads or the entries of a batch. Others are the same for all.
 template <class Policy>
 concept binds =
-    binds_batch<Policy> || requires(const Policy& policy, index_t at) { policy.bind(at); };
+    binds_batch<Policy> || requires(const Policy& policy, index_t i) { policy.bind(i); };
 
 /// The head policy: the result of `bind`, or the policy itself if it has no `bind`.
 template <class Policy>
@@ -103,8 +103,8 @@ using head_policy_of = decltype(bind(std::declval<const Policy&>(), index_t{}, i
 template <class... Policies>
 auto bind_all(const std::tuple<Policies...>& policies, index_t batch, index_t head) {
   return std::apply(
-      [&](const auto&... each) {
-        return std::tuple<head_policy_of<Policies>...>(bind(each, batch, head)...);
+      [&](const auto&... policy) {
+        return std::tuple<head_policy_of<Policies>...>(bind(policy, batch, head)...);
       },
       policies);
 }
@@ -113,9 +113,9 @@ auto bind_all(const std::tuple<Policies...>& policies, index_t batch, index_t he
 // places_tokens, which are tested on the policy itself.
 
 template <class Policy>
-concept is_rotation = requires(const Policy& policy, index_t at) {
+concept is_rotation = requires(const Policy& policy, index_t i) {
   { policy.rotations() } -> std::same_as<rotation_rows>;
-  { policy.relative_rotor(at, at) } -> std::same_as<rotor>;
+  { policy.relative_rotor(i, i) } -> std::same_as<rotor>;
 };
 
 template <class HeadPolicy>
@@ -124,33 +124,33 @@ concept computes_bias = requires(const HeadPolicy& policy) {
 };
 
 template <class Policy>
-concept tabulates_bias = requires(const Policy& policy, index_t at) {
-  { policy.tabulated_bias(at, at) } -> std::convertible_to<double>;
+concept tabulates_bias = requires(const Policy& policy, index_t i) {
+  { policy.tabulated_bias(i, i) } -> std::convertible_to<double>;
 };
 
 template <class HeadPolicy>
-concept stores_bias = requires(const HeadPolicy& policy, index_t at) {
-  { policy.bias_element(at, at) } -> std::convertible_to<float>;
+concept stores_bias = requires(const HeadPolicy& policy, index_t i) {
+  { policy.bias_element(i, i) } -> std::convertible_to<float>;
 };
 
 template <class HeadPolicy>
-concept bounds_bias = computes_bias<HeadPolicy> && requires(const HeadPolicy& policy, index_t at) {
-  { policy.upper_bound(at, at) } -> std::convertible_to<float>;
+concept bounds_bias = computes_bias<HeadPolicy> && requires(const HeadPolicy& policy, index_t i) {
+  { policy.upper_bound(i, i) } -> std::convertible_to<float>;
 };
 
 template <class HeadPolicy>
-concept masks_range = requires(const HeadPolicy& policy, index_t at) {
-  { policy.visible_keys(at) } -> std::same_as<key_range>;
+concept masks_range = requires(const HeadPolicy& policy, index_t i) {
+  { policy.visible_keys(i) } -> std::same_as<key_range>;
 };
 
 template <class HeadPolicy>
-concept masks_elements = requires(const HeadPolicy& policy, index_t at) {
-  { policy.keep(at, at) } -> std::convertible_to<bool>;
+concept masks_elements = requires(const HeadPolicy& policy, index_t i) {
+  { policy.keep(i, i) } -> std::convertible_to<bool>;
 };
 
 template <class HeadPolicy>
-concept slides_window = requires(const HeadPolicy& policy, index_t at) {
-  { policy.window_start(at) } -> std::same_as<index_t>;
+concept slides_window = requires(const HeadPolicy& policy, index_t i) {
+  { policy.window_start(i) } -> std::same_as<index_t>;
 };
 
 template <class HeadPolicy>
@@ -159,13 +159,13 @@ concept sets_temperature = requires(const HeadPolicy& policy) {
 };
 
 template <class HeadPolicy>
-concept scales_by_position = requires(const HeadPolicy& policy, index_t at) {
-  { policy.logit_factor(at) } -> std::convertible_to<float>;
+concept scales_by_position = requires(const HeadPolicy& policy, index_t i) {
+  { policy.logit_factor(i) } -> std::convertible_to<float>;
 };
 
 template <class HeadPolicy>
-concept scales_by_count = requires(const HeadPolicy& policy, index_t at) {
-  { policy.logit_factor(at, at) } -> std::convertible_to<float>;
+concept scales_by_count = requires(const HeadPolicy& policy, index_t i) {
+  { policy.logit_factor(i, i) } -> std::convertible_to<float>;
 };
 
 template <class HeadPolicy>
@@ -177,15 +177,15 @@ concept has_sink = requires(const HeadPolicy& policy) {
 };
 
 template <class Policy>
-concept places_tokens = requires(const Policy& policy, index_t at) {
-  { policy.query_position(at, at, at) } -> std::same_as<index_t>;
-  { policy.key_position(at, at, at) } -> std::same_as<index_t>;
+concept places_tokens = requires(const Policy& policy, index_t i) {
+  { policy.query_position(i, i, i) } -> std::same_as<index_t>;
+  { policy.key_position(i, i, i) } -> std::same_as<index_t>;
   { policy.axes() } -> std::same_as<index_t>;
 };
 
 template <class HeadPolicy>
-concept gates_rows = requires(const HeadPolicy& policy, index_t at) {
-  { policy.row_gate(at) } -> std::convertible_to<float>;
+concept gates_rows = requires(const HeadPolicy& policy, index_t i) {
+  { policy.row_gate(i) } -> std::convertible_to<float>;
 };
 
 /// The number of kinds of bias that a policy has: computed, tabulated, stored. Calls refuse a

@@ -32,8 +32,8 @@ struct channel_pair {
   Real a;
   Real b;
 
-  friend RELPOS_INLINE constexpr channel_pair operator*(channel_pair x, channel_pair by) {
-    return {fma(x.a, by.a, -(x.b * by.b)), fma(x.a, by.b, x.b * by.a)};
+  friend RELPOS_INLINE constexpr channel_pair operator*(channel_pair x, channel_pair factor) {
+    return {fma(x.a, factor.a, -(x.b * factor.b)), fma(x.a, factor.b, x.b * factor.a)};
   }
 };
 

@@ -6,8 +6,8 @@
 #include <ranges>
 #include <type_traits>
 
+#include "relpos/core/byte_range.hpp"
 #include "relpos/core/index.hpp"
-#include "relpos/core/memory.hpp"
 #include "relpos/core/view.hpp"
 
 namespace relpos::inline RELPOS_ABI {

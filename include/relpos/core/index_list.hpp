@@ -4,8 +4,8 @@
 #include <ranges>
 #include <type_traits>
 
+#include "relpos/core/byte_range.hpp"
 #include "relpos/core/index.hpp"
-#include "relpos/core/memory.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

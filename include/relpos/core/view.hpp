@@ -82,25 +82,25 @@ struct view {
   /// Elements [first, first + count) of one axis.
   constexpr view slice(int axis, index_t first, index_t count) const {
     view result = *this;
-    const auto at = static_cast<std::size_t>(axis);
-    result.data += first * strides[at];
-    result.shape[at] = count;
+    const auto i = static_cast<std::size_t>(axis);
+    result.data += first * strides[i];
+    result.shape[i] = count;
     return result;
   }
 
   template <class... Indices>
     requires(sizeof...(Indices) == Rank)
-  constexpr T& operator()(Indices... at) const {
-    return *address(at...);
+  constexpr T& operator()(Indices... indices) const {
+    return *address(indices...);
   }
 
   /// The address of an element. Also valid for a row without elements, unlike a reference.
   template <class... Indices>
     requires(sizeof...(Indices) == Rank)
-  constexpr T* address(Indices... at) const {
+  constexpr T* address(Indices... indices) const {
     index_t offset = 0;
     std::size_t axis = 0;
-    ((offset += static_cast<index_t>(at) * strides[axis++]), ...);
+    ((offset += static_cast<index_t>(indices) * strides[axis++]), ...);
     return data + offset;
   }
 };

@@ -46,10 +46,10 @@ class arena {
 
   template <class T>
   T* take(index_t count) {
-    const std::size_t at = taken_;
+    const std::size_t offset = taken_;
     const std::size_t size = static_cast<std::size_t>(count) * sizeof(T);
     taken_ += (size + alignment - 1) / alignment * alignment;
-    return begin_ == nullptr ? nullptr : reinterpret_cast<T*>(begin_ + at);
+    return begin_ == nullptr ? nullptr : reinterpret_cast<T*>(begin_ + offset);
   }
 
   /// Bytes that a block of any alignment needs for what was taken so far.

@@ -20,13 +20,13 @@ template <class Isa, class Problem>
 void attend_decode(const problem_sequence<Problem>& sequence,
                    const call_workspace<Isa, Problem>& workspace, index_t item, index_t worker) {
   const decoded_sequence& decoded = workspace.plan().decoded(sequence.at);
-  const decode_item of = decode_item::of(workspace.plan(), decoded.geometry, item);
+  const decode_item work = decode_item::of(workspace.plan(), decoded.geometry, item);
   const decode_workspace<Isa> memory = workspace.decode_workspace_of(worker);
-  const policy_head<Isa, Problem> head(sequence, workspace, of.key_head, memory);
+  const policy_head<Isa, Problem> head(sequence, workspace, work.key_head, memory);
   using key_type = typename std::decay_t<decltype(head.keys())>::stored;
   using value_type = typename std::decay_t<decltype(head.values())>::stored;
   decode<Isa, key_type, value_type>(head, decoded, workspace.states(), memory)
-      .attend(of, any_rows<key_type>(head.keys()), any_rows<value_type>(head.values()));
+      .attend(work, any_rows<key_type>(head.keys()), any_rows<value_type>(head.values()));
 }
 
 /// Runs one item of a sequence with the prefill kernel. Items go head by head, so that the items of
@@ -51,28 +51,28 @@ void run_attention(const Executor& runner, const Problem& problem,
   const work_plan& plan = workspace.plan();
   runner.run(prepare.count(), [&](index_t i, index_t worker) { prepare.run(i, worker); });
   runner.run(plan.attend_count(), [&](index_t i, index_t worker) {
-    const work_plan::place at = plan.attend_item(i);
-    const problem_sequence<Problem> sequence = problem.of(at.sequence);
+    const work_plan::place place = plan.attend_item(i);
+    const problem_sequence<Problem> sequence = problem.of(place.sequence);
     if (is_decoded(problem.opts, sequence.shape)) {
-      attend_decode<Isa>(sequence, workspace, at.item, worker);
+      attend_decode<Isa>(sequence, workspace, place.item, worker);
     } else {
-      attend_prefill<Isa>(sequence, workspace, at.item, worker);
+      attend_prefill<Isa>(sequence, workspace, place.item, worker);
     }
   });
   runner.run(plan.merge_count(), [&](index_t i, [[maybe_unused]] index_t worker) {
-    const work_plan::place at = plan.merge_item(i);
-    const problem_sequence<Problem> sequence = problem.of(at.sequence);
-    const decoded_sequence& decoded = plan.decoded(at.sequence);
-    const float sink = log2e * sink_logit(bind_all(problem.policies, at.sequence, at.item));
-    merge_decoded(sequence.shape, decoded, workspace.states(), at.item, sink, sequence.out(),
+    const work_plan::place place = plan.merge_item(i);
+    const problem_sequence<Problem> sequence = problem.of(place.sequence);
+    const decoded_sequence& decoded = plan.decoded(place.sequence);
+    const float sink = log2e * sink_logit(bind_all(problem.policies, place.sequence, place.item));
+    merge_decoded(sequence.shape, decoded, workspace.states(), place.item, sink, sequence.out(),
                   sequence.lse);
     if constexpr (Problem::has_bias) {
       float* const buffer = workspace.decode_workspace_of(worker).value_buffer;
       for (index_t row = 0; row < sequence.shape.query_length; ++row) {
         const float largest =
-            largest_exponent(sequence.shape, decoded, workspace.states(), at.item, row);
+            largest_exponent(sequence.shape, decoded, workspace.states(), place.item, row);
         if (largest >= extreme_exponent) continue;
-        attend_extreme_row<Isa>(sequence, at.item, row, buffer);
+        attend_extreme_row<Isa>(sequence, place.item, row, buffer);
       }
     }
   });

@@ -44,10 +44,11 @@ class call_memory {
     }
     index_t states = 0;
     for (index_t sequence = 0; sequence < shape_.batch; ++sequence) {
-      const attention_shape of = call.shape_of(sequence);
-      if (!is_decoded(call.opts, of)) continue;
+      const attention_shape sequence_shape = call.shape_of(sequence);
+      if (!is_decoded(call.opts, sequence_shape)) continue;
       const resident_rows rows = call.resident_of(sequence);
-      states += of.query_heads * of.query_length * decode_geometry::chunk_capacity(rows);
+      states += sequence_shape.query_heads * sequence_shape.query_length *
+                decode_geometry::chunk_capacity(rows);
     }
     if (states > 0) states_ = chunk_states(memory, states, shape_.value_dim);
     // Each worker may run either kernel: the size would hardly be smaller if options chose one.
@@ -70,8 +71,8 @@ class call_memory {
   index_t tiles_of_piece(index_t piece) const { return tiles_of_piece_[at(piece)]; }
   /// The largest key norm of each tile of a piece, [tiles_of_piece(piece)].
   float* key_norms(index_t sequence, index_t key_head, index_t piece) const {
-    const index_t before = piece == 0 ? 0 : tiles_of_piece_[0];
-    return key_norms_ + (sequence * shape_.key_heads + key_head) * tiles_of_head() + before;
+    const index_t first_tile = piece == 0 ? 0 : tiles_of_piece_[0];
+    return key_norms_ + (sequence * shape_.key_heads + key_head) * tiles_of_head() + first_tile;
   }
   const chunk_states& states() const { return states_; }
 

@@ -46,7 +46,7 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
       }
       ++i;
     };
-    std::apply([&](const auto&... each) { (take_table(each), ...); }, problem.policies);
+    std::apply([&](const auto&... policy) { (take_table(policy), ...); }, problem.policies);
     if constexpr (by_tile) {
       with_rotation(problem.policies, [&](const auto& policy) {
         rotor_pairs_ = policy.rotations().pairs;
@@ -64,8 +64,8 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
   }
 
   float* table_values(std::size_t policy, const set_place& set, index_t head) const {
-    const bias_memory& of = biases_[policy][at(set.piece)];
-    return of.values + (set.number * this->shape().query_heads + head) * of.capacity;
+    const bias_memory& memory = biases_[policy][at(set.piece)];
+    return memory.values + (set.number * this->shape().query_heads + head) * memory.capacity;
   }
   bias_table& table(std::size_t policy, const set_place& set, index_t head) const {
     return biases_[policy][at(set.piece)].tables[set.number * this->shape().query_heads + head];
@@ -73,8 +73,8 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
   block_rotors rotors(const problem_type& problem, const set_place& set) const
     requires by_tile
   {
-    const rotor_memory& of = rotors_[at(set.piece)];
-    return block_rotors(of.values + set.number * of.size, rotor_pairs_,
+    const rotor_memory& memory = rotors_[at(set.piece)];
+    return block_rotors(memory.values + set.number * memory.size, rotor_pairs_,
                         this->sets().distances(problem, set));
   }
 

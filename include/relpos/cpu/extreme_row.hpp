@@ -166,8 +166,8 @@ void attend_extreme_row(const problem_sequence<Problem>& sequence, index_t head,
   }
   // An lse below the range of float32 becomes the lowest float: -inf would say that no key is seen.
   constexpr auto lowest = static_cast<double>(std::numeric_limits<float>::lowest());
-  const auto write = [&](const std::optional<view<float, 3>>& where, double number) {
-    if (where) (*where)(0, head, row) = static_cast<float>(number);
+  const auto write = [&](const std::optional<view<float, 3>>& statistic, double number) {
+    if (statistic) (*statistic)(0, head, row) = static_cast<float>(number);
   };
   if (sequence.lse.data != nullptr) {
     sequence.lse(0, head, row) = static_cast<float>(std::max(top + std::log(total), lowest));

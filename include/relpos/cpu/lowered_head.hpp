@@ -81,7 +81,8 @@ struct lowered_head : head_facts {
   // Functions of decode.
 
   /// Writes the key rows that range masks leave to each of `count` query rows from `first` on.
-  virtual void find_visible(index_t head, index_t first, index_t count, key_range* to) const = 0;
+  virtual void find_visible(index_t head, index_t first, index_t count,
+                            key_range* visible) const = 0;
   /// The class that element masks give to a range of keys for one row.
   virtual tile_class classify_elements_of(index_t head, index_t row,
                                           const key_range& keys) const = 0;

@@ -135,11 +135,11 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
     }
   }
 
-  void find_visible(index_t head, index_t first, index_t count, key_range* to) const override {
+  void find_visible(index_t head, index_t first, index_t count, key_range* visible) const override {
     const auto policies_of_head = head_policies(head);
     for (index_t i = 0; i < count; ++i) {
-      to[i] = visible_key_rows(policies_of_head, query_position(first + i),
-                               sequence_.position.key_offset, sequence_.shape.key_length);
+      visible[i] = visible_key_rows(policies_of_head, query_position(first + i),
+                                    sequence_.position.key_offset, sequence_.shape.key_length);
     }
   }
 
@@ -215,14 +215,14 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
 
   template <class RowPositions, std::size_t... I>
   void add_biases([[maybe_unused]] index_t head, [[maybe_unused]] index_t row,
-                  [[maybe_unused]] const RowPositions& at, [[maybe_unused]] float factor,
+                  [[maybe_unused]] const RowPositions& places, [[maybe_unused]] float factor,
                   [[maybe_unused]] const key_lanes& keys, [[maybe_unused]] float* scores,
                   std::index_sequence<I...>) const {
     [[maybe_unused]] const index_t piece =
         this->resident.piece_of(keys.first_row + decode_geometry::tile_keys);
     (add_row_bias<Isa>(std::get<I>(sequence_.call.policies),
-                       table_of<I>(sequence_, workspace_, head, piece), sequence_.at, head, row, at,
-                       factor, keys, scores),
+                       table_of<I>(sequence_, workspace_, head, piece), sequence_.at, head, row,
+                       places, factor, keys, scores),
      ...);
   }
 

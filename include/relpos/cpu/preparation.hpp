@@ -72,8 +72,8 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
   index_t key_items() const {
     bool any = rotates_keys;
     if constexpr (problem_type::can_bound) {
-      for (index_t at = 0; at < problem_.different_sequences() && !any; ++at) {
-        any = uses_bound(problem_.shape_of(at));
+      for (index_t sequence = 0; sequence < problem_.different_sequences() && !any; ++sequence) {
+        any = uses_bound(problem_.shape_of(sequence));
       }
     }
     return any && shape().key_length > 0 ? shape().batch * shape().key_heads * items_per_head() : 0;
@@ -85,19 +85,21 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
                                       [[maybe_unused]] index_t head) const {
     distance_range visible;
     if constexpr (any_explicit_positions<Policies...>) {
-      for (index_t at = 0; at < shape().batch; ++at) {
-        const attention_shape of = problem_.shape_of(at);
-        const auto position = row_positions(problem_.policies, positions{}, at);
-        visible = hull(visible, distances_between(position, 0, of.query_length, 0, of.key_length));
+      for (index_t sequence = 0; sequence < shape().batch; ++sequence) {
+        const attention_shape sequence_shape = problem_.shape_of(sequence);
+        const auto position = row_positions(problem_.policies, positions{}, sequence);
+        visible = hull(visible, distances_between(position, 0, sequence_shape.query_length, 0,
+                                                  sequence_shape.key_length));
       }
     } else {
       const index_t sequences = binds_by_batch ? shape().batch : problem_.different_sequences();
       const index_t first = set.is_shared ? 0 : set.number;
       const index_t last = set.is_shared ? sequences : set.number + 1;
-      for (index_t at = first; at < last; ++at) {
-        visible = hull(visible, visible_distances(bind_all(problem_.policies, at, head),
-                                                  problem_.shape_of(at), problem_.position_of(at),
-                                                  problem_.resident_of(at).piece(set.piece)));
+      for (index_t sequence = first; sequence < last; ++sequence) {
+        visible = hull(
+            visible, visible_distances(bind_all(problem_.policies, sequence, head),
+                                       problem_.shape_of(sequence), problem_.position_of(sequence),
+                                       problem_.resident_of(sequence).piece(set.piece)));
       }
     }
     return visible;
@@ -135,10 +137,11 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
   void prepare_keys(index_t item, index_t worker) const {
     const index_t key_head = item / items_per_head() % shape().key_heads;
     const index_t sequence = item / items_per_head() / shape().key_heads;
-    const attention_shape of = problem_.shape_of(sequence);
-    if (of.key_length == 0) return;
-    const key_tiles<Isa> tiling{problem_.position_of(sequence).key_offset, of.key_length};
-    const bool bounds = uses_bound(of);
+    const attention_shape sequence_shape = problem_.shape_of(sequence);
+    if (sequence_shape.key_length == 0) return;
+    const key_tiles<Isa> tiling{problem_.position_of(sequence).key_offset,
+                                sequence_shape.key_length};
+    const bool bounds = uses_bound(sequence_shape);
     if (!rotates_keys && !bounds) return;
     const prefill_workspace<Isa> memory = workspace_.prefill_workspace_of(worker);
     const auto stored = problem_.source.template keys<Isa>(sequence, key_head);
@@ -155,7 +158,7 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
       if constexpr (rotates_keys) {
         float* const rotated = workspace_.rotated_keys(problem_.source, sequence, key_head);
         rotate_keys(range, sequence, stored, rotated, memory);
-        if (bounds) *norm = norm_of(range, packed_rows{rotated, of.head_dim}, memory);
+        if (bounds) *norm = norm_of(range, packed_rows{rotated, sequence_shape.head_dim}, memory);
       } else {
         *norm = norm_of(range, stored, memory);
       }
@@ -178,9 +181,13 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
             problem_.source.length(sequence), shape().head_dim, memory.stored_row});
       } else {
         const auto position = row_positions(problem_.policies, positions{}, sequence);
-        const auto of_key = [&](index_t row, index_t axis) { return position.key(row, axis); };
-        rotate_all(explicit_rotation<Isa, Stored, std::decay_t<decltype(policy)>, decltype(of_key)>(
-            stored, policy, of_key, shape().head_dim, memory.stored_row, memory.rotors_of_row));
+        const auto key_position = [&](index_t row, index_t axis) {
+          return position.key(row, axis);
+        };
+        rotate_all(
+            explicit_rotation<Isa, Stored, std::decay_t<decltype(policy)>, decltype(key_position)>(
+                stored, policy, key_position, shape().head_dim, memory.stored_row,
+                memory.rotors_of_row));
       }
     });
   }

@@ -27,19 +27,19 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
  public:
   /// `valid` is the result of earlier checks; a failure in it refuses the call.
   template <executor Executor>
-  prepared_call(const Executor& runner, const status& valid, const call_outputs<Out>& to,
+  prepared_call(const Executor& runner, const status& valid, const call_outputs<Out>& outputs,
                 const view<const Query, 4>& q, const Source& source, const options& opts,
                 const std::tuple<Policies...>& policies)
-      : valid_(valid), to_(to), workers_(worker_count(runner)) {
+      : valid_(valid), outputs_(outputs), workers_(worker_count(runner)) {
     if (valid_) valid_ = source.check(q, opts);
     if (!valid_) return;
     const attention_shape shape = shape_of_call(q, source, opts);
-    valid_ = check_call(to, q, source, opts, shape, policies);
+    valid_ = check_call(outputs, q, source, opts, shape, policies);
     if (valid_) valid_ = check_workers(runner);
     if (!valid_) return;
     options resolved = opts;
-    resolved.statistics = to.statistics;  // for `partial`, those in its state
-    problem_.emplace(to.out, q, source, to.lse_or_none(), shape, resolved, policies);
+    resolved.statistics = outputs.statistics;  // for `partial`, those in its state
+    problem_.emplace(outputs.out, q, source, outputs.lse_or_none(), shape, resolved, policies);
     valid_ = check_sequences(*problem_);
     if (!valid_) {
       problem_.reset();
@@ -72,9 +72,9 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
           "cache.lengths: have changed since the call was prepared, prepare it again");
     }
     if (status fits = check_workspace(memory, workspace_bytes_); !fits) return fits;
-    if (status apart = check_workspace_overlap(byte_range::of(memory.data, workspace_bytes_), to_,
-                                               problem_->q, problem_->source, problem_->opts,
-                                               policy_data(problem_->policies));
+    if (status apart = check_workspace_overlap(byte_range::of(memory.data, workspace_bytes_),
+                                               outputs_, problem_->q, problem_->source,
+                                               problem_->opts, policy_data(problem_->policies));
         !apart) {
       return apart;
     }
@@ -92,8 +92,8 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
   static std::uint64_t sum_of_lengths(const problem_type& problem) {
     std::uint64_t sum = 0;
     if (problem.source.lengths_are_equal()) return sum;
-    for (index_t at = 0; at < problem.shape.batch; ++at) {
-      sum = 31 * sum + static_cast<std::uint64_t>(problem.source.length(at));
+    for (index_t sequence = 0; sequence < problem.shape.batch; ++sequence) {
+      sum = 31 * sum + static_cast<std::uint64_t>(problem.source.length(sequence));
     }
     return sum;
   }
@@ -109,7 +109,7 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
   }
 
   status valid_;
-  call_outputs<Out> to_;
+  call_outputs<Out> outputs_;
   index_t workers_;
   std::uint64_t lengths_ = 0;
   std::size_t workspace_bytes_ = 0;

@@ -39,20 +39,22 @@ class work_plan {
   template <class Isa>
   void fill(const call_sequences& call, index_t workers) const {
     *chunks_of_item_ = divide(call, workers);
-    const auto cost_of = [&](index_t at) {
-      const attention_shape shape = call.shape_of(at);
+    const auto cost_of = [&](index_t sequence) {
+      const attention_shape shape = call.shape_of(sequence);
       if (!is_decoded(call.opts, shape)) {
         return std::min(shape.query_length, geometry<Isa>::block_rows) *
-               call.resident_of(at).count();
+               call.resident_of(sequence).count();
       }
       // Reading a key takes about as long as computing with it for decode_geometry::rows rows.
-      const index_t chunks = std::min(decoded_[at].geometry.chunks, *chunks_of_item_);
+      const index_t chunks = std::min(decoded_[sequence].geometry.chunks, *chunks_of_item_);
       return decode_geometry::rows * chunks * decode_geometry::chunk_keys;
     };
     std::iota(order_, order_ + sequences_, index_t{0});
     if (!call.is_uniform()) {
       index_t* const costs = attend_first_;  // until the order is known
-      for (index_t at = 0; at < sequences_; ++at) costs[at] = cost_of(at);
+      for (index_t sequence = 0; sequence < sequences_; ++sequence) {
+        costs[sequence] = cost_of(sequence);
+      }
       sort_by_cost(costs);
     }
     attend_first_[0] = 0;
@@ -62,8 +64,8 @@ class work_plan {
       index_t attend = shape.query_heads * ceil_div(shape.query_length, geometry<Isa>::block_rows);
       index_t merge = 0;
       if (is_decoded(call.opts, shape)) {
-        const decode_geometry& of = decoded_[order_[i]].geometry;
-        attend = shape.key_heads * of.items_of_block(*chunks_of_item_) * of.row_blocks;
+        const decode_geometry& division = decoded_[order_[i]].geometry;
+        attend = shape.key_heads * division.items_of_block(*chunks_of_item_) * division.row_blocks;
         merge = shape.query_heads;
       }
       attend_first_[i + 1] = attend_first_[i] + attend;
@@ -98,23 +100,24 @@ class work_plan {
   index_t divide(const call_sequences& call, index_t workers) const {
     index_t chunks = 0;
     index_t states = 0;
-    for (index_t at = 0; at < call.shape.batch; ++at) {
-      const attention_shape shape = call.shape_of(at);
-      decoded_[at] = {};
+    for (index_t sequence = 0; sequence < call.shape.batch; ++sequence) {
+      const attention_shape shape = call.shape_of(sequence);
+      decoded_[sequence] = {};
       if (!is_decoded(call.opts, shape)) continue;
-      const positions position = call.position_of(at);
-      const decode_geometry of(shape, position.key_offset, call.seen_rows(at), call.evicted(at));
-      decoded_[at] = {of, states};
-      chunks += shape.key_heads * of.chunks * of.row_blocks;
-      states += shape.query_heads * shape.query_length * of.chunks;
+      const positions position = call.position_of(sequence);
+      const decode_geometry division(shape, position.key_offset, call.seen_rows(sequence),
+                                     call.evicted(sequence));
+      decoded_[sequence] = {division, states};
+      chunks += shape.key_heads * division.chunks * division.row_blocks;
+      states += shape.query_heads * shape.query_length * division.chunks;
     }
     constexpr index_t items_per_worker = 8;
     return std::max<index_t>(chunks / (items_per_worker * workers), 1);
   }
 
   place find(const index_t* first, index_t item) const {
-    const index_t* const after = std::upper_bound(first, first + sequences_ + 1, item);
-    return {order_[after - first - 1], item - after[-1]};
+    const index_t* const bound = std::upper_bound(first, first + sequences_ + 1, item);
+    return {order_[bound - first - 1], item - bound[-1]};
   }
 
   index_t sequences_;

@@ -63,7 +63,7 @@ device_workspace_bytes workspace_bytes(const on_stream&, const view<T, 4>& q, co
 /// options.statistics are in device memory; the lists of the options, and their data, are in host
 /// memory. A call that is refused writes nothing.
 template <class Dims = all_head_dims, class Out, class T, class... Arguments>
-status attention(const on_stream& on, const device_workspace& memory, const view<Out, 4>& out,
+status attention(const on_stream& gpu, const device_workspace& memory, const view<Out, 4>& out,
                  const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>& v,
                  const Arguments&... arguments) noexcept {
   static_assert(storage<Out>, "relpos: out holds float, relpos::bfloat16 or relpos::half");
@@ -72,10 +72,10 @@ status attention(const on_stream& on, const device_workspace& memory, const view
   const options opts = options_of(arguments...);
   const auto policies = policies_of(arguments...);
   const tensor_views<stored, stored> source{k, v, opts.key_starts};
-  const call_outputs<Out> to{out, opts.lse, opts.statistics};
+  const call_outputs<Out> outputs{out, opts.lse, opts.statistics};
   if (status valid = source.check(q, opts); !valid) return valid;
   const attention_shape shape = shape_of_call(q, source, opts);
-  if (status valid = check_call(to, q, source, opts, shape, policies); !valid) return valid;
+  if (status valid = check_call(outputs, q, source, opts, shape, policies); !valid) return valid;
   if (status valid = check_device_call<Dims>(q, k, v, opts); !valid) return valid;
   const auto problem =
       make_problem(out, view<const stored, 4>(q), source, opts.lse, opts, policies);
@@ -83,13 +83,13 @@ status attention(const on_stream& on, const device_workspace& memory, const view
   const device_workspace_bytes needed = measure_device_workspace(problem);
   const auto check = [&](const workspace& lent, std::size_t bytes) {
     if (status valid = check_workspace(lent, bytes); !valid) return valid;
-    return check_workspace_overlap(byte_range::of(lent.data, bytes), to, q, source, opts,
+    return check_workspace_overlap(byte_range::of(lent.data, bytes), outputs, q, source, opts,
                                    policy_data(policies));
   };
   if (status valid = check(memory.device, needed.device); !valid) return valid;
   if (status valid = check(memory.host, needed.host); !valid) return valid;
   if (shape.batch == 0 || shape.query_heads == 0 || shape.query_length == 0) return {};
-  stream_device device(on.stream);
+  stream_device device(gpu.stream);
   return run_device_call<Dims>(device, problem, memory);
 }
 

@@ -40,24 +40,24 @@ constexpr bool check_device_arguments() {
 /// Refuses rows that cannot be copied in pieces of 16 bytes: channels must be contiguous, and rows
 /// must begin at multiples of 16 bytes.
 template <class T>
-status check_pieces(const char* name, const view<T, 4>& of) {
+status check_pieces(const char* name, const view<T, 4>& rows) {
   constexpr index_t piece = 16 / static_cast<index_t>(sizeof(T));
-  if (of.size() == 0) return {};
-  if (of.strides[3] != 1) {
+  if (rows.size() == 0) return {};
+  if (rows.strides[3] != 1) {
     return status::error(status_code::invalid_stride,
                          "%s: channels must be contiguous on a GPU, strides are %s", name,
-                         shape_text(of.strides).text);
+                         shape_text(rows.strides).text);
   }
   for (std::size_t axis = 0; axis < 3; ++axis) {
-    if (of.shape[axis] <= 1 || of.strides[axis] % piece == 0) continue;
+    if (rows.shape[axis] <= 1 || rows.strides[axis] % piece == 0) continue;
     return status::error(status_code::invalid_stride,
                          "%s: strides must be multiples of %lld elements on a GPU, strides are %s",
-                         name, static_cast<long long>(piece), shape_text(of.strides).text);
+                         name, static_cast<long long>(piece), shape_text(rows.strides).text);
   }
-  if (reinterpret_cast<std::uintptr_t>(of.data) % 16 == 0) return {};
+  if (reinterpret_cast<std::uintptr_t>(rows.data) % 16 == 0) return {};
   return status::error(status_code::invalid_stride,
                        "%s: data must be aligned to 16 bytes on a GPU, shape is %s", name,
-                       shape_text(of.shape).text);
+                       shape_text(rows.shape).text);
 }
 
 /// Refuses a call that the kernels do not serve: a head_dim that is not in `Dims`, a value_dim

@@ -133,9 +133,9 @@ struct rotate_tokens_kernel {
     const device_rows& rows = are_keys ? sequence.keys : sequence.queries;
     const index_t row = warps_of_block::item(arch, block.x);
     if (row >= rows.count) return;
-    const auto& from = are_keys ? call.k : call.q;
+    const auto& source = are_keys ? call.k : call.q;
     rotate_token<HeadDim>(arch, rotation, are_keys ? rotation.keys : rotation.queries, length,
-                          block.z, row, from.address(rows.batch, block.y, rows.first + row, 0),
+                          block.z, row, source.address(rows.batch, block.y, rows.first + row, 0),
                           rotated.address(rows.batch, block.y, rows.first + row, 0));
   }
 };

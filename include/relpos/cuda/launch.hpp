@@ -2,7 +2,7 @@
 // The kernels of a call: their order, and the number of blocks of each. They are launched on a
 // device, which is a stream of a GPU, or the CPU in tests:
 //
-//   status copy(void* to, const void* from, std::size_t bytes)     from the host
+//   status copy(void* destination, const void* source, std::size_t bytes)  from the host
 //   status admit<Kernel>()                                         refuses a kernel that the device
 //                                                                  cannot run
 //   status launch(const Kernel& kernel, const block_grid& blocks)
@@ -33,9 +33,9 @@ status launch_kernels(const Device& device, call_params<T, Out, Lowered> call,
   if (!done) return done;
 
   if constexpr (std::is_same_v<Rotation, token_rotation>) {
-    const auto rotate = [&](view<const T, 4>& rows, T* to, index_t length, index_t heads,
+    const auto rotate = [&](view<const T, 4>& rows, T* destination, index_t length, index_t heads,
                             bool are_keys) {
-      const view<T, 4> rotated(to, rows.shape);
+      const view<T, 4> rotated(destination, rows.shape);
       if (length > 0) {
         done = device.launch(
             rotate_tokens_kernel<HeadDim, call_type>{call, rotation, rotated, length, are_keys},

@@ -32,7 +32,7 @@ inline constexpr bool is_device_table<device_table<Gate>> = true;
 
 /// Logit scaling as one factor per query row: the stage after the biases.
 struct device_row_factors {
-  const float* of_row;
+  const float* factors;
 };
 
 /// `Rotation` is device_rotation if queries are rotated when they meet keys. `Places` is the policy

@@ -20,8 +20,8 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Translates a host pointer to the same object in a device copy, which lies `bytes` further.
 template <class Of>
-Of* rebase(Of* at, std::ptrdiff_t bytes) {
-  return reinterpret_cast<Of*>(reinterpret_cast<std::byte*>(at) + bytes);
+Of* rebase(Of* pointer, std::ptrdiff_t bytes) {
+  return reinterpret_cast<Of*>(reinterpret_cast<std::byte*>(pointer) + bytes);
 }
 
 /// A run of rows of a batch entry.
@@ -33,7 +33,7 @@ struct device_rows {
 
 /// A sequence: its rows in the tensors, and their positions.
 struct device_sequence {
-  index_t at;  // index in the batch
+  index_t index;  // in the batch
   device_rows queries;
   device_rows keys;
   positions position;
@@ -121,7 +121,7 @@ struct call_params {
     if constexpr (Lowered::has_implicit_positions) {
       return implicit_positions{sequence.position};
     } else {
-      return explicit_positions<typename Lowered::places>{places, sequence.at};
+      return explicit_positions<typename Lowered::places>{places, sequence.index};
     }
   }
   RELPOS_DEVICE const head_type& head(index_t sequence, index_t query_head) const {

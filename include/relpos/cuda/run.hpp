@@ -34,18 +34,18 @@ device_workspace_bytes measure_device_workspace(const Problem& problem) {
 template <class Dims, class Device, class Problem>
 status run_device_call(const Device& device, const Problem& problem,
                        const device_workspace& memory) {
-  arena on_host(memory.host), on_device(memory.device);
+  arena host_memory(memory.host), device_memory(memory.device);
   // The prepared data has the same layout on the host and on the device. On the device the
   // intermediates follow it.
-  const auto* const from = on_host.take<std::byte>(0);
-  call_staging<Problem> data(on_host, problem);
-  const std::size_t bytes = on_host.bytes_taken() - (arena::alignment - 1);
-  data.take_host_workspace(on_host);
-  auto* const to = on_device.take<std::byte>(static_cast<index_t>(bytes));
-  const device_intermediates intermediates = data.take_intermediates(on_device);
-  const auto call = data.fill(to - from);
-  const auto rotation = data.fill_token_rotation(to - from);
-  if (status done = device.copy(to, from, bytes); !done) return done;
+  const auto* const source = host_memory.take<std::byte>(0);
+  call_staging<Problem> data(host_memory, problem);
+  const std::size_t bytes = host_memory.bytes_taken() - (arena::alignment - 1);
+  data.take_host_workspace(host_memory);
+  auto* const destination = device_memory.take<std::byte>(static_cast<index_t>(bytes));
+  const device_intermediates intermediates = data.take_intermediates(device_memory);
+  const auto call = data.fill(destination - source);
+  const auto rotation = data.fill_token_rotation(destination - source);
+  if (status done = device.copy(destination, source, bytes); !done) return done;
   status result;
   Dims::with(problem.shape.head_dim, [&](auto head_dim) {
     result = launch_kernels<head_dim>(device, call, rotation, problem.shape, data.extent(),

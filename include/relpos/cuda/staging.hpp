@@ -79,10 +79,10 @@ class call_staging<device_problem<T, Out, Policies...>> {
   /// Fills the data, for a copy that begins `to_device` bytes further.
   call_type fill(std::ptrdiff_t to_device) {
     index_t states = 0;
-    for (index_t at = 0; at < shape().batch; ++at) {
-      const chunk_range chunks = chunks_of(at);
-      sequences_[at] = sequence_of(at, chunks, states);
-      states += states_of(chunks, sequences_[at].queries.count);
+    for (index_t sequence = 0; sequence < shape().batch; ++sequence) {
+      const chunk_range chunks = chunks_of(sequence);
+      sequences_[sequence] = sequence_of(sequence, chunks, states);
+      states += states_of(chunks, sequences_[sequence].queries.count);
     }
     to_device_ = to_device;
     next_table_ = tables_;
@@ -147,11 +147,11 @@ class call_staging<device_problem<T, Out, Policies...>> {
     index_t first = 0;
     index_t count = 0;
   };
-  chunk_range chunks_of(index_t at) const {
-    const attention_shape of = problem_.shape_of(at);
-    if (!is_decoded(problem_.opts, of)) return {};
-    const positions position = problem_.position_of(at);
-    const key_range seen = seen_rows(problem_.policies, at, of, position);
+  chunk_range chunks_of(index_t sequence) const {
+    const attention_shape sequence_shape = problem_.shape_of(sequence);
+    if (!is_decoded(problem_.opts, sequence_shape)) return {};
+    const positions position = problem_.position_of(sequence);
+    const key_range seen = seen_rows(problem_.policies, sequence, sequence_shape, position);
     if (seen.last <= seen.first) return {true, 0, 0};
     const index_t first = floor_div(seen.first + position.key_offset, decode_chunks::keys);
     const index_t last = floor_div(seen.last - 1 + position.key_offset, decode_chunks::keys);
@@ -166,12 +166,13 @@ class call_staging<device_problem<T, Out, Policies...>> {
   }
 
   device_statistics statistics() const {
-    const row_statistics& of = problem_.opts.statistics;
+    const row_statistics& outputs = problem_.opts.statistics;
     const auto or_none = [](const std::optional<view<float, 3>>& rows) {
       return rows.value_or(view<float, 3>());
     };
-    return {or_none(of.max_probability), or_none(of.entropy),        or_none(of.logit_count),
-            or_none(of.logit_mean),      or_none(of.logit_variance), of.any()};
+    return {or_none(outputs.max_probability), or_none(outputs.entropy),
+            or_none(outputs.logit_count),     or_none(outputs.logit_mean),
+            or_none(outputs.logit_variance),  outputs.any()};
   }
 
   index_t states_of(const chunk_range& chunks, index_t rows) const {
@@ -180,9 +181,9 @@ class call_staging<device_problem<T, Out, Policies...>> {
 
   void measure() {
     extent_.needs_all_logits = problem_.opts.statistics.of_logits();
-    for (index_t at = 0; at < shape().batch; ++at) {
-      const index_t rows = problem_.shape_of(at).query_length;
-      const chunk_range chunks = chunks_of(at);
+    for (index_t sequence = 0; sequence < shape().batch; ++sequence) {
+      const index_t rows = problem_.shape_of(sequence).query_length;
+      const chunk_range chunks = chunks_of(sequence);
       index_t& longest = chunks.is_decoded ? extent_.decode_rows : extent_.prefill_rows;
       longest = std::max(longest, rows);
       extent_.chunks = std::max(extent_.chunks, chunks.count);
@@ -190,15 +191,16 @@ class call_staging<device_problem<T, Out, Policies...>> {
     }
   }
 
-  device_sequence sequence_of(index_t at, const chunk_range& chunks, index_t first_state) const {
+  device_sequence sequence_of(index_t sequence, const chunk_range& chunks,
+                              index_t first_state) const {
     const auto rows = [&](index_t length, const index_list& starts) -> device_rows {
-      const row_range of = rows_of(at, length, starts);
-      return {starts.empty() ? at : 0, of.first, of.count};
+      const row_range range = rows_of(sequence, length, starts);
+      return {starts.empty() ? sequence : 0, range.first, range.count};
     };
-    return {at,
+    return {sequence,
             rows(shape().query_length, problem_.opts.query_starts),
             rows(shape().key_length, problem_.source.starts),
-            problem_.position_of(at),
+            problem_.position_of(sequence),
             chunks.is_decoded,
             chunks.first,
             chunks.count,
@@ -213,7 +215,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
         floats += bias_table_capacity(policy, distances_of(set).size(), 0);
       }
     };
-    std::apply([&](const auto&... each) { (add(each), ...); }, problem_.policies);
+    std::apply([&](const auto&... policy) { (add(policy), ...); }, problem_.policies);
     return floats;
   }
 
@@ -244,8 +246,8 @@ class call_staging<device_problem<T, Out, Policies...>> {
         return std::tuple();
       }
     };
-    return std::apply([&](const auto&... each) { return std::tuple_cat(each..., row_factors()); },
-                      biases);
+    return std::apply(
+        [&](const auto&... stages) { return std::tuple_cat(stages..., row_factors()); }, biases);
   }
 
   template <class Policy, class HeadPolicy>
@@ -261,8 +263,9 @@ class call_staging<device_problem<T, Out, Policies...>> {
       // A bias that saturates may be evaluated at any distance, so masks need not be evaluated.
       distance_range asked = distances;
       if constexpr (!has_explicit_positions && !requires { policy.varies(); }) {
-        const attention_shape of = problem_.shape_of(set);
-        asked = visible_distances(head_policies, of, problem_.position_of(set), {0, of.key_length});
+        const attention_shape set_shape = problem_.shape_of(set);
+        asked = visible_distances(head_policies, set_shape, problem_.position_of(set),
+                                  {0, set_shape.key_length});
       }
       bias_table filled = fill_bias_table(policy, head, asked, 0, next_table_);
       filled.data = rebase(next_table_, to_device_);

@@ -13,10 +13,10 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-inline status device_status(cudaError_t error, const char* what) {
+inline status device_status(cudaError_t error, const char* operation) {
   if (error == cudaSuccess) return {};
   static_cast<void>(cudaGetLastError());  // reported here, so clear it for the caller's next call
-  return status::error(status_code::device, "%s: %s", what, cudaGetErrorString(error));
+  return status::error(status_code::device, "%s: %s", operation, cudaGetErrorString(error));
 }
 
 template <class Kernel>
@@ -41,19 +41,20 @@ class stream_device {
 
   template <class Kernel>
   status launch(const Kernel& kernel, const block_grid& blocks) const {
-    cudaLaunchConfig_t how{};
-    how.gridDim = dim3(static_cast<unsigned>(blocks.x), static_cast<unsigned>(blocks.y),
-                       static_cast<unsigned>(blocks.z));
-    how.blockDim = dim3(static_cast<unsigned>(Kernel::threads));
-    how.dynamicSmemBytes = Kernel::shared_bytes;
-    how.stream = stream_;
-    return device_status(cudaLaunchKernelEx(&how, run_kernel<Kernel>, kernel),
+    cudaLaunchConfig_t config{};
+    config.gridDim = dim3(static_cast<unsigned>(blocks.x), static_cast<unsigned>(blocks.y),
+                          static_cast<unsigned>(blocks.z));
+    config.blockDim = dim3(static_cast<unsigned>(Kernel::threads));
+    config.dynamicSmemBytes = Kernel::shared_bytes;
+    config.stream = stream_;
+    return device_status(cudaLaunchKernelEx(&config, run_kernel<Kernel>, kernel),
                          "attention: kernel launch");
   }
 
-  status copy(void* to, const void* from, std::size_t bytes) const {
-    return device_status(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_),
-                         "attention: copy to the device");
+  status copy(void* destination, const void* source, std::size_t bytes) const {
+    return device_status(
+        cudaMemcpyAsync(destination, source, bytes, cudaMemcpyHostToDevice, stream_),
+        "attention: copy to the device");
   }
 
  private:

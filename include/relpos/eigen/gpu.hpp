@@ -28,7 +28,7 @@ template <class Dims = all_head_dims, eigen_expression Out, eigen_expression Que
 void attention(const Eigen::GpuDevice& device, Out&& out, const Query& q, const Key& k,
                const Value& v, const Arguments&... arguments) {
   static_assert(check_tensors<Out, const Query, const Key, const Value>());
-  const on_stream on{device.stream()};
+  const on_stream stream{device.stream()};
   const auto throw_error = [](const status& done) {
     if (done.code == status_code::device) {
       throw std::runtime_error(std::string("relpos: ") + done.message);
@@ -36,25 +36,25 @@ void attention(const Eigen::GpuDevice& device, Out&& out, const Query& q, const 
     throw_unless(done);
   };
   const device_workspace_bytes bytes =
-      workspace_bytes<Dims>(on, view_of(q), view_of(k), view_of(v), arguments...);
+      workspace_bytes<Dims>(stream, view_of(q), view_of(k), view_of(v), arguments...);
   auto host = std::make_unique_for_overwrite<std::byte[]>(bytes.host);
   void* memory = nullptr;
   if (bytes.device > 0) {
-    throw_error(device_status(cudaMallocAsync(&memory, bytes.device, on.stream),
+    throw_error(device_status(cudaMallocAsync(&memory, bytes.device, stream.stream),
                               "attention: workspace of the device"));
   }
   const status done =
-      attention<Dims>(on, device_workspace{{memory, bytes.device}, {host.get(), bytes.host}},
+      attention<Dims>(stream, device_workspace{{memory, bytes.device}, {host.get(), bytes.host}},
                       view_of(out), view_of(q), view_of(k), view_of(v), arguments...);
   if (memory != nullptr) {
     // The host workspace is needed until the stream has copied it.
-    const auto release = [](void* at) { delete[] static_cast<std::byte*>(at); };
-    if (cudaLaunchHostFunc(on.stream, release, host.get()) == cudaSuccess) {
+    const auto release = [](void* data) { delete[] static_cast<std::byte*>(data); };
+    if (cudaLaunchHostFunc(stream.stream, release, host.get()) == cudaSuccess) {
       static_cast<void>(host.release());
     } else {
-      static_cast<void>(cudaStreamSynchronize(on.stream));
+      static_cast<void>(cudaStreamSynchronize(stream.stream));
     }
-    throw_error(device_status(cudaFreeAsync(memory, on.stream), "attention: workspace"));
+    throw_error(device_status(cudaFreeAsync(memory, stream.stream), "attention: workspace"));
   }
   throw_error(done);
 }

@@ -22,13 +22,13 @@ status check_append_overlap(const kv_cache<Stored, Placement>& cache,
   const auto check = [&](const labelled_memory& part, const labelled_memory& other) {
     if (result) result = check_apart(part, other);
   };
-  index_t which = 0;
+  index_t part_index = 0;
   cache.memory_parts([&](const labelled_memory& part) {
-    index_t of_other = 0;
+    index_t other_index = 0;
     cache.memory_parts([&](const labelled_memory& other) {
-      if (of_other++ > which) check(part, other);
+      if (other_index++ > part_index) check(part, other);
     });
-    ++which;
+    ++part_index;
     rows.memory_parts([&](const labelled_memory& read) { check(part, read); });
     if (!opts.key_offsets.empty()) {
       check(part, labelled_memory("options.key_offsets", opts.key_offsets.bytes()));
@@ -81,19 +81,19 @@ status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
                          rows.v.shape, cache.memory.values.shape);
   }
   status result;
-  for (index_t at = 0; at < cache.batch() && result; ++at) {
-    const index_t added = rows.length(at);
-    const index_t length = cache.length(at) + added;
+  for (index_t sequence = 0; sequence < cache.batch() && result; ++sequence) {
+    const index_t new_rows = rows.length(sequence);
+    const index_t length = cache.length(sequence) + new_rows;
     if (length > max_length) {
       return status::error(status_code::invalid_shape,
                            "k: sequence %lld would have %lld rows, at most 2^31 - 1",
-                           static_cast<long long>(at), static_cast<long long>(length));
+                           static_cast<long long>(sequence), static_cast<long long>(length));
     }
     if constexpr (Placement::evicts) {
       // Each new row needs its own place. New rows also take the places of sinks that are not
       // filled yet.
       const index_t sinks = cache.placement.sinks;
-      const index_t behind_sinks = length - std::max(cache.length(at), sinks);
+      const index_t behind_sinks = length - std::max(cache.length(sequence), sinks);
       if (behind_sinks > keys[2] - sinks) {
         return status::error(
             status_code::invalid_shape,
@@ -103,7 +103,8 @@ status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
             static_cast<long long>(sinks), shape_text(rows.k.shape).text, shape_text(keys).text);
       }
     }
-    if (added > 0) result = cache.placement.check_room(at, length, keys, cache.length(at));
+    if (new_rows > 0)
+      result = cache.placement.check_room(sequence, length, keys, cache.length(sequence));
   }
   return result;
 }
@@ -142,14 +143,14 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
     [[maybe_unused]] float rotated[max_cache_channels];
     for (index_t row = 0; row < rows.length(sequence); ++row) {
       const cache_cell cell = cache.placement.cell(sequence, first + row, slab_rows);
-      const float* from = read_row(keys, row, plain);
+      const float* source = read_row(keys, row, plain);
       with_rotation(rotation, [&](const auto& policy) {
-        const rotation_rows by = policy.rotations();
-        rotate_row<Isa>(from, by.row_of(by.keys, first + row + offset), by.pairs, by.layout,
-                        rows.head_dim(), rotated);
-        from = rotated;
+        const rotation_rows rotors = policy.rotations();
+        rotate_row<Isa>(source, rotors.row_of(rotors.keys, first + row + offset), rotors.pairs,
+                        rotors.layout, rows.head_dim(), rotated);
+        source = rotated;
       });
-      store_row(from, cache.memory.keys, cache.memory.key_scales, cell, head);
+      store_row(source, cache.memory.keys, cache.memory.key_scales, cell, head);
       if (!with_values) continue;
       store_row(read_row(values, row, plain), cache.memory.values, cache.memory.value_scales, cell,
                 head);

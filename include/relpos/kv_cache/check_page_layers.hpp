@@ -10,11 +10,11 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// Refuses a layer whose parts do not fit together, or that differs from layer 0 in a common part.
-inline status check_page_layer(const page_layers& layers, index_t which, index_t pages,
+inline status check_page_layer(const page_layers& layers, index_t layer_index, index_t pages,
                                index_t sequence) {
   const page_layer first = layers[0];
-  const page_layer layer = layers[which];
-  const auto number = static_cast<long long>(which);
+  const page_layer layer = layers[layer_index];
+  const auto number = static_cast<long long>(layer_index);
   if (status valid = layer.check_memory(); !valid) {
     if (layers.count() == 1) return valid;
     return status::error(valid.code, "layer %lld: %.291s", number, valid.message);
@@ -24,7 +24,7 @@ inline status check_page_layer(const page_layers& layers, index_t which, index_t
                          "page_pool: has %lld pages, cache.keys of layer %lld are %s",
                          static_cast<long long>(pages), number, shape_text(layer.shape()).text);
   }
-  if (which == 0) return layer.check_sequence(sequence);
+  if (layer_index == 0) return layer.check_sequence(sequence);
   if (layer.shape()[2] != first.shape()[2]) {
     return status::error(status_code::invalid_shape,
                          "cache.keys: pages of layer %lld have %lld rows, of layer 0 %lld: they "
@@ -51,8 +51,8 @@ inline status check_page_layer(const page_layers& layers, index_t which, index_t
 /// Refuses layers that share memory, because one would overwrite another. Their memory may be
 /// interleaved.
 inline status check_page_layers_apart(const page_layers& layers) {
-  const auto bytes = [](const page_layer& of) {
-    return byte_range::of(of.lengths().data(), of.lengths().size_bytes());
+  const auto bytes = [](const page_layer& layer) {
+    return byte_range::of(layer.lengths().data(), layer.lengths().size_bytes());
   };
   for (index_t i = 1; i < layers.count(); ++i) {
     const page_layer layer = layers[i];
@@ -65,16 +65,16 @@ inline status check_page_layers_apart(const page_layers& layers) {
                              "rows of each layer",
                              static_cast<long long>(j), static_cast<long long>(i));
       }
-      for (const labelled_memory& theirs : other.parts()) {
-        for (const labelled_memory& ours : parts) {
-          if (!ours.bytes.overlaps(theirs.bytes)) continue;
+      for (const labelled_memory& other_part : other.parts()) {
+        for (const labelled_memory& part : parts) {
+          if (!part.bytes.overlaps(other_part.bytes)) continue;
           // Refused only if sharing is certain, not if the strides leave it unknown.
-          if (sharing_of(ours.elements, theirs.elements) != sharing::some) continue;
+          if (sharing_of(part.elements, other_part.elements) != sharing::some) continue;
           return status::error(status_code::overlap,
                                "%s of layer %lld %s and %s of layer %lld %s share memory, each "
                                "layer must have pages of its own",
-                               theirs.name, static_cast<long long>(j), theirs.text().text,
-                               ours.name, static_cast<long long>(i), ours.text().text);
+                               other_part.name, static_cast<long long>(j), other_part.text().text,
+                               part.name, static_cast<long long>(i), part.text().text);
         }
       }
     }

@@ -14,8 +14,8 @@ struct contiguous_placement {
   }
 
   /// The number of adjacent rows from a cell on.
-  static constexpr index_t run(index_t, const cache_cell& from, index_t slab_rows) {
-    return slab_rows - from.row;
+  static constexpr index_t run(index_t, const cache_cell& cell, index_t slab_rows) {
+    return slab_rows - cell.row;
   }
 
   static status check(const std::array<index_t, 4>& keys, std::span<const index_t> lengths) {

@@ -7,7 +7,8 @@
 //
 // A cache is a view over the caller's memory. `append` rotates keys once, relative to the blocks of
 // contract/rotation.hpp; rotated keys serve every later query. append and attention take the same
-// policies. contiguous.hpp, ring.hpp and paged.hpp map rows to memory; append.hpp writes rows.
+// policies. append.hpp writes rows. A kind of cache is a placement, which maps rows to
+// memory: contiguous.hpp, ring.hpp and paged.hpp; placement.hpp lists the members of a new one.
 
 #include <span>
 #include <tuple>
@@ -40,7 +41,7 @@ struct kv_cache {
   index_t length(index_t sequence) const { return lengths[static_cast<std::size_t>(sequence)]; }
   index_t longest() const {
     index_t result = 0;
-    for (const index_t each : lengths) result = std::max(result, each);
+    for (const index_t length : lengths) result = std::max(result, length);
     return result;
   }
   static bool lengths_are_equal() { return false; }
@@ -91,9 +92,9 @@ struct kv_cache {
   }
 
   /// Refuses a rotation that would rotate the values with the keys.
-  status check_rotation(const rotation_rows& by) const {
+  status check_rotation(const rotation_rows& rotation) const {
     if (!memory.is_latent()) return {};
-    const index_t rotated = 2 * by.pairs;
+    const index_t rotated = 2 * rotation.pairs;
     return status::error(status_code::invalid_value,
                          "rotation: would rotate the first %lld channels of keys %s, whose first "
                          "%lld are also the values: rotate the channels behind them with "
@@ -191,16 +192,16 @@ status truncate(const kv_cache<Stored, Placement>& cache, index_t sequence,
                          static_cast<long long>(cache.length(sequence)));
   }
   if constexpr (Placement::evicts) {
-    const index_t from = cache.length(sequence);
+    const index_t old_length = cache.length(sequence);
     const index_t slab_rows = cache.memory.keys.shape[2];
-    if (!cache.placement.can_rewind_to(sequence, from, length, slab_rows)) {
+    if (!cache.placement.can_rewind_to(sequence, old_length, length, slab_rows)) {
       return status::error(
           status_code::invalid_value,
           "length: is %lld, the ring can take %lld rows back from %lld of sequence %lld, after "
           "which the next row has its window of %lld keys (%s), cache.keys are %s",
           static_cast<long long>(length),
-          static_cast<long long>(cache.placement.rewindable(sequence, from, slab_rows)),
-          static_cast<long long>(from), static_cast<long long>(sequence),
+          static_cast<long long>(cache.placement.rewindable(sequence, old_length, slab_rows)),
+          static_cast<long long>(old_length), static_cast<long long>(sequence),
           static_cast<long long>(cache.placement.seen_rows(slab_rows)),
           cache.placement.window > 0 ? "cache.window" : "all rows, as cache.window is 0",
           shape_text(cache.memory.keys.shape).text);

@@ -20,8 +20,8 @@ template <class T, int Rank>
 bool begin_alike(const view<T, Rank>& a, const view<T, Rank>& b) {
   if (a.data != b.data) return false;
   for (std::size_t axis = 0; axis < Rank; ++axis) {
-    const index_t both = std::min(a.shape[axis], b.shape[axis]);
-    if (both > 1 && a.strides[axis] != b.strides[axis]) return false;
+    const index_t extent = std::min(a.shape[axis], b.shape[axis]);
+    if (extent > 1 && a.strides[axis] != b.strides[axis]) return false;
   }
   return true;
 }
@@ -100,17 +100,17 @@ status check_cache_memory(const cache_memory<Stored>& memory) {
   return {};
 }
 
-/// Writes a row of floats to the cell `at`, converted to the storage type, and its scale if the
+/// Writes a row of floats to `cell`, converted to the storage type, and its scale if the
 /// type has one.
 template <class Stored>
-void store_row(const float* from, const view<Stored, 4>& rows, const view<float, 3>& scales,
-               const cache_cell& at, index_t head) {
+void store_row(const float* source, const view<Stored, 4>& rows, const view<float, 3>& scales,
+               const cache_cell& cell, index_t head) {
   const index_t channels = rows.shape[3];
-  Stored* const to = rows.address(at.slab, head, at.row, 0);
+  Stored* const out = rows.address(cell.slab, head, cell.row, 0);
   if constexpr (storage_traits<Stored>::is_scaled) {
-    scales(at.slab, head, at.row) = quantise_row(from, channels, to);
+    scales(cell.slab, head, cell.row) = quantise_row(source, channels, out);
   } else {
-    for (index_t c = 0; c < channels; ++c) to[c] = static_cast<Stored>(from[c]);
+    for (index_t c = 0; c < channels; ++c) out[c] = static_cast<Stored>(source[c]);
   }
 }
 
@@ -128,33 +128,33 @@ class cache_rows {
   }
 
   static bool are_contiguous() { return true; }
-  void find(index_t first, index_t count, const Stored** to) const {
-    for_each_run(first, count, [&](const cache_cell& cell, index_t at, index_t run) {
+  void find(index_t first, index_t count, const Stored** out) const {
+    for_each_run(first, count, [&](const cache_cell& cell, index_t offset, index_t run) {
       const Stored* const begin = place(cell);
-      for (index_t j = 0; j < run; ++j) to[at + j] = begin + j * rows_.strides[2];
+      for (index_t j = 0; j < run; ++j) out[offset + j] = begin + j * rows_.strides[2];
     });
   }
   RELPOS_INLINE const Stored* at(index_t row) const {
     return place(placement_.cell(sequence_, row, rows_.shape[2]));
   }
-  void find_scales(index_t first, index_t count, float* to) const
+  void find_scales(index_t first, index_t count, float* out) const
     requires is_scaled
   {
-    for_each_run(first, count, [&](const cache_cell& cell, index_t at, index_t run) {
+    for_each_run(first, count, [&](const cache_cell& cell, index_t offset, index_t run) {
       const float* const begin = scales_.address(cell.slab, 0, cell.row);
-      for (index_t j = 0; j < run; ++j) to[at + j] = begin[j * scales_.strides[2]];
+      for (index_t j = 0; j < run; ++j) out[offset + j] = begin[j * scales_.strides[2]];
     });
   }
   RELPOS_INLINE const float* in_place(index_t row) const {
     if constexpr (std::same_as<Stored, float>) return at(row);
     return nullptr;
   }
-  void load(index_t row, float* to) const {
-    load_row<Isa>(at(row), rows_.shape[3], to);
+  void load(index_t row, float* out) const {
+    load_row<Isa>(at(row), rows_.shape[3], out);
     if constexpr (is_scaled) {
-      float by = 0.0f;
-      find_scales(row, 1, &by);
-      for (index_t c = 0; c < rows_.shape[3]; ++c) to[c] *= by;
+      float scale = 0.0f;
+      find_scales(row, 1, &scale);
+      for (index_t c = 0; c < rows_.shape[3]; ++c) out[c] *= scale;
     }
   }
 
@@ -164,7 +164,8 @@ class cache_rows {
   }
 
   /// Splits rows [first, first + count) into runs of adjacent rows, for example the rows of a page.
-  /// Calls use(cell, at, run) for each run [first + at, first + at + run), which begins at `cell`.
+  /// Calls use(cell, offset, run) for each run [first + offset, first + offset + run), which begins at
+  /// `cell`.
   template <class Use>
   RELPOS_INLINE void for_each_run(index_t first, index_t count, const Use& use) const {
     for (index_t i = 0; i < count;) {

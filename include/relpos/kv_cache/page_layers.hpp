@@ -55,8 +55,10 @@ class page_layer {
   }
   /// The memory of keys, values, key scales and value scales.
   std::array<labelled_memory, 4> parts() const { return as_stored_->parts(*this); }
-  /// Copies the rows of page `from`, and their scales, to page `to`.
-  void copy_page(index_t from, index_t to) const { as_stored_->copy_page(*this, from, to); }
+  /// Copies the rows of page `source`, and their scales, to page `destination`.
+  void copy_page(index_t source, index_t destination) const {
+    as_stored_->copy_page(*this, source, destination);
+  }
 
  private:
   /// A view of elements whose type is erased.
@@ -66,7 +68,8 @@ class page_layer {
     std::array<index_t, 4> strides;
 
     template <class T>
-    explicit any_view(const view<T, 4>& of) : data(of.data), shape(of.shape), strides(of.strides) {}
+    explicit any_view(const view<T, 4>& elements)
+        : data(elements.data), shape(elements.shape), strides(elements.strides) {}
     template <class T>
     view<T, 4> as() const {
       return {static_cast<T*>(data), shape, strides};
@@ -105,13 +108,13 @@ class page_layer {
             labelled_memory("cache.value_scales", memory.value_scales)};
   }
   template <class Stored>
-  static void copy_page_as(const page_layer& layer, index_t from, index_t to) {
+  static void copy_page_as(const page_layer& layer, index_t source, index_t destination) {
     const cache_memory<Stored> memory = as<Stored>(layer).memory;
     const auto copy = [&](const auto& rows) {
       for (index_t head = 0; head < rows.shape[1]; ++head) {
         for (index_t row = 0; row < rows.shape[2]; ++row) {
-          const auto* const source = rows.address(from, head, row, 0);
-          std::copy(source, source + rows.shape[3], rows.address(to, head, row, 0));
+          const auto* const elements = rows.address(source, head, row, 0);
+          std::copy(elements, elements + rows.shape[3], rows.address(destination, head, row, 0));
         }
       }
     };
@@ -119,7 +122,7 @@ class page_layer {
       if (scales.data == nullptr) return;
       for (index_t head = 0; head < scales.shape[1]; ++head) {
         for (index_t row = 0; row < scales.shape[2]; ++row) {
-          scales(to, head, row) = scales(from, head, row);
+          scales(destination, head, row) = scales(source, head, row);
         }
       }
     };
@@ -156,8 +159,8 @@ class page_layer {
 class page_layers {
  public:
   template <cache_storage Stored>
-  page_layers(const paged_cache<Stored>& only)
-      : data_(&only), count_(1), at_(layer_at<paged_cache<Stored>>) {}
+  page_layers(const paged_cache<Stored>& cache)
+      : data_(&cache), count_(1), accessor_(layer_at<paged_cache<Stored>>) {}
 
   template <std::ranges::contiguous_range Layers>
     requires std::ranges::sized_range<const Layers> &&
@@ -165,10 +168,10 @@ class page_layers {
   page_layers(const Layers& layers)
       : data_(std::ranges::data(layers)),
         count_(static_cast<index_t>(std::ranges::size(layers))),
-        at_(layer_at<std::ranges::range_value_t<Layers>>) {}
+        accessor_(layer_at<std::ranges::range_value_t<Layers>>) {}
 
   index_t count() const { return count_; }
-  page_layer operator[](index_t layer) const { return at_(data_, layer); }
+  page_layer operator[](index_t layer) const { return accessor_(data_, layer); }
 
  private:
   template <class Layer>
@@ -178,7 +181,7 @@ class page_layers {
 
   const void* data_;
   index_t count_;
-  page_layer (*at_)(const void*, index_t);
+  page_layer (*accessor_)(const void*, index_t);
 };
 
 }  // namespace relpos::inline RELPOS_ABI

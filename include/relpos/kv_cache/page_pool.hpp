@@ -38,44 +38,46 @@ class page_pool {
       return status::error(status_code::invalid_value, "rows: is %lld, must be 0 to 2^31 - 1",
                            static_cast<long long>(rows));
     }
-    const page_layer any = layers[0];
-    const index_t page_rows = any.shape()[2];
-    const index_t length = any.length(sequence);
-    const index_t needed = ceil_div(rows, page_rows);
-    const view<std::int32_t, 2>& table = any.block_table();
-    if (needed > table.shape[1]) {
+    const page_layer layer = layers[0];
+    const index_t page_rows = layer.shape()[2];
+    const index_t length = layer.length(sequence);
+    const index_t needed_pages = ceil_div(rows, page_rows);
+    const view<std::int32_t, 2>& table = layer.block_table();
+    if (needed_pages > table.shape[1]) {
       return status::error(status_code::invalid_shape,
                            "cache.block_table: %lld rows need %lld pages, shape is %s",
-                           static_cast<long long>(rows), static_cast<long long>(needed),
+                           static_cast<long long>(rows), static_cast<long long>(needed_pages),
                            shape_text(table.shape).text);
     }
     std::vector<std::int32_t>& pages = pages_of(sequence);
-    const index_t held = count(pages);
+    const index_t held_pages = count(pages);
     // The pages that will be written and that another sequence uses: the last one, whose rows stay,
     // and any behind it.
     const index_t first = length / page_rows;
     std::vector<index_t> shared;
-    for (index_t block = first; rows > length && block < std::min(held, needed); ++block) {
+    for (index_t block = first; rows > length && block < std::min(held_pages, needed_pages);
+         ++block) {
       if (uses(pages[at(block)]) > 1) shared.push_back(block);
     }
-    const index_t wanted =
-        std::max<index_t>(needed - held, 0) + static_cast<index_t>(shared.size());
-    if (wanted > free_pages()) {
+    const index_t new_pages =
+        std::max<index_t>(needed_pages - held_pages, 0) + static_cast<index_t>(shared.size());
+    if (new_pages > free_pages()) {
       return status::error(status_code::invalid_value,
                            "page_pool: %lld pages are needed, %lld are free",
-                           static_cast<long long>(wanted), static_cast<long long>(free_pages()));
+                           static_cast<long long>(new_pages), static_cast<long long>(free_pages()));
     }
     serve(layers);
     for (const index_t block : shared) {
-      const std::int32_t own = take();
+      const std::int32_t page = take();
       if (block * page_rows < length) {
-        for (index_t i = 0; i < layers.count(); ++i) layers[i].copy_page(pages[at(block)], own);
+        for (index_t i = 0; i < layers.count(); ++i) layers[i].copy_page(pages[at(block)], page);
       }
       release(pages[at(block)]);
-      pages[at(block)] = own;
+      pages[at(block)] = page;
     }
-    while (count(pages) < needed) pages.push_back(take());
-    for (index_t block = first; block < needed; ++block) table(sequence, block) = pages[at(block)];
+    while (count(pages) < needed_pages) pages.push_back(take());
+    for (index_t block = first; block < needed_pages; ++block)
+      table(sequence, block) = pages[at(block)];
     return {};
   }
 
@@ -84,18 +86,18 @@ class page_pool {
   status fork(const page_layers& layers, index_t from, index_t to) {
     if (status valid = check(layers, from); !valid) return valid;
     if (status valid = check(layers, to); !valid) return valid;
-    const page_layer any = layers[0];
-    if (from == to || any.length(to) != 0 || !pages_of(to).empty()) {
+    const page_layer layer = layers[0];
+    if (from == to || layer.length(to) != 0 || !pages_of(to).empty()) {
       return status::error(status_code::invalid_value,
                            "to: sequence %lld has rows or pages, truncate it to 0 with the pool "
                            "before",
                            static_cast<long long>(to));
     }
-    const index_t blocks = ceil_div(any.length(from), any.shape()[2]);
+    const index_t blocks = ceil_div(layer.length(from), layer.shape()[2]);
     for (index_t block = 0; block < blocks; ++block) {
       const std::int32_t page = pages_of(from)[at(block)];
       pages_of(to).push_back(page);
-      any.block_table()(to, block) = page;
+      layer.block_table()(to, block) = page;
       ++uses_[static_cast<std::size_t>(page)];
     }
     for (index_t i = 0; i < layers.count(); ++i) layers[i].length(to) = layers[i].length(from);
@@ -113,9 +115,9 @@ class page_pool {
                            static_cast<long long>(layers[0].length(sequence)));
     }
     std::vector<std::int32_t>& pages = pages_of(sequence);
-    const index_t needed = ceil_div(length, layers[0].shape()[2]);
+    const index_t needed_pages = ceil_div(length, layers[0].shape()[2]);
     for (index_t i = 0; i < layers.count(); ++i) layers[i].length(sequence) = length;
-    for (; count(pages) > needed; pages.pop_back()) release(pages.back());
+    for (; count(pages) > needed_pages; pages.pop_back()) release(pages.back());
     return {};
   }
 
@@ -139,11 +141,11 @@ class page_pool {
       if (status valid = check_page_layers_apart(layers); !valid) return valid;
       if (status valid = check_served(layers); !valid) return valid;
     }
-    const page_layer any = layers[0];
-    const index_t blocks = ceil_div(any.length(sequence), any.shape()[2]);
+    const page_layer layer = layers[0];
+    const index_t blocks = ceil_div(layer.length(sequence), layer.shape()[2]);
     const std::vector<std::int32_t>& pages = pages_of(sequence);
     for (index_t block = 0; block < blocks; ++block) {
-      const std::int32_t page = any.block_table()(sequence, block);
+      const std::int32_t page = layer.block_table()(sequence, block);
       if (block < count(pages) && pages[at(block)] == page) continue;
       return status::error(status_code::invalid_value,
                            "cache.block_table: is %lld at [%lld, %lld], a page that this pool did "
@@ -176,13 +178,13 @@ class page_pool {
     }
     for (index_t i = 0; i < layers.count(); ++i) {
       const page_layer layer = layers[i];
-      const page_layer& before = served_[at(i)];
-      if (layer.has_pages_of(before)) continue;
+      const page_layer& served = served_[at(i)];
+      if (layer.has_pages_of(served)) continue;
       return status::error(status_code::invalid_value,
                            "layers: layer %lld is not one whose pages are in use (every call "
                            "takes the caches of all layers), keys are %s, not %s",
                            static_cast<long long>(i), shape_text(layer.shape()).text,
-                           shape_text(before.shape()).text);
+                           shape_text(served.shape()).text);
     }
     return {};
   }

@@ -19,15 +19,15 @@ struct paged_placement {
 
   constexpr cache_cell cell(index_t sequence, index_t row, index_t page_rows) const {
     // 32 bits, because a 64-bit division takes twice as long.
-    const auto at = static_cast<std::uint32_t>(row);
+    const auto narrow_row = static_cast<std::uint32_t>(row);
     const auto rows = static_cast<std::uint32_t>(page_rows);
-    const index_t block = at / rows;
+    const index_t block = narrow_row / rows;
     return {block_table.data[sequence * block_table.strides[0] + block * block_table.strides[1]],
-            static_cast<index_t>(at % rows)};
+            static_cast<index_t>(narrow_row % rows)};
   }
 
-  static constexpr index_t run(index_t, const cache_cell& from, index_t page_rows) {
-    return page_rows - from.row;
+  static constexpr index_t run(index_t, const cache_cell& cell, index_t page_rows) {
+    return page_rows - cell.row;
   }
 
   status check(const std::array<index_t, 4>& keys, std::span<const index_t> lengths) const {

@@ -34,13 +34,13 @@ struct cache_cell {
 template <class Placement>
 concept cache_placement =
     std::is_trivially_copyable_v<Placement> &&
-    requires(const Placement& of, index_t at, const std::array<index_t, 4>& keys,
+    requires(const Placement& placement, index_t i, const std::array<index_t, 4>& keys,
              std::span<const index_t> lengths) {
-      { of.cell(at, at, at) } -> std::same_as<cache_cell>;
-      { of.run(at, cache_cell(), at) } -> std::same_as<index_t>;
-      { of.check(keys, lengths) } -> std::same_as<status>;
-      { of.check_room(at, at, keys, at) } -> std::same_as<status>;
-      of.memory_parts(takes_any());
+      { placement.cell(i, i, i) } -> std::same_as<cache_cell>;
+      { placement.run(i, cache_cell(), i) } -> std::same_as<index_t>;
+      { placement.check(keys, lengths) } -> std::same_as<status>;
+      { placement.check_room(i, i, keys, i) } -> std::same_as<status>;
+      placement.memory_parts(takes_any());
       { Placement::evicts } -> std::convertible_to<bool>;
     };
 
@@ -54,24 +54,25 @@ concept cache_placement =
 ///                                    record that rows were written or removed
 ///   rewindable(sequence, length, slab_rows)
 ///                                    the number of newest rows that may be removed
-///   can_rewind_to(sequence, from, to, slab_rows)
-///                                    whether a sequence of `from` rows may be truncated to `to`
+///   can_rewind_to(sequence, old_length, length, slab_rows)
+///                                    whether a sequence of `old_length` rows may be truncated to
+///                                    `length`
 ///   seen_rows(slab_rows), window     the number of rows behind the sinks that a query sees, and
 ///                                    the declared number (0: all)
 template <class Placement>
-concept evicting_placement =
-    cache_placement<Placement> && requires(const Placement& of, index_t at, const options& opts) {
-      requires Placement::evicts;
-      { of.sinks } -> std::convertible_to<index_t>;
-      { of.window } -> std::convertible_to<index_t>;
-      { of.evicted(at) } -> std::same_as<key_range>;
-      { of.hidden(at, at) } -> std::same_as<key_range>;
-      of.mask(opts);
-      of.appended(at, at, at);
-      of.truncated(at, at);
-      { of.rewindable(at, at, at) } -> std::same_as<index_t>;
-      { of.can_rewind_to(at, at, at, at) } -> std::same_as<bool>;
-      { of.seen_rows(at) } -> std::same_as<index_t>;
-    };
+concept evicting_placement = cache_placement<Placement> &&
+                             requires(const Placement& placement, index_t i, const options& opts) {
+                               requires Placement::evicts;
+                               { placement.sinks } -> std::convertible_to<index_t>;
+                               { placement.window } -> std::convertible_to<index_t>;
+                               { placement.evicted(i) } -> std::same_as<key_range>;
+                               { placement.hidden(i, i) } -> std::same_as<key_range>;
+                               placement.mask(opts);
+                               placement.appended(i, i, i);
+                               placement.truncated(i, i);
+                               { placement.rewindable(i, i, i) } -> std::same_as<index_t>;
+                               { placement.can_rewind_to(i, i, i, i) } -> std::same_as<bool>;
+                               { placement.seen_rows(i) } -> std::same_as<index_t>;
+                             };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -48,16 +48,16 @@ RELPOS_INLINE int8 quantised(float x, float scale) {
 }
 
 /// Writes `channels` floats as int8, and returns their scale.
-inline float quantise_row(const float* from, index_t channels, int8* to) {
+inline float quantise_row(const float* source, index_t channels, int8* out) {
   std::int32_t largest = 0;
   for (index_t c = 0; c < channels; ++c) {
-    largest = std::max(largest, std::bit_cast<std::int32_t>(from[c]) & 0x7fffffff);
+    largest = std::max(largest, std::bit_cast<std::int32_t>(source[c]) & 0x7fffffff);
   }
   const float scale = quantised_scale(static_cast<std::uint32_t>(largest));
   if (scale > 0.0f) {
-    for (index_t c = 0; c < channels; ++c) to[c] = quantised(from[c], scale);
+    for (index_t c = 0; c < channels; ++c) out[c] = quantised(source[c], scale);
   } else {
-    for (index_t c = 0; c < channels; ++c) to[c] = 0;
+    for (index_t c = 0; c < channels; ++c) out[c] = 0;
   }
   return scale;
 }

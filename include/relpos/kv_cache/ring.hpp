@@ -45,8 +45,8 @@ struct ring_placement {
     return {sequence, sinks + (row - sinks) % (slab_rows - sinks)};
   }
 
-  constexpr index_t run(index_t row, const cache_cell& from, index_t slab_rows) const {
-    return row < sinks ? sinks - row : slab_rows - from.row;
+  constexpr index_t run(index_t row, const cache_cell& cell, index_t slab_rows) const {
+    return row < sinks ? sinks - row : slab_rows - cell.row;
   }
 
   status check(const std::array<index_t, 4>& keys, std::span<const index_t> lengths) const {
@@ -110,8 +110,9 @@ struct ring_placement {
   }
   /// Truncation to the sinks or less is always allowed: the sinks are resident, and the next row
   /// needs no row behind them.
-  bool can_rewind_to(index_t sequence, index_t from, index_t to, index_t slab_rows) const {
-    return to <= sinks || from - to <= rewindable(sequence, from, slab_rows);
+  bool can_rewind_to(index_t sequence, index_t old_length, index_t length,
+                     index_t slab_rows) const {
+    return length <= sinks || old_length - length <= rewindable(sequence, old_length, slab_rows);
   }
   void truncated(index_t sequence, index_t length) const {
     index_t& first = oldest[static_cast<std::size_t>(sequence)];

@@ -35,9 +35,9 @@ inline double attention_resolution(std::span<const double> scores) {
   double sum = 0.0;
   double gain = 0.0;
   for (std::size_t i = 0; i < scores.size(); ++i) {
-    const double here = std::exp(scores[i] - largest);
-    sum += here;
-    if (i + 1 < scores.size()) gain += here * (here - std::exp(scores[i + 1] - largest));
+    const double weight = std::exp(scores[i] - largest);
+    sum += weight;
+    if (i + 1 < scores.size()) gain += weight * (weight - std::exp(scores[i + 1] - largest));
   }
   return sum > 0.0 ? gain / (sum * sum) : 0.0;
 }

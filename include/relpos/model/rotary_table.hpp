@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "relpos/contract/rotation.hpp"
-#include "relpos/core/memory.hpp"
+#include "relpos/core/byte_range.hpp"
 #include "relpos/model/frequencies.hpp"
 #include "relpos/model/phase.hpp"
 
@@ -46,18 +46,18 @@ class rotary_table {
   /// The rotor between a query and the key `distance` positions after it, without the attention
   /// factor.
   rotor relative(index_t pair, index_t distance) const {
-    const auto at = static_cast<std::size_t>(pair);
-    const double angle = phases_[at].angle(-distance);
+    const auto i = static_cast<std::size_t>(pair);
+    const double angle = phases_[i].angle(-distance);
     const double size =
-        log2_decay_.empty() ? 1.0 : std::exp2(-log2_decay_[at] * static_cast<double>(distance));
+        log2_decay_.empty() ? 1.0 : std::exp2(-log2_decay_[i] * static_cast<double>(distance));
     return {size * std::cos(angle), size * std::sin(angle)};
   }
 
   bool overlaps(const byte_range& memory) const {
-    const auto of = [](const std::vector<float>& rows) {
+    const auto bytes = [](const std::vector<float>& rows) {
       return byte_range::of(rows.data(), rows.size() * sizeof(float));
     };
-    return of(queries_).overlaps(memory) || of(keys_).overlaps(memory);
+    return bytes(queries_).overlaps(memory) || bytes(keys_).overlaps(memory);
   }
 
  private:

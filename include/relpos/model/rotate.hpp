@@ -59,18 +59,18 @@ void rotate_checked(const view<T, 4>& rows, const rotary_frequencies& frequencie
   const std::vector<phase> phases(frequencies.radians.begin(), frequencies.radians.end());
   std::vector<float> cosines(phases.size());
   std::vector<float> sines(phases.size());
-  std::vector<index_t> rotated_by(phases.size(), std::numeric_limits<index_t>::min());
+  std::vector<index_t> positions(phases.size(), std::numeric_limits<index_t>::min());
   const bool interleaved = layout == pair_layout::interleaved;
   const index_t step = interleaved ? 2 : 1;
-  const index_t apart = interleaved ? 1 : pairs;
+  const index_t partner_offset = interleaved ? 1 : pairs;
 
   for (index_t row = 0; row < rows.shape[2]; ++row) {
     for (index_t batch = 0; batch < rows.shape[0]; ++batch) {
       for (std::size_t i = 0; i < phases.size(); ++i) {
         const index_t axis = frequencies.axes.empty() ? 0 : frequencies.axes[i];
         const index_t position = position_of(batch, row, axis);
-        if (position == rotated_by[i]) continue;
-        rotated_by[i] = position;
+        if (position == positions[i]) continue;
+        positions[i] = position;
         const double angle = phases[i].angle(position);
         cosines[i] = static_cast<float>(frequencies.attention_factor * std::cos(angle));
         sines[i] = static_cast<float>(frequencies.attention_factor * std::sin(angle));
@@ -78,11 +78,11 @@ void rotate_checked(const view<T, 4>& rows, const rotary_frequencies& frequencie
       for (index_t head = 0; head < rows.shape[1]; ++head) {
         for (index_t i = 0; i < pairs; ++i) {
           T& first = rows(batch, head, row, i * step);
-          T& second = rows(batch, head, row, i * step + apart);
-          const auto at = static_cast<std::size_t>(i);
+          T& second = rows(batch, head, row, i * step + partner_offset);
+          const auto pair = static_cast<std::size_t>(i);
           const auto rotated =
               channel_pair<float>{static_cast<float>(first), static_cast<float>(second)} *
-              channel_pair<float>{cosines[at], sines[at]};
+              channel_pair<float>{cosines[pair], sines[pair]};
           first = static_cast<T>(rotated.a);
           second = static_cast<T>(rotated.b);
         }

@@ -89,10 +89,10 @@ struct t5_buckets {
         std::log(static_cast<double>(max_distance) / static_cast<double>(exact)) *
         static_cast<double>(steps);
     // The error of `position` is about 1e-12, so `step` can be wrong only next to an integer.
-    constexpr double beside = 1e-6;
-    auto step = static_cast<index_t>(position + beside);
-    const bool is_beside = position - static_cast<double>(step) < beside;
-    if (is_beside && !reaches(n, exact, steps, step)) --step;
+    constexpr double tolerance = 1e-6;
+    auto step = static_cast<index_t>(position + tolerance);
+    const bool is_near_integer = position - static_cast<double>(step) < tolerance;
+    if (is_near_integer && !reaches(n, exact, steps, step)) --step;
     return exact + step;
   }
 

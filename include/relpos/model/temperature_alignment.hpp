@@ -6,7 +6,7 @@
 //   the logarithm of the largest probability     the entropy
 //
 // Both are monotone in the temperature, so statistics of the model's own logits determine it
-// (alignment.hpp measures them in the fused pass). Independent Gaussian logits have closed forms.
+// (align_temperatures.hpp measures them in the fused pass). Independent Gaussian logits have closed forms.
 
 #include <cmath>
 
@@ -55,17 +55,17 @@ class temperature_search {
   void tell(double statistic) {
     ++steps_;
     if (steps_ == 1) {
-      at_low_ = statistic;
+      low_statistic_ = statistic;
     } else if (steps_ == 2) {
-      direction_ = statistic > at_low_ ? 1.0 : -1.0;
-      if ((target_ - at_low_) * direction_ <= 0.0) {
+      direction_ = statistic > low_statistic_ ? 1.0 : -1.0;
+      if ((target_ - low_statistic_) * direction_ <= 0.0) {
         high_ = low_;
       } else if ((target_ - statistic) * direction_ >= 0.0) {
         low_ = high_;
       }
     } else {
-      const bool beyond = (statistic - target_) * direction_ > 0.0;
-      (beyond ? high_ : low_) = 0.5 * (low_ + high_);
+      const bool overshoots = (statistic - target_) * direction_ > 0.0;
+      (overshoots ? high_ : low_) = 0.5 * (low_ + high_);
     }
   }
 
@@ -73,7 +73,7 @@ class temperature_search {
   double target_;
   double low_ = 1.0;  // low_ and high_: bounds of 1 / temperature
   double high_;
-  double at_low_ = 0.0;
+  double low_statistic_ = 0.0;
   double direction_ = 1.0;
   int steps_ = 0;
 };

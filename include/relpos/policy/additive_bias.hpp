@@ -37,10 +37,10 @@ struct additive_bias {
   }
 
   status check(const attention_shape& shape) const {
-    const index_t wanted[4] = {shape.batch, shape.query_heads, shape.query_length,
-                               shape.key_length};
+    const index_t extents[4] = {shape.batch, shape.query_heads, shape.query_length,
+                                shape.key_length};
     const auto fits = [&](std::size_t axis) {
-      return matrix.shape[axis] == wanted[axis] || matrix.shape[axis] == 1;
+      return matrix.shape[axis] == extents[axis] || matrix.shape[axis] == 1;
     };
     const auto text = [](index_t extent) { return static_cast<long long>(extent); };
     if (!(fits(0) && fits(1) && fits(2) && fits(3))) {
@@ -49,7 +49,8 @@ struct additive_bias {
           "additive_bias: matrix is [%lld, %lld, %lld, %lld], must be [batch, head, "
           "query, key] = [%lld, %lld, %lld, %lld] or 1 where broadcast%s",
           text(matrix.shape[0]), text(matrix.shape[1]), text(matrix.shape[2]),
-          text(matrix.shape[3]), text(wanted[0]), text(wanted[1]), text(wanted[2]), text(wanted[3]),
+          text(matrix.shape[3]), text(extents[0]), text(extents[1]), text(extents[2]),
+          text(extents[3]),
           fits(3) ? ""
                   : "; keys are all rows of the longest sequence, also those that a cache has "
                     "evicted");

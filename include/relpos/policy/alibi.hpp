@@ -41,8 +41,8 @@ struct alibi {
   borrowed_data slopes;
   float multiplier = 1.0f;
 
-  constexpr alibi(borrowed_data per_head, double factor = 1.0)
-      : slopes(per_head), multiplier(static_cast<float>(factor)) {}
+  constexpr alibi(borrowed_data head_slopes, double factor = 1.0)
+      : slopes(head_slopes), multiplier(static_cast<float>(factor)) {}
 
   constexpr linear_bias bind(index_t head) const { return {slopes.data[head] * multiplier}; }
   status check(const attention_shape& shape) const {

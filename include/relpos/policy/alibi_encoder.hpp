@@ -51,8 +51,8 @@ struct alibi_symmetric {
   borrowed_data slopes;
   float multiplier = 1.0f;
 
-  constexpr alibi_symmetric(borrowed_data per_head, double factor = 1.0)
-      : slopes(per_head), multiplier(static_cast<float>(factor)) {}
+  constexpr alibi_symmetric(borrowed_data head_slopes, double factor = 1.0)
+      : slopes(head_slopes), multiplier(static_cast<float>(factor)) {}
 
   constexpr two_sided_line bind(index_t head) const {
     const float slope = slopes.data[head] * multiplier;
@@ -88,8 +88,8 @@ struct alibi_offset {
   borrowed_data slopes;
   float multiplier = 1.0f;
 
-  constexpr alibi_offset(borrowed_data per_head, double factor = 1.0)
-      : slopes(per_head), multiplier(static_cast<float>(factor)) {}
+  constexpr alibi_offset(borrowed_data head_slopes, double factor = 1.0)
+      : slopes(head_slopes), multiplier(static_cast<float>(factor)) {}
 
   constexpr two_sided_line bind(index_t head) const {
     const float slope = slopes.data[head] * multiplier;
@@ -109,12 +109,12 @@ struct alibi_one_sided {
   float multiplier = 1.0f;
 
   /// The first half of the heads looks left.
-  constexpr alibi_one_sided(borrowed_data per_head)
-      : alibi_one_sided(per_head, per_head.size / 2) {}
+  constexpr alibi_one_sided(borrowed_data head_slopes)
+      : alibi_one_sided(head_slopes, head_slopes.size / 2) {}
   /// The first `left` heads look left. For a shard of the heads, `left` counts the shard's own
   /// heads.
-  constexpr alibi_one_sided(borrowed_data per_head, index_t left, double factor = 1.0)
-      : slopes(per_head), left_heads(left), multiplier(static_cast<float>(factor)) {}
+  constexpr alibi_one_sided(borrowed_data head_slopes, index_t left, double factor = 1.0)
+      : slopes(head_slopes), left_heads(left), multiplier(static_cast<float>(factor)) {}
 
   struct head_bias : two_sided_line {
     bool looks_left;

@@ -31,13 +31,14 @@ struct gated_bias {
   view<const float, 3> gates;
   Bias bias;
 
-  constexpr gated_bias(view<const float, 3> per_row, Bias gated) : gates(per_row), bias(gated) {}
+  constexpr gated_bias(view<const float, 3> row_gates, Bias gated_policy)
+      : gates(row_gates), bias(gated_policy) {}
 
   double tabulated_bias(index_t head, index_t distance) const {
     return static_cast<double>(bias.tabulated_bias(head, distance));
   }
   constexpr distance_range varies() const
-    requires requires(const Bias& of) { of.varies(); }
+    requires requires(const Bias& policy) { policy.varies(); }
   {
     return bias.varies();
   }

@@ -45,7 +45,7 @@ struct log_n {
 struct ssmax {
   borrowed_data scales;
 
-  constexpr ssmax(borrowed_data per_head) : scales(per_head) {}
+  constexpr ssmax(borrowed_data head_scales) : scales(head_scales) {}
 
   struct of_head {
     float scale;

@@ -25,7 +25,7 @@ struct relative_bias {
 
   Function function;
 
-  constexpr relative_bias(Function of_head_and_distance) : function(of_head_and_distance) {}
+  constexpr relative_bias(Function bias_function) : function(bias_function) {}
 
   double tabulated_bias(index_t head, index_t distance) const {
     return static_cast<double>(function(head, distance));

@@ -28,7 +28,7 @@ struct rotary {
 
   template <class Table>
     requires std::same_as<std::remove_cvref_t<Table>, rotary_table>
-  constexpr rotary(Table&& made) : table(&made) {
+  constexpr rotary(Table&& model_table) : table(&model_table) {
     static_assert(std::is_lvalue_reference_v<Table>,
                   "relpos: a policy refers to its data and does not copy it: give the table a name "
                   "and keep it alive, instead of passing a temporary");

@@ -17,7 +17,7 @@ namespace relpos::inline RELPOS_ABI {
 struct sink_logits {
   borrowed_data values;
 
-  constexpr sink_logits(borrowed_data per_head) : values(per_head) {}
+  constexpr sink_logits(borrowed_data head_logits) : values(head_logits) {}
 
   struct of_head {
     float value;

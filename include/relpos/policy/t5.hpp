@@ -45,24 +45,24 @@ struct t5_bias {
   double tabulated_bias(index_t head, index_t distance) const {
     const index_t bucket = buckets.bucket(distance);
     const index_t heads = table.size / buckets.num_buckets;
-    const bool by_heads = layout == t5_layout::buckets_by_heads;
-    return static_cast<double>(
-        table.data[by_heads ? bucket * heads + head : head * buckets.num_buckets + bucket]);
+    const bool heads_are_columns = layout == t5_layout::buckets_by_heads;
+    return static_cast<double>(table.data[heads_are_columns ? bucket * heads + head
+                                                            : head * buckets.num_buckets + bucket]);
   }
 
   constexpr distance_range varies() const {
-    const bool both = buckets.direction == t5_direction::bidirectional;
-    return {-buckets.max_distance, both ? buckets.max_distance : 0};
+    const bool is_bidirectional = buckets.direction == t5_direction::bidirectional;
+    return {-buckets.max_distance, is_bidirectional ? buckets.max_distance : 0};
   }
 
   status check(const attention_shape& shape) const {
     const auto num_buckets = static_cast<long long>(buckets.num_buckets);
     const auto max_distance = static_cast<long long>(buckets.max_distance);
-    const bool both = buckets.direction == t5_direction::bidirectional;
-    if (num_buckets % 2 != 0 || num_buckets < (both ? 4 : 2)) {
+    const bool is_bidirectional = buckets.direction == t5_direction::bidirectional;
+    if (num_buckets % 2 != 0 || num_buckets < (is_bidirectional ? 4 : 2)) {
       return status::error(status_code::invalid_value,
                            "t5_bias: num_buckets is %lld, must be even and at least %d",
-                           num_buckets, both ? 4 : 2);
+                           num_buckets, is_bidirectional ? 4 : 2);
     }
     const index_t exact = buckets.per_direction() / 2;
     if (buckets.max_distance <= exact || buckets.max_distance > (index_t{1} << 30)) {
@@ -84,13 +84,13 @@ struct t5_bias {
 
  private:
   status check_table(const attention_shape& shape) const {
-    const bool by_heads = layout == t5_layout::buckets_by_heads;
-    const index_t rows = by_heads ? buckets.num_buckets : shape.query_heads;
-    const index_t columns = by_heads ? shape.query_heads : buckets.num_buckets;
+    const bool heads_are_columns = layout == t5_layout::buckets_by_heads;
+    const index_t rows = heads_are_columns ? buckets.num_buckets : shape.query_heads;
+    const index_t columns = heads_are_columns ? shape.query_heads : buckets.num_buckets;
     const bool has_shape = table.rows != 0 || table.columns != 0;
     const bool fits =
         has_shape ? table.rows == rows && table.columns == columns : table.size == rows * columns;
-    const char* const names = by_heads ? "[num_buckets, heads]" : "[heads, num_buckets]";
+    const char* const names = heads_are_columns ? "[num_buckets, heads]" : "[heads, num_buckets]";
     if (fits && table.data == nullptr && table.size > 0) {
       return status::error(status_code::null_data,
                            "t5_bias: table is null, must be %s = [%lld, %lld]", names,

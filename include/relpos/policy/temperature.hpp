@@ -27,7 +27,7 @@ struct temperature {
 struct head_temperature {
   borrowed_data values;
 
-  constexpr head_temperature(borrowed_data per_head) : values(per_head) {}
+  constexpr head_temperature(borrowed_data head_temperatures) : values(head_temperatures) {}
 
   constexpr temperature bind(index_t head) const { return {values.data[head]}; }
 

@@ -7,7 +7,7 @@
 // They serve left padding, packed sequences that restart, trees of drafts, and axes of time, height
 // and width (M-RoPE). Rotations, biases of a distance and logit scaling by position read them.
 // Masks use row + offset instead: left_padding, documents and tree restrict the keys that a query
-// sees.
+// sees. Kernels read these positions through call/row_positions.hpp.
 
 #include "relpos/check/positions.hpp"
 #include "relpos/contract/policy.hpp"
@@ -29,10 +29,12 @@ struct token_positions {
   view<const index_t, 3> queries;
   view<const index_t, 3> keys;
 
-  constexpr token_positions(view<const index_t, 2> of_queries, view<const index_t, 2> of_keys)
-      : queries(with_one_axis(of_queries)), keys(with_one_axis(of_keys)) {}
-  constexpr token_positions(view<const index_t, 3> of_queries, view<const index_t, 3> of_keys)
-      : queries(of_queries), keys(of_keys) {}
+  constexpr token_positions(view<const index_t, 2> query_positions,
+                            view<const index_t, 2> key_positions)
+      : queries(with_one_axis(query_positions)), keys(with_one_axis(key_positions)) {}
+  constexpr token_positions(view<const index_t, 3> query_positions,
+                            view<const index_t, 3> key_positions)
+      : queries(query_positions), keys(key_positions) {}
 
   constexpr index_t axes() const { return queries.shape[0]; }
   constexpr index_t query_position(index_t batch, index_t row, index_t axis) const {
@@ -44,13 +46,13 @@ struct token_positions {
 
   status check(const attention_shape& shape) const {
     const index_t batch = shape.batch;
-    const char* const of_queries = "token_positions: queries";
-    if (status valid = check_explicit_positions(of_queries, queries, batch, shape.query_length);
+    const char* const queries_name = "token_positions: queries";
+    if (status valid = check_explicit_positions(queries_name, queries, batch, shape.query_length);
         !valid) {
       return valid;
     }
-    const char* const of_keys = "token_positions: keys";
-    if (status valid = check_explicit_positions(of_keys, keys, batch, shape.key_length); !valid) {
+    const char* const keys_name = "token_positions: keys";
+    if (status valid = check_explicit_positions(keys_name, keys, batch, shape.key_length); !valid) {
       return valid;
     }
     if (queries.shape[0] == keys.shape[0]) return {};

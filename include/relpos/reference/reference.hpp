@@ -43,9 +43,10 @@ class reference_row {
   Real sink() const { return sink_; }
 
   bool sees(index_t key) const {
-    const implicit_positions row_of{sequence_.position};  // masks read implicit positions
+    const implicit_positions implicit{sequence_.position};  // masks read implicit positions
     return all_policies([&](const auto& policy) {
-      return relpos::sees(bind(policy, sequence_.at, head_), row_of.query(row_), row_of.key(key));
+      return relpos::sees(bind(policy, sequence_.at, head_), implicit.query(row_),
+                          implicit.key(key));
     });
   }
 
@@ -109,13 +110,14 @@ class reference_row {
     for (index_t i = 0; i < rotations.pairs; ++i) {
       const index_t a = interleaved ? 2 * i : i;
       const index_t b = interleaved ? 2 * i + 1 : i + rotations.pairs;
-      const rotor by = policy.relative_rotor(i, distance(key, rotations.axis_of(i)));
+      const rotor rotation = policy.relative_rotor(i, distance(key, rotations.axis_of(i)));
       const Real q_a = real(q[a * q_stride]), q_b = real(q[b * q_stride]);
       const Real k_a = real(k[a * k_stride]), k_b = real(k[b * k_stride]);
       const Real along = q_a * k_a + q_b * k_b;
       const Real across = q_b * k_a - q_a * k_b;
       sum += factor * factor *
-             (along * static_cast<Real>(by.real) - across * static_cast<Real>(by.imaginary));
+             (along * static_cast<Real>(rotation.real) -
+              across * static_cast<Real>(rotation.imaginary));
     }
     return sum;
   }
@@ -152,7 +154,7 @@ class reference_row {
 
   template <class Ask>
   bool all_policies(Ask&& ask) const {
-    return std::apply([&](const auto&... each) { return (ask(each) && ... && true); },
+    return std::apply([&](const auto&... policy) { return (ask(policy) && ... && true); },
                       sequence_.call.policies);
   }
 
@@ -191,8 +193,8 @@ void reference_statistics(const problem_sequence<Problem>& sequence,
     mean += difference / count;
     squares += difference * (score - mean);
   }
-  const auto write = [&](const std::optional<view<float, 3>>& where, Real value) {
-    if (where) (*where)(0, head, query) = static_cast<float>(value);
+  const auto write = [&](const std::optional<view<float, 3>>& statistic, Real value) {
+    if (statistic) (*statistic)(0, head, query) = static_cast<float>(value);
   };
   write(sequence.statistics.max_probability, largest);
   write(sequence.statistics.entropy, entropy);

@@ -16,20 +16,20 @@ class any_rows {
   explicit any_rows(const Rows& rows)
       : rows_(&rows),
         are_contiguous_(rows.are_contiguous()),
-        find_([](const void* of, index_t first, index_t count, const Stored** to) {
-          static_cast<const Rows*>(of)->find(first, count, to);
+        find_([](const void* source, index_t first, index_t count, const Stored** out) {
+          static_cast<const Rows*>(source)->find(first, count, out);
         }),
-        copy_([](const void* of, index_t row, index_t channels, float* to) {
-          const Rows& source = *static_cast<const Rows*>(of);
-          if (const float* const from = source.in_place(row)) {
-            std::copy(from, from + channels, to);
+        copy_([](const void* source, index_t row, index_t channels, float* out) {
+          const Rows& stored = *static_cast<const Rows*>(source);
+          if (const float* const data = stored.in_place(row)) {
+            std::copy(data, data + channels, out);
           } else {
-            source.load(row, to);
+            stored.load(row, out);
           }
         }) {
     if constexpr (Rows::is_scaled) {
-      find_scales_ = [](const void* of, index_t first, index_t count, float* to) {
-        static_cast<const Rows*>(of)->find_scales(first, count, to);
+      find_scales_ = [](const void* source, index_t first, index_t count, float* out) {
+        static_cast<const Rows*>(source)->find_scales(first, count, out);
       };
     }
   }
@@ -37,14 +37,14 @@ class any_rows {
   bool are_contiguous() const { return are_contiguous_; }
   bool are_scaled() const { return find_scales_ != nullptr; }
 
-  void find(index_t first, index_t count, const Stored** to) const {
-    find_(rows_, first, count, to);
+  void find(index_t first, index_t count, const Stored** out) const {
+    find_(rows_, first, count, out);
   }
-  void find_scales(index_t first, index_t count, float* to) const {
-    find_scales_(rows_, first, count, to);
+  void find_scales(index_t first, index_t count, float* out) const {
+    find_scales_(rows_, first, count, out);
   }
   /// One row as floats.
-  void copy(index_t row, index_t channels, float* to) const { copy_(rows_, row, channels, to); }
+  void copy(index_t row, index_t channels, float* out) const { copy_(rows_, row, channels, out); }
 
  private:
   const void* rows_;

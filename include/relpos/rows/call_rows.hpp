@@ -44,10 +44,12 @@ void with_query_rows(const problem_sequence<Problem>& sequence, index_t head,
     });
   } else if constexpr (rotates_to_positions<policies>) {
     const auto position = row_positions(sequence.call.policies, sequence.position, sequence.at);
-    const auto of_query = [&](index_t row, index_t axis) { return position.query(row, axis); };
+    const auto query_position = [&](index_t row, index_t axis) {
+      return position.query(row, axis);
+    };
     with_rotation(sequence.call.policies, [&](const auto& policy) {
-      use(explicit_rotation<Isa, source, std::decay_t<decltype(policy)>, decltype(of_query)>(
-          stored, policy, of_query, sequence.shape.head_dim, memory.stored_row,
+      use(explicit_rotation<Isa, source, std::decay_t<decltype(policy)>, decltype(query_position)>(
+          stored, policy, query_position, sequence.shape.head_dim, memory.stored_row,
           memory.rotors_of_row));
     });
   } else {

@@ -27,16 +27,16 @@ class explicit_rotation {
         position_of_(position_of),
         channels_(channels),
         stored_row_(stored_row),
-        of_block_(memory),
-        of_row_(memory + 2 * rotations_.pairs) {
+        block_rotors_(memory),
+        row_rotors_(memory + 2 * rotations_.pairs) {
     blocks_.fill(std::numeric_limits<index_t>::min());
   }
 
   static const float* in_place(index_t) { return nullptr; }
-  void load(index_t row, float* to) const {
+  void load(index_t row, float* out) const {
     for (index_t axis = 0; axis < rotations_.axes; ++axis) find_rotors(row, axis);
-    rotate_row<Isa>(read_row(source_, row, stored_row_), of_row_, rotations_.pairs,
-                    rotations_.layout, channels_, to);
+    rotate_row<Isa>(read_row(source_, row, stored_row_), row_rotors_, rotations_.pairs,
+                    rotations_.layout, channels_, out);
   }
 
  private:
@@ -63,35 +63,36 @@ class explicit_rotation {
   void find_block_rotors(index_t block, index_t axis) const {
     for (index_t i = 0; i < rotations_.pairs; ++i) {
       if (rotations_.axis_of(i) != axis) continue;
-      const rotor by = policy_.relative_rotor(i, -block * rotation_block);
-      of_block_[i] = static_cast<float>(by.real);
-      of_block_[rotations_.pairs + i] = static_cast<float>(by.imaginary);
+      const rotor rotation = policy_.relative_rotor(i, -block * rotation_block);
+      block_rotors_[i] = static_cast<float>(rotation.real);
+      block_rotors_[rotations_.pairs + i] = static_cast<float>(rotation.imaginary);
     }
   }
 
-  /// Multiplies the rotors of the offset by the rotors of the block, into of_row_. `Real` is a
+  /// Multiplies the rotors of the offset by the rotors of the block, into row_rotors_. `Real` is a
   /// float, for one pair, or a pack of floats, for a vector of pairs.
   template <class Real>
   RELPOS_INLINE void multiply(const float* offset, index_t pair) const {
     const index_t imaginary = pair + rotations_.pairs;
-    const auto load = [](const float* from) RELPOS_LAMBDA {
+    const auto load = [](const float* source) RELPOS_LAMBDA {
       if constexpr (std::is_same_v<Real, float>) {
-        return *from;
+        return *source;
       } else {
-        return Real::load(from);
+        return Real::load(source);
       }
     };
-    const auto store = [](Real x, float* to) RELPOS_LAMBDA {
+    const auto store = [](Real x, float* out) RELPOS_LAMBDA {
       if constexpr (std::is_same_v<Real, float>) {
-        *to = x;
+        *out = x;
       } else {
-        x.store(to);
+        x.store(out);
       }
     };
-    const auto product = channel_pair<Real>{load(offset + pair), load(offset + imaginary)} *
-                         channel_pair<Real>{load(of_block_ + pair), load(of_block_ + imaginary)};
-    store(product.a, of_row_ + pair);
-    store(product.b, of_row_ + imaginary);
+    const auto product =
+        channel_pair<Real>{load(offset + pair), load(offset + imaginary)} *
+        channel_pair<Real>{load(block_rotors_ + pair), load(block_rotors_ + imaginary)};
+    store(product.a, row_rotors_ + pair);
+    store(product.b, row_rotors_ + imaginary);
   }
 
   const Source& source_;
@@ -100,8 +101,8 @@ class explicit_rotation {
   PositionOf position_of_;
   index_t channels_;
   float* stored_row_;
-  float* of_block_;  // [2][pairs], for `blocks_`
-  float* of_row_;    // [2][pairs]
+  float* block_rotors_;  // [2][pairs], for `blocks_`
+  float* row_rotors_;    // [2][pairs]
   mutable std::array<index_t, static_cast<std::size_t>(max_axes)> blocks_{};
 };
 

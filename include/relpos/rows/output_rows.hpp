@@ -11,9 +11,9 @@ namespace relpos::inline RELPOS_ABI {
 class output_rows {
  public:
   template <class Out>
-  explicit output_rows(const view<Out, 4>& of)
-      : data_(of.data),
-        strides_(of.strides),
+  explicit output_rows(const view<Out, 4>& tensor)
+      : data_(tensor.data),
+        strides_(tensor.strides),
         is_float_(std::is_same_v<Out, float>),
         convert_(&convert<Out>) {}
 
@@ -24,8 +24,8 @@ class output_rows {
   }
 
   /// Writes `count` channels of a row from `first` on.
-  void write(index_t head, index_t row, index_t first, index_t count, const float* from) const {
-    convert_(from, count, data_, offset(head, row, first), strides_[3]);
+  void write(index_t head, index_t row, index_t first, index_t count, const float* values) const {
+    convert_(values, count, data_, offset(head, row, first), strides_[3]);
   }
 
  private:
@@ -33,9 +33,10 @@ class output_rows {
     return head * strides_[1] + row * strides_[2] + channel * strides_[3];
   }
   template <class Out>
-  static void convert(const float* from, index_t count, void* data, index_t at, index_t stride) {
-    Out* const to = static_cast<Out*>(data) + at;
-    for (index_t i = 0; i < count; ++i) to[i * stride] = static_cast<Out>(from[i]);
+  static void convert(const float* values, index_t count, void* data, index_t start,
+                      index_t stride) {
+    Out* const out = static_cast<Out*>(data) + start;
+    for (index_t i = 0; i < count; ++i) out[i * stride] = static_cast<Out>(values[i]);
   }
 
   void* data_;

@@ -4,11 +4,12 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Prefetches the cache line that holds `at`, which will be read soon, into the second-level cache.
-RELPOS_INLINE void fetch_line(const void* at) {
-  constexpr int to_read = 0;
-  constexpr int into_second_cache = 2;
-  __builtin_prefetch(at, to_read, into_second_cache);
+/// Prefetches the cache line that holds `address`, which will be read soon, into the second-level
+/// cache.
+RELPOS_INLINE void fetch_line(const void* address) {
+  constexpr int read_access = 0;
+  constexpr int second_cache = 2;
+  __builtin_prefetch(address, read_access, second_cache);
 }
 
 /// Prefetches a row of `floats` floats that will be read soon. Null is no row.

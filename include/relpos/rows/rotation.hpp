@@ -13,32 +13,32 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Rotates one row of `channels`; `by` is a row of the table, [2][pairs].
+/// Rotates one row of `channels`; `rotors` is a row of the table, [2][pairs].
 template <class Isa>
-RELPOS_INLINE void rotate_row(const float* from, const float* by, index_t pairs, pair_layout layout,
-                              index_t channels, float* to) {
+RELPOS_INLINE void rotate_row(const float* source, const float* rotors, index_t pairs,
+                              pair_layout layout, index_t channels, float* out) {
   using real = float_pack<Isa>;
   const bool interleaved = layout == pair_layout::interleaved;
   index_t i = 0;
   for (; i + lanes<Isa> <= pairs; i += lanes<Isa>) {
-    const real low = real::load(from + (interleaved ? 2 * i : i));
-    const real high = real::load(from + (interleaved ? 2 * i + lanes<Isa> : i + pairs));
+    const real low = real::load(source + (interleaved ? 2 * i : i));
+    const real high = real::load(source + (interleaved ? 2 * i + lanes<Isa> : i + pairs));
     const real a = interleaved ? real::evens(low, high) : low;
     const real b = interleaved ? real::odds(low, high) : high;
     const auto rotated = channel_pair<real>{a, b} *
-                         channel_pair<real>{real::load(by + i), real::load(by + pairs + i)};
-    rotated.a.store(to + i);
-    rotated.b.store(to + pairs + i);
+                         channel_pair<real>{real::load(rotors + i), real::load(rotors + pairs + i)};
+    rotated.a.store(out + i);
+    rotated.b.store(out + pairs + i);
   }
   // Without channel_pair: if this loop used fma, clang++ 14 would need 6 % more instructions per
   // score in the loop above.
   for (; i < pairs; ++i) {
-    const float a = from[interleaved ? 2 * i : i];
-    const float b = from[interleaved ? 2 * i + 1 : i + pairs];
-    to[i] = a * by[i] - b * by[pairs + i];
-    to[pairs + i] = a * by[pairs + i] + b * by[i];
+    const float a = source[interleaved ? 2 * i : i];
+    const float b = source[interleaved ? 2 * i + 1 : i + pairs];
+    out[i] = a * rotors[i] - b * rotors[pairs + i];
+    out[pairs + i] = a * rotors[pairs + i] + b * rotors[i];
   }
-  std::copy(from + 2 * pairs, from + channels, to + 2 * pairs);
+  std::copy(source + 2 * pairs, source + channels, out + 2 * pairs);
 }
 
 /// The rows of another source, rotated. `buffer` has room for one row that is not in place.
@@ -54,11 +54,11 @@ struct rotated_rows {
 
   static const float* in_place(index_t) { return nullptr; }
   // Rows are rotated in order. Waiting for memory takes most of the time, so rows are prefetched.
-  void load(index_t row, float* to) const {
+  void load(index_t row, float* out) const {
     constexpr index_t ahead = 16;
     if (row + ahead < rows) prefetch_row(source.in_place(row + ahead), channels);
     rotate_row<Isa>(read_row(source, row, buffer), rotations.row_of(table, row + offset),
-                    rotations.pairs, rotations.layout, channels, to);
+                    rotations.pairs, rotations.layout, channels, out);
   }
 };
 
@@ -71,8 +71,8 @@ struct packed_rows {
   index_t channels;
 
   static bool are_contiguous() { return true; }
-  void find(index_t first, index_t count, const float** to) const {
-    for (index_t i = 0; i < count; ++i) to[i] = in_place(first + i);
+  void find(index_t first, index_t count, const float** out) const {
+    for (index_t i = 0; i < count; ++i) out[i] = in_place(first + i);
   }
   RELPOS_INLINE const float* in_place(index_t row) const { return data + row * channels; }
   static void load(index_t, float*) {}

@@ -12,12 +12,12 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Converts `channels` numbers to floats.
 template <class Isa, class Stored>
-void load_row(const Stored* from, index_t channels, float* to) {
+void load_row(const Stored* source, index_t channels, float* out) {
   index_t c = 0;
   for (; c + lanes<Isa> <= channels; c += lanes<Isa>) {
-    float_pack<Isa>::load(from + c).store(to + c);
+    float_pack<Isa>::load(source + c).store(out + c);
   }
-  for (; c < channels; ++c) to[c] = static_cast<float>(from[c]);
+  for (; c < channels; ++c) out[c] = static_cast<float>(source[c]);
 }
 
 template <class Isa, storage Stored>
@@ -33,8 +33,8 @@ class strided_rows {
         channel_stride_(array.strides[3]) {}
 
   bool are_contiguous() const { return channel_stride_ == 1; }
-  void find(index_t first, index_t count, const Stored** to) const {
-    for (index_t i = 0; i < count; ++i) to[i] = data_ + (first + i) * row_stride_;
+  void find(index_t first, index_t count, const Stored** out) const {
+    for (index_t i = 0; i < count; ++i) out[i] = data_ + (first + i) * row_stride_;
   }
 
   RELPOS_INLINE const float* in_place(index_t row) const {
@@ -44,12 +44,14 @@ class strided_rows {
     return nullptr;
   }
 
-  void load(index_t row, float* to) const {
-    const Stored* from = data_ + row * row_stride_;
+  void load(index_t row, float* out) const {
+    const Stored* source = data_ + row * row_stride_;
     if (channel_stride_ == 1) {
-      load_row<Isa>(from, channels_, to);
+      load_row<Isa>(source, channels_, out);
     } else {
-      for (index_t c = 0; c < channels_; ++c) to[c] = static_cast<float>(from[c * channel_stride_]);
+      for (index_t c = 0; c < channels_; ++c) {
+        out[c] = static_cast<float>(source[c * channel_stride_]);
+      }
     }
   }
 

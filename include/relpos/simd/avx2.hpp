@@ -31,16 +31,16 @@ struct vector_ops<avx2> {
   static RELPOS_INLINE bool any(ints condition) {
     return _mm256_movemask_ps(reinterpret_cast<floats>(condition)) != 0;
   }
-  static RELPOS_INLINE floats load(const bfloat16* from) {
-    const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  static RELPOS_INLINE floats load(const bfloat16* source) {
+    const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(source));
     return reinterpret_cast<floats>(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
   }
-  static RELPOS_INLINE floats load(const half* from) {
-    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  static RELPOS_INLINE floats load(const half* source) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(source)));
   }
-  static RELPOS_INLINE floats load(const int8* from) {
+  static RELPOS_INLINE floats load(const int8* source) {
     return _mm256_cvtepi32_ps(
-        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(source))));
   }
 };
 

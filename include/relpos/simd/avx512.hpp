@@ -42,21 +42,21 @@ struct vector_ops<avx512> {
   static RELPOS_INLINE bool any(ints condition) {
     return _mm512_movepi32_mask(reinterpret_cast<__m512i>(condition)) != 0;
   }
-  static RELPOS_INLINE floats load(const bfloat16* from) {
+  static RELPOS_INLINE floats load(const bfloat16* source) {
     // One shuffle puts each number into the upper half of its lane. It is faster than widening and
     // shifting.
     constexpr __mmask32 upper_halves = 0xaaaaaaaa;
-    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(source));
     const __m512i places = _mm512_maskz_slli_epi32(
         all, _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), 16);
     return reinterpret_cast<floats>(
         _mm512_maskz_permutexvar_epi16(upper_halves, places, _mm512_castsi256_si512(bits)));
   }
-  static RELPOS_INLINE floats load(const half* from) {
-    return _mm512_maskz_cvtph_ps(all, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  static RELPOS_INLINE floats load(const half* source) {
+    return _mm512_maskz_cvtph_ps(all, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(source)));
   }
-  static RELPOS_INLINE floats load(const int8* from) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  static RELPOS_INLINE floats load(const int8* source) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(source));
     return _mm512_maskz_cvtepi32_ps(all, _mm512_maskz_cvtepi8_epi32(all, bytes));
   }
 };

@@ -37,17 +37,17 @@ struct pack<T, generic<N>> {
     return mask::each([&](int i) { return f(i) ? -1 : 0; });
   }
 
-  static RELPOS_INLINE pack load(const T* from) {
-    return each([&](int i) { return from[i]; });
+  static RELPOS_INLINE pack load(const T* source) {
+    return each([&](int i) { return source[i]; });
   }
   /// Loads and converts numbers from 16-bit or 8-bit storage.
   template <cache_storage S>
     requires(!std::is_same_v<S, T>)
-  static RELPOS_INLINE pack load(const S* from) {
-    return each([&](int i) { return static_cast<T>(from[i]); });
+  static RELPOS_INLINE pack load(const S* source) {
+    return each([&](int i) { return static_cast<T>(source[i]); });
   }
-  RELPOS_INLINE void store(T* to) const {
-    for (int i = 0; i < N; ++i) to[i] = lane[i];
+  RELPOS_INLINE void store(T* out) const {
+    for (int i = 0; i < N; ++i) out[i] = lane[i];
   }
   static RELPOS_INLINE pack iota() {
     return each([](int i) { return static_cast<T>(i); });
@@ -116,17 +116,17 @@ struct pack<T, generic<N>> {
   /// of `b`, from the same four lanes.
   static RELPOS_INLINE pack add_neighbours(pack a, pack b) {
     return each([&](int i) {
-      const T* const from = (i % 4 < 2 ? a : b).lane + i / 4 * 4 + i % 2 * 2;
-      return from[0] + from[1];
+      const T* const source = (i % 4 < 2 ? a : b).lane + i / 4 * 4 + i % 2 * 2;
+      return source[0] + source[1];
     });
   }
   /// Lane-by-lane sums of neighbouring groups of four lanes: the sums of `a`, then the sums of `b`.
   /// A pack has two such groups or more.
   static RELPOS_INLINE pack add_neighbouring_fours(pack a, pack b) {
     return each([&](int i) {
-      const int at = i / 4 * 8 + i % 4;
-      const T* const from = at < N ? a.lane + at : b.lane + (at - N);
-      return from[0] + from[4];
+      const int first = i / 4 * 8 + i % 4;
+      const T* const source = first < N ? a.lane + first : b.lane + (first - N);
+      return source[0] + source[4];
     });
   }
   /// The lanes in reverse order.

@@ -1,5 +1,6 @@
 #pragma once
-// 16-byte vectors without intrinsics, for every processor that GCC and clang compile for.
+// 16-byte vectors without intrinsics, for every processor that GCC and clang compile for: SSE2 on
+// x86-64, NEON on Arm.
 
 #include "relpos/simd/vector_pack.hpp"
 
@@ -22,12 +23,12 @@ struct vector_ops<vector128> {
   static RELPOS_INLINE bool any(ints condition) {
     return (condition[0] | condition[1] | condition[2] | condition[3]) != 0;
   }
-  static RELPOS_INLINE floats load(const bfloat16* from) {
-    return reinterpret_cast<floats>(widen(from) << 16);
+  static RELPOS_INLINE floats load(const bfloat16* source) {
+    return reinterpret_cast<floats>(widen(source) << 16);
   }
   /// Four numbers, converted like half::operator float.
-  static RELPOS_INLINE floats load(const half* from) {
-    const ints bits = widen(from);
+  static RELPOS_INLINE floats load(const half* source) {
+    const ints bits = widen(source);
     const ints magnitude = bits & 0x7fff;
     const ints subnormal =
         reinterpret_cast<ints>(__builtin_convertvector(magnitude, floats) * 0x1p-24f);
@@ -37,16 +38,16 @@ struct vector_ops<vector128> {
     const ints sign = (bits & 0x8000) << 16;
     return reinterpret_cast<floats>((magnitude < 0x0400 ? subnormal : normal) | sign);
   }
-  static RELPOS_INLINE floats load(const int8* from) {
-    return floats{static_cast<float>(from[0]), static_cast<float>(from[1]),
-                  static_cast<float>(from[2]), static_cast<float>(from[3])};
+  static RELPOS_INLINE floats load(const int8* source) {
+    return floats{static_cast<float>(source[0]), static_cast<float>(source[1]),
+                  static_cast<float>(source[2]), static_cast<float>(source[3])};
   }
 
  private:
   template <class S>
-  static RELPOS_INLINE ints widen(const S* from) {
+  static RELPOS_INLINE ints widen(const S* source) {
     vector_of<std::uint16_t, 8>::type bits;
-    __builtin_memcpy(&bits, from, sizeof bits);
+    __builtin_memcpy(&bits, source, sizeof bits);
     return __builtin_convertvector(bits, ints);
   }
 };

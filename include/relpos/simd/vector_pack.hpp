@@ -38,18 +38,18 @@ struct pack {
   RELPOS_INLINE pack(vector all) : v(all) {}
   RELPOS_INLINE pack(T value) : v(ops::broadcast(value)) {}
 
-  static RELPOS_INLINE pack load(const T* from) {
+  static RELPOS_INLINE pack load(const T* source) {
     vector v;
-    __builtin_memcpy(&v, from, sizeof v);
+    __builtin_memcpy(&v, source, sizeof v);
     return v;
   }
   /// Loads and converts numbers from 16-bit or 8-bit storage.
   template <cache_storage S>
     requires(!std::is_same_v<S, T>)
-  static RELPOS_INLINE pack load(const S* from) {
-    return ops::load(from);
+  static RELPOS_INLINE pack load(const S* source) {
+    return ops::load(source);
   }
-  RELPOS_INLINE void store(T* to) const { __builtin_memcpy(to, &v, sizeof v); }
+  RELPOS_INLINE void store(T* out) const { __builtin_memcpy(out, &v, sizeof v); }
   static RELPOS_INLINE pack iota() {
     return []<int... I>(std::integer_sequence<int, I...>) RELPOS_LAMBDA {
       return pack(vector{static_cast<T>(I)...});

@@ -18,47 +18,49 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Copies the statistics of a row from `from` to `into`, which has no keys yet: its contents have
-/// no meaning.
-inline void copy_row_statistics(const row_statistics& into, const row_statistics& from,
+/// Copies the statistics of a row from `source` to `destination`, which has no keys yet: its
+/// contents have no meaning.
+inline void copy_row_statistics(const row_statistics& destination, const row_statistics& source,
                                 index_t batch, index_t head, index_t row) {
-  const auto to = into.all();
-  const auto of = from.all();
-  for (std::size_t i = 0; i < to.size(); ++i) {
-    if (to[i].rows) to[i].rows_or_none()(batch, head, row) = of[i].rows_or_none()(batch, head, row);
+  const auto destinations = destination.all();
+  const auto sources = source.all();
+  for (std::size_t i = 0; i < destinations.size(); ++i) {
+    if (!destinations[i].rows) continue;
+    destinations[i].rows_or_none()(batch, head, row) = sources[i].rows_or_none()(batch, head, row);
   }
 }
 
-/// Merges the statistics of a row from `from` into `into`; neither is empty. `share` is w, with
-/// `into` as the first set. Must run before lse is merged.
-inline void merge_row_statistics(const row_statistics& into, const row_statistics& from,
+/// Merges the statistics of a row from `source` into `destination`; neither is empty. `share` is w,
+/// with `destination` as the first set. Must run before lse is merged.
+inline void merge_row_statistics(const row_statistics& destination, const row_statistics& source,
                                  float share, index_t batch, index_t head, index_t row) {
-  const auto at = [&](const std::optional<view<float, 3>>& rows) -> float& {
+  const auto element = [&](const std::optional<view<float, 3>>& rows) -> float& {
     return (*rows)(batch, head, row);
   };
   const float rest = 1.0f - share;
-  if (into.max_probability) {
-    float& merged = at(into.max_probability);
-    merged = std::fmax(share * merged, rest * at(from.max_probability));
+  if (destination.max_probability) {
+    float& merged = element(destination.max_probability);
+    merged = std::fmax(share * merged, rest * element(source.max_probability));
   }
-  if (into.entropy) {
-    const auto of_choice = [](float p) { return p > 0.0f ? -p * std::log(p) : 0.0f; };
-    float& merged = at(into.entropy);
-    merged = share * merged + rest * at(from.entropy) + of_choice(share) + of_choice(rest);
+  if (destination.entropy) {
+    const auto choice_entropy = [](float p) { return p > 0.0f ? -p * std::log(p) : 0.0f; };
+    float& merged = element(destination.entropy);
+    merged = share * merged + rest * element(source.entropy) + choice_entropy(share) +
+             choice_entropy(rest);
   }
-  if (!into.logit_count) return;
-  const float first = at(into.logit_count);
-  const float second = at(from.logit_count);
-  const float both = first + second;
-  at(into.logit_count) = both;
-  if (!into.logit_mean || both == 0.0f) return;
-  const float part = second / both;
-  const float apart = at(from.logit_mean) - at(into.logit_mean);
-  at(into.logit_mean) += apart * part;
-  if (!into.logit_variance) return;
-  float& variance = at(into.logit_variance);
-  variance = (1.0f - part) * variance + part * at(from.logit_variance) +
-             apart * apart * part * (1.0f - part);
+  if (!destination.logit_count) return;
+  const float first = element(destination.logit_count);
+  const float second = element(source.logit_count);
+  const float count = first + second;
+  element(destination.logit_count) = count;
+  if (!destination.logit_mean || count == 0.0f) return;
+  const float part = second / count;
+  const float difference = element(source.logit_mean) - element(destination.logit_mean);
+  element(destination.logit_mean) += difference * part;
+  if (!destination.logit_variance) return;
+  float& variance = element(destination.logit_variance);
+  variance = (1.0f - part) * variance + part * element(source.logit_variance) +
+             difference * difference * part * (1.0f - part);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -11,7 +11,8 @@
 //
 // The kernels add keys in their own loops, which differ in the registers that hold m and S and in
 // the order of the sum. Callers choose `exp2`: std::exp2 on the CPU, the instruction on a GPU,
-// which returns 0 instead of subnormals.
+// which returns 0 instead of subnormals. Prefill finishes rows by finish_row; decode finishes them
+// while it merges chunks (cpu/decode/merge.hpp, cuda/decode/merge.hpp).
 
 #include <cmath>
 #include <limits>
@@ -55,8 +56,9 @@ template <class Exp2>
 constexpr finished_row finish_row(const Exp2& exp2, float maximum, float sum, float sink) {
   const float top = max(maximum, sink);
   const float kept = sink > maximum ? exp2(maximum - sink) : 1.0f;
-  const float of_sink = sink == -std::numeric_limits<float>::infinity() ? 0.0f : exp2(sink - top);
-  const float total = sum * kept + of_sink;
+  const float sink_weight =
+      sink == -std::numeric_limits<float>::infinity() ? 0.0f : exp2(sink - top);
+  const float total = sum * kept + sink_weight;
   return {total == 0.0f ? 0.0f : kept / total, top, total};
 }
 

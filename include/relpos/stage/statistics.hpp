@@ -10,12 +10,12 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The spread, the sum of weight (s - m), after the largest exponent m rises from `before` to
-/// `now`. `rescale` multiplies the weights so far, whose sum is `weight_sum`.
+/// The spread, the sum of weight (s - m), after the largest exponent m rises from `old_maximum` to
+/// `new_maximum`. `rescale` multiplies the weights so far, whose sum is `weight_sum`.
 template <class Real>
-RELPOS_INLINE constexpr Real raised_spread(Real spread, Real before, Real now, Real weight_sum,
-                                           Real rescale) {
-  const Real raised = rescale * fma(before - now, weight_sum, spread);
+RELPOS_INLINE constexpr Real raised_spread(Real spread, Real old_maximum, Real new_maximum,
+                                           Real weight_sum, Real rescale) {
+  const Real raised = rescale * fma(old_maximum - new_maximum, weight_sum, spread);
   return select(rescale == Real(0.0f), Real(0.0f), raised);
 }
 
@@ -36,8 +36,8 @@ class logit_moments {
   Real mean;
   Real squares;
 
-  RELPOS_INLINE constexpr logit_moments(Real logits, Real of_them, Real apart)
-      : count(logits), mean(of_them), squares(apart), sum_(0.0f) {}
+  RELPOS_INLINE constexpr logit_moments(Real logit_count, Real logit_mean, Real square_sum)
+      : count(logit_count), mean(logit_mean), squares(square_sum), sum_(0.0f) {}
 
   /// Begins a tile; `origin` is one of its logits.
   RELPOS_INLINE constexpr void begin_tile(Real origin) {
@@ -47,10 +47,10 @@ class logit_moments {
   /// Adds one logit. A hidden score is not counted. NaN is counted: the row's moments become NaN.
   RELPOS_INLINE constexpr void add(Real score) {
     const auto hidden = score == Real(hidden_score);
-    const Real apart = select(hidden, Real(0.0f), score - mean);
+    const Real difference = select(hidden, Real(0.0f), score - mean);
     count = count + select(hidden, Real(0.0f), Real(1.0f));
-    sum_ = sum_ + apart;
-    squares = fma(apart, apart, squares);
+    sum_ = sum_ + difference;
+    squares = fma(difference, difference, squares);
   }
   RELPOS_INLINE constexpr void end_tile() {
     const Real step = sum_ / max(count, Real(1.0f));

@@ -7,7 +7,7 @@
 
 using namespace relpos;
 
-constexpr index_t batch = 2, heads = 4, rows = 6, all_rows = 9, d = 16, n = 5;
+constexpr index_t batch = 2, heads = 4, rows = 6, all_rows = 9, d = 16;
 const serial runner;
 
 void layouts(const float* data) {
@@ -37,6 +37,7 @@ void pytorch(workspace memory, view<float, 4> out, tensor q, tensor k, tensor v)
 }
 
 void flashinfer(workspace memory, float* sums, view<float, 4> out, tensor q, tensor k, tensor v) {
+  constexpr index_t n = 5;
   // before: single_prefill_with_kv_cache(q, k, v, causal=True, window_left=n, return_lse=True)
   const relpos::view<float, 3> lse(sums, {1, heads, rows},
                                    {rows * heads, 1, heads});  // natural, [row, head]
@@ -48,6 +49,7 @@ void flashinfer(workspace memory, float* sums, view<float, 4> out, tensor q, ten
 void flash_attn(workspace memory, view<float, 4> out, const half* data, view<const half, 4> k,
                 view<const half, 4> v, std::span<const int> cu_q, std::span<const int> cu_k,
                 float c) {
+  constexpr index_t n = 5;
   // before: flash_attn_varlen_func(q, k, v, cu_q, cu_k, max_q, max_k, causal=True, window_size=(n, 0), softcap=c)
   const relpos::view<const relpos::half, 4> q(data, {1, heads, all_rows, d},
                                               {all_rows * heads * d, d, heads * d, 1});

@@ -15,7 +15,7 @@
 #include <utility>
 
 #include "relpos/cpu/decode/kv_rows.hpp"
-#include "relpos/cpu/decode/products.hpp"
+#include "relpos/cpu/decode/micro_kernel.hpp"
 #include "relpos/cpu/decode/query_rows.hpp"
 #include "relpos/cpu/lowered_head.hpp"
 #include "relpos/cpu/prefill/query_group.hpp"
@@ -70,12 +70,12 @@ class decode {
     rows.for_each_head([&](index_t first, index_t count) {
       const index_t head = rows.head[first];
       const float factor = head_.factors_of(head).query;
-      const float* from[most_rows];
-      head_.find_queries(head, rows.row[first], count, memory_.key_buffer, from);
+      const float* queries[most_rows];
+      head_.find_queries(head, rows.row[first], count, memory_.key_buffer, queries);
       for (index_t i = 0; i < count; ++i) {
-        float* const to = memory_.packed + (first + i) * width;
-        for (index_t c = 0; c < shape().head_dim; ++c) to[c] = from[i][c] * factor;
-        std::fill(to + shape().head_dim, to + width, 0.0f);
+        float* const out = memory_.packed + (first + i) * width;
+        for (index_t c = 0; c < shape().head_dim; ++c) out[c] = queries[i][c] * factor;
+        std::fill(out + shape().head_dim, out + width, 0.0f);
       }
     });
   }
@@ -117,45 +117,46 @@ class decode {
     const index_t first = not_hidden_from(begin + (seen.first - begin) / tile_keys * tile_keys);
     if (first >= seen.last) return;
     // The tile whose values are added, the next, and the one after it.
-    key_lanes now = lanes_at(first);
+    key_lanes current = lanes_at(first);
     key_lanes next = lanes_at(not_hidden_from(first + tile_keys));
-    find(0, now);
+    find(0, current);
     find(1, next);
     float* scores = memory_.scores;
     float* next_scores = memory_.next_scores;
-    score(rows, keys, 0, now, values.ahead(0, now), scores);
+    score(rows, keys, 0, current, values.ahead(0, current), scores);
     for (index_t i = 0;; ++i) {
       float rescale[most_rows];
-      tile_class seen_of[most_rows];
-      head_.finish_scores(rows, now, scores, seen_of);
+      tile_class classes[most_rows];
+      head_.finish_scores(rows, current, scores, classes);
       bool any_partial = false;
       for (index_t r = 0; r < rows.count; ++r) {
-        any_partial = any_partial || seen_of[r] != tile_class::full;
-        rescale[r] = weigh(rows, r, now, seen_of[r], scores + r * tile_keys);
-        values.scale_weights(now, scores + r * tile_keys);
+        any_partial = any_partial || classes[r] != tile_class::full;
+        rescale[r] = weigh(rows, r, current, classes[r], scores + r * tile_keys);
+        values.scale_weights(current, scores + r * tile_keys);
       }
       const bool is_last = next.first == next.last;
       if (is_last) {
-        accumulate(rows, values, i, now, {}, rescale, any_partial, scores);
-        leave(rows, geometry().chunk_of(now.first_row));
+        accumulate(rows, values, i, current, {}, rescale, any_partial, scores);
+        leave(rows, geometry().chunk_of(current.first_row));
         return;
       }
-      const key_lanes after = lanes_at(not_hidden_from(next.first_row + tile_keys));
-      find(i + 2, after);
-      if (!any_partial && can_add_and_score(rows, now, next, keys, values)) {
+      const key_lanes following = lanes_at(not_hidden_from(next.first_row + tile_keys));
+      find(i + 2, following);
+      if (!any_partial && can_add_and_score(rows, current, next, keys, values)) {
         add_and_score_next(rows, keys, values, i, next, rescale[0], scores, next_scores);
       } else {
-        accumulate(rows, values, i, now, keys.ahead(i + 2, after), rescale, any_partial, scores);
+        accumulate(rows, values, i, current, keys.ahead(i + 2, following), rescale, any_partial,
+                   scores);
         score(rows, keys, i + 1, next, values.ahead(i + 1, next), next_scores);
       }
-      const index_t chunk = geometry().chunk_of(now.first_row);
+      const index_t chunk = geometry().chunk_of(current.first_row);
       if (chunk != geometry().chunk_of(next.first_row)) {
         leave(rows, chunk);
         empty(rows);
       }
       std::swap(scores, next_scores);
-      now = next;
-      next = after;
+      current = next;
+      next = following;
     }
   }
 
@@ -163,11 +164,12 @@ class decode {
   static constexpr bool adds_and_scores_together =
       has_many_registers<Isa> && std::is_same_v<Key, Value>;
 
-  static bool can_add_and_score(const query_rows& rows, const key_lanes& now, const key_lanes& next,
-                                const key_rows& keys, const value_rows& values) {
+  static bool can_add_and_score(const query_rows& rows, const key_lanes& current,
+                                const key_lanes& next, const key_rows& keys,
+                                const value_rows& values) {
     if constexpr (!adds_and_scores_together) return false;
-    const bool whole =
-        now.first == 0 && now.last == tile_keys && next.first == 0 && next.last == tile_keys;
+    const bool whole = current.first == 0 && current.last == tile_keys && next.first == 0 &&
+                       next.last == tile_keys;
     const index_t vectors = keys.width() / lanes<Isa>;
     return rows.count == 1 && whole && keys.are_in_place() && values.are_in_place() &&
            keys.width() == values.width() && (vectors == 4 || vectors == 8);
@@ -250,12 +252,12 @@ class decode {
     for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
       largest = max(real::load(scores + lane), largest);
     }
-    float of_lanes[lanes<Isa>];
-    largest.store(of_lanes);
-    const float before = rows.maximum[i];
-    const float maximum = *std::max_element(of_lanes, of_lanes + lanes<Isa>);
+    float lane_values[lanes<Isa>];
+    largest.store(lane_values);
+    const float old_maximum = rows.maximum[i];
+    const float maximum = *std::max_element(lane_values, lane_values + lanes<Isa>);
     rows.maximum[i] = maximum;
-    const real rescale = exp2<Isa>(real(before - maximum));
+    const real rescale = exp2<Isa>(real(old_maximum - maximum));
     real sum = rescale * real::load(memory_.sums + i * lanes<Isa>);
     for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
       const real weight = exp2<Isa>(real::load(scores + lane) - real(maximum));
@@ -263,8 +265,8 @@ class decode {
       weight.store(scores + lane);
     }
     sum.store(memory_.sums + i * lanes<Isa>);
-    rescale.store(of_lanes);
-    return of_lanes[0];
+    rescale.store(lane_values);
+    return lane_values[0];
   }
 
   void accumulate(const query_rows& rows, const value_rows& values, index_t i,
@@ -286,11 +288,13 @@ class decode {
   /// Stores the states of the rows after a chunk.
   void leave(const query_rows& rows, index_t chunk) const {
     for (index_t i = 0; i < rows.count; ++i) {
-      const chunk_state to = state_of(rows, i, chunk);
-      *to.maximum = rows.maximum[i];
-      for (int lane = 0; lane < lanes<Isa>; ++lane) *to.sum += memory_.sums[i * lanes<Isa> + lane];
+      const chunk_state state = state_of(rows, i, chunk);
+      *state.maximum = rows.maximum[i];
+      for (int lane = 0; lane < lanes<Isa>; ++lane) {
+        *state.sum += memory_.sums[i * lanes<Isa> + lane];
+      }
       const float* const outputs = memory_.outputs + i * memory_.padded(shape().value_dim);
-      std::copy(outputs, outputs + shape().value_dim, to.outputs);
+      std::copy(outputs, outputs + shape().value_dim, state.outputs);
     }
   }
 
@@ -317,9 +321,9 @@ void decode<Isa, Key, Value>::attend(const decode_item& item, const any_rows<Key
   if (seen.last <= seen.first) return;
   pack(rows);
   empty(rows);
-  key_rows of_keys(keys, shape().head_dim, memory_.key_rows);
-  value_rows of_values(values, shape().value_dim, memory_.value_rows);
-  attend_tiles(rows, seen, begin, of_keys, of_values);
+  key_rows stored_keys(keys, shape().head_dim, memory_.key_rows);
+  value_rows stored_values(values, shape().value_dim, memory_.value_rows);
+  attend_tiles(rows, seen, begin, stored_keys, stored_values);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -49,24 +49,25 @@ struct decode_geometry {
 
   /// The first row of a chunk, which may lie before the first row of the sequence.
   index_t row_of(index_t chunk) const {
-    const index_t at = first_ + chunk;
-    return (at < gap_.first ? at : at + (gap_.last - gap_.first)) * chunk_keys - key_offset_;
+    const index_t number = first_ + chunk;
+    return (number < gap_.first ? number : number + (gap_.last - gap_.first)) * chunk_keys -
+           key_offset_;
   }
   /// The chunk of a row that is not evicted.
   index_t chunk_of(index_t row) const {
-    const index_t at = floor_div(row + key_offset_, chunk_keys);
-    return (at < gap_.last ? at : at - (gap_.last - gap_.first)) - first_;
+    const index_t number = floor_div(row + key_offset_, chunk_keys);
+    return (number < gap_.last ? number : number - (gap_.last - gap_.first)) - first_;
   }
 
   /// The number of items of one block of rows, with `chunks_of_item` chunks each.
   index_t items_of_block(index_t chunks_of_item) const { return ceil_div(chunks, chunks_of_item); }
 
   /// An upper bound on the number of chunks, for any key offset.
-  static constexpr index_t chunk_capacity(const resident_rows& of) {
-    const auto of_piece = [&](index_t piece) {
-      return resident_rows::size(of.piece(piece)) / chunk_keys + 2;
+  static constexpr index_t chunk_capacity(const resident_rows& resident) {
+    const auto piece_chunks = [&](index_t piece) {
+      return resident_rows::size(resident.piece(piece)) / chunk_keys + 2;
     };
-    return of_piece(0) + (of.piece(1).last > 0 ? of_piece(1) : 0);
+    return piece_chunks(0) + (resident.piece(1).last > 0 ? piece_chunks(1) : 0);
   }
 
  private:

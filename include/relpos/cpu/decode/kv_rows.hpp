@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "relpos/cpu/decode/geometry.hpp"
-#include "relpos/cpu/decode/products.hpp"
+#include "relpos/cpu/decode/micro_kernel.hpp"
 #include "relpos/cpu/decode/workspace.hpp"
 #include "relpos/rows/any_rows.hpp"
 
@@ -32,20 +32,20 @@ class decode_kv_rows {
 
   /// Finds the rows of the i-th tile in the order of work, and keeps the rows of the last
   /// known_tiles tiles. A tile without rows repeats the rows of the tile before it.
-  void find(index_t i, const key_lanes& of) {
+  void find(index_t i, const key_lanes& lanes) {
     if (!in_place_) return;
-    const stored** const to = rows(i);
-    if (of.first == of.last) {
+    const stored** const out = rows(i);
+    if (lanes.first == lanes.last) {
       // The rows that are prefetched then are in cache already.
-      std::copy(rows(i - 1), rows(i - 1) + decode_geometry::tile_keys, to);
+      std::copy(rows(i - 1), rows(i - 1) + decode_geometry::tile_keys, out);
       return;
     }
-    const index_t first = of.rows.first - of.first_row;
-    const index_t last = of.rows.last - of.first_row;
-    source_.find(of.rows.first, last - first, to + first);
+    const index_t first = lanes.rows.first - lanes.first_row;
+    const index_t last = lanes.rows.last - lanes.first_row;
+    source_.find(lanes.rows.first, last - first, out + first);
     // Lanes without a row repeat the nearest row.
-    std::fill(to, to + first, to[first]);
-    std::fill(to + last, to + decode_geometry::tile_keys, to[last - 1]);
+    std::fill(out, out + first, out[first]);
+    std::fill(out + last, out + decode_geometry::tile_keys, out[last - 1]);
   }
 
   /// The rows of the i-th tile, which is whole, and of the tile after it. Both have been found.
@@ -107,9 +107,9 @@ class decode_kv_rows {
     for (index_t lane = first; lane < last; ++lane) use(lane, scales[lane]);
   }
 
-  void copy_row(index_t row, float* to) const {
-    source_.copy(row, channels_, to);
-    std::fill(to + channels_, to + width_, 0.0f);
+  void copy_row(index_t row, float* out) const {
+    source_.copy(row, channels_, out);
+    std::fill(out + channels_, out + width_, 0.0f);
   }
 
   any_rows<Stored> source_;

@@ -33,22 +33,22 @@ void merge_decoded(const attention_shape& shape, const decoded_sequence& sequenc
   const index_t channels = shape.value_dim;
 
   for (index_t row = 0; row < shape.query_length; ++row) {
-    const auto state = [&](index_t chunk) {
+    const auto state_of = [&](index_t chunk) {
       return states.at(sequence.state_of(shape, head, row, chunk));
     };
     const float top = max(largest_exponent(shape, sequence, states, head, row), sink);
     float total = std::exp2(sink - top);
     float* sum = nullptr;  // of outputs, in the memory of the first chunk with keys
     for (index_t chunk = 0; chunk < chunks; ++chunk) {
-      const chunk_state of = state(chunk);
-      if (*of.sum == 0.0f) continue;
-      const float weight = std::exp2(*of.maximum - top);
-      total += *of.sum * weight;
+      const chunk_state state = state_of(chunk);
+      if (*state.sum == 0.0f) continue;
+      const float weight = std::exp2(*state.maximum - top);
+      total += *state.sum * weight;
       if (sum == nullptr) {
-        sum = of.outputs;
+        sum = state.outputs;
         for (index_t c = 0; c < channels; ++c) sum[c] *= weight;
       } else {
-        for (index_t c = 0; c < channels; ++c) sum[c] += weight * of.outputs[c];
+        for (index_t c = 0; c < channels; ++c) sum[c] += weight * state.outputs[c];
       }
     }
     for (index_t c = 0; c < channels; ++c) {

@@ -30,9 +30,9 @@ struct decode_query_rows {
     result.count = std::min(all - block * most_rows, most_rows);
     result.seen = {shape.key_length, 0};
     for (index_t i = 0; i < result.count; ++i) {
-      const index_t at = block * most_rows + i;
-      result.head[i] = head.key_head * geometry.group + at / shape.query_length;
-      result.row[i] = at % shape.query_length;
+      const index_t group_row = block * most_rows + i;
+      result.head[i] = head.key_head * geometry.group + group_row / shape.query_length;
+      result.row[i] = group_row % shape.query_length;
     }
     result.for_each_head([&](index_t i, index_t rows_of_head) {
       head.find_visible(result.head[i], result.row[i], rows_of_head, result.visible + i);

@@ -60,8 +60,8 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
       if constexpr (RowPositions::are_implicit) {
         // The table is ordered by q_pos - k_pos, which falls from lane to lane.
         const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
-        const float* const from = table.at(-(first + lanes<Isa> - 1), lanes<Isa>);
-        return reversed(real::load(from));
+        const float* const entries = table.at(-(first + lanes<Isa> - 1), lanes<Isa>);
+        return reversed(real::load(entries));
       } else {
         float values[lanes<Isa>];
         for (int i = 0; i < lanes<Isa>; ++i) values[i] = table.of(-distance_to(lane + i));
@@ -103,11 +103,12 @@ tile_class hide_row(const std::tuple<Masks...>& masks, index_t q_pos, const key_
   const bool sees_range =
       first + keys.first_row == keys.rows.first && last + keys.first_row == keys.rows.last;
   if (first > keys.first || last < keys.last) {
-    const integer from(static_cast<std::int32_t>(first));
-    const integer to(static_cast<std::int32_t>(last));
+    const integer first_lane(static_cast<std::int32_t>(first));
+    const integer last_lane(static_cast<std::int32_t>(last));
     for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
-      const integer at = integer::iota() + integer(static_cast<std::int32_t>(lane));
-      hidden_unless(range_shows(at, from, to), real::load(scores + lane)).store(scores + lane);
+      const integer indices = integer::iota() + integer(static_cast<std::int32_t>(lane));
+      hidden_unless(range_shows(indices, first_lane, last_lane), real::load(scores + lane))
+          .store(scores + lane);
     }
   }
   if (kept == tile_class::partial) {

@@ -114,8 +114,8 @@ class gated_table_bias {
     const float* gates;
 
     RELPOS_INLINE real apply(int v, real s) const {
-      const index_t at = v * lanes<Isa>;
-      return add_tabulated_bias(s, real::load(lane_values + at), real::load(gates + at));
+      const index_t lane = v * lanes<Isa>;
+      return add_tabulated_bias(s, real::load(lane_values + lane), real::load(gates + lane));
     }
   };
 

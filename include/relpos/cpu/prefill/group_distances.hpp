@@ -19,7 +19,7 @@ class group_distances<Isa, implicit_positions> {
   using real = float_pack<Isa>;
 
   RELPOS_INLINE group_distances(const implicit_positions& position, const group_rows& rows)
-      : to_key_zero_(position.key(0) - position.query(rows.first_row)) {}
+      : key_zero_distance_(position.key(0) - position.query(rows.first_row)) {}
 
   struct to_key {
     float first;  // from the group's first query
@@ -28,15 +28,17 @@ class group_distances<Isa, implicit_positions> {
       return real(first) - (real::iota() + real(float(v * lanes<Isa>)));
     }
   };
-  RELPOS_INLINE to_key key(index_t row) const { return {static_cast<float>(row + to_key_zero_)}; }
+  RELPOS_INLINE to_key key(index_t row) const {
+    return {static_cast<float>(row + key_zero_distance_)};
+  }
 
   /// The table's values for one key, one per lane.
   RELPOS_INLINE const float* lane_values(const bias_table& table, index_t key_row) const {
-    return table.at(-(key_row + to_key_zero_), geometry<Isa>::group_rows);
+    return table.at(-(key_row + key_zero_distance_), geometry<Isa>::group_rows);
   }
 
  private:
-  index_t to_key_zero_;
+  index_t key_zero_distance_;
 };
 
 /// Explicit positions: any distance may be in any lane. The results of `key` and `lane_values` are

@@ -21,12 +21,12 @@ struct group_statistics {
 
   static group_statistics take(arena& memory, index_t width) {
     group_statistics result;
-    for (float** each : result.all()) *each = memory.take<float>(width);
+    for (float** array : result.all()) *array = memory.take<float>(width);
     return result;
   }
 
   void start(index_t width) {
-    for (float** each : all()) std::fill(*each, *each + width, 0.0f);
+    for (float** array : all()) std::fill(*array, *array + width, 0.0f);
   }
 
  private:
@@ -39,14 +39,16 @@ class statistics_lanes {
  public:
   using real = float_pack<Isa>;
 
-  /// The maximum of the lanes rises from `before` to `maximum`, and `rescale` multiplies the
+  /// The maximum of the lanes rises from `old_maximum` to `maximum`, and `rescale` multiplies the
   /// weights so far, whose sum is `weight_sum`. `score` is the first score of the tile.
-  RELPOS_INLINE statistics_lanes(const group_statistics& of, index_t at, real before, real maximum,
-                                 real rescale, real weight_sum, real score)
-      : of_(of),
-        at_(at),
-        spread_(raised_spread(real::load(of.spread + at), before, maximum, weight_sum, rescale)),
-        moments_(real::load(of.count + at), real::load(of.mean + at), real::load(of.squares + at)) {
+  RELPOS_INLINE statistics_lanes(const group_statistics& statistics, index_t lane, real old_maximum,
+                                 real maximum, real rescale, real weight_sum, real score)
+      : statistics_(statistics),
+        lane_(lane),
+        spread_(raised_spread(real::load(statistics.spread + lane), old_maximum, maximum,
+                              weight_sum, rescale)),
+        moments_(real::load(statistics.count + lane), real::load(statistics.mean + lane),
+                 real::load(statistics.squares + lane)) {
     moments_.begin_tile(select(score == real(hidden_score), maximum, score));
   }
 
@@ -57,15 +59,15 @@ class statistics_lanes {
 
   RELPOS_INLINE void store() {
     moments_.end_tile();
-    spread_.store(of_.spread + at_);
-    moments_.count.store(of_.count + at_);
-    moments_.mean.store(of_.mean + at_);
-    moments_.squares.store(of_.squares + at_);
+    spread_.store(statistics_.spread + lane_);
+    moments_.count.store(statistics_.count + lane_);
+    moments_.mean.store(statistics_.mean + lane_);
+    moments_.squares.store(statistics_.squares + lane_);
   }
 
  private:
-  const group_statistics& of_;
-  index_t at_;
+  const group_statistics& statistics_;
+  index_t lane_;
   real spread_;
   logit_moments<real> moments_;
 };

@@ -121,9 +121,9 @@ class prefill {
   void start_group(std::size_t g, index_t head, const group_rows& rows, float factor) {
     static_assert(tiles::group_rows <= tiles::tile_keys,
                   "key_buffer must hold the queries of a group");
-    const float* from[tiles::group_rows];
-    head_.find_queries(head, rows.first_row, rows.count, memory_.key_buffer, from);
-    memory_.groups[g].start(from, rows.count, factor, shape().head_dim, shape().value_dim);
+    const float* queries[tiles::group_rows];
+    head_.find_queries(head, rows.first_row, rows.count, memory_.key_buffer, queries);
+    memory_.groups[g].start(queries, rows.count, factor, shape().head_dim, shape().value_dim);
   }
 
   /// Runs the tile with the number of vectors that the group's rows fill: the last group of a

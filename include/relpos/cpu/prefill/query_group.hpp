@@ -72,30 +72,32 @@ struct query_group {
 
   /// Rotates the queries from their blocks to the block of a tile of keys. The first query is at
   /// `q_pos`.
-  void rotate(const block_rotors& rotors, index_t q_pos, index_t to_block, index_t channels) {
+  void rotate(const block_rotors& rotors, index_t q_pos, index_t target_block, index_t channels) {
     using real = float_pack<Isa>;
-    if (key_block == to_block) return;
-    key_block = to_block;
+    if (key_block == target_block) return;
+    key_block = target_block;
     measured = false;
     // A group is narrower than a block: its queries lie in one, or in two.
     const index_t block = rotation_rows::block_of(q_pos);
-    const int_pack<Isa> of_first(static_cast<std::int32_t>((block + 1) * rotation_block - q_pos));
-    const float* const first = rotors.between(block, to_block);
-    const float* const second = rotors.between(block + 1, to_block);
+    const int_pack<Isa> first_count(
+        static_cast<std::int32_t>((block + 1) * rotation_block - q_pos));
+    const float* const first = rotors.between(block, target_block);
+    const float* const second = rotors.between(block + 1, target_block);
     const index_t pairs = rotors.pairs;
     for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
       const auto is_first =
-          int_pack<Isa>::iota() + int_pack<Isa>(static_cast<std::int32_t>(lane)) < of_first;
+          int_pack<Isa>::iota() + int_pack<Isa>(static_cast<std::int32_t>(lane)) < first_count;
       for (index_t i = 0; i < pairs; ++i) {
-        const channel_pair<real> by{
+        const channel_pair<real> rotation{
             select(is_first, real(first[i]), real(second[i])),
             select(is_first, real(first[pairs + i]), real(second[pairs + i]))};
-        const index_t at_a = i * width + lane;
-        const index_t at_b = at_a + pairs * width;
+        const index_t offset_a = i * width + lane;
+        const index_t offset_b = offset_a + pairs * width;
         const auto rotated =
-            channel_pair<real>{real::load(packed + at_a), real::load(packed + at_b)} * by;
-        rotated.a.store(queries + at_a);
-        rotated.b.store(queries + at_b);
+            channel_pair<real>{real::load(packed + offset_a), real::load(packed + offset_b)} *
+            rotation;
+        rotated.a.store(queries + offset_a);
+        rotated.b.store(queries + offset_b);
       }
     }
     std::copy(packed + 2 * pairs * width, packed + channels * width, queries + 2 * pairs * width);
@@ -119,26 +121,27 @@ struct query_group {
 
   /// Writes out, lse and statistics (stage/softmax.hpp). `first` is the row of lane 0; `sink` is an
   /// exponent.
-  void finish(const lowered_head<Isa>& of, index_t head, index_t first, float sink) const {
+  void finish(const lowered_head<Isa>& key_head, index_t head, index_t first, float sink) const {
     for (index_t vector = 0; vector < rows; vector += lanes<Isa>) {
       const index_t count = std::min<index_t>(rows - vector, lanes<Isa>);
       float factors[lanes<Isa>] = {};
       for (index_t i = 0; i < count; ++i) {
-        factors[i] = end_row(of, head, first + vector + i, vector + i, sink);
+        factors[i] = end_row(key_head, head, first + vector + i, vector + i, sink);
       }
-      write_vector(of.out, of.shape.value_dim, head, first + vector, count, vector, factors);
+      write_vector(key_head.out, key_head.shape.value_dim, head, first + vector, count, vector,
+                   factors);
     }
   }
 
  private:
   /// Packs the first `count` rows into the lanes of one vector, at most `lanes` of them.
-  void pack_vector(const float* const* from, index_t count, float factor, index_t channels,
-                   float* to) const {
+  void pack_vector(const float* const* source, index_t count, float factor, index_t channels,
+                   float* out) const {
     using real = float_pack<Isa>;
     constexpr int n = lanes<Isa>;
     const float* row[n];
     // Lanes without a query repeat the last row.
-    for (index_t i = 0; i < n; ++i) row[i] = from[std::min(i, count - 1)];
+    for (index_t i = 0; i < n; ++i) row[i] = source[std::min(i, count - 1)];
     index_t c = 0;
     for (; c + n <= channels; c += n) {
       real block[n];
@@ -146,20 +149,22 @@ struct query_group {
       for (int i = 0; i < n; ++i) block[i] = real::load(row[i] + c) * real(factor);
       transpose<Isa>(block);
       RELPOS_UNROLL
-      for (int i = 0; i < n; ++i) block[i].store(to + (c + i) * width);
+      for (int i = 0; i < n; ++i) block[i].store(out + (c + i) * width);
     }
     for (; c < channels; ++c) {
-      for (int i = 0; i < n; ++i) to[c * width + i] = row[i][c] * factor;
+      for (int i = 0; i < n; ++i) out[c * width + i] = row[i][c] * factor;
     }
   }
 
   /// Writes the lse and the statistics of a row, and returns the factor of its outputs.
-  float end_row(const lowered_head<Isa>& of, index_t head, index_t row, index_t lane,
+  float end_row(const lowered_head<Isa>& key_head, index_t head, index_t row, index_t lane,
                 float sink) const {
     const auto exp2 = [](float x) { return std::exp2(x); };
     const finished_row finished = finish_row(exp2, maximum[lane], sum[lane], sink);
-    if (of.lse.data != nullptr) of.lse(0, head, row) = finished.lse();
-    if (of.statistics.any()) write_statistics(of.statistics, head, row, lane, finished.factor);
+    if (key_head.lse.data != nullptr) key_head.lse(0, head, row) = finished.lse();
+    if (key_head.statistics.any()) {
+      write_statistics(key_head.statistics, head, row, lane, finished.factor);
+    }
     return finished.factor;
   }
 
@@ -168,8 +173,8 @@ struct query_group {
                     index_t count, index_t vector, const float (&factors)[lanes<Isa>]) const {
     using real = float_pack<Isa>;
     constexpr int n = lanes<Isa>;
-    float* to[n] = {};
-    for (index_t i = 0; i < count; ++i) to[i] = out.in_place(head, row + i);
+    float* out_row[n] = {};
+    for (index_t i = 0; i < count; ++i) out_row[i] = out.in_place(head, row + i);
     index_t c = 0;
     for (; c + n <= channels; c += n) {
       real block[n];
@@ -178,10 +183,10 @@ struct query_group {
         block[i] = real::load(outputs + (c + i) * width + vector) * real::load(factors);
       }
       transpose<Isa>(block);
-      if (to[0] != nullptr) {
+      if (out_row[0] != nullptr) {
         RELPOS_UNROLL
         for (int i = 0; i < n; ++i) {
-          if (i < count) block[i].store(to[i] + c);
+          if (i < count) block[i].store(out_row[i] + c);
         }
         continue;
       }
@@ -199,20 +204,20 @@ struct query_group {
   }
 
   /// A weight times `factor` is a probability.
-  void write_statistics(const row_statistics& to, index_t head, index_t row, index_t lane,
+  void write_statistics(const row_statistics& out, index_t head, index_t row, index_t lane,
                         float factor) const {
-    const auto write = [&](const std::optional<view<float, 3>>& where, float value) {
-      if (where) (*where)(0, head, row) = value;
+    const auto write = [&](const std::optional<view<float, 3>>& statistic, float value) {
+      if (statistic) (*statistic)(0, head, row) = value;
     };
     const logit_moments<float> moments(statistics.count[lane], statistics.mean[lane],
                                        statistics.squares[lane]);
     const finished_statistics finished =
         finish_statistics(statistics.spread[lane], moments, sum[lane], factor);
-    write(to.max_probability, finished.max_probability);
-    write(to.entropy, finished.entropy);
-    write(to.logit_count, finished.logit_count);
-    write(to.logit_mean, finished.logit_mean);
-    write(to.logit_variance, finished.logit_variance);
+    write(out.max_probability, finished.max_probability);
+    write(out.entropy, finished.entropy);
+    write(out.logit_count, finished.logit_count);
+    write(out.logit_mean, finished.logit_mean);
+    write(out.logit_variance, finished.logit_variance);
   }
 };
 

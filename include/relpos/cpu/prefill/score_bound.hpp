@@ -27,15 +27,15 @@ float largest_norm(const Rows& rows, index_t first, index_t last, index_t channe
                    float* row_buffer) {
   float largest = 0.0f;
   for (index_t row = first; row < last; ++row) {
-    const float* const at = read_row(rows, row, row_buffer);
+    const float* const values = read_row(rows, row, row_buffer);
     // Eight sums: one would wait for each addition, and compilers may not reorder them.
     constexpr index_t parts = 8;
     float square[parts] = {};
     index_t c = 0;
     for (; c + parts <= channels; c += parts) {
-      for (index_t i = 0; i < parts; ++i) square[i] += at[c + i] * at[c + i];
+      for (index_t i = 0; i < parts; ++i) square[i] += values[c + i] * values[c + i];
     }
-    for (; c < channels; ++c) square[0] += at[c] * at[c];
+    for (; c < channels; ++c) square[0] += values[c] * values[c];
     float total = 0.0f;
     for (const float part : square) total += part;
     if (!(total <= largest)) largest = total;

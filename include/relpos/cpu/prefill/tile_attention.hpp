@@ -1,6 +1,6 @@
 #pragma once
 // Attention of one query group over one key tile: scores with bias and mask, online softmax,
-// weighted values.
+// weighted values. The inner loops are in micro_kernel.hpp.
 
 #include <tuple>
 
@@ -8,7 +8,7 @@
 #include "relpos/cpu/prefill/bias_stage.hpp"
 #include "relpos/cpu/prefill/key_tile.hpp"
 #include "relpos/cpu/prefill/mask_stage.hpp"
-#include "relpos/cpu/prefill/products.hpp"
+#include "relpos/cpu/prefill/micro_kernel.hpp"
 #include "relpos/cpu/prefill/query_group.hpp"
 #include "relpos/simd/exp2.hpp"
 #include "relpos/simd/tanh.hpp"
@@ -27,18 +27,18 @@ RELPOS_NOINLINE void collect_statistics(const query_group<Isa>& group,
   using real = float_pack<Isa>;
   for (int v = 0; v < Vectors; ++v) {
     const index_t lane = v * lanes<Isa>;
-    const real before = real::load(group.maximum + lane);
+    const real old_maximum = real::load(group.maximum + lane);
     const real weight_sum = real::load(group.sum + lane);
-    rescale[v] = exp2<Isa>(before - maximum[v]);
+    rescale[v] = exp2<Isa>(old_maximum - maximum[v]);
     if (keys.count[v] == 0) continue;
-    statistics_lanes<Isa> statistics(group.statistics, lane, before, maximum[v], rescale[v],
+    statistics_lanes<Isa> statistics(group.statistics, lane, old_maximum, maximum[v], rescale[v],
                                      weight_sum, real::load(weights + lane));
     real sum(0.0f);
     for (index_t k = 0; k < keys.count[v]; ++k) {
-      float* const at = weights + k * Vectors * lanes<Isa> + lane;
-      const real score = real::load(at);
+      float* const data = weights + k * Vectors * lanes<Isa> + lane;
+      const real score = real::load(data);
       const real weight = exp2<Isa>(score - maximum[v]);
-      weight.store(at);
+      weight.store(data);
       sum = sum + weight;
       statistics.add(score, maximum[v], weight);
     }
@@ -118,29 +118,29 @@ struct tile_attention {
   template <int Rows>
   RELPOS_INLINE void score_strip(const key_tile<Isa>& tile, index_t first, bool partial,
                                  live_keys& live, real (&maximum)[Vectors]) const {
-    float* const to = weights + live.count * width;
+    float* const out = weights + live.count * width;
     const int blind = partial ? masks.template blind_vectors<Vectors>(tile.first_row + first) : 0;
     if (softcap == 0.0f && !partial) {
       auto scores =
           score_product<Isa, Rows, Vectors>(tile.keys + first, group.queries, width, head_dim);
       RELPOS_UNROLL
       for (int r = 0; r < Rows; ++r) {
-        add_biases(tile.first_row + first + r, scores.at[r]);
-        raise(maximum, scores.at[r]);
-        store(scores.at[r], to + r * width);
+        add_biases(tile.first_row + first + r, scores.vectors[r]);
+        raise(maximum, scores.vectors[r]);
+        store(scores.vectors[r], out + r * width);
       }
     } else {
       live.any_partial |= partial;
       unroll<Vectors>([&](auto skipped) RELPOS_LAMBDA {
-        if (blind == skipped) store_products<Rows, skipped>(tile.keys + first, to);
+        if (blind == skipped) store_products<Rows, skipped>(tile.keys + first, out);
       });
       if (partial) {
         for (index_t r = 0; r < Rows; ++r) {
-          finish_scores<true>(tile.first_row + first + r, blind, to + r * width, maximum);
+          finish_scores<true>(tile.first_row + first + r, blind, out + r * width, maximum);
         }
       } else {
         for (index_t r = 0; r < Rows; ++r) {
-          finish_scores<false>(tile.first_row + first + r, 0, to + r * width, maximum);
+          finish_scores<false>(tile.first_row + first + r, 0, out + r * width, maximum);
         }
       }
     }
@@ -154,7 +154,7 @@ struct tile_attention {
 
   /// Stores the products of the vectors after the first `Skipped`.
   template <int Rows, int Skipped>
-  RELPOS_INLINE void store_products(const float* const* keys, float* to) const {
+  RELPOS_INLINE void store_products(const float* const* keys, float* out) const {
     constexpr index_t first = Skipped * lanes<Isa>;
     const auto scores =
         score_product<Isa, Rows, Vectors - Skipped>(keys, group.queries + first, width, head_dim);
@@ -162,7 +162,7 @@ struct tile_attention {
     for (int r = 0; r < Rows; ++r) {
       RELPOS_UNROLL
       for (int v = 0; v < Vectors - Skipped; ++v) {
-        scores.at[r][v].store(to + r * width + first + v * lanes<Isa>);
+        scores.vectors[r][v].store(out + r * width + first + v * lanes<Isa>);
       }
     }
   }
@@ -188,9 +188,9 @@ struct tile_attention {
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) maximum[v] = max(score[v], maximum[v]);
   }
-  static RELPOS_INLINE void store(const real (&score)[Vectors], float* to) {
+  static RELPOS_INLINE void store(const real (&score)[Vectors], float* out) {
     RELPOS_UNROLL
-    for (int v = 0; v < Vectors; ++v) score[v].store(to + v * lanes<Isa>);
+    for (int v = 0; v < Vectors; ++v) score[v].store(out + v * lanes<Isa>);
   }
 
   RELPOS_INLINE void add_biases(index_t key_row, real (&score)[Vectors]) const {
@@ -222,24 +222,24 @@ struct tile_attention {
     real sum[Vectors];
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) {
-      const index_t at = v * lanes<Isa>;
-      rescale[v] = exp2<Isa>(real::load(group.maximum + at) - maximum[v]);
-      maximum[v].store(group.maximum + at);
+      const index_t lane = v * lanes<Isa>;
+      rescale[v] = exp2<Isa>(real::load(group.maximum + lane) - maximum[v]);
+      maximum[v].store(group.maximum + lane);
       sum[v] = real(0.0f);
     }
     keys.for_each([&](index_t k, auto skipped) RELPOS_LAMBDA {
       RELPOS_UNROLL
       for (int v = skipped; v < Vectors; ++v) {
-        float* const at = weights + k * width + v * lanes<Isa>;
-        const real weight = exp2<Isa>(real::load(at) - maximum[v]);
-        weight.store(at);
+        float* const data = weights + k * width + v * lanes<Isa>;
+        const real weight = exp2<Isa>(real::load(data) - maximum[v]);
+        weight.store(data);
         sum[v] = sum[v] + weight;
       }
     });
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) {
-      const index_t at = v * lanes<Isa>;
-      fma(real::load(group.sum + at), rescale[v], sum[v]).store(group.sum + at);
+      const index_t lane = v * lanes<Isa>;
+      fma(real::load(group.sum + lane), rescale[v], sum[v]).store(group.sum + lane);
     }
   }
 };

@@ -19,7 +19,7 @@
 //   float tanh(float x)
 //   float sqrt(float x)
 //
-//   void copy(void* shared, const void* from, bool exists)
+//   void copy(void* shared, const void* source, bool exists)
 //                                             16 bytes, asynchronously; zeros unless `exists`
 //   void commit()                             ends a group of copies
 //   void wait<Pending>()                      until all but the last `Pending` groups of this
@@ -34,7 +34,7 @@
 //   void multiply_add(float (&c)[4], const fragment<T>& a, packed<T> b0, packed<T> b1)
 //                                             c [16 x 8] += a [16 x 16] b [16 x 8], 16-bit numbers
 //                                             c [16 x 8] += a [16 x 8] b [8 x 8], tf32
-//   void round(float first, float second, packed<T>& to)
+//   void round(float first, float second, packed<T>& result)
 //   packed<tf32> round_to_tf32(float x)
 //   float to_float(half x)                    also for a bfloat16
 

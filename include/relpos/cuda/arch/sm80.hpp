@@ -32,10 +32,10 @@ struct sm80 {
   static __device__ float tanh(float x) { return ::tanhf(x); }
   static __device__ float sqrt(float x) { return ::sqrtf(x); }
 
-  static __device__ void copy(void* to, const void* from, bool exists) {
+  static __device__ void copy(void* destination, const void* source, bool exists) {
     const int bytes = exists ? 16 : 0;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address(to)), "l"(from),
-                 "r"(bytes)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address(destination)),
+                 "l"(source), "r"(bytes)
                  : "memory");
   }
   static __device__ void commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -92,11 +92,11 @@ struct sm80 {
           "r"(b0.bits), "r"(b1.bits));
   }
   /// Rounded to nearest, ties to even.
-  static __device__ void round(float first, float second, packed<half>& to) {
-    asm("cvt.rn.f16x2.f32 %0, %2, %1;" : "=r"(to.bits) : "f"(first), "f"(second));
+  static __device__ void round(float first, float second, packed<half>& result) {
+    asm("cvt.rn.f16x2.f32 %0, %2, %1;" : "=r"(result.bits) : "f"(first), "f"(second));
   }
-  static __device__ void round(float first, float second, packed<bfloat16>& to) {
-    asm("cvt.rn.bf16x2.f32 %0, %2, %1;" : "=r"(to.bits) : "f"(first), "f"(second));
+  static __device__ void round(float first, float second, packed<bfloat16>& result) {
+    asm("cvt.rn.bf16x2.f32 %0, %2, %1;" : "=r"(result.bits) : "f"(first), "f"(second));
   }
   /// Rounded to nearest, ties away from zero.
   static __device__ packed<tf32> round_to_tf32(float x) {
@@ -114,8 +114,8 @@ struct sm80 {
   }
 
  private:
-  static __device__ std::uint32_t address(const void* at) {
-    return static_cast<std::uint32_t>(__cvta_generic_to_shared(at));
+  static __device__ std::uint32_t address(const void* pointer) {
+    return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
   }
 };
 

@@ -45,7 +45,7 @@ class decode_block {
     unroll<2>([&](auto r) RELPOS_LAMBDA { find_row(r); });
     arch_.sync_warp();
     const seen_tile first = seen_from(warp_);
-    begin_tile(first.at, 0);
+    begin_tile(first.index, 0);
     arch_.template wait<1>();  // for the queries, not for the tile
     if constexpr (lowered::rotates) rotate_queries_to_chunk();
     arch_.sync();
@@ -63,8 +63,8 @@ class decode_block {
     index_t row;  // of the sequence
   };
   RELPOS_DEVICE row_place place_of(int row) const {
-    const index_t at = first_row_ + row;
-    return {key_head_ * call_.group + at % call_.group, at / call_.group};
+    const index_t group_row = first_row_ + row;
+    return {key_head_ * call_.group + group_row % call_.group, group_row / call_.group};
   }
   RELPOS_DEVICE int rows_that_exist() const {
     const index_t all = sequence_.queries.count * call_.group;
@@ -83,7 +83,7 @@ class decode_block {
     const int row = accumulator_place{lane_}.row(2 * r);
     const bool exists = row < rows_that_exist();
     const row_place place = place_of(exists ? row : 0);
-    heads_.head[r] = &call_.head(sequence_.at, place.head);
+    heads_.head[r] = &call_.head(sequence_.index, place.head);
     rows_.row[r] = static_cast<int>(exists ? place.row : sequence_.queries.count);
     if (lane_ % 4 != 0) return;
     key_span seen{0, 0};
@@ -148,10 +148,10 @@ class decode_block {
   }
 
   struct seen_tile {
-    int at;  // index in the chunk; behind the last if there is none
+    int index;  // in the chunk; behind the last if there is none
     tile_class is;
 
-    RELPOS_DEVICE bool exists() const { return at < geometry::tiles; }
+    RELPOS_DEVICE bool exists() const { return index < geometry::tiles; }
   };
   /// The first tile of the warp from `tile` on that some row sees.
   RELPOS_DEVICE seen_tile seen_from(int tile) const {
@@ -165,10 +165,10 @@ class decode_block {
   /// Begins to copy a tile, if it is one of the chunk.
   RELPOS_DEVICE void begin_tile(int tile, int stage) {
     if (tile < geometry::tiles) {
-      const auto copy = [&](const view<const stored, 4>& from,
-                            const typename memory_type::key_rows& to) {
-        copy_tile<warp_lanes>(arch_, lane_, from, sequence_.keys, key_head_, first_key_of(tile),
-                              to);
+      const auto copy = [&](const view<const stored, 4>& source,
+                            const typename memory_type::key_rows& destination) {
+        copy_tile<warp_lanes>(arch_, lane_, source, sequence_.keys, key_head_, first_key_of(tile),
+                              destination);
       };
       copy(call_.k, keys_of(stage));
       copy(call_.v, values_of(stage));
@@ -185,13 +185,13 @@ class decode_block {
                                                      memory_.visible[warp_], lane_);
     const row_factors factors = stages.factors();
     for (int stage = 0; tile.exists(); stage = 1 - stage) {
-      const seen_tile next = seen_from(tile.at + geometry::warps);
+      const seen_tile next = seen_from(tile.index + geometry::warps);
       arch_.template wait<0>();
       arch_.sync_warp();  // the tile has arrived, and all lanes are done with the one before
-      begin_tile(next.at, 1 - stage);
+      begin_tile(next.index, 1 - stage);
       if constexpr (lowered::rotates) {
         rotate_shared_keys(arch_, keys_of(stage), call_.rotation.rows,
-                           first_key_of(tile.at) + sequence_.position.key_offset);
+                           first_key_of(tile.index) + sequence_.position.key_offset);
         arch_.sync_warp();
       }
       score_fragment<keys / 8> scores[1] = {};
@@ -206,7 +206,7 @@ class decode_block {
         const left_factor<stored> factor[1] = {as_left_factor(arch_, query)};
         multiply_add_keys(arch_, scores, factor, keys_of(stage), i * step, lane_);
       });
-      stages.apply(arch_, first_key_of(tile.at), tile.is, factors, scores[0]);
+      stages.apply(arch_, first_key_of(tile.index), tile.is, factors, scores[0]);
       float rescale[1][2];
       softmax_.add(arch_, scores[0], rescale[0]);
       if (tile.is == tile_class::partial) arch_.sync_warp();  // all lanes are done with the keys
@@ -225,18 +225,18 @@ class decode_block {
   RELPOS_DEVICE void join() {
     arch_.template wait<0>();
     arch_.sync();
-    auto& own = memory_.states[warp_];
+    auto& state = memory_.states[warp_];
     const accumulator_place place{lane_};
     unroll<2>([&](auto r) RELPOS_LAMBDA {
       const float sum = softmax_fragment::row_sum(arch_, softmax_.sum[r]);
       const int row = place.row(2 * r);
       if (lane_ % 4 == 0) {
-        own.maximum[row] = softmax_.maximum[r];
-        own.sum[row] = sum;
+        state.maximum[row] = softmax_.maximum[r];
+        state.sum[row] = sum;
       }
       unroll<HeadDim / 8>([&](auto tile) RELPOS_LAMBDA {
         unroll<2>([&](auto i) RELPOS_LAMBDA {
-          own.outputs[row][tile * 8 + place.column(i)] = outputs_[0].at[tile][2 * r + i];
+          state.outputs[row][tile * 8 + place.column(i)] = outputs_[0].tiles[tile][2 * r + i];
         });
       });
     });
@@ -248,16 +248,16 @@ class decode_block {
   RELPOS_DEVICE void join_row(int row) const {
     const auto exp2 = [this](float x) { return arch_.exp2(x); };
     float top = no_maximum;
-    for (const auto& each : memory_.states) top = relpos::max(each.maximum[row], top);
+    for (const auto& part : memory_.states) top = relpos::max(part.maximum[row], top);
     float sum = 0.0f;
     float weights[geometry::warps];
     unroll<geometry::warps>([&](auto warp) RELPOS_LAMBDA {
-      const auto& each = memory_.states[warp];
-      weights[warp] = state_weight(exp2, each.maximum[row], each.sum[row], top);
-      sum += weights[warp] * each.sum[row];
+      const auto& part = memory_.states[warp];
+      weights[warp] = state_weight(exp2, part.maximum[row], part.sum[row], top);
+      sum += weights[warp] * part.sum[row];
     });
-    const row_place of = place_of(row);
-    const chunk_state state = call_.states.at(sequence_.state_of(of.head, of.row, chunk_));
+    const row_place place = place_of(row);
+    const chunk_state state = call_.states.at(sequence_.state_of(place.head, place.row, chunk_));
     for (int channel = lane_; channel < HeadDim; channel += warp_lanes) {
       float output = 0.0f;
       unroll<geometry::warps>([&](auto warp) RELPOS_LAMBDA {

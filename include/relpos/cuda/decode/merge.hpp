@@ -24,66 +24,66 @@ struct decode_merge_shared_storage {
 
 /// Writes out and lse of row `row` of a sequence and query head.
 template <int HeadDim, class Arch, class Call>
-RELPOS_DEVICE void merge_decoded_row(Arch& arch, const Call& call, index_t sequence,
+RELPOS_DEVICE void merge_decoded_row(Arch& arch, const Call& call, index_t sequence_index,
                                      index_t query_head, index_t row) {
   using out_type = std::remove_reference_t<decltype(call.out(0, 0, 0, 0))>;
   using geometry = decode_merge_geometry;
   constexpr float nothing = -std::numeric_limits<float>::infinity();
-  constexpr int of_lane = HeadDim / warp_lanes;
-  const device_sequence& of = call.sequences[sequence];
+  constexpr int lane_channels = HeadDim / warp_lanes;
+  const device_sequence& sequence = call.sequences[sequence_index];
   auto& memory = *reinterpret_cast<decode_merge_shared_storage<HeadDim>*>(arch.shared());
   const int lane = arch.thread() % warp_lanes;
   const int warp = arch.thread() / warp_lanes;
   const auto exp2 = [&](float x) { return arch.exp2(x); };
   const auto state = [&](index_t chunk) {
-    return call.states.at(of.state_of(query_head, row, chunk));
+    return call.states.at(sequence.state_of(query_head, row, chunk));
   };
 
   // The absolute position of a chunk decides which lane and which warp takes it, because other rows
   // of the sequence may see more chunks.
   const auto first_of = [&](int place, int places) {
-    const index_t apart = place - of.first_chunk;
-    return apart - floor_div(apart, places) * places;
+    const index_t distance = place - sequence.first_chunk;
+    return distance - floor_div(distance, places) * places;
   };
 
   // All warps compute the same sum.
-  const float sink = call.head(sequence, query_head).sink * log2e;
+  const float sink = call.head(sequence_index, query_head).sink * log2e;
   float top = relpos::max(sink, no_maximum);
-  for (index_t chunk = first_of(lane, warp_lanes); chunk < of.chunks; chunk += warp_lanes) {
+  for (index_t chunk = first_of(lane, warp_lanes); chunk < sequence.chunks; chunk += warp_lanes) {
     if (*state(chunk).sum != 0.0f) top = relpos::max(*state(chunk).maximum, top);
   }
   for (int other = 1; other < warp_lanes; other *= 2) {
     top = relpos::max(arch.shuffle_xor(top, other), top);
   }
   float total = 0.0f;
-  for (index_t chunk = first_of(lane, warp_lanes); chunk < of.chunks; chunk += warp_lanes) {
-    const chunk_state each = state(chunk);
-    total += *each.sum * state_weight(exp2, *each.maximum, *each.sum, top);
+  for (index_t chunk = first_of(lane, warp_lanes); chunk < sequence.chunks; chunk += warp_lanes) {
+    const chunk_state part = state(chunk);
+    total += *part.sum * state_weight(exp2, *part.maximum, *part.sum, top);
   }
   for (int other = 1; other < warp_lanes; other *= 2) total += arch.shuffle_xor(total, other);
   if (sink != nothing) total += arch.exp2(sink - top);
 
-  float outputs[of_lane] = {};
-  for (index_t chunk = first_of(warp, geometry::warps); chunk < of.chunks;
+  float outputs[lane_channels] = {};
+  for (index_t chunk = first_of(warp, geometry::warps); chunk < sequence.chunks;
        chunk += geometry::warps) {
-    const chunk_state each = state(chunk);
-    if (*each.sum == 0.0f) continue;
-    const float weight = exp2(*each.maximum - top);
-    unroll<of_lane>(
-        [&](auto i) RELPOS_LAMBDA { outputs[i] += weight * each.outputs[i * warp_lanes + lane]; });
+    const chunk_state part = state(chunk);
+    if (*part.sum == 0.0f) continue;
+    const float weight = exp2(*part.maximum - top);
+    unroll<lane_channels>(
+        [&](auto i) RELPOS_LAMBDA { outputs[i] += weight * part.outputs[i * warp_lanes + lane]; });
   }
-  unroll<of_lane>([&](auto i)
-                      RELPOS_LAMBDA { memory.outputs[warp][i * warp_lanes + lane] = outputs[i]; });
+  unroll<lane_channels>(
+      [&](auto i) RELPOS_LAMBDA { memory.outputs[warp][i * warp_lanes + lane] = outputs[i]; });
   arch.sync();
-  const index_t at = of.queries.first + row;
+  const index_t tensor_row = sequence.queries.first + row;
   for (int channel = arch.thread(); channel < HeadDim; channel += geometry::threads) {
     float sum = 0.0f;
-    for (const auto& each : memory.outputs) sum += each[channel];
-    call.out(of.queries.batch, query_head, at, channel) =
+    for (const auto& part : memory.outputs) sum += part[channel];
+    call.out(sequence.queries.batch, query_head, tensor_row, channel) =
         narrow<out_type>(arch, total == 0.0f ? 0.0f : sum / total);
   }
   if (call.lse.data != nullptr && arch.thread() == 0) {
-    call.lse(of.queries.batch, query_head, at) = lse_of(top, total);
+    call.lse(sequence.queries.batch, query_head, tensor_row) = lse_of(top, total);
   }
 }
 

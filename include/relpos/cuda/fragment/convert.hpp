@@ -22,10 +22,10 @@ RELPOS_DEVICE T narrow(Arch& arch, float x) {
   if constexpr (std::is_same_v<T, float>) {
     return x;
   } else {
-    packed<T> both;
-    arch.round(x, x, both);
+    packed<T> pair;
+    arch.round(x, x, pair);
     T result;
-    result.bits = static_cast<std::uint16_t>(both.bits);
+    result.bits = static_cast<std::uint16_t>(pair.bits);
     return result;
   }
 }

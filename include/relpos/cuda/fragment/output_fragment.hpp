@@ -25,23 +25,23 @@ struct RELPOS_MAY_ALIAS two_halves {
 
 /// Stores the outputs of two neighbouring channels, by one store if `in_one_piece`.
 template <class Arch, class Out>
-RELPOS_DEVICE void store_two(Arch& arch, Out* to, index_t stride, bool in_one_piece, float first,
+RELPOS_DEVICE void store_two(Arch& arch, Out* out, index_t stride, bool in_one_piece, float first,
                              float second) {
   if (!in_one_piece) {
-    to[0] = narrow<Out>(arch, first);
-    to[stride] = narrow<Out>(arch, second);
+    out[0] = narrow<Out>(arch, first);
+    out[stride] = narrow<Out>(arch, second);
   } else if constexpr (std::is_same_v<Out, float>) {
-    *reinterpret_cast<two_floats*>(to) = {first, second};
+    *reinterpret_cast<two_floats*>(out) = {first, second};
   } else {
-    packed<Out> both;
-    arch.round(first, second, both);
-    *reinterpret_cast<two_halves*>(to) = {both.bits};
+    packed<Out> pair;
+    arch.round(first, second, pair);
+    *reinterpret_cast<two_halves*>(out) = {pair.bits};
   }
 }
 
 template <multiplied T, int HeadDim>
 struct output_fragment {
-  float at[HeadDim / 8][4] = {};  // an mma accumulator for each 8 channels
+  float tiles[HeadDim / 8][4] = {};  // an mma accumulator for each 8 channels
 };
 
 /// Adds tiles to the outputs of `RowTiles` times sixteen rows.
@@ -59,8 +59,9 @@ struct weighted_values {
                                 int lane) {
     unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
       unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
-        unroll<4>([&](auto element)
-                      RELPOS_LAMBDA { outputs[m].at[tile][element] *= rescale[m][element / 2]; });
+        unroll<4>([&](auto element) RELPOS_LAMBDA {
+          outputs[m].tiles[tile][element] *= rescale[m][element / 2];
+        });
       });
     });
     // Zero times infinity or NaN is not zero: a value that a row does not see must not reach it.
@@ -77,9 +78,9 @@ struct weighted_values {
       unroll<channel_tiles / 2>([&](auto two) RELPOS_LAMBDA {
         const fragment<T> value = load_values(arch, rows, i * step, two * 16, lane);
         unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
-          auto& at = outputs[m].at;
-          multiply_add(arch, at[2 * two], weight[m], value.part[0], value.part[1]);
-          multiply_add(arch, at[2 * two + 1], weight[m], value.part[2], value.part[3]);
+          auto& tiles = outputs[m].tiles;
+          multiply_add(arch, tiles[2 * two], weight[m], value.part[0], value.part[1]);
+          multiply_add(arch, tiles[2 * two + 1], weight[m], value.part[2], value.part[3]);
         });
       });
     });
@@ -95,11 +96,11 @@ struct weighted_values {
     fragment<T> result;
     unroll<4>([&](auto part) RELPOS_LAMBDA {
       if constexpr (std::is_same_v<T, float>) {
-        const float weight = weights.at[step][part % 2 * 2 + part / 2];
+        const float weight = weights.tiles[step][part % 2 * 2 + part / 2];
         result.part[part].bits = std::bit_cast<std::uint32_t>(weight);
       } else {
-        const float(&of)[4] = weights.at[2 * step + part / 2];
-        arch.round(of[part % 2 * 2], of[part % 2 * 2 + 1], result.part[part]);
+        const float(&numbers)[4] = weights.tiles[2 * step + part / 2];
+        arch.round(numbers[part % 2 * 2], numbers[part % 2 * 2 + 1], result.part[part]);
       }
     });
     return as_left_factor(arch, result);
@@ -144,10 +145,10 @@ struct weighted_values {
     constexpr int pieces = HeadDim / chunk;
     bool finite = true;
     for (int i = lane; i < keys * pieces; i += warp_lanes) {
-      piece of;
-      const void* const from = rows.at(i / pieces, i % pieces * chunk);
-      __builtin_memcpy(&of, __builtin_assume_aligned(from, 16), sizeof of);
-      unroll<4>([&](auto p) RELPOS_LAMBDA { finite = finite && is_finite(of.bits[p]); });
+      piece words;
+      const void* const source = rows.at(i / pieces, i % pieces * chunk);
+      __builtin_memcpy(&words, __builtin_assume_aligned(source, 16), sizeof words);
+      unroll<4>([&](auto p) RELPOS_LAMBDA { finite = finite && is_finite(words.bits[p]); });
     }
     return !arch.any(!finite);
   }
@@ -161,7 +162,7 @@ struct weighted_values {
     unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
       unroll<4>([&](auto element) RELPOS_LAMBDA {
         *shared.at(place.row(element), tile * 8 + place.column(element)) =
-            narrow<T>(arch, weights.at[tile][element]);
+            narrow<T>(arch, weights.tiles[tile][element]);
       });
     });
     arch.sync_warp();
@@ -171,7 +172,7 @@ struct weighted_values {
         if (weight == 0.0f) return;
         unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
           unroll<2>([&](auto i) RELPOS_LAMBDA {
-            outputs.at[tile][2 * r + i] +=
+            outputs.tiles[tile][2 * r + i] +=
                 weight * widen(arch, *rows.at(key, tile * 8 + place.column(i)));
           });
         });

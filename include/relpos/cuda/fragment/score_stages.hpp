@@ -24,7 +24,7 @@ struct lane_rows {
 
 /// The factors by which logit scaling multiplies the logits of these rows.
 struct row_factors {
-  float of[2] = {1.0f, 1.0f};
+  float value[2] = {1.0f, 1.0f};
 };
 
 /// The heads of a lane's two rows: one head for both, or one each.
@@ -62,7 +62,7 @@ class score_stages {
     if constexpr (lowered::has_row_factors) {
       unroll<2>([&](auto r) RELPOS_LAMBDA {
         if (!exists(r)) return;
-        result.of[r] = std::get<device_row_factors>(heads_.of(r).biases).of_row[rows_.row[r]];
+        result.value[r] = std::get<device_row_factors>(heads_.of(r).biases).factors[rows_.row[r]];
       });
     }
     return result;
@@ -82,8 +82,8 @@ class score_stages {
     unroll<static_cast<int>(std::tuple_size_v<typename lowered::biases>)>(
         [&](auto i) RELPOS_LAMBDA { add_bias<i>(first_key, scores); });
     if constexpr (lowered::has_row_factors) {
-      for_each(scores,
-               [&](float& s, int r, int) RELPOS_LAMBDA { s = times_row_factor(s, factors.of[r]); });
+      for_each(scores, [&](float& s, int r, int)
+                           RELPOS_LAMBDA { s = times_row_factor(s, factors.value[r]); });
     }
     if (is == tile_class::partial) hide(first_key, scores);
   }
@@ -101,7 +101,7 @@ class score_stages {
   RELPOS_DEVICE void for_each(score_fragment<Tiles>& scores, const Use& use) const {
     unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
       unroll<4>([&](auto element) RELPOS_LAMBDA {
-        use(scores.at[tile][element], element / 2, tile * 8 + place_.column(element));
+        use(scores.tiles[tile][element], element / 2, tile * 8 + place_.column(element));
       });
     });
   }
@@ -125,7 +125,7 @@ class score_stages {
         const index_t key = first_key + tile * 8 + place_.column(i);
         const index_t k_pos = positions_.key(std::clamp<index_t>(key, 0, sequence_.keys.count - 1));
         unroll<2>([&](auto r) RELPOS_LAMBDA {
-          use(scores.at[tile][2 * r + i], static_cast<int>(r), k_pos - q_pos[r]);
+          use(scores.tiles[tile][2 * r + i], static_cast<int>(r), k_pos - q_pos[r]);
         });
       });
     });
@@ -167,8 +167,8 @@ class score_stages {
               -first_distance(r, first_key) - table.first, -1, last[r] + beyond));
         });
         for_each(scores, [&](float& s, int r, int column) RELPOS_LAMBDA {
-          const auto at = std::clamp<std::int32_t>(entry[r] - column, 0, last[r]);
-          s = add_tabulated_bias(s, bias_at(r).table.data[at], gate[r]);
+          const auto slot = std::clamp<std::int32_t>(entry[r] - column, 0, last[r]);
+          s = add_tabulated_bias(s, bias_at(r).table.data[slot], gate[r]);
         });
       } else {
         for_each_distance(first_key, scores, [&](float& s, int r, index_t distance) RELPOS_LAMBDA {

@@ -19,25 +19,27 @@ struct shared_rows {
   RELPOS_DEVICE T* at(int row, int channel) const { return data + row * stride + channel; }
 
   /// Begins to copy `Rows` rows. `Threads` threads share the copy, and this one is `thread`. Rows
-  /// outside of [first, last) become zeros. `from` is the address of row 0, whether or not it
-  /// exists, and `any` the address of a row that exists.
+  /// outside of [first, last) become zeros. `source` is the address of row 0, whether or not it
+  /// exists, and `fallback` the address of a row that exists.
   template <int Threads, class Arch>
-  RELPOS_DEVICE void copy(Arch& arch, int thread, const T* from, index_t row_stride, int first,
-                          int last, const T* any) const {
+  RELPOS_DEVICE void copy(Arch& arch, int thread, const T* source, index_t row_stride, int first,
+                          int last, const T* fallback) const {
     const auto row_at = [&](int row) RELPOS_LAMBDA {
-      return first <= row && row < last ? from + row * row_stride : nullptr;
+      return first <= row && row < last ? source + row * row_stride : nullptr;
     };
-    copy_each<Threads>(arch, thread, row_at, any);
+    copy_each<Threads>(arch, thread, row_at, fallback);
   }
   /// The same for rows at any addresses: row_at(row) returns the address, null for zeros.
   template <int Threads, class Arch, class RowAt>
-  RELPOS_DEVICE void copy_each(Arch& arch, int thread, const RowAt& row_at, const T* any) const {
+  RELPOS_DEVICE void copy_each(Arch& arch, int thread, const RowAt& row_at,
+                               const T* fallback) const {
     constexpr int chunks = Channels / chunk;
     for (int i = thread; i < Rows * chunks; i += Threads) {
       const int row = i / chunks;
       const int channel = i % chunks * chunk;
-      const T* const from = row_at(row);
-      arch.copy(at(row, channel), from != nullptr ? from + channel : any, from != nullptr);
+      const T* const source = row_at(row);
+      arch.copy(at(row, channel), source != nullptr ? source + channel : fallback,
+                source != nullptr);
     }
   }
 
@@ -47,9 +49,9 @@ struct shared_rows {
   template <bool RowsFirst>
   RELPOS_DEVICE T* matrix_row(int row, int channel, int lane) const {
     const int matrix = lane / 8;
-    const int below = RowsFirst ? matrix % 2 : matrix / 2;
-    const int beside = RowsFirst ? matrix / 2 : matrix % 2;
-    return at(row + below * 8 + lane % 8, channel + beside * chunk);
+    const int row_half = RowsFirst ? matrix % 2 : matrix / 2;
+    const int channel_half = RowsFirst ? matrix / 2 : matrix % 2;
+    return at(row + row_half * 8 + lane % 8, channel + channel_half * chunk);
   }
 };
 

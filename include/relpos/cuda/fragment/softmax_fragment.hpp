@@ -33,8 +33,8 @@ struct softmax_fragment {
     unroll<2>([&](auto r) RELPOS_LAMBDA {
       float largest = maximum[r];
       unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
-        largest = relpos::max(scores.at[tile][2 * r], largest);
-        largest = relpos::max(scores.at[tile][2 * r + 1], largest);
+        largest = relpos::max(scores.tiles[tile][2 * r], largest);
+        largest = relpos::max(scores.tiles[tile][2 * r + 1], largest);
       });
       largest = row_maximum(arch, largest);
       rescale[r] = arch.exp2(maximum[r] - largest);
@@ -42,7 +42,7 @@ struct softmax_fragment {
       sum[r] *= rescale[r];
       unroll<Tiles>([&](auto tile) RELPOS_LAMBDA {
         unroll<2>([&](auto i) RELPOS_LAMBDA {
-          float& weight = scores.at[tile][2 * r + i];
+          float& weight = scores.tiles[tile][2 * r + i];
           weight = arch.exp2(weight - largest);
           sum[r] += weight;
         });

@@ -25,83 +25,83 @@ struct statistics_sums {
 
   /// Adds the sums over other keys of the same row.
   RELPOS_DEVICE void join(const statistics_sums& other) {
-    const float both = count + other.count;
-    const float part = both == 0.0f ? 0.0f : other.count / both;
-    const float apart = other.mean - mean;
+    const float total = count + other.count;
+    const float part = total == 0.0f ? 0.0f : other.count / total;
+    const float difference = other.mean - mean;
     spread += other.spread;
-    squares += other.squares + apart * apart * count * part;
-    mean = count == 0.0f ? other.mean : mean + apart * part;
-    count = both;
+    squares += other.squares + difference * difference * count * part;
+    mean = count == 0.0f ? other.mean : mean + difference * part;
+    count = total;
   }
 };
 
 /// Adds the scores of a lane's two rows in one tile, before they become weights.
 template <int Tiles>
-RELPOS_DEVICE void add_moments(const score_fragment<Tiles>& scores, statistics_sums (&of)[2]) {
+RELPOS_DEVICE void add_moments(const score_fragment<Tiles>& scores, statistics_sums (&sums)[2]) {
   unroll<2>([&](auto r) RELPOS_LAMBDA {
     const auto for_each = [&](const auto& use) RELPOS_LAMBDA {
       unroll<Tiles>([&](auto t) RELPOS_LAMBDA {
-        unroll<2>([&](auto i) RELPOS_LAMBDA { use(scores.at[t][2 * r + i]); });
+        unroll<2>([&](auto i) RELPOS_LAMBDA { use(scores.tiles[t][2 * r + i]); });
       });
     };
     float first = hidden_score;
     for_each([&](float score)
                  RELPOS_LAMBDA { first = select(first == hidden_score, score, first); });
     if (first == hidden_score) return;
-    logit_moments<float> moments(of[r].count, of[r].mean, of[r].squares);
+    logit_moments<float> moments(sums[r].count, sums[r].mean, sums[r].squares);
     moments.begin_tile(first);
     for_each([&](float score) RELPOS_LAMBDA { moments.add(score); });
     moments.end_tile();
-    of[r].count = moments.count;
-    of[r].mean = moments.mean;
-    of[r].squares = moments.squares;
+    sums[r].count = moments.count;
+    sums[r].mean = moments.mean;
+    sums[r].squares = moments.squares;
   });
 }
 
-/// Adds the weights of these scores. Weights are relative to the maximum of `now`, the spread so
-/// far to the maximum of `before`.
+/// Adds the weights of these scores. Weights are relative to the maximum of `current`, the spread
+/// so far to the maximum of `previous`.
 template <int Tiles>
 RELPOS_DEVICE void add_spread_of_weights(const score_fragment<Tiles>& weights,
-                                         const softmax_fragment& before,
-                                         const softmax_fragment& now, const float (&rescale)[2],
-                                         statistics_sums (&of)[2]) {
+                                         const softmax_fragment& previous,
+                                         const softmax_fragment& current, const float (&rescale)[2],
+                                         statistics_sums (&sums)[2]) {
   unroll<2>([&](auto r) RELPOS_LAMBDA {
-    float spread =
-        raised_spread(of[r].spread, before.maximum[r], now.maximum[r], before.sum[r], rescale[r]);
+    float spread = raised_spread(sums[r].spread, previous.maximum[r], current.maximum[r],
+                                 previous.sum[r], rescale[r]);
     unroll<Tiles>([&](auto t) RELPOS_LAMBDA {
       unroll<2>([&](auto i) RELPOS_LAMBDA {
-        const float weight = weights.at[t][2 * r + i];
+        const float weight = weights.tiles[t][2 * r + i];
         if (weight != 0.0f) spread += weight * std::log2(weight);
       });
     });
-    of[r].spread = spread;
+    sums[r].spread = spread;
   });
 }
 
 /// The sums over all columns, in each of the four lanes of a row.
 template <class Arch>
-RELPOS_DEVICE statistics_sums of_all_lanes(Arch& arch, statistics_sums own) {
+RELPOS_DEVICE statistics_sums of_all_lanes(Arch& arch, statistics_sums sums) {
   for (int other = 1; other < 4; other *= 2) {
-    own.join({arch.shuffle_xor(own.spread, other), arch.shuffle_xor(own.count, other),
-              arch.shuffle_xor(own.mean, other), arch.shuffle_xor(own.squares, other)});
+    sums.join({arch.shuffle_xor(sums.spread, other), arch.shuffle_xor(sums.count, other),
+               arch.shuffle_xor(sums.mean, other), arch.shuffle_xor(sums.squares, other)});
   }
-  return own;
+  return sums;
 }
 
 /// Writes the statistics of a row. Its weights sum to `sum`; weight * factor is a probability.
-RELPOS_DEVICE void write_statistics(const device_statistics& to, const statistics_sums& of,
+RELPOS_DEVICE void write_statistics(const device_statistics& out, const statistics_sums& sums,
                                     float sum, float factor, index_t batch, index_t head,
                                     index_t row) {
-  const auto write = [&](const view<float, 3>& where, float value) {
-    if (where.data != nullptr) where(batch, head, row) = value;
+  const auto write = [&](const view<float, 3>& statistic, float value) {
+    if (statistic.data != nullptr) statistic(batch, head, row) = value;
   };
-  const logit_moments<float> moments(of.count, of.mean, of.squares);
-  const finished_statistics finished = finish_statistics(of.spread, moments, sum, factor);
-  write(to.max_probability, finished.max_probability);
-  write(to.entropy, finished.entropy);
-  write(to.logit_count, finished.logit_count);
-  write(to.logit_mean, finished.logit_mean);
-  write(to.logit_variance, finished.logit_variance);
+  const logit_moments<float> moments(sums.count, sums.mean, sums.squares);
+  const finished_statistics finished = finish_statistics(sums.spread, moments, sum, factor);
+  write(out.max_probability, finished.max_probability);
+  write(out.entropy, finished.entropy);
+  write(out.logit_count, finished.logit_count);
+  write(out.logit_mean, finished.logit_mean);
+  write(out.logit_variance, finished.logit_variance);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

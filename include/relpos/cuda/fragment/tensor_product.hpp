@@ -17,7 +17,7 @@ namespace relpos::inline RELPOS_ABI {
 /// A lane's part of the scores of 16 rows and 8 `Tiles` keys.
 template <int Tiles>
 struct score_fragment {
-  float at[Tiles][4];
+  float tiles[Tiles][4];
 };
 
 /// The number of channels, or keys, that one step of a product sums over.
@@ -45,25 +45,25 @@ inline constexpr float split_limit = 0x1.ffep127f;
 /// Splits a float32. An infinite number has the small part 0. Its large part times another number's
 /// small part of 0 is NaN.
 template <class Arch>
-RELPOS_DEVICE split_number split(Arch& arch, packed<float> of) {
-  const auto x = std::bit_cast<float>(of.bits);
+RELPOS_DEVICE split_number split(Arch& arch, packed<float> number) {
+  const auto x = std::bit_cast<float>(number.bits);
   const packed<tf32> large = arch.round_to_tf32(x);
   const float rest = x - std::bit_cast<float>(large.bits);
   return {large, arch.round_to_tf32(rest == rest ? rest : 0.0f)};
 }
 
 template <class Arch, multiplied T>
-RELPOS_DEVICE left_factor<T> as_left_factor(Arch& arch, const fragment<T>& of) {
+RELPOS_DEVICE left_factor<T> as_left_factor(Arch& arch, const fragment<T>& numbers) {
   if constexpr (std::is_same_v<T, float>) {
     left_factor<float> result;
     unroll<4>([&](auto part) RELPOS_LAMBDA {
-      const split_number number = split(arch, of.part[part]);
+      const split_number number = split(arch, numbers.part[part]);
       result.large.part[part] = number.large;
       result.small.part[part] = number.small;
     });
     return result;
   } else {
-    return {of};
+    return {numbers};
   }
 }
 
@@ -92,8 +92,8 @@ RELPOS_DEVICE void multiply_add_keys(Arch& arch, score_fragment<Tiles> (&scores)
     const fragment<T> b =
         arch.load(static_cast<const T*>(keys.template matrix_row<false>(two * 16, channel, lane)));
     unroll<RowTiles>([&](auto m) RELPOS_LAMBDA {
-      multiply_add(arch, scores[m].at[2 * two], a[m], b.part[0], b.part[1]);
-      multiply_add(arch, scores[m].at[2 * two + 1], a[m], b.part[2], b.part[3]);
+      multiply_add(arch, scores[m].tiles[2 * two], a[m], b.part[0], b.part[1]);
+      multiply_add(arch, scores[m].tiles[2 * two + 1], a[m], b.part[2], b.part[3]);
     });
   });
 }

@@ -52,11 +52,11 @@ class prefill_block {
     if constexpr (!lowered::rotates) begin_queries();
     if (call_.statistics.any) {
       for (auto& rows : memory_.statistics[arch_.thread()]) {
-        for (statistics_sums& each : rows) each = {};
+        for (statistics_sums& sums : rows) sums = {};
       }
     }
     find_visible();
-    const visible_rows& seen = memory_.of_block;
+    const visible_rows& seen = memory_.block_visible;
     if (seen.some_last > seen.some_first) {
       const index_t tile = seen_tile(tile_of(seen.some_last - 1), false);
       if (is_tile(tile)) attend(tile);
@@ -103,13 +103,13 @@ class prefill_block {
       const int row = warp_ * geometry::warp_rows + m * 16 + accumulator_place{lane_}.row(2 * r);
       lane_rows& rows = rows_[m];
       rows.row[r] = first_row_ + row;
-      key_span sees{0, 0};
+      key_span span{0, 0};
       if (rows.row[r] < sequence_.queries.count) {
-        sees = head_.visible_to(rows.row[r], count);
-        seen.add(key_range{sees.first, sees.last});
+        span = head_.visible_to(rows.row[r], count);
+        seen.add(key_range{span.first, span.last});
       }
       if (lane_ % 4 == 0) {
-        memory_.visible[warp_][m][accumulator_place{lane_}.row(2 * r)] = sees;
+        memory_.visible[warp_][m][accumulator_place{lane_}.row(2 * r)] = span;
       }
     });
     for (int other = 4; other < warp_lanes; other *= 2) {
@@ -118,11 +118,11 @@ class prefill_block {
                 of_other(seen.all_last)});
     }
     // Shared memory saves a few registers here; each tile reads these numbers once.
-    if (lane_ == 0) memory_.of_warp[warp_] = seen;
+    if (lane_ == 0) memory_.warp_visible[warp_] = seen;
     arch_.sync();
     if (arch_.thread() == 0) {
-      for (const visible_rows& each : memory_.of_warp) seen.add(each);
-      memory_.of_block = seen;
+      for (const visible_rows& rows : memory_.warp_visible) seen.add(rows);
+      memory_.block_visible = seen;
     }
     arch_.sync();
   }
@@ -137,7 +137,7 @@ class prefill_block {
 
   /// Whether `tile` is not below the lowest tile that the block sees.
   RELPOS_DEVICE bool is_tile(index_t tile) const {
-    return tile >= tile_of(memory_.of_block.some_first);
+    return tile >= tile_of(memory_.block_visible.some_first);
   }
 
   /// The class that masks give a tile for rows [first, first + count) of the block, whose visible
@@ -159,7 +159,7 @@ class prefill_block {
   /// there is none. `bounded`: also leaves out tiles where the bound makes every weight zero.
   RELPOS_DEVICE index_t seen_tile(index_t tile, bool bounded) const {
     while (is_tile(tile) &&
-           (classify(memory_.of_block, tile, 0, geometry::rows) == tile_class::skip ||
+           (classify(memory_.block_visible, tile, 0, geometry::rows) == tile_class::skip ||
             (bounded && vanishes(tile)))) {
       --tile;
     }
@@ -174,7 +174,7 @@ class prefill_block {
   /// together.
   RELPOS_DEVICE bool vanishes([[maybe_unused]] index_t tile) const {
     if constexpr (lowered::bounds_scores) {
-      const float key_norm = call_.key_norm(sequence_.at, key_head(), tile - tile_of(0));
+      const float key_norm = call_.key_norm(sequence_.index, key_head(), tile - tile_of(0));
       const index_t first_key = tile * keys;
       bool adds = false;
       for_each_row([&](auto m, auto r) RELPOS_LAMBDA {
@@ -220,10 +220,10 @@ class prefill_block {
   }
 
   /// Begins to copy the keys, or values, of a tile.
-  RELPOS_DEVICE void begin_rows(const view<const stored, 4>& from, index_t tile,
-                                const typename memory_type::key_rows& to) {
-    copy_tile<geometry::threads>(arch_, arch_.thread(), from, sequence_.keys, key_head(),
-                                 first_row_of(tile), to);
+  RELPOS_DEVICE void begin_rows(const view<const stored, 4>& source, index_t tile,
+                                const typename memory_type::key_rows& destination) {
+    copy_tile<geometry::threads>(arch_, arch_.thread(), source, sequence_.keys, key_head(),
+                                 first_row_of(tile), destination);
     arch_.commit();
   }
 
@@ -256,8 +256,8 @@ class prefill_block {
         arch_.commit();  // an empty group: wait<1> below counts groups
       }
       rotate_to(tile, key_block);
-      const tile_class is =
-          classify(memory_.of_warp[warp_], tile, warp_ * geometry::warp_rows, geometry::warp_rows);
+      const tile_class is = classify(memory_.warp_visible[warp_], tile, warp_ * geometry::warp_rows,
+                                     geometry::warp_rows);
       score_fragment<key_tiles> scores[row_tiles];
       float rescale[row_tiles][2];
       if (is != tile_class::skip) {
@@ -285,10 +285,10 @@ class prefill_block {
       softmax.add(arch_, scores, rescale);
       return;
     }
-    const softmax_fragment before = softmax;
+    const softmax_fragment previous = softmax;
     add_moments(scores, statistics);
     softmax.add(arch_, scores, rescale);
-    add_spread_of_weights(scores, before, softmax, rescale, statistics);
+    add_spread_of_weights(scores, previous, softmax, rescale, statistics);
   }
 
   /// Rotates the queries to the block of positions of a tile's keys. All keys of a tile lie in one
@@ -336,20 +336,22 @@ class prefill_block {
       if (row >= rows.count) return;
       const bool empty = sum == 0.0f;
       const finished_row finished = finish_row(exp2, softmax.maximum[r], sum, sink);
-      const index_t at = rows.first + row;
-      auto* const out = call_.out.address(rows.batch, query_head_, at, 0);
+      const index_t tensor_row = rows.first + row;
+      auto* const out = call_.out.address(rows.batch, query_head_, tensor_row, 0);
       unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
         const auto output = [&](int i) RELPOS_LAMBDA {
-          return empty ? 0.0f : outputs_[m].at[tile][2 * r + i] * finished.factor;
+          return empty ? 0.0f : outputs_[m].tiles[tile][2 * r + i] * finished.factor;
         };
         store_two(arch_, out + (tile * 8 + place.column(0)) * call_.out.strides[3],
                   call_.out.strides[3], call_.stores_pairs, output(0), output(1));
       });
       if (lane_ % 4 != 0) return;
-      if (call_.lse.data != nullptr) call_.lse(rows.batch, query_head_, at) = finished.lse();
+      if (call_.lse.data != nullptr) {
+        call_.lse(rows.batch, query_head_, tensor_row) = finished.lse();
+      }
       if (call_.statistics.any) {
         write_statistics(call_.statistics, statistics, sum, finished.factor, rows.batch,
-                         query_head_, at);
+                         query_head_, tensor_row);
       }
     });
   }

@@ -17,8 +17,8 @@ struct prefill_shared_storage {
   using weight_rows = shared_rows<T, geometry::warps * 16, geometry::keys>;
 
   key_span visible[geometry::warps][geometry::row_tiles][16];
-  visible_rows of_warp[geometry::warps];
-  visible_rows of_block;
+  visible_rows warp_visible[geometry::warps];
+  visible_rows block_visible;
   float query_norms[geometry::rows];
   /// The statistics of each lane's rows, if the call asks for them.
   statistics_sums statistics[geometry::threads][geometry::row_tiles][2];

@@ -26,21 +26,22 @@ struct key_tile_norms {
 /// Stores the largest Euclidean norm of the keys of one tile; NaN or infinite if the norm of a key
 /// is. One warp does it.
 template <int HeadDim, class Arch, class Call>
-RELPOS_DEVICE void measure_key_tile(Arch& arch, const Call& call, index_t sequence, index_t head,
-                                    index_t at) {
+RELPOS_DEVICE void measure_key_tile(Arch& arch, const Call& call, index_t sequence_index,
+                                    index_t head, index_t tile) {
   constexpr int keys = prefill_block_geometry<typename Call::stored, HeadDim>::keys;
   const int lane = arch.thread() % warp_lanes;
-  const device_sequence& of = call.sequences[sequence];
+  const device_sequence& sequence = call.sequences[sequence_index];
   const index_t begin =
-      (floor_div(of.position.key_offset, keys) + at) * keys - of.position.key_offset;
+      (floor_div(sequence.position.key_offset, keys) + tile) * keys - sequence.position.key_offset;
   float largest = 0.0f;
   for (int key = 0; key < keys; ++key) {
     const index_t row = begin + key;
-    if (row < 0 || row >= of.keys.count) continue;
-    const auto* const from = call.k.address(of.keys.batch, head, of.keys.first + row, 0);
+    if (row < 0 || row >= sequence.keys.count) continue;
+    const auto* const channels =
+        call.k.address(sequence.keys.batch, head, sequence.keys.first + row, 0);
     float square = 0.0f;
     for (int c = lane; c < HeadDim; c += warp_lanes) {
-      const float x = widen(arch, from[c]);
+      const float x = widen(arch, channels[c]);
       square += x * x;
     }
     for (int other = 1; other < warp_lanes; other *= 2) {
@@ -49,7 +50,7 @@ RELPOS_DEVICE void measure_key_tile(Arch& arch, const Call& call, index_t sequen
     if (!(square <= largest)) largest = square;  // also if it is NaN, which ends the loop
     if (largest != largest) break;
   }
-  if (lane == 0) call.key_norm(sequence, head, at) = arch.sqrt(largest);
+  if (lane == 0) call.key_norm(sequence_index, head, tile) = arch.sqrt(largest);
 }
 
 /// True if every weight of a row in a tile is exactly zero. `product` bounds |q.k| times

@@ -28,34 +28,36 @@ constexpr channel_pair<float> rotor_at(const float* row, int pair, int pairs) {
   return {row[pair], row[pairs + pair]};
 }
 
-/// Rotates a pair of a row; `to` may be `from`.
+/// Rotates a pair of a row; `destination` may be `source`.
 template <class Arch, class T>
 RELPOS_DEVICE void rotate_pair(Arch& arch, const rotation_rows& rows, int pair,
-                               const channel_pair<float>& by, const T* from, T* to) {
-  const pair_places at = pair_places::of(pair, static_cast<int>(rows.pairs), rows.layout);
+                               const channel_pair<float>& factor, const T* source, T* destination) {
+  const pair_places place = pair_places::of(pair, static_cast<int>(rows.pairs), rows.layout);
   const channel_pair<float> rotated =
-      channel_pair<float>{widen(arch, from[at.a]), widen(arch, from[at.b])} * by;
-  to[at.a] = narrow<T>(arch, rotated.a);
-  to[at.b] = narrow<T>(arch, rotated.b);
+      channel_pair<float>{widen(arch, source[place.a]), widen(arch, source[place.b])} * factor;
+  destination[place.a] = narrow<T>(arch, rotated.a);
+  destination[place.b] = narrow<T>(arch, rotated.b);
 }
 
 /// Rotates row `row` of key head `head` of a sequence, unless it is decoded. One warp does it.
 template <int HeadDim, class Arch, class Call>
 RELPOS_DEVICE void rotate_key(Arch& arch, const Call& call,
-                              const view<typename Call::stored, 4>& rotated, index_t sequence,
+                              const view<typename Call::stored, 4>& rotated, index_t sequence_index,
                               index_t head, index_t row) {
-  const device_sequence& of = call.sequences[sequence];
-  if (row >= of.keys.count || of.is_decoded) return;
+  const device_sequence& sequence = call.sequences[sequence_index];
+  if (row >= sequence.keys.count || sequence.is_decoded) return;
   const rotation_rows& rows = call.rotation.rows;
   const auto pairs = static_cast<int>(rows.pairs);
   const int lane = arch.thread() % warp_lanes;
-  const auto* const from = call.k.address(of.keys.batch, head, of.keys.first + row, 0);
-  auto* const to = rotated.address(of.keys.batch, head, of.keys.first + row, 0);
-  const float* const within = rows.row_of(rows.keys, row + of.position.key_offset);
+  const auto* const source =
+      call.k.address(sequence.keys.batch, head, sequence.keys.first + row, 0);
+  auto* const destination =
+      rotated.address(sequence.keys.batch, head, sequence.keys.first + row, 0);
+  const float* const offset_row = rows.row_of(rows.keys, row + sequence.position.key_offset);
   for (int pair = lane; pair < pairs; pair += warp_lanes) {
-    rotate_pair(arch, rows, pair, rotor_at(within, pair, pairs), from, to);
+    rotate_pair(arch, rows, pair, rotor_at(offset_row, pair, pairs), source, destination);
   }
-  for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];
+  for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) destination[c] = source[c];
 }
 
 /// Rotates keys in shared memory in place. One warp does it. `first` is the position of the first
@@ -64,19 +66,19 @@ template <class Arch, class T, int Rows, int Channels>
 RELPOS_DEVICE void rotate_shared_keys(Arch& arch, const shared_rows<T, Rows, Channels>& keys,
                                       const rotation_rows& rows, index_t first) {
   // The rotors of this number of rows are loaded before the first is used.
-  constexpr int together = 8;
-  static_assert(Rows % together == 0);
+  constexpr int group_rows = 8;
+  static_assert(Rows % group_rows == 0);
   const auto pairs = static_cast<int>(rows.pairs);
   const int lane = arch.thread() % warp_lanes;
   for (int pair = lane; pair < pairs; pair += warp_lanes) {
-    for (int row = 0; row < Rows; row += together) {
-      channel_pair<float> by[together];
-      unroll<together>([&](auto i) RELPOS_LAMBDA {
-        by[i] = rotor_at(rows.row_of(rows.keys, first + row + i), pair, pairs);
+    for (int row = 0; row < Rows; row += group_rows) {
+      channel_pair<float> factors[group_rows];
+      unroll<group_rows>([&](auto i) RELPOS_LAMBDA {
+        factors[i] = rotor_at(rows.row_of(rows.keys, first + row + i), pair, pairs);
       });
-      unroll<together>([&](auto i) RELPOS_LAMBDA {
+      unroll<group_rows>([&](auto i) RELPOS_LAMBDA {
         T* const key = keys.at(row + i, 0);
-        rotate_pair(arch, rows, pair, by[i], key, key);
+        rotate_pair(arch, rows, pair, factors[i], key, key);
       });
     }
   }
@@ -85,27 +87,29 @@ RELPOS_DEVICE void rotate_shared_keys(Arch& arch, const shared_rows<T, Rows, Cha
 /// Rotates query rows to the block `key_block` of some keys, one warp for each row. row_at(row)
 /// returns the address of a row, null for zeros; position_of(row) returns its position.
 template <int HeadDim, int Warps, class Arch, class T, int Rows, class RowAt, class PositionOf>
-RELPOS_DEVICE void rotate_queries(Arch& arch, const shared_rows<T, Rows, HeadDim>& to,
+RELPOS_DEVICE void rotate_queries(Arch& arch, const shared_rows<T, Rows, HeadDim>& destination,
                                   const device_rotation& rotation, const RowAt& row_at,
                                   const PositionOf& position_of, index_t key_block) {
   const rotation_rows& rows = rotation.rows;
   const auto pairs = static_cast<int>(rows.pairs);
   const int lane = arch.thread() % warp_lanes;
   for (int row = arch.thread() / warp_lanes; row < Rows; row += Warps) {
-    const T* const from = row_at(row);
-    T* const rotated = to.at(row, 0);
-    if (from == nullptr) {
+    const T* const source = row_at(row);
+    T* const rotated = destination.at(row, 0);
+    if (source == nullptr) {
       for (int c = lane; c < HeadDim; c += warp_lanes) rotated[c] = T{};
       continue;
     }
     const index_t q_pos = position_of(row);
-    const float* const within = rows.row_of(rows.queries, q_pos);
-    const float* const between = rotation.rotors.between(rotation_rows::block_of(q_pos), key_block);
+    const float* const offset_row = rows.row_of(rows.queries, q_pos);
+    const float* const block_row =
+        rotation.rotors.between(rotation_rows::block_of(q_pos), key_block);
     for (int pair = lane; pair < pairs; pair += warp_lanes) {
-      const channel_pair<float> by = rotor_at(within, pair, pairs) * rotor_at(between, pair, pairs);
-      rotate_pair(arch, rows, pair, by, from, rotated);
+      const channel_pair<float> factor =
+          rotor_at(offset_row, pair, pairs) * rotor_at(block_row, pair, pairs);
+      rotate_pair(arch, rows, pair, factor, source, rotated);
     }
-    for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) rotated[c] = from[c];
+    for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) rotated[c] = source[c];
   }
 }
 

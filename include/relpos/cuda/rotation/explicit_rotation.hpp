@@ -71,19 +71,19 @@ class explicit_rotation_staging {
     last = std::unique(blocks_, last);
     with_rotation(problem_.policies, [&](const auto& policy) {
       for (const index_t* block = blocks_; block != last; ++block) {
-        float* const to = rotors_ + (block - blocks_) * row;
+        float* const destination = rotors_ + (block - blocks_) * row;
         for (index_t pair = 0; pair < rows_.pairs; ++pair) {
-          const rotor by = policy.relative_rotor(pair, -*block * rotation_block);
-          to[pair] = static_cast<float>(by.real);
-          to[rows_.pairs + pair] = static_cast<float>(by.imaginary);
+          const rotor factor = policy.relative_rotor(pair, -*block * rotation_block);
+          destination[pair] = static_cast<float>(factor.real);
+          destination[rows_.pairs + pair] = static_cast<float>(factor.imaginary);
         }
       }
     });
-    const index_t* at = blocks_;
+    const index_t* cursor = blocks_;
     for_each([&](index_t i, index_t position) {
       const index_t block = rotation_rows::block_of(position);
-      if (*at != block) at = std::lower_bound(blocks_, last, block);
-      tokens_[i] = {static_cast<std::int32_t>(at - blocks_),
+      if (*cursor != block) cursor = std::lower_bound(blocks_, last, block);
+      tokens_[i] = {static_cast<std::int32_t>(cursor - blocks_),
                     static_cast<std::int32_t>(position - block * rotation_block)};
     });
     token_rotation result{rows_, rebase(rotors_, to_device), rebase(tokens_, to_device),
@@ -105,16 +105,16 @@ class explicit_rotation_staging {
     index_t i = 0;
     const auto ask = [&](index_t length, const auto& position_of) {
       for (index_t axis = 0; axis < rows_.axes; ++axis) {
-        for (index_t at = 0; at < shape.batch; ++at) {
-          const auto given = row_positions(problem_.policies, positions{}, at);
-          for (index_t row = 0; row < length; ++row) use(i++, position_of(given, row, axis));
+        for (index_t sequence = 0; sequence < shape.batch; ++sequence) {
+          const auto places = row_positions(problem_.policies, positions{}, sequence);
+          for (index_t row = 0; row < length; ++row) use(i++, position_of(places, row, axis));
         }
       }
     };
     ask(shape.query_length,
-        [](const auto& of, index_t row, index_t axis) { return of.query(row, axis); });
+        [](const auto& places, index_t row, index_t axis) { return places.query(row, axis); });
     ask(shape.key_length,
-        [](const auto& of, index_t row, index_t axis) { return of.key(row, axis); });
+        [](const auto& places, index_t row, index_t axis) { return places.key(row, axis); });
   }
 
   const Problem& problem_;
@@ -132,18 +132,19 @@ class explicit_rotation_staging {
 template <int HeadDim, class Arch, class T>
 RELPOS_DEVICE void rotate_token(Arch& arch, const token_rotation& rotation,
                                 const token_rotor* tokens, index_t length, index_t sequence,
-                                index_t row, const T* from, T* to) {
+                                index_t row, const T* source, T* destination) {
   const rotation_rows& rows = rotation.rows;
   const auto pairs = static_cast<int>(rows.pairs);
   const int lane = arch.thread() % warp_lanes;
   for (int pair = lane; pair < pairs; pair += warp_lanes) {
     const token_rotor& token =
         tokens[(rows.axis_of(pair) * rotation.sequences + sequence) * length + row];
-    const channel_pair<float> by = rotor_at(rows.queries + token.offset * 2 * pairs, pair, pairs) *
-                                   rotor_at(rotation.blocks + token.block * 2 * pairs, pair, pairs);
-    rotate_pair(arch, rows, pair, by, from, to);
+    const channel_pair<float> factor =
+        rotor_at(rows.queries + token.offset * 2 * pairs, pair, pairs) *
+        rotor_at(rotation.blocks + token.block * 2 * pairs, pair, pairs);
+    rotate_pair(arch, rows, pair, factor, source, destination);
   }
-  for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) to[c] = from[c];
+  for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) destination[c] = source[c];
 }
 
 }  // namespace relpos::inline RELPOS_ABI

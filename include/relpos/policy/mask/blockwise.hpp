@@ -39,8 +39,8 @@ struct blockwise_causal {
   constexpr blockwise_causal(std::integral auto length) : block(static_cast<index_t>(length)) {}
 
   constexpr key_range visible_keys(index_t q_pos) const {
-    const index_t before = (floor_div(q_pos, block) - 1) * block;
-    return {before > 0 ? before : 0, q_pos + 1};
+    const index_t start = (floor_div(q_pos, block) - 1) * block;
+    return {start > 0 ? start : 0, q_pos + 1};
   }
   constexpr index_t window_start(index_t q_pos) const { return visible_keys(q_pos).first; }
 

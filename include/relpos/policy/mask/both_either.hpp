@@ -51,8 +51,8 @@ struct two_masks {
 
 /// The class of a tile under a bound mask: key ranges, a predicate, or both.
 template <class HeadPolicy>
-constexpr tile_class classify(const HeadPolicy& mask, const tile& of) {
-  return both_of(classify_ranges(mask, of), classify_elements(mask, of));
+constexpr tile_class classify(const HeadPolicy& mask, const tile& region) {
+  return both_of(classify_ranges(mask, region), classify_elements(mask, region));
 }
 
 /// `both{a, b}`: a query sees the keys that both masks show. For use inside `either`; the masks of
@@ -76,10 +76,10 @@ struct both : two_masks<both, A, B> {
   {
     return sees(this->a, q_pos, k_pos) && sees(this->b, q_pos, k_pos);
   }
-  constexpr tile_class classify(const tile& of) const
+  constexpr tile_class classify(const tile& region) const
     requires(masks_elements<A> || masks_elements<B>)
   {
-    return both_of(relpos::classify(this->a, of), relpos::classify(this->b, of));
+    return both_of(relpos::classify(this->a, region), relpos::classify(this->b, region));
   }
 };
 template <class A, class B>
@@ -107,8 +107,8 @@ struct either : two_masks<either, A, B> {
   constexpr bool keep(index_t q_pos, index_t k_pos) const {
     return sees(this->a, q_pos, k_pos) || sees(this->b, q_pos, k_pos);
   }
-  constexpr tile_class classify(const tile& of) const {
-    return either_of(relpos::classify(this->a, of), relpos::classify(this->b, of));
+  constexpr tile_class classify(const tile& region) const {
+    return either_of(relpos::classify(this->a, region), relpos::classify(this->b, region));
   }
 };
 template <class A, class B>

@@ -25,14 +25,14 @@ struct documents {
   borrowed_values<index_t> starts;
   sequence_mask<Mask> inside;
 
-  constexpr documents(borrowed_values<index_t> cumulative, Mask mask = {})
-      : starts(cumulative), inside{mask} {}
+  constexpr documents(borrowed_values<index_t> boundaries, Mask mask = {})
+      : starts(boundaries), inside{mask} {}
 
   constexpr key_range visible_keys(index_t q_pos) const {
     const index_t* const end = starts.data + starts.size;
-    const index_t* const after = std::upper_bound(starts.data, end, q_pos);
-    if (after == starts.data || after == end) return {};
-    return inside.visible_keys({after[-1], *after}, q_pos);
+    const index_t* const next = std::upper_bound(starts.data, end, q_pos);
+    if (next == starts.data || next == end) return {};
+    return inside.visible_keys({next[-1], *next}, q_pos);
   }
 
   status check(const attention_shape& shape) const {

@@ -24,8 +24,8 @@ struct left_padding {
   borrowed_values<index_t> counts;
   sequence_mask<Mask> inside;
 
-  constexpr left_padding(borrowed_values<index_t> of_batch, Mask mask = {})
-      : counts(of_batch), inside{mask} {}
+  constexpr left_padding(borrowed_values<index_t> batch_counts, Mask mask = {})
+      : counts(batch_counts), inside{mask} {}
 
   struct of_entry {
     index_t count;

@@ -17,9 +17,9 @@ struct sequence_mask {
   /// is not in the sequence.
   constexpr key_range visible_keys(const key_range& sequence, index_t q_pos) const {
     if (!sequence.contains(q_pos)) return {};
-    const key_range from_zero{0, sequence.last - sequence.first};
-    const key_range seen = intersect(mask.visible_keys(q_pos - sequence.first), from_zero);
-    return {seen.first + sequence.first, seen.last + sequence.first};
+    const key_range positions{0, sequence.last - sequence.first};
+    const key_range visible = intersect(mask.visible_keys(q_pos - sequence.first), positions);
+    return {visible.first + sequence.first, visible.last + sequence.first};
   }
   status check(const attention_shape& shape) const {
     if constexpr (requires { mask.check(shape); }) return mask.check(shape);

@@ -14,8 +14,8 @@ struct band {
   index_t right;
 
   /// Any integers >= 0.
-  constexpr band(std::integral auto before, std::integral auto after)
-      : left(static_cast<index_t>(before)), right(static_cast<index_t>(after)) {}
+  constexpr band(std::integral auto left_keys, std::integral auto right_keys)
+      : left(static_cast<index_t>(left_keys)), right(static_cast<index_t>(right_keys)) {}
 
   constexpr key_range visible_keys(index_t q_pos) const {
     return {q_pos - left, q_pos + right + 1};

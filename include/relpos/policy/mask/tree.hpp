@@ -7,7 +7,7 @@
 //    `- dog
 //
 //   out = relpos::attention(q, k, v, relpos::rotary{rope}, relpos::tree{parents, cached},
-//                           relpos::token_positions{of_drafts, of_cache_and_drafts});
+//                           relpos::token_positions{draft_positions, row_positions});
 //
 // `tree_positions(parents, cached)` returns the positions of the drafts; examples/draft_tree.cpp is
 // the complete program.
@@ -37,10 +37,10 @@ struct tree {
   index_t first = 0;
   borrowed_values<index_t> firsts;
 
-  constexpr tree(borrowed_values<index_t> of_nodes, std::integral auto first_position)
-      : parents(of_nodes), first(static_cast<index_t>(first_position)) {}
-  constexpr tree(borrowed_values<index_t> of_nodes, borrowed_values<index_t> first_positions)
-      : parents(of_nodes), firsts(first_positions), is_listed_(true) {}
+  constexpr tree(borrowed_values<index_t> node_parents, std::integral auto first_position)
+      : parents(node_parents), first(static_cast<index_t>(first_position)) {}
+  constexpr tree(borrowed_values<index_t> node_parents, borrowed_values<index_t> first_positions)
+      : parents(node_parents), firsts(first_positions), is_listed_(true) {}
 
   struct of_sequence {
     borrowed_values<index_t> parents;
@@ -54,10 +54,10 @@ struct tree {
       while (node > key) node = parents.data[node];
       return node == key;
     }
-    constexpr tile_class classify(const tile& of) const {
-      if (of.last_key <= first) return tile_class::full;
-      const bool behind = of.first_key >= first && of.first_key >= of.last_query;
-      return behind ? tile_class::skip : tile_class::partial;
+    constexpr tile_class classify(const tile& region) const {
+      if (region.last_key <= first) return tile_class::full;
+      const bool is_later = region.first_key >= first && region.first_key >= region.last_query;
+      return is_later ? tile_class::skip : tile_class::partial;
     }
   };
   constexpr of_sequence bind(index_t sequence, index_t) const {
@@ -67,20 +67,21 @@ struct tree {
   template <class Call>
   status check_sequences(const Call& call) const {
     if (is_listed_) return {};
-    index_t with_queries = -1;  // the first such sequence
-    for (index_t at = 0; at < call.shape.batch; ++at) {
-      if (call.shape_of(at).query_length == 0) continue;
-      if (with_queries < 0) with_queries = at;
-      const index_t queries = call.position_of(with_queries).query_offset;
-      const index_t others = call.position_of(at).query_offset;
-      if (others == queries) continue;
+    index_t reference = -1;  // the first with queries
+    for (index_t sequence = 0; sequence < call.shape.batch; ++sequence) {
+      if (call.shape_of(sequence).query_length == 0) continue;
+      if (reference < 0) reference = sequence;
+      const index_t reference_offset = call.position_of(reference).query_offset;
+      const index_t query_offset = call.position_of(sequence).query_offset;
+      if (query_offset == reference_offset) continue;
       return status::error(
           status_code::invalid_value,
           "tree: first is %lld for all sequences, but the queries of sequence %lld "
           "begin at position %lld and the queries of sequence %lld at %lld: give a list of "
           "firsts, one per sequence",
-          static_cast<long long>(first), static_cast<long long>(at), static_cast<long long>(others),
-          static_cast<long long>(with_queries), static_cast<long long>(queries));
+          static_cast<long long>(first), static_cast<long long>(sequence),
+          static_cast<long long>(query_offset), static_cast<long long>(reference),
+          static_cast<long long>(reference_offset));
     }
     return {};
   }

@@ -30,7 +30,7 @@ struct needed_keys {
 
 template <class Isa, int Rows, int Vectors>
 struct register_tile {
-  float_pack<Isa> at[Rows][Vectors];
+  float_pack<Isa> vectors[Rows][Vectors];
 };
 
 /// S^T[key][query] = sum over channels of keys[key][channel] * queries[channel][query], for `Rows`
@@ -46,7 +46,7 @@ RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const float* const
   for (int r = 0; r < Rows; ++r) {
     row[r] = keys[r];
     RELPOS_UNROLL
-    for (int v = 0; v < Vectors; ++v) sum.at[r][v] = real(0.0f);
+    for (int v = 0; v < Vectors; ++v) sum.vectors[r][v] = real(0.0f);
   }
   for (index_t c = 0; c < channels; ++c) {
     real query[Vectors];
@@ -56,7 +56,7 @@ RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const float* const
     for (int r = 0; r < Rows; ++r) {
       const real key(row[r][c]);
       RELPOS_UNROLL
-      for (int v = 0; v < Vectors; ++v) sum.at[r][v] = fma(key, query[v], sum.at[r][v]);
+      for (int v = 0; v < Vectors; ++v) sum.vectors[r][v] = fma(key, query[v], sum.vectors[r][v]);
     }
   }
   return sum;
@@ -87,7 +87,7 @@ RELPOS_NOINLINE void value_product(const float* const* values, const float* weig
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) {
       const real output = real::load(outputs + (channel + r) * width + v * lanes<Isa>);
-      sum.at[r][v] = rescale[v] * real(start) * output;
+      sum.vectors[r][v] = rescale[v] * real(start) * output;
     }
   }
   keys.for_each([&](index_t k, auto skipped) RELPOS_LAMBDA {
@@ -103,7 +103,7 @@ RELPOS_NOINLINE void value_product(const float* const* values, const float* weig
       const real value(row[r]);
       RELPOS_UNROLL
       for (int v = 0; v < used; ++v) {
-        real& total = sum.at[r][v + skipped];
+        real& total = sum.vectors[r][v + skipped];
         const real next = fma(value, weight[v], total);
         total = Guarded ? select(weight[v] == real(0.0f), total, next) : next;
       }
@@ -117,8 +117,8 @@ RELPOS_NOINLINE void value_product(const float* const* values, const float* weig
   for (int r = 0; r < Rows; ++r) {
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) {
-      float* const at = outputs + (channel + r) * width + v * lanes<Isa>;
-      fma(rest[v], real::load(at), sum.at[r][v]).store(at);
+      float* const output = outputs + (channel + r) * width + v * lanes<Isa>;
+      fma(rest[v], real::load(output), sum.vectors[r][v]).store(output);
     }
   }
 }
@@ -160,7 +160,7 @@ RELPOS_NOINLINE bool all_finite(const float* const* rows, index_t count, index_t
       for (int i = 0; i < parts; ++i) zeros[i] = fma(real::load(row[i] + c), real(0.0f), zeros[i]);
     }
     for (; c < channels; ++c) {
-      for (const float* const each : row) rest += each[c] * 0.0f;
+      for (const float* const values : row) rest += values[c] * 0.0f;
     }
   }
   const real sum = (zeros[0] + zeros[1]) + (zeros[2] + zeros[3]);

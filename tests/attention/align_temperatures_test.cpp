@@ -1,6 +1,6 @@
 // Temperatures from statistics of the fused pass, against means over the probabilities of each row.
 
-#include "relpos/alignment.hpp"
+#include "relpos/align_temperatures.hpp"
 
 #include <gtest/gtest.h>
 

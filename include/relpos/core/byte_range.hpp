@@ -64,15 +64,16 @@ struct strided_bytes {
 };
 
 /// Returns whether each stride is larger than the sum of the distances that the strides up to it
-/// span; then no two elements share memory. `of` must be addressable (is_addressable).
-inline bool elements_are_distinct(const strided_bytes& of) {
-  const auto magnitude = [&](std::size_t axis) { return std::abs(of.strides[axis]); };
-  for (std::size_t axis = 0; axis < of.rank; ++axis) {
-    if (of.shape[axis] <= 1) continue;
+/// span; then no two elements share memory. `elements` must be addressable (is_addressable).
+inline bool elements_are_distinct(const strided_bytes& elements) {
+  const auto magnitude = [&](std::size_t axis) { return std::abs(elements.strides[axis]); };
+  for (std::size_t axis = 0; axis < elements.rank; ++axis) {
+    if (elements.shape[axis] <= 1) continue;
     index_t reach = 0;
-    for (std::size_t other = 0; other < of.rank; ++other) {
-      if (other == axis || of.shape[other] <= 1 || magnitude(other) > magnitude(axis)) continue;
-      reach += (of.shape[other] - 1) * magnitude(other);
+    for (std::size_t other = 0; other < elements.rank; ++other) {
+      const index_t extent = elements.shape[other];
+      if (other == axis || extent <= 1 || magnitude(other) > magnitude(axis)) continue;
+      reach += (extent - 1) * magnitude(other);
     }
     if (magnitude(axis) <= reach) return false;
   }
@@ -85,14 +86,14 @@ inline constexpr index_t max_extent = index_t{1} << 56;
 
 /// Returns whether the number and the distances of the elements are within max_extent, so that no
 /// computation of an address overflows.
-inline bool is_addressable(const strided_bytes& of) {
+inline bool is_addressable(const strided_bytes& elements) {
   index_t count = 1;
-  for (std::size_t axis = 0; axis < of.rank; ++axis) {
-    const index_t extent = of.shape[axis];
+  for (std::size_t axis = 0; axis < elements.rank; ++axis) {
+    const index_t extent = elements.shape[axis];
     if (extent < 1) continue;
     index_t span = 0;
     if (__builtin_mul_overflow(count, extent, &count) || count > max_extent) return false;
-    if (__builtin_mul_overflow(extent - 1, of.strides[axis], &span)) return false;
+    if (__builtin_mul_overflow(extent - 1, elements.strides[axis], &span)) return false;
     if (span < -max_extent || span > max_extent) return false;
   }
   return true;

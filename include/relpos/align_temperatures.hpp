@@ -33,7 +33,7 @@ enum class sharpness { max_probability, entropy };
 /// half as many keys as the row that sees the most: all rows of bidirectional attention, the second
 /// half of the rows of causal attention. It is NaN if there is no such row.
 template <class Isa = native, executor Executor, class Query, class Key, class... Arguments>
-status measure_sharpness(const Executor& runner, sharpness what, std::span<double> of_heads,
+status measure_sharpness(const Executor& runner, sharpness statistic, std::span<double> of_heads,
                          const view<Query, 4>& q, const view<Key, 4>& k,
                          const Arguments&... arguments) {
   static_assert(
@@ -58,8 +58,9 @@ status measure_sharpness(const Executor& runner, sharpness what, std::span<doubl
   opts.lse.reset();
   opts.statistics = {};
   opts.statistics.logit_count = view<float, 3>(seen.data(), rows);
-  const view<float, 3> to(measured.data(), rows);
-  (what == sharpness::entropy ? opts.statistics.entropy : opts.statistics.max_probability) = to;
+  const view<float, 3> out(measured.data(), rows);
+  (statistic == sharpness::entropy ? opts.statistics.entropy : opts.statistics.max_probability) =
+      out;
 
   const status done = std::apply(
       [&](const auto&... policies) {
@@ -72,12 +73,12 @@ status measure_sharpness(const Executor& runner, sharpness what, std::span<doubl
 
   std::vector<double> sums(of_heads.size());
   std::vector<double> counts(of_heads.size());
-  const float most = seen.empty() ? 0.0f : *std::max_element(seen.begin(), seen.end());
+  const float largest_count = seen.empty() ? 0.0f : *std::max_element(seen.begin(), seen.end());
   for (std::size_t i = 0; i < count; ++i) {
-    if (seen[i] == 0.0f || 2.0f * seen[i] < most) continue;
+    if (seen[i] == 0.0f || 2.0f * seen[i] < largest_count) continue;
     const std::size_t head = i / static_cast<std::size_t>(rows[2]) % heads % of_heads.size();
     const auto value = static_cast<double>(measured[i]);
-    sums[head] += what == sharpness::entropy ? value : std::log(value);
+    sums[head] += statistic == sharpness::entropy ? value : std::log(value);
     counts[head] += 1.0;
   }
   for (std::size_t i = 0; i < of_heads.size(); ++i) of_heads[i] = sums[i] / counts[i];
@@ -89,9 +90,10 @@ status measure_sharpness(const Executor& runner, sharpness what, std::span<doubl
 /// There is one target and temperature per query head, or one for all heads together. The call
 /// measures at most 28 times.
 template <class Isa = native, executor Executor, class Query, class Key, class... Arguments>
-status align_temperatures(const Executor& runner, sharpness what, std::span<const double> targets,
-                          std::span<float> temperatures, const view<Query, 4>& q,
-                          const view<Key, 4>& k, const Arguments&... arguments) {
+status align_temperatures(const Executor& runner, sharpness statistic,
+                          std::span<const double> targets, std::span<float> temperatures,
+                          const view<Query, 4>& q, const view<Key, 4>& k,
+                          const Arguments&... arguments) {
   static_assert(!(is_temperature<Arguments> || ... || false),
                 "relpos: align_temperatures finds the temperature: pass no temperature");
   if (targets.size() != temperatures.size()) {
@@ -106,15 +108,15 @@ status align_temperatures(const Executor& runner, sharpness what, std::span<cons
   }
   std::vector<temperature_search> searches(targets.begin(), targets.end());
   const auto heads = static_cast<std::size_t>(q.shape[1]);
-  std::vector<float> of_heads(heads);
+  std::vector<float> trial(heads);
   std::vector<double> means(targets.size());
   bool is_done = false;
   while (!is_done) {
     for (std::size_t head = 0; head < heads && !searches.empty(); ++head) {
-      of_heads[head] = static_cast<float>(searches[head % searches.size()].ask());
+      trial[head] = static_cast<float>(searches[head % searches.size()].ask());
     }
-    const status done =
-        measure_sharpness<Isa>(runner, what, means, q, k, arguments..., head_temperature{of_heads});
+    const status done = measure_sharpness<Isa>(runner, statistic, means, q, k, arguments...,
+                                               head_temperature{trial});
     if (!done) return done;
     is_done = true;
     for (std::size_t i = 0; i < searches.size(); ++i) {

@@ -319,8 +319,8 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
     part[v] = real::load(query + v * lanes<Isa>);
   }
   for (index_t k = 0; k < tile; k += lanes<Isa>) {
-    const auto later = [&](const row_stream<Stored>& of) RELPOS_LAMBDA {
-      return k + distance < tile ? of.rows + k + distance : of.next + k + distance - tile;
+    const auto later = [&](const row_stream<Stored>& stream) RELPOS_LAMBDA {
+      return k + distance < tile ? stream.rows + k + distance : stream.next + k + distance - tile;
     };
     const Stored* const* const later_keys = later(keys);
     const Stored* const* const later_values = later(values);
