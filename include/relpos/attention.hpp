@@ -85,8 +85,8 @@ template <class Isa = native, class... Arguments>
   return relpos::workspace_bytes<Isa>(arguments...);
 }
 
-/// Makes the result of `prepare`, for any outputs and any kv source. A failure in `valid` refuses
-/// the call.
+/// The result of every overload of `prepare`, for any outputs and any kv source. `valid` is the
+/// result of checks made before; a failure refuses the call.
 template <class Isa, executor Executor, class Out, class Query, kv_source Source,
           class... Arguments>
 auto prepare_call(const Executor& runner, const status& valid, const call_outputs<Out>& outputs,

@@ -16,10 +16,10 @@
 #error "relpos needs infinities, NaN and the order of sums: build without -ffast-math and its parts"
 #endif
 
-// nvcc compiles the code of GPU kernels for the device; other compilers compile it for tests on the
-// CPU. Functions for both, such as members of policies that run in kernels, are constexpr, which
-// nvcc compiles for both under --expt-relaxed-constexpr. Functions for both that cannot be
-// constexpr are marked RELPOS_HOST_DEVICE.
+// nvcc compiles the code of GPU kernels for the device; other compilers compile it for the CPU, for
+// tests. Functions that code of the host and of the device calls, such as members of policies, are
+// constexpr, which is enough under nvcc's --expt-relaxed-constexpr; those that cannot be constexpr
+// are marked RELPOS_HOST_DEVICE.
 #if defined(__CUDACC__)
 #define RELPOS_COMPILES_CUDA 1
 #define RELPOS_DEVICE __device__ __forceinline__

@@ -95,7 +95,7 @@ class call_sequences {
     return range;
   }
 
-  /// The largest number of rows that a sequence has in a piece.
+  /// The largest number of rows of any sequence in this piece (resident_rows::piece).
   index_t longest_piece(index_t piece) const {
     index_t longest = 0;
     for (index_t sequence = 0; sequence < different_sequences(); ++sequence) {

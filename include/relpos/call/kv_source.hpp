@@ -50,12 +50,13 @@ concept stored_rows =
       rows.find_scales(row, row, out);
     });
 
-/// A callable that concepts pass to functions with a callback, such as memory_parts.
+/// Stands for the caller's callback where a concept tests a function that takes one, such as
+/// memory_parts.
 struct takes_any {
   template <class T>
   constexpr void operator()(const T&) const {}
 };
-/// An instruction set that concepts pass to templates over instruction sets.
+/// Stands for the instruction set where a concept tests a template over instruction sets.
 struct any_isa {
   static constexpr int vector_bytes = 16;
 };

@@ -18,7 +18,8 @@ struct workspace {
   constexpr workspace() = default;
   constexpr workspace(void* memory, std::size_t size) : data(memory), bytes(size) {}
 
-  /// A named container of bytes (std::vector<std::byte>, std::array<std::byte, N>).
+  /// All bytes of a container (std::vector<std::byte>, std::array<std::byte, N>) that outlives the
+  /// call; temporaries do not compile.
   template <class Container>
     requires requires(Container& container) {
       { container.data() } -> std::same_as<std::byte*>;

@@ -1,5 +1,6 @@
 #pragma once
-// Eigen tensors as views: Tensor and TensorMap, RowMajor, const or not, of float, bfloat16 or half.
+// Eigen tensors as views: Tensor and TensorMap, RowMajor, const or not, of the types
+// of eigen/storage.hpp.
 
 #include <unsupported/Eigen/CXX11/Tensor>
 

@@ -176,10 +176,11 @@ index_t rewindable_rows(const kv_cache<Stored, Placement>& cache, index_t sequen
   }
 }
 
-/// Removes all rows of a sequence behind the first `length`, for example rejected draft tokens.
-/// (page_pool::truncate also returns pages.) A ring refuses to remove more than `rewindable_rows`,
-/// except down to `sinks` rows or fewer. Later calls therefore return the same bits as with an
-/// unlimited cache and the same window.
+/// Keeps the first `length` rows of a sequence and removes the others, for example rejected draft
+/// tokens. (page_pool::truncate also returns pages.) A ring can remove `rewindable_rows` rows, or
+/// any number if `length` is at most `sinks`; it refuses more, because the window of the next row
+/// would reach evicted rows. So later calls return the same bits as with an unlimited cache and the
+/// same window.
 template <class Stored, class Placement>
 status truncate(const kv_cache<Stored, Placement>& cache, index_t sequence,
                 index_t length) noexcept {

@@ -51,8 +51,8 @@ class page_pool {
     }
     std::vector<std::int32_t>& pages = pages_of(sequence);
     const index_t held_pages = count(pages);
-    // The pages that will be written and that another sequence uses: the last one, whose rows stay,
-    // and any behind it.
+    // The pages that will be written although another sequence uses them: the page of row `length`,
+    // which may hold earlier rows to keep, and later pages.
     const index_t first = length / page_rows;
     std::vector<index_t> shared;
     for (index_t block = first; rows > length && block < std::min(held_pages, needed_pages);

@@ -14,9 +14,10 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `rotary_table(rope_frequencies(head_dim), pair_layout::half_split)`: the rotors of 512
-/// positions, from exactly reduced float64 angles. 4 KiB per pair, or 8 KiB if the frequencies
-/// decay.
+/// `rotary_table(rope_frequencies(head_dim), pair_layout::half_split)`: the rotors of the 512
+/// positions of a block, from exactly reduced float64 angles. Any position is a block and an offset
+/// (contract/rotation.hpp). 4 KiB per pair, or 8 KiB if the frequencies decay (XPOS), because
+/// queries and keys then have a table each.
 class rotary_table {
  public:
   rotary_table(const rotary_frequencies& frequencies, pair_layout layout)

@@ -6,7 +6,8 @@
 //   the logarithm of the largest probability     the entropy
 //
 // Both are monotone in the temperature, so statistics of the model's own logits determine it
-// (align_temperatures.hpp measures them in the fused pass). Independent Gaussian logits have closed forms.
+// (align_temperatures.hpp measures them in the fused pass). Independent Gaussian logits have closed
+// forms.
 
 #include <cmath>
 

@@ -51,7 +51,8 @@ struct alibi {
   bool reads(const byte_range& memory) const { return slopes.overlaps(memory); }
 };
 
-/// The multiplier of a bias that the model adds before its division by sqrt(head_dim).
+/// The `multiplier` for models that compute (q.k + bias) / sqrt(head_dim), where the bias is
+/// divided too.
 inline float alibi_before_scale(index_t head_dim) {
   return 1.0f / std::sqrt(static_cast<float>(head_dim));
 }

@@ -1,7 +1,8 @@
 #pragma once
 // A bias that depends only on head and distance, from any scalar function. At its start, each call
-// evaluates the function once per head and distance that some query sees. The loop over keys then
-// loads one vector per vector of scores, whatever the function costs.
+// evaluates the function for each head at all distances between the smallest and the largest that a
+// query sees. The loop over keys then loads one vector per vector of scores, whatever the function
+// costs.
 
 #include <type_traits>
 

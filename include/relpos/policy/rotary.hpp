@@ -8,8 +8,8 @@
 //   out = relpos::attention(q, k, v, relpos::rotary{xpos}, relpos::blockwise_causal{train_length / 2});
 //
 // The frequencies decide the encoding. A call rotates each key once, into its workspace, and each
-// query when it packs the query. The loop over keys does no additional work. Results depend only on
-// differences of positions, at any position and any length.
+// query when it packs the query. The loop over keys does no additional work. Angles depend only on
+// differences of positions, so the accuracy is the same at any position and any length.
 // Su et al., "RoFormer", arXiv 2104.09864; Sun et al., "A Length-Extrapolatable
 // Transformer", arXiv 2212.10554.
 

@@ -3,8 +3,8 @@
 // that are not divided by sqrt(head_dim). Raffel et al., arXiv 1910.10683, section 2.1.
 //
 // The bias is constant beyond max_distance, so the table that the kernel reads has at most
-// 2 max_distance + 3 entries per head at any length. Cross-attention has no bias in T5; T5 shares
-// one table across layers, UMT5 has one per layer.
+// 2 max_distance + 3 entries per head, and a vector of padding at each end, at any length.
+// Cross-attention has no bias in T5; T5 shares one table across layers, UMT5 has one per layer.
 
 #include <bit>
 

@@ -16,9 +16,9 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Replaces the scores of a tile, [key][lane], by weights relative to the new `maximum`, with the
-/// same bits as in tile_attention, and adds the scores to the statistics of the rows. `rescale`
-/// receives the factor of the earlier sums.
+/// Does the work of tile_attention::exponentiate, with the same bits, and adds the scores to the
+/// statistics of the rows: replaces the scores of a tile, [key][lane], by weights relative to the
+/// new `maximum`. `rescale` receives the factor by which the sums of earlier tiles are multiplied.
 template <class Isa, int Vectors>
 RELPOS_NOINLINE void collect_statistics(const query_group<Isa>& group,
                                         const needed_keys<Vectors>& keys, float* weights,
@@ -64,7 +64,8 @@ struct tile_attention {
   float* weights;  // [tile_keys][width]
   bool collects;   // statistics
 
-  /// The keys of a tile that the group computes: the strips that are not skipped, without gaps.
+  /// The keys of a tile that the group computes: the strips that are not skipped, packed one after
+  /// another.
   struct live_keys {
     index_t count = 0;
     needed_keys<Vectors> needed = {};

@@ -32,7 +32,7 @@ struct block_lower {
 ///   max(0, (floor(q_pos / block) - 1) block) <= k_pos <= q_pos
 ///
 /// The paper's block is half of the training length, so that no query sees further than in
-/// training. Rows at positions below 2 block are equal to causal attention.
+/// training. Rows at positions 0 to 2 block - 1 are equal to causal attention.
 struct blockwise_causal {
   index_t block;
 

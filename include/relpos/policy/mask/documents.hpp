@@ -19,7 +19,8 @@ namespace relpos::inline RELPOS_ABI {
 /// document. `blockwise_causal` needs this, so that a document has the same output as alone.
 ///
 /// `starts` holds the cumulative lengths that variable-length kernels take: relpos::index_t
-/// (64-bit), in ascending order. The caller keeps them alive. Cost: a binary search per query row.
+/// (64-bit), each at least the one before. The caller keeps them alive. Cost: a binary search per
+/// query row.
 template <class Mask = full>
 struct documents {
   borrowed_values<index_t> starts;

@@ -7,7 +7,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A prefix language model (T5, PaliGemma): every query sees positions [0, count), and later
+/// A prefix language model (T5, PaliGemma): every query sees positions below `count`, and later
 /// positions causally.
 ///
 ///   k_pos <= q_pos or k_pos < count
