@@ -63,10 +63,10 @@ using native = vector128;
 using native = generic<4>;
 #endif
 
-/// The operations that the vector extensions of compilers lack or compile badly. Required: broadcast
-/// of float, int32 and uint32, fma, max, min, any, and load of bfloat16, half and int8. Optional:
-/// floor, and fraction together with scale_by_power. Plain arrays need none, and `generic` has no
-/// specialization.
+/// The operations that the vector extensions of compilers lack or compile badly. Required:
+/// broadcast of float, int32 and uint32, fma, max, min, any, and load of bfloat16, half and int8.
+/// Optional: floor, and fraction together with scale_by_power. Plain arrays need none, and
+/// `generic` has no specialization.
 template <class Isa>
 struct vector_ops;
 
