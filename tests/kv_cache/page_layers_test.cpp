@@ -360,7 +360,7 @@ TEST_F(page_layers_refused, if_they_differ_in_what_they_share) {
   expect_all_refused(of, apart, "cache.block_table: layer 1 and layer 0 have different tables");
   auto shorter = layers;
   shorter[2].placement.block_table = of.table().slice(1, 0, blocks - 1);
-  expect_all_refused(of, shorter, "must serve all: they are [4, 7] and [4, 8]");
+  expect_all_refused(of, shorter, "all layers must share one: they are [4, 7] and [4, 8]");
   slabs<float> long_pages(pages, 2 * page_rows, {.head_dim = channels, .value_dim = channels});
   auto longer = layers;
   longer[2].memory = long_pages.memory();
