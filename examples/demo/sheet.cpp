@@ -59,12 +59,13 @@ score_map scores_of(const tensor& rows, const Policies&... policies) {
 
 /// Dark cells have the largest score of the map, pale ones the smallest.
 void draw_map(svg& to, int place, const char* title, const char* code, const score_map& scores) {
-  const double x = left + place % columns * pitch_x;
-  const double y = top + place / columns * pitch_y;
+  const int row = place / columns;
+  const double x = left + (place - row * columns) * pitch_x;
+  const double y = top + row * pitch_y;
   float lowest = std::numeric_limits<float>::infinity();
   float highest = -lowest;
-  for (const auto& row : scores) {
-    for (const float score : row) {
+  for (const auto& of_query : scores) {
+    for (const float score : of_query) {
       if (std::isnan(score)) continue;
       lowest = std::min(lowest, score);
       highest = std::max(highest, score);
@@ -181,6 +182,7 @@ void draw_curves(svg& to, double x, double y, double width, double height, const
   to.add_text(x - 5, at(first, 0.0).second + 4, "0", 11, "end");
   for (std::size_t i = 0; i < curves.size(); ++i) {
     std::vector<point> points;
+    points.reserve(curves[i].values.size());
     for (std::size_t n = 0; n < curves[i].values.size(); ++n) {
       points.push_back(at(first + static_cast<int>(n), curves[i].values[n]));
     }

@@ -12,6 +12,7 @@
 namespace relpos::inline RELPOS_ABI {
 
 // `declared` is `extern` or empty; in parentheses it would be neither.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define RELPOS_COMMON_CALLS(declared, isa)                                                         \
   declared template status check_inputs(const view<const float, 4>&, const view<const float, 4>&,  \
                                         const view<const float, 4>&, const index_list&,            \

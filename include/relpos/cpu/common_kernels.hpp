@@ -25,6 +25,7 @@ template <class Isa>
 using matrix_stage = element_bias<Isa, matrix_bias>;
 
 // `declared` is `extern` or empty; in parentheses it would be neither.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define RELPOS_COMMON_KERNELS(declared, isa)                                             \
   declared template class prefill<isa, std::tuple<>, std::tuple<>>;                      \
   declared template class prefill<isa, std::tuple<linear_stage<isa>>, std::tuple<>>;     \
