@@ -34,7 +34,7 @@ RELPOS_NOINLINE void score_tile(const float* const* keys, const float* queries, 
     for (int r = 0; r < rows; ++r) {
       RELPOS_UNROLL
       for (int v = 0; v < vectors; ++v) {
-        strip.at[r][v].store(scores + (key + r) * width + v * lanes<isa>);
+        strip.vectors[r][v].store(scores + (key + r) * width + v * lanes<isa>);
       }
     }
   }
