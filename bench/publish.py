@@ -1,6 +1,6 @@
 """Publishes what `./dev bench` measured.
 
-  publish.py RESULTS.json   keeps them as bench/results/<processor>.json, then does the rest
+  publish.py RESULTS.json   keeps the sections of each processor as bench/results/<processor>.json, then does the rest
   publish.py                writes from bench/results/: docs/benchmarks.md, the picture and the figures of README.md
   publish.py --check        exit code 1 if one of these is not what the results give
 """
@@ -45,6 +45,10 @@ def percent(value):
     return f"{100 * value:.1f} %"
 
 
+def words(identifier):
+    return identifier.replace("_", " ")
+
+
 def table(heads, rows):
     """Markdown. Columns without a value in any row are left out."""
     used = [i for i in range(len(heads)) if any(row[i] for row in rows)]
@@ -80,7 +84,7 @@ def listing(section):
             "" if fraction is None else percent(fraction),
             "" if extra is None else f"{extra:+.1f} %",
             "" if workspace is None else f"{workspace / 1024:.0f} KiB",
-            ", ".join(f"{name.replace('_', ' ')} {ratio:.2f}" for name, ratio in row.get("speedup", {}).items()),
+            ", ".join(f"{words(name)} {ratio:.2f}" for name, ratio in row.get("speedup", {}).items()),
             f"{row['ratio']:.3g}" if "ratio" in row else "",
         ])  # fmt: skip
     return table(heads, lines)
@@ -93,7 +97,7 @@ def page(machines):
         for section in sections:
             parts.append(f"\n### {section['title'][0].upper()}{section['title'][1:]}\n\n")
             parts.append(f"{section['compiler']}, `{section['flags']}`, commit {section['commit']}.")
-            parts.append("".join(f" {note}." for note in section["notes"]) + "\n\n")
+            parts.append("".join(f" {words(note)}." for note in section["notes"]) + "\n\n")
             is_matrix = section["title"].startswith("one core")
             parts.append((encodings(section["rows"]) if is_matrix else listing(section)) + "\n")
     return "".join(parts)
@@ -148,16 +152,15 @@ def between(text, marker, content):
 
 
 def keep(path):
-    sections = json.loads(path.read_text())["sections"]
-    processors = {section["processor"] for section in sections}
-    commits = {section["commit"] for section in sections}
-    if len(processors) != 1:
-        sys.exit(f"{path}: results of several processors: {sorted(processors)}")
-    if any(commit.endswith("-dirty") for commit in commits):
-        sys.exit(f"{path}: measured with changes that no commit has: {sorted(commits)}")
-    name = re.sub("[^a-z0-9]+", "-", processors.pop().lower()).strip("-")
+    processors = {}  # a GPU is one too
+    for section in json.loads(path.read_text())["sections"]:
+        if section["commit"].endswith("-dirty"):
+            sys.exit(f"{path}: '{section['title']}' was measured with changes that no commit has")
+        processors.setdefault(section["processor"], []).append(section)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({"sections": sections}, indent=1) + "\n")
+    for processor, sections in processors.items():
+        name = re.sub("[^a-z0-9]+", "-", processor.lower()).strip("-")
+        (RESULTS / f"{name}.json").write_text(json.dumps({"sections": sections}, indent=1) + "\n")
 
 
 def main():

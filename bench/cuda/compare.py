@@ -35,7 +35,7 @@ from typing import Any, Callable, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import library
-import results
+import results_file
 
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # starting more takes longer than they save
 
@@ -305,7 +305,7 @@ def sdpa(problem, inputs, **options):
         return scaled_dot_product_attention(*inputs[i], **options)
 
     choice = torch._fused_sdp_choice(*inputs[0], **options)
-    run.kernel = SDPBackend(opts).name.lower().removesuffix("_attention")
+    run.kernel = SDPBackend(choice).name.lower().removesuffix("_attention")
     return run
 
 
@@ -660,7 +660,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--build-only", action="store_true", help=f"for sm_{', sm_'.join(ARCHITECTURES)}, and stop")
     parser.add_argument("--quick", action="store_true", help="fewer turns")
-    results.add_options(parser)
+    results_file.add_options(parser)
     arguments = parser.parse_args()
     if arguments.build_only:
         for each in ARCHITECTURES:
@@ -687,7 +687,7 @@ def main():
             "notes": [f"PyTorch {torch.__version__}"],
             "rows": rows,
         }
-        results.write(Path(arguments.json), [section])
+        results_file.write(Path(arguments.json), [section])
 
 
 if __name__ == "__main__":

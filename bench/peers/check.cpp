@@ -12,7 +12,7 @@ namespace {
 using relpos::index_t;
 using relpos::bench::largest_error;
 
-/// Whether every peer that is not absent is right.
+/// Whether every installed peer is right.
 bool check(index_t length, index_t head_dim, bool with_bias) {
   constexpr index_t heads = 2;
   relpos::bench::tensors t(heads, length, head_dim);

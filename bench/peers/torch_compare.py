@@ -29,7 +29,7 @@ from torch.nn.functional import scaled_dot_product_attention
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "examples" / "pytorch_operator")]
 import relpos_operator
-import results
+import results_file
 
 HEADS = 8
 HEAD_DIM = 64
@@ -195,7 +195,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="fewer turns, and length 2048 alone")
-    results.add_options(parser)
+    results_file.add_options(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(7)
@@ -223,7 +223,7 @@ def main():
             "notes": [f"PyTorch {torch.__version__}"],
             "rows": rows,
         }
-        results.write(Path(arguments.json), [section])
+        results_file.write(Path(arguments.json), [section])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "other_biases.hpp"
@@ -94,7 +95,7 @@ void draw_map(svg& to, int place, const char* title, const char* code, const sco
   to.add_text(x, y - 6, code, 10, "start", "font-family=\"monospace\"");
 }
 
-/// Returns their number.
+/// Draws every encoding and mask, and returns their number.
 int draw_maps(svg& to) {
   tensor none(1, 1, positions, 8), ones(1, 1, positions, head_dim);
   none.setZero();
@@ -151,7 +152,7 @@ int draw_maps(svg& to) {
   return place;
 }
 
-/// A curve over [first, last], scaled to the panel.
+/// The values at first, first + 1, ... of a panel.
 struct curve {
   const char* label;
   const char* colour;

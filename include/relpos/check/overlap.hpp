@@ -191,12 +191,12 @@ template <class Out, class Real, class Query, class Source>
 status check_workspace_overlap(const byte_range& memory, const call_outputs<Out, Real>& outputs,
                                const view<Query, 4>& q, const Source& source, const options& opts,
                                const policy_data& policies) {
-  const labelled_memory lent("workspace", memory);
+  const labelled_memory used("workspace", memory);
   for (const labelled_memory& written : written_memory(outputs)) {
     if (written.is_empty()) continue;
-    if (status valid = check_apart(lent, written); !valid) return valid;
+    if (status valid = check_apart(used, written); !valid) return valid;
   }
-  return check_apart_from_inputs(lent, q, source, opts, policies);
+  return check_apart_from_inputs(used, q, source, opts, policies);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -81,9 +81,9 @@ status attention(const on_stream& gpu, const device_workspace& memory, const vie
       make_problem(out, view<const stored, 4>(q), source, opts.lse, opts, policies);
   if (status valid = check_sequences(problem); !valid) return valid;
   const device_workspace_bytes needed = measure_device_workspace(problem);
-  const auto check = [&](const workspace& lent, std::size_t bytes) {
-    if (status valid = check_workspace(lent, bytes); !valid) return valid;
-    return check_workspace_overlap(byte_range::of(lent.data, bytes), outputs, q, source, opts,
+  const auto check = [&](const workspace& part, std::size_t bytes) {
+    if (status valid = check_workspace(part, bytes); !valid) return valid;
+    return check_workspace_overlap(byte_range::of(part.data, bytes), outputs, q, source, opts,
                                    policy_data(policies));
   };
   if (status valid = check(memory.device, needed.device); !valid) return valid;
