@@ -134,9 +134,10 @@ def readme_table(sections):
                       f"{speedup[FLEX]:.1f}x"])  # fmt: skip
     section = torch_section(sections)
     source = (
-        f"`./dev bench torch` on {section['processor']}, {section['notes'][0]}, causal, 8 heads of 64 channels; times of\n"
-        "PyTorch over relpos's. SDPA takes a bias as a matrix. ALiBi is faster than no encoding: tiles of keys whose weights\n"
-        "are all exactly zero are skipped, which changes no bit."
+        f"`./dev bench torch` on {section['processor']}, {section['notes'][0]}, causal, 8 heads of 64 channels. A\n"
+        "ratio is PyTorch's time divided by relpos's: above 1, relpos is faster. SDPA takes a bias as a matrix, made before\n"
+        "the clock starts. Long ALiBi is faster than no encoding, because relpos skips tiles of keys whose weights a bound\n"
+        "on the scores proves to be exactly zero; the output is bit-identical."
     )
     heads = ["encoding", "tokens", "relpos", "SDPA / relpos", "FlexAttention / relpos"]
     return table(heads, lines) + f"\n\n{source}"
