@@ -1,7 +1,8 @@
 #pragma once
-// Head policies: types that policies bind to. A kernel depends only on the bound type. Policies
-// that bind to one of these types, including policies of your own, share the kernels of
-// relpos::kernels (cpu/common_kernels.hpp).
+// Head policies: types that the member `bind` of a policy returns (contract/policy.hpp). A kernel
+// depends on the returned type, not on the policy. So policies whose `bind` returns one of these
+// types, including policies of your own, share the kernels of relpos::kernels
+// (cpu/common_kernels.hpp).
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 #pragma once
-// A call that is checked and measured, and that may run any number of times (attention.hpp:
-// prepare).
+// A call that has been checked, whose workspace size is known, and that may run any number of
+// times. `prepare` (attention.hpp) returns it.
 
 #include <cstdint>
 #include <optional>
@@ -49,8 +49,8 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
     workspace_bytes_ = call_workspace_bytes<Isa>(*problem_, workers_);
   }
 
-  /// The status that `attention` would return for this call. If it is a failure, `run` returns it
-  /// and does nothing.
+  /// Success, or the failure that `attention` would return for this call with any workspace. If it
+  /// is a failure, `run` returns it and does nothing.
   status valid() const { return valid_; }
 
   /// The bytes of workspace that `run` needs; 0 if the call is not valid.

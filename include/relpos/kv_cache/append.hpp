@@ -90,8 +90,8 @@ status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
                            static_cast<long long>(sequence), static_cast<long long>(length));
     }
     if constexpr (Placement::evicts) {
-      // Each new row needs its own place. New rows also take the places of sinks that are not
-      // filled yet.
+      // The new rows of one call must not overwrite each other: those behind the sinks must fit
+      // into the ring together. New rows that fill missing sinks have places of their own.
       const index_t sinks = cache.placement.sinks;
       const index_t behind_sinks = length - std::max(cache.length(sequence), sinks);
       if (behind_sinks > keys[2] - sinks) {

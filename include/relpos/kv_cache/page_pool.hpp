@@ -29,9 +29,10 @@ class page_pool {
   /// The number of sequences that use a page.
   index_t uses(std::int32_t page) const { return uses_[static_cast<std::size_t>(page)]; }
 
-  /// Reserves the pages for `rows` rows of a sequence. If another sequence shares a page that will
-  /// be written, this sequence gets a page of its own instead. Rows may then be appended to every
-  /// layer. Refuses, and changes nothing, if too few pages are free.
+  /// Reserves the pages that a sequence needs for `rows` rows in all, old and new. If another
+  /// sequence shares a page that will be written, this sequence gets a page of its own instead. The
+  /// new rows may then be appended to every layer. Refuses, and changes nothing, if too few pages
+  /// are free.
   status reserve(const page_layers& layers, index_t sequence, index_t rows) {
     if (status valid = check(layers, sequence); !valid) return valid;
     if (rows < 0 || rows > max_length) {

@@ -32,8 +32,8 @@ struct ring_mask {
 struct ring_placement {
   static constexpr bool evicts = true;
 
-  /// Per sequence, the first resident row behind the sinks. Zeros at first; append and truncate
-  /// write it.
+  /// Per sequence, the first resident row behind the sinks. The caller sets zeros at first; append
+  /// and truncate then keep the numbers up to date.
   std::span<index_t> oldest;
   index_t sinks = 0;
   /// The number of keys behind the sinks that each query sees, its own included. With 0 it sees all

@@ -20,8 +20,7 @@ namespace relpos::inline RELPOS_ABI {
 struct rotary_frequencies {
   std::vector<double> radians;    // per position
   double attention_factor = 1.0;  // of cosine and sine: multiplies scores by its square
-  /// The log2 of the factor of each pair's part of a score, per position from key to query. Empty:
-  /// no decay.
+  /// Pair i's part of a score is multiplied by 2^(log2_decay[i] (q_pos - k_pos)). Empty: no decay.
   std::vector<double> log2_decay{};
   /// The axis of token_positions, below 4, by which each pair rotates. Empty: all by the first.
   std::vector<std::uint8_t> axes{};
@@ -68,9 +67,10 @@ inline rotary_frequencies dynamic_ntk_frequencies(index_t rotary_dim, double fac
   return ntk_frequencies(rotary_dim, factor * stretch - (factor - 1.0), base);
 }
 
-/// The ends of YaRN's ramp, which are the pairs that turn `fast` and `slow` times: rounded outwards
-/// to whole pairs, as in the paper's code, or exact fractions of an index (`"truncate": false` in
-/// the rope_scaling of a model's configuration; gpt-oss).
+/// YaRN's ramp ends at the pairs that turn `fast` and `slow` times over the training length. The
+/// indices of these pairs are fractions. They are rounded outwards to whole pairs, as in the
+/// paper's code, or kept exact (`"truncate": false` in the rope_scaling of a model's configuration,
+/// as in gpt-oss).
 enum class yarn_ramp { whole_pairs, exact };
 
 /// YaRN (Peng et al., arXiv 2309.00071): pairs that turn more than `fast` times over the training

@@ -15,8 +15,8 @@ namespace relpos::inline RELPOS_ABI {
 /// Exponents below this give exactly zero: 2^-126 is the smallest normal float.
 inline constexpr float exp2_cut = -126.0f;
 
-/// 1 + f p(f) for a polynomial p, the coefficients from the highest power down. The 1 is kept
-/// exact.
+/// 1 + f p(f) for a polynomial p, whose coefficients are given from the highest power down. The 1
+/// is not a rounded coefficient, so the result at f = 0 is exactly 1.
 template <class Real, class... Coefficients>
 RELPOS_INLINE Real one_plus_polynomial(Real f, float highest, Coefficients... lower) {
   Real p(highest);

@@ -21,8 +21,9 @@ struct decode_geometry {
   static_assert(tile_keys <= resident_rows::shortest_gap);
   /// Keys of a tile that stay in the L1 cache for all rows.
   static constexpr index_t block_keys = 32;
-  /// The number of tiles whose rows are known at the same time: the tile whose values are added,
-  /// the next, whose keys are scored, and the one after it, which is prefetched. A power of two.
+  /// The number of tiles whose row addresses are kept at the same time. Three are needed: the tile
+  /// whose values are added, the next, whose keys are scored, and the one after it, which is
+  /// prefetched. Rounded up to a power of two.
   static constexpr index_t known_tiles = 4;
 
   index_t group = 0;  // query heads of a key head

@@ -307,8 +307,8 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
   constexpr index_t tile = decode_geometry::tile_keys;
   constexpr int row_bytes = Vectors * lanes<Isa> * static_cast<int>(sizeof(Stored));
   constexpr int lines = row_bytes / 64;
-  // The prefetch distance in keys. 4096 bytes are enough for memory. In one run the shortest
-  // distance that is enough is the best; otherwise it is one tile.
+  // The prefetch distance in keys. 4096 bytes ahead are enough to keep memory busy. If rows are
+  // contiguous, the shortest distance that is enough is the best; otherwise it is one tile.
   constexpr index_t enough = 4096 / row_bytes;
   constexpr index_t distance = OneRun ? std::clamp<index_t>(enough, lanes<Isa>, tile) : tile;
   real sum[Vectors];

@@ -1,8 +1,8 @@
 #pragma once
-// The functions that a thread block's code calls on the processor. A kernel is a template over an
-// architecture: `sm80` is the GPU (arch/sm80.hpp), and tests run the same kernel on the CPU with an
-// architecture that emulates the instructions by their definitions. The instructions, and the
-// lane that holds each element of a fragment, follow the PTX ISA, sections on mma.m16n8k16,
+// An architecture: the functions by which the code of a thread block uses the hardware. A kernel is
+// a template over it: `sm80` is the GPU (arch/sm80.hpp), and tests run the same kernel on the CPU
+// with an architecture that emulates the instructions by their definitions. The instructions, and
+// the lane that holds each element of a fragment, follow the PTX ISA, sections on mma.m16n8k16,
 // mma.m16n8k8, ldmatrix and cp.async.
 //
 // An architecture is one thread's view. All threads of a warp make the same calls in the same
@@ -26,8 +26,8 @@
 //                                             thread have arrived
 //
 //   fragment<T> load(const T* row)            four matrices of 8 rows of 16 bytes: lane i names
-//                                             row i % 8 of matrix i / 8, and receives the 4 bytes
-//                                             at i % 4 of row i / 4 of each matrix
+//                                             row i % 8 of matrix i / 8, and receives from each
+//                                             matrix 4 bytes of row i / 4, from byte 4 (i % 4) on
 //   fragment<T> load_transposed(const T* row) the same for 16-bit numbers, transposed: lane i
 //                                             receives elements (2 (i % 4), i / 4) and
 //                                             (2 (i % 4) + 1, i / 4) of each 8 x 8 matrix

@@ -42,8 +42,9 @@ struct split_number {
 /// Numbers of this magnitude or more become infinite when they are rounded to tf32.
 inline constexpr float split_limit = 0x1.ffep127f;
 
-/// Splits a float32. An infinite number has the small part 0. Its large part times another number's
-/// small part of 0 is NaN.
+/// Splits a float32 into its large and its small part. The small part of an infinite number is 0.
+/// The product of an infinite number and another number is NaN if the other's small part is 0,
+/// because infinity is multiplied by that part too.
 template <class Arch>
 RELPOS_DEVICE split_number split(Arch& arch, packed<float> number) {
   const auto x = std::bit_cast<float>(number.bits);
