@@ -71,7 +71,7 @@ void value_product_of_tile(benchmark::State& state) {
   }
   for (auto _ : state) {
     accumulate_values<isa, vectors, Guarded>(of_value.data(), weights.data(), all, channels,
-                                             rescale, outputs.data());
+                                             rescale, false, outputs.data());
     benchmark::DoNotOptimize(outputs.data());
     benchmark::ClobberMemory();
   }

@@ -66,11 +66,11 @@ struct attention_problem final : call_sequences {
 
   /// Whether tiles of a sequence may be left out because of an upper bound of their scores
   /// (cpu/prefill/score_bound.hpp). The bound takes the norms of keys, one pass over K, which pays
-  /// if many queries share them. Moments of logits include all keys, also keys of weight zero, so
-  /// calls with moments leave out no tile.
-  bool bounds_scores(index_t group_rows, const attention_shape& sizes) const {
-    return can_bound && sizes.query_length >= 2 * group_rows && !opts.statistics.of_logits() &&
-           opts.kernel != kernel_class::decode;
+  /// if many queries share them and there are far tiles. Moments of logits include all keys, also
+  /// keys of weight zero, so calls with moments leave out no tile.
+  bool bounds_scores(const attention_shape& sizes, index_t group_rows, index_t tile_keys) const {
+    return can_bound && sizes.query_length >= 2 * group_rows && sizes.key_length > 2 * tile_keys &&
+           !opts.statistics.of_logits() && opts.kernel != kernel_class::decode;
   }
 
   problem_sequence<attention_problem> of(index_t i) const { return {sequence(i), *this}; }

@@ -24,6 +24,7 @@ struct call_needs {
   bool key_norms;
   bool rotation;
   bool rotates_by_tile;
+  bool rotates_keys;
 };
 
 template <class Isa>
@@ -34,6 +35,8 @@ class call_memory {
         needs_(needs),
         workers_(workers),
         plan_(memory, call.shape.batch),
+        rotates_by_worker_(needs.rotates_keys && !needs.key_norms &&
+                           work_plan::can_bundle_key_heads<Isa>(call, workers)),
         sets_(call, needs.implicit_positions) {
     for (index_t piece = 0; piece < resident_rows::pieces; ++piece) {
       const index_t rows = call.longest_piece(piece);
@@ -62,6 +65,9 @@ class call_memory {
 
   const work_plan& plan() const { return plan_; }
   index_t workers() const { return workers_; }
+  /// Whether each worker rotates the keys of the head that it computes: the keys then come from
+  /// memory once. Otherwise `preparation` rotates the keys of all heads.
+  bool rotates_by_worker() const { return rotates_by_worker_; }
   const table_sets& sets() const { return sets_; }
 
   /// The number of key tiles of one head, in all pieces. The tiles of piece 0 come first.
@@ -99,6 +105,7 @@ class call_memory {
   call_needs needs_;
   index_t workers_;
   work_plan plan_;
+  bool rotates_by_worker_;
   table_sets sets_;
   std::array<index_t, static_cast<std::size_t>(resident_rows::pieces)> tiles_of_piece_{};
   float* key_norms_ = nullptr;  // [sequences][key heads][key tiles]

@@ -1,7 +1,7 @@
 #pragma once
 // The workspace of one call: the part that every call has (call_memory.hpp), and the tables and
-// rotated keys of its policies. Prepare fills the tables and keys for all work items; they take
-// O(length) memory.
+// rotated keys of its policies. Prepare fills the tables, and the keys unless workers rotate them.
+// Both take O(length) memory.
 
 #include <array>
 #include <tuple>
@@ -32,7 +32,8 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
                          {.implicit_positions = problem_type::has_implicit_positions,
                           .key_norms = problem_type::can_bound,
                           .rotation = rotates,
-                          .rotates_by_tile = by_tile}) {
+                          .rotates_by_tile = by_tile,
+                          .rotates_keys = rotates_keys}) {
     std::size_t i = 0;
     const auto take_table = [&]<class Policy>(const Policy& policy) {
       if constexpr (tabulates_bias<Policy>) {
@@ -58,8 +59,10 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
       });
     }
     if constexpr (rotates_keys) {
-      rotated_keys_ = memory.take<float>(problem.source.all_rows() * this->shape().key_heads *
-                                         this->shape().head_dim);
+      const index_t rows = this->rotates_by_worker()
+                               ? workers * this->shape().key_length
+                               : problem.source.all_rows() * this->shape().key_heads;
+      rotated_keys_ = memory.take<float>(rows * this->shape().head_dim);
     }
   }
 
@@ -79,9 +82,12 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
   }
 
   /// The rotated keys of one head, [key_length][head_dim].
-  float* rotated_keys(const Source& source, index_t sequence, index_t key_head) const {
-    const index_t rows =
-        source.rows_before(sequence) * this->shape().key_heads + source.length(sequence) * key_head;
+  float* rotated_keys(const Source& source, index_t sequence, index_t key_head,
+                      index_t worker) const {
+    const index_t rows = this->rotates_by_worker()
+                             ? worker * this->shape().key_length
+                             : source.rows_before(sequence) * this->shape().key_heads +
+                                   source.length(sequence) * key_head;
     return rotated_keys_ + rows * this->shape().head_dim;
   }
 
@@ -104,7 +110,7 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
   std::array<by_piece<bias_memory>, sizeof...(Policies)> biases_{};  // of tabulated policies
   by_piece<rotor_memory> rotors_{};
   index_t rotor_pairs_ = 0;
-  float* rotated_keys_ = nullptr;  // [all rows][key heads][head_dim]
+  float* rotated_keys_ = nullptr;  // [all rows][key heads][head_dim], or of one head per worker
 };
 
 template <class Isa, class Problem>

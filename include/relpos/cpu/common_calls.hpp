@@ -28,7 +28,7 @@ namespace relpos::inline RELPOS_ABI {
   declared template class call_memory<isa>;                                                        \
   declared template struct prefill_workspace<isa>;                                                 \
   declared template struct decode_workspace<isa>;                                                  \
-  declared template void work_plan::fill<isa>(const call_sequences&, index_t) const;               \
+  declared template void work_plan::fill<isa>(const call_sequences&, index_t, bool) const;         \
   declared template void merge_decoded(const attention_shape&, const decoded_sequence&,            \
                                        const chunk_states&, index_t, float, const view<float, 4>&, \
                                        const view<float, 3>&);

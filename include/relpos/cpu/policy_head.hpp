@@ -1,6 +1,8 @@
 #pragma once
 // The implementation of lowered_head for the policies, the kv source and the output of a call.
 
+#include <algorithm>
+#include <optional>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -63,6 +65,13 @@ template <class Isa, class Problem>
 using staged_head_of_call =
     staged_head<Isa, stages_of_call<Isa, Problem>, element_masks_of_call<Isa, Problem>>;
 
+/// A block of query rows of one head.
+struct query_block {
+  index_t sequence;
+  index_t head;
+  index_t index;
+};
+
 template <class Isa, class Problem>
 class policy_head final : public staged_head_of_call<Isa, Problem> {
  public:
@@ -70,16 +79,20 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   using masks_type = element_masks_of_call<Isa, Problem>;
   using workspace_type = call_workspace<Isa, Problem>;
 
-  /// `memory` has room for the rotation of one row.
+  /// `memory` is the memory of `worker`, with room for the rotation of one row. `next` is probably
+  /// computed after this head.
   template <class Workspace>
   policy_head(const problem_sequence<Problem>& sequence, const workspace_type& workspace,
-              index_t head, const Workspace& memory)
+              index_t head, const Workspace& memory, index_t worker,
+              const std::optional<query_block>& next = std::nullopt)
       : staged_head_of_call<Isa, Problem>(facts_of(sequence, head)),
         sequence_(sequence),
         workspace_(workspace),
-        keys_(keys_of<Isa>(sequence, workspace, head)),
+        keys_(keys_of<Isa>(sequence, workspace, head, worker)),
         values_(sequence.call.source.template values<Isa>(sequence.at, head)),
-        memory_{memory.stored_row, memory.rotors_of_row} {}
+        memory_{memory.stored_row, memory.rotors_of_row},
+        worker_(worker),
+        next_(next) {}
 
   const auto& keys() const { return keys_; }
   const auto& values() const { return values_; }
@@ -106,10 +119,26 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
     }
   }
 
-  void find_tile(const key_range& range, const key_range& next, key_tile<Isa>& tile,
-                 float* key_buffer, float* value_buffer) const override {
-    tile.find(keys_, values_, range, next, key_buffer, sequence_.shape.head_dim, value_buffer,
+  void find_tile(const key_range& range, key_tile<Isa>& tile, float* key_buffer,
+                 float* value_buffer) const override {
+    tile.find(keys_, values_, range, key_buffer, sequence_.shape.head_dim, value_buffer,
               sequence_.shape.value_dim);
+  }
+
+  void expect_keys(const key_range& next, key_tile<Isa>& tile) const override {
+    tile.expect_nothing();
+    tile.next_keys.find(keys_, next, sequence_.shape.head_dim, tile.strips());
+    tile.next_values.find(values_, next, sequence_.shape.value_dim, tile.strips());
+  }
+
+  void expect_next_block(key_tile<Isa>& tile) const override {
+    tile.expect_nothing();
+    if (!next_) return;
+    if (next_->sequence == sequence_.at) {
+      expect_block(sequence_, *next_, tile);
+    } else {
+      expect_block(sequence_.call.of(next_->sequence), *next_, tile);
+    }
   }
 
   const float* key_norms(index_t piece) const override {
@@ -181,22 +210,54 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
 
  private:
   static head_facts facts_of(const problem_sequence<Problem>& sequence, index_t head) {
-    return {
-        .key_head = head,
-        .shape = sequence.shape,
-        .position = sequence.position,
-        .resident = sequence.call.resident_of(sequence.at),
-        .pieces = Problem::pieces,
-        .scale = sequence.call.scale,
-        .softcap = sequence.call.softcap(),
-        .tolerance = sequence.call.opts.tolerance,
-        .out = output_rows(sequence.out()),
-        .lse = sequence.lse,
-        .statistics = sequence.statistics,
-        .has_bias = Problem::has_bias,
-        .masks_elements = std::tuple_size_v<masks_type> > 0,
-        .rotates_by_tile = workspace_type::by_tile,
-        .bounds_scores = sequence.call.bounds_scores(geometry<Isa>::group_rows, sequence.shape)};
+    return {.key_head = head,
+            .shape = sequence.shape,
+            .position = sequence.position,
+            .resident = sequence.call.resident_of(sequence.at),
+            .pieces = Problem::pieces,
+            .scale = sequence.call.scale,
+            .softcap = sequence.call.softcap(),
+            .tolerance = sequence.call.opts.tolerance,
+            .out = output_rows(sequence.out()),
+            .lse = sequence.lse,
+            .statistics = sequence.statistics,
+            .has_bias = Problem::has_bias,
+            .masks_elements = std::tuple_size_v<masks_type> > 0,
+            .rotates_by_tile = workspace_type::by_tile,
+            .bounds_scores = sequence.call.bounds_scores(sequence.shape, geometry<Isa>::group_rows,
+                                                         geometry<Isa>::tile_keys)};
+  }
+
+  void expect_block(const problem_sequence<Problem>& sequence, const query_block& next,
+                    key_tile<Isa>& tile) const {
+    constexpr index_t block_rows = geometry<Isa>::block_rows;
+    const attention_shape& sizes = sequence.shape;
+    const index_t first = next.index * block_rows;
+    const index_t last = std::min(first + block_rows, sizes.query_length);
+    tile.next_queries.find(stored_query_rows<Isa>(sequence, next.head), {first, last},
+                           sizes.head_dim, tile.strips());
+    const index_t next_key_head = sizes.key_head(next.head);
+    const bool has_same_keys = sequence.at == sequence_.at && next_key_head == this->key_head;
+    constexpr index_t tile_keys = geometry<Isa>::tile_keys;
+    if (has_same_keys && sizes.key_length <= 4 * tile_keys) return;  // they are in the cache
+    const positions& offsets = sequence.position;
+    const key_range visible =
+        visible_key_rows(bind_all(sequence.call.policies, sequence.at, next.head),
+                         last - 1 + offsets.query_offset, offsets.key_offset, sizes.key_length);
+    if (visible.last <= visible.first) return;
+    const key_tiles<Isa> tiling{offsets.key_offset, sizes.key_length};
+    const key_range rows = tiling.rows(tiling.of(visible.last - 1));
+    if (workspace_.rotates_by_worker() && !has_same_keys) {
+      // They are rotated first, from the first to the last.
+      tile.next_keys.find(sequence.call.source.template keys<Isa>(sequence.at, next_key_head),
+                          {0, std::min(tile_keys, sizes.key_length)}, sizes.head_dim,
+                          tile.strips());
+    } else {
+      tile.next_keys.find(keys_of<Isa>(sequence, workspace_, next_key_head, worker_), rows,
+                          sizes.head_dim, tile.strips());
+    }
+    tile.next_values.find(sequence.call.source.template values<Isa>(sequence.at, next_key_head),
+                          rows, sizes.value_dim, tile.strips());
   }
 
   /// Memory for the rotation of one row: its stored channels as floats, and its rotors.
@@ -229,10 +290,12 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   const problem_sequence<Problem>& sequence_;
   const workspace_type& workspace_;
   decltype(keys_of<Isa>(std::declval<const problem_sequence<Problem>&>(),
-                        std::declval<const workspace_type&>(), index_t{})) keys_;
+                        std::declval<const workspace_type&>(), index_t{}, index_t{})) keys_;
   decltype(std::declval<const Problem&>().source.template values<Isa>(index_t{},
                                                                       index_t{})) values_;
   row_memory memory_;
+  index_t worker_;
+  std::optional<query_block> next_;
 };
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,7 +1,7 @@
 #pragma once
 // The data that a call computes once, before any query: the plan, bias tables, rotors between
-// blocks, rotated keys and key norms. The items depend on nothing but the call, and run in any
-// order.
+// blocks, key norms, and rotated keys, if workers do not rotate them (rotated_keys.hpp). The items
+// depend on nothing but the call, and run in any order.
 
 #include <tuple>
 #include <utility>
@@ -13,8 +13,7 @@
 #include "relpos/cpu/call_workspace.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/cpu/prefill/score_bound.hpp"
-#include "relpos/rows/explicit_rotation.hpp"
-#include "relpos/rows/rotation.hpp"
+#include "relpos/cpu/rotated_keys.hpp"
 #include "relpos/rows/strided_rows.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -36,7 +35,8 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
 
   void run(index_t item, index_t worker) const {
     if (item == 0) {
-      workspace_.plan().template fill<Isa>(problem_, workspace_.workers());
+      workspace_.plan().template fill<Isa>(problem_, workspace_.workers(),
+                                           workspace_.rotates_by_worker());
     } else if (item < 1 + table_items()) {
       fill_tables(workspace_.sets().find((item - 1) / shape().query_heads),
                   (item - 1) % shape().query_heads, std::index_sequence_for<Policies...>());
@@ -70,7 +70,7 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
   }
   index_t items_per_head() const { return ceil_div(workspace_.tiles_of_head(), tiles_per_item); }
   index_t key_items() const {
-    bool any = rotates_keys;
+    bool any = rotates_keys && !workspace_.rotates_by_worker();
     if constexpr (problem_type::can_bound) {
       for (index_t sequence = 0; sequence < problem_.different_sequences() && !any; ++sequence) {
         any = uses_bound(problem_.shape_of(sequence));
@@ -144,7 +144,6 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
     const bool bounds = uses_bound(sequence_shape);
     if (!rotates_keys && !bounds) return;
     const prefill_workspace<Isa> memory = workspace_.prefill_workspace_of(worker);
-    const auto stored = problem_.source.template keys<Isa>(sequence, key_head);
     const index_t first = item % items_per_head() * tiles_per_item;
     for (index_t i = first; i < std::min(first + tiles_per_item, workspace_.tiles_of_head()); ++i) {
       const index_t piece = i < workspace_.tiles_of_piece(0) ? 0 : 1;
@@ -156,40 +155,13 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
       const key_range range = intersect(tiling.rows(tiling.of(rows.first) + tile), rows);
       float* const norm = bounds ? workspace_.key_norms(sequence, key_head, piece) + tile : nullptr;
       if constexpr (rotates_keys) {
-        float* const rotated = workspace_.rotated_keys(problem_.source, sequence, key_head);
-        rotate_keys(range, sequence, stored, rotated, memory);
+        float* const rotated = workspace_.rotated_keys(problem_.source, sequence, key_head, worker);
+        rotate_keys<Isa>(problem_, sequence, key_head, range, memory, rotated);
         if (bounds) *norm = norm_of(range, packed_rows{rotated, sequence_shape.head_dim}, memory);
       } else {
-        *norm = norm_of(range, stored, memory);
+        *norm = norm_of(range, problem_.source.template keys<Isa>(sequence, key_head), memory);
       }
     }
-  }
-
-  template <class Stored>
-  void rotate_keys(const key_range& range, index_t sequence, const Stored& stored, float* rotated,
-                   const prefill_workspace<Isa>& memory) const {
-    const auto rotate_all = [&](const auto& source) {
-      for (index_t row = range.first; row < range.last; ++row) {
-        source.load(row, rotated + row * shape().head_dim);
-      }
-    };
-    with_rotation(problem_.policies, [&](const auto& policy) {
-      if constexpr (by_tile) {
-        const rotation_rows rotations = policy.rotations();
-        rotate_all(rotated_rows<Isa, Stored>{
-            stored, rotations, rotations.keys, problem_.position_of(sequence).key_offset,
-            problem_.source.length(sequence), shape().head_dim, memory.stored_row});
-      } else {
-        const auto position = row_positions(problem_.policies, positions{}, sequence);
-        const auto key_position = [&](index_t row, index_t axis) {
-          return position.key(row, axis);
-        };
-        rotate_all(
-            explicit_rotation<Isa, Stored, std::decay_t<decltype(policy)>, decltype(key_position)>(
-                stored, policy, key_position, shape().head_dim, memory.stored_row,
-                memory.rotors_of_row));
-      }
-    });
   }
 
   template <row_source Rows>
@@ -199,7 +171,7 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
   }
 
   bool uses_bound(const attention_shape& sequence) const {
-    return problem_.bounds_scores(geometry<Isa>::group_rows, sequence);
+    return problem_.bounds_scores(sequence, geometry<Isa>::group_rows, geometry<Isa>::tile_keys);
   }
 
   const problem_type& problem_;

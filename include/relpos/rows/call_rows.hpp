@@ -14,16 +14,23 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The keys of one head, rotated if a policy rotates them.
+/// The keys of one head, rotated if a policy rotates them, as `worker` reads them.
 template <class Isa, class Problem, class Workspace>
 auto keys_of(const problem_sequence<Problem>& sequence, const Workspace& workspace,
-             index_t key_head) {
+             index_t key_head, index_t worker) {
   if constexpr (Workspace::rotates_keys) {
-    return packed_rows{workspace.rotated_keys(sequence.call.source, sequence.at, key_head),
+    return packed_rows{workspace.rotated_keys(sequence.call.source, sequence.at, key_head, worker),
                        sequence.shape.head_dim};
   } else {
     return sequence.call.source.template keys<Isa>(sequence.at, key_head);
   }
+}
+
+/// The queries of one head as they are stored.
+template <class Isa, class Problem>
+auto stored_query_rows(const problem_sequence<Problem>& sequence, index_t head) {
+  using stored_type = std::remove_const_t<typename decltype(Problem::q)::value_type>;
+  return strided_rows<Isa, stored_type>(sequence.q(), 0, head);
 }
 
 /// Calls use(row source) with the queries of one head. A rotating policy rotates them by their
@@ -31,9 +38,8 @@ auto keys_of(const problem_sequence<Problem>& sequence, const Workspace& workspa
 template <class Isa, class Problem, class Workspace, class Use>
 void with_query_rows(const problem_sequence<Problem>& sequence, index_t head,
                      const Workspace& memory, const Use& use) {
-  using stored_type = std::remove_const_t<typename decltype(Problem::q)::value_type>;
-  using source = strided_rows<Isa, stored_type>;
-  const source stored(sequence.q(), 0, head);
+  const auto stored = stored_query_rows<Isa>(sequence, head);
+  using source = std::remove_const_t<decltype(stored)>;
   using policies = decltype(Problem::policies);
   if constexpr (rotates_by_blocks<policies>) {
     with_rotation(sequence.call.policies, [&](const auto& policy) {

@@ -12,11 +12,11 @@ RELPOS_INLINE void fetch_line(const void* address) {
   __builtin_prefetch(address, read_access, second_cache);
 }
 
-/// Prefetches a row of `floats` floats that will be read soon. Null is no row.
-RELPOS_INLINE void prefetch_row(const float* row, index_t floats) {
-  constexpr index_t line = 16;
+/// Prefetches a row of `bytes` bytes that will be read soon. Null is no row.
+RELPOS_INLINE void prefetch_row(const void* row, index_t bytes) {
+  constexpr index_t line = 64;
   if (row == nullptr) return;
-  for (index_t c = 0; c < floats; c += line) fetch_line(row + c);
+  for (index_t i = 0; i < bytes; i += line) fetch_line(static_cast<const char*>(row) + i);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -56,7 +56,8 @@ struct rotated_rows {
   // Rows are rotated in order. Waiting for memory takes most of the time, so rows are prefetched.
   void load(index_t row, float* out) const {
     constexpr index_t ahead = 16;
-    if (row + ahead < rows) prefetch_row(source.in_place(row + ahead), channels);
+    const index_t bytes = channels * static_cast<index_t>(sizeof(float));
+    if (row + ahead < rows) prefetch_row(source.in_place(row + ahead), bytes);
     rotate_row<Isa>(read_row(source, row, buffer), rotations.row_of(table, row + offset),
                     rotations.pairs, rotations.layout, channels, out);
   }

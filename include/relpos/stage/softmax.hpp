@@ -10,8 +10,8 @@
 //           total = S 2^(m - top) + 2^(sink - top),   top = max(m, sink)
 //
 // The kernels add keys in their own loops, which differ in the registers that hold m and S and in
-// the order of the sum. Callers choose `exp2`: std::exp2 on the CPU, the instruction on a GPU,
-// which returns 0 instead of subnormals. Prefill finishes rows by finish_row; decode finishes them
+// the order of the sum. Callers choose `exp2`: relpos::exp2 for vectors, std::exp2 for one row, the
+// instruction on a GPU, which returns 0 instead of subnormals. Prefill finishes rows by finish_row; decode finishes them
 // while it merges chunks (cpu/decode/merge.hpp, cuda/decode/merge.hpp).
 
 #include <cmath>
@@ -33,33 +33,36 @@ constexpr float state_weight(const Exp2& exp2, float maximum, float sum, float t
   return sum == 0.0f ? 0.0f : exp2(maximum - top);
 }
 
-/// The natural logarithm of the sum of exponentials, 2^top total; -inf if `total` is 0.
+/// The natural logarithm of the sum of exponentials, 2^top total; -inf if `total` is 0. Call it only
+/// for rows whose lse is requested: it computes a logarithm.
 RELPOS_HOST_DEVICE inline float lse_of(float top, float total) {
   if (total == 0.0f) return -std::numeric_limits<float>::infinity();
   return (top + std::log2(total)) * ln2;
 }
 
-/// The factor of a row's outputs, and the two terms of its lse. `lse` computes a logarithm: call it
-/// only for rows whose lse is requested. A row that sees no key has the factor 0; without a sink
-/// its lse is -inf.
+/// The factor of a row's outputs, and the two terms of its lse, lse_of(top, total). A row that sees
+/// no key has the factor 0; without a sink its lse is -inf. `Real` is a float, for one row, or a
+/// vector, for several rows.
+template <class Real>
 struct finished_row {
-  float factor;
-  float top;
-  float total;
-
-  RELPOS_HOST_DEVICE float lse() const { return lse_of(top, total); }
+  Real factor;
+  Real top;
+  Real total;
 };
 
 /// The factor and lse terms of a row with this state. `sink` is an exponent, base 2; -inf without a
 /// sink.
-template <class Exp2>
-constexpr finished_row finish_row(const Exp2& exp2, float maximum, float sum, float sink) {
-  const float top = max(maximum, sink);
-  const float kept = sink > maximum ? exp2(maximum - sink) : 1.0f;
-  const float sink_weight =
-      sink == -std::numeric_limits<float>::infinity() ? 0.0f : exp2(sink - top);
-  const float total = sum * kept + sink_weight;
-  return {total == 0.0f ? 0.0f : kept / total, top, total};
+template <class Exp2, class Real>
+RELPOS_INLINE constexpr finished_row<Real> finish_row(const Exp2& exp2, Real maximum, Real sum,
+                                                      Real sink) {
+  const Real zero(0.0f);
+  // 2^-256 is 0 in float. 2^-inf, without a sink, would raise the flag of an invalid operation.
+  const Real vanishing(-256.0f);
+  const Real top = max(maximum, sink);
+  const Real kept = exp2(max(min(maximum - sink, zero), vanishing));
+  const Real sink_weight = exp2(max(sink - top, vanishing));
+  const Real total = sum * kept + sink_weight;
+  return {select(total == zero, zero, kept / total), top, total};
 }
 
 // The softmax state of each query row over one chunk of keys. Decode writes the states, and the

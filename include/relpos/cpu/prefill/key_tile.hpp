@@ -3,14 +3,12 @@
 // the rows are contiguous floats, otherwise to converted copies. The query groups of a work item
 // share the tile.
 
-#include <algorithm>
-
 #include "relpos/call/kv_source.hpp"
 #include "relpos/core/position.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/workspace.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
-#include "relpos/rows/prefetch_row.hpp"
+#include "relpos/rows/expected_rows.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -20,43 +18,42 @@ struct key_tile {
 
   index_t first_row = 0;
   index_t count = 0;
-  const float* keys[capacity] = {};
-  const float* values[capacity] = {};
+  const float* keys[capacity];
+  const float* values[capacity];
 
-  // Rows of the tile before this one, which is probably the next, to be fetched into the cache;
-  // null if they are copied.
-  index_t next_count = 0;
-  const float* next_keys[capacity] = {};
-  const float* next_values[capacity] = {};
+  // Rows that are probably read after this tile: of the tile before it, or of the next work item.
+  expected_rows<capacity> next_keys;
+  expected_rows<capacity> next_values;
+  expected_rows<geometry<Isa>::block_rows> next_queries;
 
-  /// Finds the rows of `range` and, if they are in place, of `next`. The buffers hold `capacity`
-  /// rows each, and are touched only for rows that cannot be read in place.
+  /// Finds the rows of `range`. The buffers hold `capacity` rows each, and are touched only for
+  /// rows that cannot be read in place.
   template <row_source Keys, row_source Values>
   void find(const Keys& key_rows, const Values& value_rows, const key_range& range,
-            const key_range& next, float* key_buffer, index_t head_dim, float* value_buffer,
-            index_t value_dim) {
+            float* key_buffer, index_t head_dim, float* value_buffer, index_t value_dim) {
     first_row = range.first;
     count = range.last - range.first;
     for (index_t i = 0; i < count; ++i) {
       keys[i] = read_row(key_rows, first_row + i, key_buffer + i * head_dim);
       values[i] = read_row(value_rows, first_row + i, value_buffer + i * value_dim);
     }
-    next_count = next.last - next.first;
-    for (index_t i = 0; i < next_count; ++i) {
-      next_keys[i] = key_rows.in_place(next.first + i);
-      next_values[i] = value_rows.in_place(next.first + i);
-    }
   }
 
-  /// Prefetches rows [first, first + rows) of the next tile. Called between products: prefetching
-  /// all rows at once would delay the code after it.
-  RELPOS_INLINE void fetch_next(index_t first, index_t rows, index_t head_dim,
-                                index_t value_dim) const {
-    const index_t last = std::min(first + rows, next_count);
-    for (index_t i = first; i < last; ++i) {
-      prefetch_row(next_keys[i], head_dim);
-      prefetch_row(next_values[i], value_dim);
-    }
+  void expect_nothing() {
+    next_keys.clear();
+    next_values.clear();
+    next_queries.clear();
+  }
+
+  /// The strips of keys that the products take one after the other. The next rows are fetched in
+  /// as many steps.
+  index_t strips() const { return ceil_div(count, index_t{Isa::tile_rows}); }
+
+  /// Fetches some of the next rows. Called once for each strip that is computed.
+  RELPOS_INLINE void fetch_next() {
+    next_keys.fetch();
+    next_values.fetch();
+    next_queries.fetch();
   }
 };
 

@@ -28,9 +28,10 @@ class mask_stage {
   mask_stage(const std::tuple<HeadPolicies...>& head_policies, const group_rows& rows,
              index_t key_length)
       : elements_(element_masks(head_policies)), rows_(rows) {
+    extremes_ = visible_rows::of_none(key_length);
+    if (rows.count == 0) return;
     std::fill(first_, first_ + width, 0);
     std::fill(last_, last_ + width, 0);
-    extremes_ = visible_rows::of_none(key_length);
     for (index_t lane = 0; lane < rows.count; ++lane) {
       const key_range keys =
           visible_key_rows(head_policies, rows.q_pos + lane, rows.key_offset, key_length);

@@ -68,7 +68,8 @@ RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const float* const
 /// The sum of a tile is kept apart from O, so that rounding does not grow with the number of keys.
 /// It starts from 2^-20 of rescale * O instead of zero: sums of tiny weights would be subnormal,
 /// and several times slower. The rest of O is added at the end. If every weight is zero and rescale
-/// is 1, the two parts make the same O again, bit for bit, fused or not.
+/// is 1, the two parts make the same O again, bit for bit, fused or not. `is_first`: O is zero so
+/// far, and its memory is not read.
 ///
 /// `Guarded` leaves out products with a weight of exactly zero: the value of a key that this query
 /// does not see may be infinite or not a number.
@@ -77,7 +78,8 @@ RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const float* const
 template <class Isa, int Rows, int Vectors, bool Guarded>
 RELPOS_NOINLINE void value_product(const float* const* values, const float* weights,
                                    const needed_keys<Vectors>& keys, index_t channel,
-                                   const float_pack<Isa> (&rescale)[Vectors], float* outputs) {
+                                   const float_pack<Isa> (&rescale)[Vectors], bool is_first,
+                                   float* outputs) {
   using real = float_pack<Isa>;
   constexpr index_t width = Vectors * lanes<Isa>;
   constexpr float start = 0x1p-20f;
@@ -85,9 +87,16 @@ RELPOS_NOINLINE void value_product(const float* const* values, const float* weig
   RELPOS_UNROLL
   for (int r = 0; r < Rows; ++r) {
     RELPOS_UNROLL
-    for (int v = 0; v < Vectors; ++v) {
-      const real output = real::load(outputs + (channel + r) * width + v * lanes<Isa>);
-      sum.vectors[r][v] = rescale[v] * real(start) * output;
+    for (int v = 0; v < Vectors; ++v) sum.vectors[r][v] = real(0.0f);
+  }
+  if (!is_first) {
+    RELPOS_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      RELPOS_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
+        const real output = real::load(outputs + (channel + r) * width + v * lanes<Isa>);
+        sum.vectors[r][v] = rescale[v] * real(start) * output;
+      }
     }
   }
   keys.for_each([&](index_t k, auto skipped) RELPOS_LAMBDA {
@@ -110,6 +119,17 @@ RELPOS_NOINLINE void value_product(const float* const* values, const float* weig
     }
   });
   RELPOS_FORGET_MEMORY();
+  if (is_first) {
+    RELPOS_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      RELPOS_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
+        // A sum of -0 becomes 0, as it does if it is added to outputs of 0.
+        (sum.vectors[r][v] + real(0.0f)).store(outputs + (channel + r) * width + v * lanes<Isa>);
+      }
+    }
+    return;
+  }
   real rest[Vectors];
   RELPOS_UNROLL
   for (int v = 0; v < Vectors; ++v) rest[v] = rescale[v] * real(1.0f - start);
@@ -128,14 +148,16 @@ RELPOS_NOINLINE void value_product(const float* const* values, const float* weig
 template <class Isa, int Vectors, bool Guarded>
 RELPOS_INLINE void accumulate_values(const float* const* values, const float* weights,
                                      const needed_keys<Vectors>& keys, index_t channels,
-                                     const float_pack<Isa> (&rescale)[Vectors], float* outputs) {
+                                     const float_pack<Isa> (&rescale)[Vectors], bool is_first,
+                                     float* outputs) {
   constexpr int rows = Guarded ? 1 : Isa::tile_rows;
   index_t c = 0;
   for (; c + rows <= channels; c += rows) {
-    value_product<Isa, rows, Vectors, Guarded>(values, weights, keys, c, rescale, outputs);
+    value_product<Isa, rows, Vectors, Guarded>(values, weights, keys, c, rescale, is_first,
+                                               outputs);
   }
   for (; c < channels; ++c) {
-    value_product<Isa, 1, Vectors, Guarded>(values, weights, keys, c, rescale, outputs);
+    value_product<Isa, 1, Vectors, Guarded>(values, weights, keys, c, rescale, is_first, outputs);
   }
 }
 

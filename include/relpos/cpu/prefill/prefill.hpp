@@ -90,19 +90,25 @@ class prefill {
             }
           }
           if (!found) {
-            const key_range next = t > first_tile ? tiling.rows(t - 1) : key_range{0, 0};
-            head_.find_tile(range, next, tile, memory_.key_buffer, memory_.value_buffer);
+            head_.find_tile(range, tile, memory_.key_buffer, memory_.value_buffer);
+            if (t > first_tile) {
+              head_.expect_keys(tiling.rows(t - 1), tile);
+            } else if (piece + 1 == head_.pieces) {
+              head_.expect_next_block(tile);
+            } else {
+              tile.expect_nothing();
+            }
             found = true;
-          } else {
-            tile.next_count = 0;  // another group prefetches it
           }
-          attend_tile(group, biases[g], masks[g], tile, tile_is, factors.softcap);
+          if (attend_tile(group, biases[g], masks[g], tile, tile_is, factors.softcap)) {
+            group.has_outputs = true;
+          }
         }
       }
     }
     const float sink = head_.sink(head);
     for (std::size_t g = 0; g < rows.size(); ++g) {
-      const query_group<Isa>& group = memory_.groups[g];
+      query_group<Isa>& group = memory_.groups[g];
       group.finish(head_, head, rows[g].first_row, sink);
       if (!head_.has_bias) continue;
       for (index_t lane = 0; lane < rows[g].count; ++lane) {
@@ -123,28 +129,29 @@ class prefill {
                   "key_buffer must hold the queries of a group");
     const float* queries[tiles::group_rows];
     head_.find_queries(head, rows.first_row, rows.count, memory_.key_buffer, queries);
-    memory_.groups[g].start(queries, rows.count, factor, shape().head_dim, shape().value_dim);
+    query_group<Isa>& group = memory_.groups[g];
+    group.start(queries, rows.count, factor, shape().head_dim);
+    if (head_.statistics.any()) group.statistics.start(group.width);
   }
 
   /// Runs the tile with the number of vectors that the group's rows fill: the last group of a
-  /// sequence is often short.
+  /// sequence is often short. Returns false if no query saw a key of the tile.
   template <int Vectors = Isa::tile_vectors>
-  void attend_tile(const query_group<Isa>& group, const Biases& biases, const mask_type& masks,
-                   const key_tile<Isa>& tile, tile_class tile_is, float softcap) const {
+  bool attend_tile(const query_group<Isa>& group, const Biases& biases, const mask_type& masks,
+                   key_tile<Isa>& tile, tile_class tile_is, float softcap) const {
     if constexpr (Vectors > 1) {
       if (group.width < Vectors * lanes<Isa>) {
-        attend_tile<Vectors - 1>(group, biases, masks, tile, tile_is, softcap);
-        return;
+        return attend_tile<Vectors - 1>(group, biases, masks, tile, tile_is, softcap);
       }
     }
-    tile_attention<Isa, Vectors, Biases, mask_type>{group,
-                                                    biases,
-                                                    masks,
-                                                    shape().head_dim,
-                                                    shape().value_dim,
-                                                    softcap,
-                                                    memory_.weights,
-                                                    head_.statistics.any()}
+    return tile_attention<Isa, Vectors, Biases, mask_type>{group,
+                                                           biases,
+                                                           masks,
+                                                           shape().head_dim,
+                                                           shape().value_dim,
+                                                           softcap,
+                                                           memory_.weights,
+                                                           head_.statistics.any()}
         .run(tile, tile_is);
   }
 

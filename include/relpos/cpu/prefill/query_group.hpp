@@ -13,6 +13,7 @@
 #include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/cpu/prefill/group_statistics.hpp"
 #include "relpos/rows/rotation.hpp"
+#include "relpos/simd/exp2.hpp"
 #include "relpos/simd/transpose.hpp"
 #include "relpos/stage/softmax.hpp"
 #include "relpos/stage/statistics.hpp"
@@ -27,13 +28,14 @@ struct query_group {
   index_t rows = 0;          // queries that exist; nothing reads the results of the other lanes
   float* packed = nullptr;   // [head_dim][width], times the folded scale
   float* queries = nullptr;  // read by the product: `packed` rotated, or `packed` itself
-  float* outputs = nullptr;  // [value_dim][width], sum of weight * value
+  float* outputs = nullptr;  // [value_dim][width], sum of weight * value, if has_outputs
   float* maximum = nullptr;  // [width], running maximum of the exponents, base 2
   float* sum = nullptr;      // [width], sum of weights relative to it
   float* norm = nullptr;     // [width], Euclidean norm of `queries`
   group_statistics statistics{};
-  index_t key_block = 0;  // the block that the queries are rotated to
-  bool measured = false;  // `norm` belongs to the current `queries`
+  index_t key_block = 0;     // the block that the queries are rotated to
+  bool measured = false;     // `norm` belongs to the current `queries`
+  bool has_outputs = false;  // else all are zero, and their memory is not written yet
 
   /// Takes the memory of a group. `rotates`: the queries are rotated between the blocks of a
   /// rotation.
@@ -51,8 +53,7 @@ struct query_group {
   }
 
   /// Packs `count` query rows, times `factor`, and resets the softmax.
-  void start(const float* const* row, index_t count, float factor, index_t channels,
-             index_t value_dim) {
+  void start(const float* const* row, index_t count, float factor, index_t channels) {
     width = ceil_div(count, lanes<Isa>) * lanes<Isa>;
     rows = count;
     for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
@@ -60,14 +61,13 @@ struct query_group {
     }
     key_block = not_rotated;
     measured = false;
+    has_outputs = false;
     for (index_t lane = 0; lane < width; ++lane) {
       // A lane without a query must not keep a tile from being skipped: no score is above its
       // maximum.
       maximum[lane] = lane < count ? no_maximum : -no_maximum;
       sum[lane] = 0.0f;
     }
-    std::fill(outputs, outputs + value_dim * width, 0.0f);
-    statistics.start(width);
   }
 
   /// Rotates the queries from their blocks to the block of a tile of keys. The first query is at
@@ -121,15 +121,25 @@ struct query_group {
 
   /// Writes out, lse and statistics (stage/softmax.hpp). `first` is the row of lane 0; `sink` is an
   /// exponent.
-  void finish(const lowered_head<Isa>& key_head, index_t head, index_t first, float sink) const {
+  void finish(const lowered_head<Isa>& key_head, index_t head, index_t first, float sink) {
+    using real = float_pack<Isa>;
+    const index_t value_dim = key_head.shape.value_dim;
+    if (!has_outputs) std::fill(outputs, outputs + value_dim * width, 0.0f);
+    const auto power = [](real x) RELPOS_LAMBDA { return exp2<Isa>(x); };
     for (index_t vector = 0; vector < rows; vector += lanes<Isa>) {
       const index_t count = std::min<index_t>(rows - vector, lanes<Isa>);
-      float factors[lanes<Isa>] = {};
-      for (index_t i = 0; i < count; ++i) {
-        factors[i] = end_row(key_head, head, first + vector + i, vector + i, sink);
+      const finished_row<real> finished =
+          finish_row(power, real::load(maximum + vector), real::load(sum + vector), real(sink));
+      write_vector(key_head.out, value_dim, head, first + vector, count, vector, finished.factor);
+      if (key_head.lse.data != nullptr) {
+        write_lse(key_head.lse, head, first + vector, count, finished);
       }
-      write_vector(key_head.out, key_head.shape.value_dim, head, first + vector, count, vector,
-                   factors);
+      if (!key_head.statistics.any()) continue;
+      float factors[lanes<Isa>];
+      finished.factor.store(factors);
+      for (index_t i = 0; i < count; ++i) {
+        write_statistics(key_head.statistics, head, first + vector + i, vector + i, factors[i]);
+      }
     }
   }
 
@@ -142,6 +152,7 @@ struct query_group {
     const float* row[n];
     // Lanes without a query repeat the last row.
     for (index_t i = 0; i < n; ++i) row[i] = source[std::min(i, count - 1)];
+    const index_t stride = width;  // a copy: stores to floats might change the member
     index_t c = 0;
     for (; c + n <= channels; c += n) {
       real block[n];
@@ -149,30 +160,34 @@ struct query_group {
       for (int i = 0; i < n; ++i) block[i] = real::load(row[i] + c) * real(factor);
       transpose<Isa>(block);
       RELPOS_UNROLL
-      for (int i = 0; i < n; ++i) block[i].store(out + (c + i) * width);
+      for (int i = 0; i < n; ++i) {
+        block[i].store(out);
+        out += stride;
+      }
     }
     for (; c < channels; ++c) {
-      for (int i = 0; i < n; ++i) out[c * width + i] = row[i][c] * factor;
+      for (int i = 0; i < n; ++i) out[i] = row[i][c] * factor;
+      out += stride;
     }
   }
 
-  /// Writes the lse and the statistics of a row, and returns the factor of its outputs.
-  float end_row(const lowered_head<Isa>& key_head, index_t head, index_t row, index_t lane,
-                float sink) const {
-    const auto exp2 = [](float x) { return std::exp2(x); };
-    const finished_row finished = finish_row(exp2, maximum[lane], sum[lane], sink);
-    if (key_head.lse.data != nullptr) key_head.lse(0, head, row) = finished.lse();
-    if (key_head.statistics.any()) {
-      write_statistics(key_head.statistics, head, row, lane, finished.factor);
-    }
-    return finished.factor;
+  /// Writes the lse of `count` rows from `row` on.
+  static void write_lse(const view<float, 3>& lse, index_t head, index_t row, index_t count,
+                        const finished_row<float_pack<Isa>>& finished) {
+    float top[lanes<Isa>];
+    float total[lanes<Isa>];
+    finished.top.store(top);
+    finished.total.store(total);
+    for (index_t i = 0; i < count; ++i) lse(0, head, row + i) = lse_of(top[i], total[i]);
   }
 
   /// Writes the outputs of `count` lanes from `vector` on, to rows of `out` from `row` on.
   void write_vector(const output_rows& out, index_t channels, index_t head, index_t row,
-                    index_t count, index_t vector, const float (&factors)[lanes<Isa>]) const {
+                    index_t count, index_t vector, float_pack<Isa> factor) const {
     using real = float_pack<Isa>;
     constexpr int n = lanes<Isa>;
+    const float* source = outputs + vector;
+    const index_t stride = width;  // as in pack_vector
     float* out_row[n] = {};
     for (index_t i = 0; i < count; ++i) out_row[i] = out.in_place(head, row + i);
     index_t c = 0;
@@ -180,7 +195,8 @@ struct query_group {
       real block[n];
       RELPOS_UNROLL
       for (int i = 0; i < n; ++i) {
-        block[i] = real::load(outputs + (c + i) * width + vector) * real::load(factors);
+        block[i] = real::load(source) * factor;
+        source += stride;
       }
       transpose<Isa>(block);
       if (out_row[0] != nullptr) {
@@ -196,10 +212,10 @@ struct query_group {
       for (index_t i = 0; i < count; ++i) out.write(head, row + i, c, n, values[i]);
     }
     for (; c < channels; ++c) {
-      for (index_t i = 0; i < count; ++i) {
-        const float value = outputs[c * width + vector + i] * factors[i];
-        out.write(head, row + i, c, 1, &value);
-      }
+      float values[n];
+      (real::load(source) * factor).store(values);
+      source += stride;
+      for (index_t i = 0; i < count; ++i) out.write(head, row + i, c, 1, values + i);
     }
   }
 

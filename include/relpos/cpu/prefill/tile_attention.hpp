@@ -73,7 +73,8 @@ struct tile_attention {
     const float* values[tiles::tile_keys];
   };
 
-  RELPOS_NOINLINE void run(const key_tile<Isa>& tile, tile_class tile_is) const {
+  /// Returns false if no query saw a key of the tile.
+  RELPOS_NOINLINE bool run(key_tile<Isa>& tile, tile_class tile_is) const {
     real maximum[Vectors];
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) maximum[v] = real::load(group.maximum + v * lanes<Isa>);
@@ -82,12 +83,12 @@ struct tile_attention {
     constexpr int rows = Isa::tile_rows;
     for (index_t first = 0; first < tile.count; first += rows) {
       const index_t count = std::min<index_t>(rows, tile.count - first);
-      tile.fetch_next(first, count, head_dim, value_dim);
       tile_class strip_is = tile_is;
       if (tile_is == tile_class::partial) {
         strip_is = masks.classify(tile.first_row + first, tile.first_row + first + count);
         if (strip_is == tile_class::skip) continue;
       }
+      tile.fetch_next();
       const bool partial = strip_is == tile_class::partial;
       if (count == rows) {
         score_strip<rows>(tile, first, partial, live, maximum);
@@ -96,7 +97,7 @@ struct tile_attention {
           score_strip<1>(tile, k, partial, live, maximum);
       }
     }
-    if (live.count == 0) return;
+    if (live.count == 0) return false;
 
     real rescale[Vectors];
     if (collects) {
@@ -106,11 +107,12 @@ struct tile_attention {
     }
     if (live.any_partial && !all_finite<Isa>(live.values, live.count, value_dim)) {
       accumulate_values<Isa, Vectors, true>(live.values, weights, live.needed, value_dim, rescale,
-                                            group.outputs);
+                                            !group.has_outputs, group.outputs);
     } else {
       accumulate_values<Isa, Vectors, false>(live.values, weights, live.needed, value_dim, rescale,
-                                             group.outputs);
+                                             !group.has_outputs, group.outputs);
     }
+    return true;
   }
 
  private:

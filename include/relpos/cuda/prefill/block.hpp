@@ -335,7 +335,7 @@ class prefill_block {
       const int row = rows_[m].row[r];
       if (row >= rows.count) return;
       const bool empty = sum == 0.0f;
-      const finished_row finished = finish_row(exp2, softmax.maximum[r], sum, sink);
+      const finished_row<float> finished = finish_row(exp2, softmax.maximum[r], sum, sink);
       const index_t tensor_row = rows.first + row;
       auto* const out = call_.out.address(rows.batch, query_head_, tensor_row, 0);
       unroll<channel_tiles>([&](auto tile) RELPOS_LAMBDA {
@@ -347,7 +347,7 @@ class prefill_block {
       });
       if (lane_ % 4 != 0) return;
       if (call_.lse.data != nullptr) {
-        call_.lse(rows.batch, query_head_, tensor_row) = finished.lse();
+        call_.lse(rows.batch, query_head_, tensor_row) = lse_of(finished.top, finished.total);
       }
       if (call_.statistics.any) {
         write_statistics(call_.statistics, statistics, sum, finished.factor, rows.batch,
