@@ -18,6 +18,8 @@ using section = void(const effort& how, report& to);
 
 /// The fraction of the peak, causal and full, and the time that every encoding adds.
 section encodings;
+/// Full attention over batches of short sequences, and over single ones of 1500 and 2040.
+section short_sequences;
 /// Far tiles left out, and blockwise causal attention at length 65536.
 section long_sequences;
 section two_threads;

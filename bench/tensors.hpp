@@ -11,24 +11,24 @@
 
 namespace relpos::bench {
 
-/// q, k, v and out [1, heads, length, head_dim] of unit-normal values.
+/// q, k, v and out [batch, heads, length, head_dim] of unit-normal values.
 struct tensors {
-  tensors(index_t heads, index_t length, index_t head_dim) {
+  tensors(index_t heads, index_t length, index_t head_dim, index_t batch = 1) {
     std::mt19937 generator(7);
     std::normal_distribution<float> normal;
-    const auto count = static_cast<std::size_t>(heads * length * head_dim);
+    const auto count = static_cast<std::size_t>(batch * heads * length * head_dim);
     for (std::vector<float>* each : {&q_data, &k_data, &v_data, &out_data}) {
       each->resize(count);
       for (float& x : *each) x = normal(generator);
     }
-    const std::array<index_t, 4> shape{1, heads, length, head_dim};
+    const std::array<index_t, 4> shape{batch, heads, length, head_dim};
     q = {q_data.data(), shape};
     k = {k_data.data(), shape};
     v = {v_data.data(), shape};
     out = {out_data.data(), shape};
     const auto rows = [&](std::vector<float>& of) {
-      of.resize(static_cast<std::size_t>(heads * length));
-      return view<float, 3>(of.data(), {1, heads, length});
+      of.resize(static_cast<std::size_t>(batch * heads * length));
+      return view<float, 3>(of.data(), {batch, heads, length});
     };
     statistics = {rows(row_data[0]), rows(row_data[1]), rows(row_data[2]), rows(row_data[3]),
                   rows(row_data[4])};

@@ -1,8 +1,9 @@
-"""relpos as an operator of PyTorch against PyTorch's own attention on the CPU, causal, forward only, in float32:
+"""relpos as an operator of PyTorch against PyTorch's own attention on the CPU, forward only, in float32: causal, and
+full over short sequences.
 
-  SDPA             scaled_dot_product_attention(is_causal=True)
+  SDPA             scaled_dot_product_attention, causal by is_causal=True
   SDPA, matrix     the same with a matrix, made beforehand, of the bias and the mask
-  FlexAttention    compiled, with the bias as score_mod and a block mask
+  FlexAttention    compiled, with the bias as score_mod and, if causal, a block mask
 
 Every result is compared with float64 before it is timed. relpos skips far tiles of keys whose weights are all exactly
 zero, which is why its ALiBi is faster than no encoding; "alibi, flat" has slopes under which it skips none.
@@ -31,105 +32,145 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "examples" / "pytorch_operator")
 import relpos_operator
 import results_file
 
-HEADS = 8
-HEAD_DIM = 64
-LENGTHS = [128, 256, 512, 1024, 2048, 4096, 8192]
-SCALE = HEAD_DIM**-0.5  # for T5 too, whose own scale of 1 would leave one key in each row
 LARGEST_ERROR = 1e-4
 
 
 @dataclass
+class Shape:
+    batch: int
+    heads: int
+    length: int
+    head_dim: int
+    mask: str
+
+    @property
+    def scale(self):
+        """For T5 too, whose own scale of 1 would leave one key in each row."""
+        return self.head_dim**-0.5
+
+    def distances(self):
+        """query - key, of all keys."""
+        return torch.arange(1 - self.length, self.length)
+
+
+CAUSAL_HEADS = 8
+CAUSAL = [Shape(1, CAUSAL_HEADS, length, 64, "causal") for length in (128, 256, 512, 1024, 2048, 4096, 8192)]
+QUICK = [Shape(1, CAUSAL_HEADS, 2048, 64, "causal")]
+# Encoders: text of 32 to 256 tokens, speech (Whisper), an image of patches.
+SHORT = [
+    Shape(32, 12, 32, 64, "full"),
+    Shape(32, 12, 64, 64, "full"),
+    Shape(16, 12, 128, 64, "full"),
+    Shape(8, 12, 256, 64, "full"),
+    Shape(1, 20, 1500, 64, "full"),
+    Shape(1, 6, 2040, 72, "full"),
+]
+
+
+@dataclass
 class Encoding:
-    """`by_distance` [heads, length] is the bias of the key so many positions before the query."""
+    """`by_distance` [heads, 2 length - 1] is the bias of each of Shape.distances."""
 
     name: str
     by_distance: Optional[torch.Tensor]
     score_mod: Optional[Callable]
     keywords: dict
 
-    def bias(self, rows, length):
-        """[heads, row, key], causal mask folded in."""
-        distance = rows[:, None] - torch.arange(length)
+    def bias(self, shape, rows):
+        """[heads, row, key], the mask folded in."""
+        distance = rows[:, None] - torch.arange(shape.length)
         if self.by_distance is None:
             bias = torch.zeros(1, *distance.shape)
         else:
-            bias = self.by_distance[:, distance.clamp(min=0)]
-        return bias.masked_fill_(distance < 0, -math.inf)
+            bias = self.by_distance[:, distance + shape.length - 1]
+        return bias.masked_fill_(distance < 0, -math.inf) if shape.mask == "causal" else bias
 
 
-def no_encoding(heads, length):
+def no_encoding(shape):
     return Encoding("none", None, None, {"encoding": "none"})
 
 
-def alibi(heads, length):
-    return alibi_of("alibi", 2.0 ** (-8 * torch.arange(1, heads + 1) / heads), length)
+def alibi(shape):
+    return alibi_of("alibi", 2.0 ** (-8 * torch.arange(1, shape.heads + 1) / shape.heads), shape)
 
 
-def flat_alibi(heads, length):
+def flat_alibi(shape):
     """Under which no tile is left out."""
-    return alibi_of("alibi, flat", torch.full((heads,), 2.0**-8), length)
+    return alibi_of("alibi, flat", torch.full((shape.heads,), 2.0**-8), shape)
 
 
-def alibi_of(name, slopes, length):
+def alibi_of(name, slopes, shape):
     def score_mod(score, batch, head, query, key):
-        return score + slopes[head] * (key - query)
+        return score - slopes[head] * (query - key).abs()
 
-    by_distance = -slopes[:, None] * torch.arange(length)
-    return Encoding(name, by_distance, score_mod, {"encoding": "alibi", "slopes": slopes})
+    kind = "alibi" if shape.mask == "causal" else "alibi_symmetric"
+    by_distance = -slopes[:, None] * shape.distances().abs()
+    return Encoding(name, by_distance, score_mod, {"encoding": kind, "slopes": slopes})
 
 
-def t5(heads, length):
-    table = torch.randn(32, heads)
-    distance = torch.arange(length)
-    part = torch.log2(distance.clamp(min=16) / 16) / math.log2(128 / 16)
-    bucket = torch.where(distance < 16, distance, (16 + (part * 16).long()).clamp(max=31))
+def t5(shape):
+    """With 32 buckets, one for each near distance; in a full mask half of them are for keys after the query."""
+    table = torch.randn(32, shape.heads)
+    buckets = 32 if shape.mask == "causal" else 16
+    near = buckets // 2
+    distance = shape.distances().abs()
+    part = torch.log2(distance.clamp(min=near) / near) / math.log2(128 / near)
+    bucket = torch.where(distance < near, distance, (near + (part * near).long()).clamp(max=buckets - 1))
+    if shape.mask == "full":
+        bucket = bucket + torch.where(shape.distances() < 0, buckets, 0)
     by_distance = table[bucket].t().contiguous()
 
     # Looked up by distance, which is faster than a bucket's logarithm for every score.
     def score_mod(score, batch, head, query, key):
-        return score + by_distance[head, (query - key).clamp(min=0)]
+        return score + by_distance[head, query - key + shape.length - 1]
 
     return Encoding("t5", by_distance, score_mod, {"encoding": "t5", "table": table})
 
 
-def compiled_flex_attention(q, k, v, encoding):
+def compiled_flex_attention(shape, q, k, v, encoding):
     def sees(batch, head, query, key):
         return key <= query
 
-    mask = create_block_mask(sees, None, None, q.shape[2], k.shape[2], device="cpu")
+    mask = None
+    if shape.mask == "causal":
+        mask = create_block_mask(sees, None, None, shape.length, shape.length, device="cpu")
     compiled = torch.compile(flex_attention, dynamic=False)
-    return lambda: compiled(q, k, v, score_mod=encoding.score_mod, block_mask=mask, scale=SCALE)
+    return lambda: compiled(q, k, v, score_mod=encoding.score_mod, block_mask=mask, scale=shape.scale)
 
 
-def candidates(q, k, v, encoding):
-    """Functions by name, relpos first."""
-    rows = torch.arange(q.shape[2])
-    result = {
+def relpos_candidate(shape, q, k, v, encoding):
+    return {
         "relpos": lambda: relpos_operator.attention(
-            q, k, v, mask="causal", scale=SCALE, **encoding.keywords
+            q, k, v, mask=shape.mask, scale=shape.scale, **encoding.keywords
         )
     }
+
+
+def candidates(shape, q, k, v, encoding):
+    """Functions by name, relpos first."""
+    result = relpos_candidate(shape, q, k, v, encoding)
     if encoding.by_distance is None:
-        result["SDPA"] = lambda: scaled_dot_product_attention(q, k, v, is_causal=True, scale=SCALE)
+        is_causal = shape.mask == "causal"
+        result["SDPA"] = lambda: scaled_dot_product_attention(q, k, v, is_causal=is_causal, scale=shape.scale)
     else:
-        bias = encoding.bias(rows, q.shape[2])[None]
-        result["SDPA, matrix"] = lambda: scaled_dot_product_attention(q, k, v, bias, scale=SCALE)
-    result["FlexAttention"] = compiled_flex_attention(q, k, v, encoding)
+        bias = encoding.bias(shape, torch.arange(shape.length))[None]
+        result["SDPA, matrix"] = lambda: scaled_dot_product_attention(q, k, v, bias, scale=shape.scale)
+    result["FlexAttention"] = compiled_flex_attention(shape, q, k, v, encoding)
     return result
 
 
-def error_of(out, q, k, v, encoding):
+def error_of(shape, out, q, k, v, encoding):
     """Against float64, on rows of all parts of the sequence."""
-    length = q.shape[2]
+    length = shape.length
     rows = torch.tensor([0, 1, length // 3, length // 2, length - 2, length - 1])
-    bias = encoding.bias(rows, length).double()
+    bias = encoding.bias(shape, rows).double()
     wanted = scaled_dot_product_attention(
-        q[:, :, rows].double(), k.double(), v.double(), bias[None], scale=SCALE
+        q[:, :, rows].double(), k.double(), v.double(), bias[None], scale=shape.scale
     )
     return (out[:, :, rows] - wanted).abs().max().item()
 
 
-def verified(functions, q, k, v, encoding):
+def verified(shape, functions, q, k, v, encoding):
     """Those whose result is right; FlexAttention may not compile, and then says why."""
     result = {}
     for name, run in functions.items():
@@ -141,7 +182,7 @@ def verified(functions, q, k, v, encoding):
             why = str(failure).strip().splitlines()[0]
             print(f"FlexAttention is left out of {encoding.name}: {type(failure).__name__}: {why}")
             continue
-        error = error_of(out, q, k, v, encoding)
+        error = error_of(shape, out, q, k, v, encoding)
         if not error < LARGEST_ERROR:
             sys.exit(f"{name}, {encoding.name}: error {error:.1e}, must be below {LARGEST_ERROR}")
         result[name] = run
@@ -160,25 +201,25 @@ def interleaved_seconds(functions, turns):
     return {name: sorted(each)[len(each) // 10] for name, each in times.items()}
 
 
-def compare(length, encodings, turns):
+def compare(shape, setting, encodings, turns, candidates=candidates):
     """A row for each encoding."""
     rows = []
     torch._dynamo.reset()
     for make in encodings:
-        q, k, v = (torch.randn(1, HEADS, length, HEAD_DIM) for _ in range(3))
-        encoding = make(HEADS, length)
-        functions = verified(candidates(q, k, v, encoding), q, k, v, encoding)
+        q, k, v = (torch.randn(shape.batch, shape.heads, shape.length, shape.head_dim) for _ in range(3))
+        encoding = make(shape)
+        functions = verified(shape, candidates(shape, q, k, v, encoding), q, k, v, encoding)
         seconds = interleaved_seconds(functions, turns)
         own = seconds["relpos"]
         speedup = {name: each / own for name, each in seconds.items() if name != "relpos"}
         ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in speedup.items())
-        print(f"{encoding.name:<14}{length:>8}{1e3 * own:>11.2f} ms  {ratios}", flush=True)
+        print(f"{encoding.name:<14}{setting:<14}{shape.length:>8}{1e3 * own:>11.2f} ms  {ratios}", flush=True)
         rows.append(
             {
                 "encoding": encoding.name,
-                "setting": "causal",
-                "head_dim": HEAD_DIM,
-                "length": length,
+                "setting": setting,
+                "head_dim": shape.head_dim,
+                "length": shape.length,
                 "speedup": speedup,
                 "milliseconds": {name: 1e3 * each for name, each in seconds.items()},
             }
@@ -191,39 +232,59 @@ def compiler():
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
+def compare_causal(quick):
+    rows = []
+    for shape in QUICK if quick else CAUSAL:
+        # Lengths between are for the curve of a bias.
+        encodings = (no_encoding, alibi, flat_alibi, t5) if shape.length in (2048, 8192) else (alibi, t5)
+        turns = 5 if quick else max(8, min(200, 40 * 1024 // shape.length))
+        rows += compare(shape, shape.mask, encodings, turns)
+    return rows
+
+
+def compare_short(quick):
+    rows = []
+    for shape in SHORT:
+        setting = f"{shape.batch} x {shape.heads}"
+        rows += compare(shape, setting, (no_encoding, alibi, t5), 5 if quick else 60)
+    return rows
+
+
+def section(arguments, title, setting, rows):
+    return {
+        "title": title,
+        "setting": setting,
+        "processor": arguments.processor,
+        "commit": arguments.commit,
+        "compiler": compiler(),
+        "flags": " ".join(relpos_operator.FLAGS),
+        "notes": [f"PyTorch {torch.__version__}"],
+        "rows": rows,
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="fewer turns, and length 2048 alone")
+    parser.add_argument("--quick", action="store_true", help="fewer turns, and causal at length 2048 alone")
     results_file.add_options(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(7)
     threads = "one core" if arguments.threads == 1 else f"{arguments.threads} threads"
-    title = f"PyTorch, {threads}, {HEADS} heads: its time over relpos's"
-    print(f"PyTorch {torch.__version__}, relpos for {torch.ops.relpos.instruction_set()}\n\n{title}")
-    print(f"{'encoding':<14}{'length':>8}{'relpos':>14}  times as fast as")
+    print(f"PyTorch {torch.__version__}, relpos for {torch.ops.relpos.instruction_set()}")
 
-    rows = []
-    with torch.inference_mode():
-        for length in [2048] if arguments.quick else LENGTHS:
-            # Lengths between are for the curve of a bias.
-            all_encodings = length in (2048, 8192)
-            encodings = (no_encoding, alibi, flat_alibi, t5) if all_encodings else (alibi, t5)
-            turns = 5 if arguments.quick else max(8, min(200, 40 * 1024 // length))
-            rows += compare(length, encodings, turns)
+    sections = []
+    for title, setting, run in (
+        (f"PyTorch, {threads}, short sequences, full: its time over relpos's", "batch x heads", compare_short),
+        (f"PyTorch, {threads}, {CAUSAL_HEADS} heads: its time over relpos's", "mask", compare_causal),
+    ):
+        print(f"\n{title}\n{'encoding':<14}{setting:<14}{'length':>8}{'relpos':>14}  times as fast as")
+        with torch.inference_mode():
+            rows = run(arguments.quick)
+        sections.append(section(arguments, title, setting, rows))
     if arguments.json:
-        section = {
-            "title": title,
-            "setting": "mask",
-            "processor": arguments.processor,
-            "commit": arguments.commit,
-            "compiler": compiler(),
-            "flags": " ".join(relpos_operator.FLAGS),
-            "notes": [f"PyTorch {torch.__version__}"],
-            "rows": rows,
-        }
-        results_file.write(Path(arguments.json), [section])
+        results_file.write(Path(arguments.json), sections)
 
 
 if __name__ == "__main__":
