@@ -136,7 +136,7 @@ def main():
             "commit": arguments.commit,
             "compiler": compiler,
             "flags": flags,
-            "notes": ["for one vector of scores", "times in multiples of one vector multiply-add"],
+            "notes": ["Figures are for one vector of scores", "Times are multiples of one vector multiply-add"],
             "table": {"heads": HEADS, "rows": rows},
             "rows": [],
         }
