@@ -9,6 +9,7 @@
 #include "fma_peak.hpp"
 #include "interleaved.hpp"
 #include "relpos/views.hpp"
+#include "score_tile.hpp"
 
 namespace relpos::bench {
 
@@ -36,27 +37,14 @@ struct tile_data {
 
 }  // namespace relpos::bench
 
-// The names that bench/tile_account.py looks for.
+// bench/tile_account.py looks for the name of tile_weights.
 extern "C" {
 
 using relpos::bench::tile_data;
 
-RELPOS_NOINLINE void tile_scores(tile_data& tile) {
-  using namespace relpos;
-  using namespace relpos::bench;
-  constexpr int keys = isa::tile_rows;
-  for (index_t key = 0; key < tiles::tile_keys; key += keys) {
-    auto strip = score_product<isa, keys, vectors>(tile.row.data() + key, tile.queries.data(),
-                                                   tiles::group_rows, tile.channels);
-    RELPOS_UNROLL
-    for (int r = 0; r < keys; ++r) {
-      RELPOS_UNROLL
-      for (int v = 0; v < vectors; ++v) {
-        strip.vectors[r][v].store(tile.scores.data() + (key + r) * tiles::group_rows +
-                                  v * lanes<isa>);
-      }
-    }
-  }
+void tile_scores(tile_data& tile) {
+  relpos::bench::score_tile(tile.row.data(), tile.queries.data(), tile.channels,
+                            tile.scores.data());
 }
 
 RELPOS_NOINLINE void tile_weights(tile_data& tile) {

@@ -22,7 +22,7 @@ from pathlib import Path
 import results_file
 
 PIECES = {  # the symbol that has the inner loop; how many loop turns one vector of scores takes
-    "q k": ("tile_scores", lambda channels, rows, vectors: channels / (rows * vectors)),
+    "q k": ("score_tile(", lambda channels, rows, vectors: channels / (rows * vectors)),
     "exp2 and sum": ("tile_weights", lambda channels, rows, vectors: 1 / vectors),
     "p v": ("value_product<", lambda channels, rows, vectors: channels / (rows * vectors)),
 }

@@ -5,6 +5,7 @@
 #include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/cpu/prefill/micro_kernel.hpp"
 #include "relpos/views.hpp"
+#include "score_tile.hpp"
 
 namespace relpos::bench {
 namespace {
@@ -20,24 +21,6 @@ std::vector<const float*> row_pointers(const std::vector<float>& rows, index_t c
   std::vector<const float*> result(tiles::tile_keys);
   for (index_t row = 0; row < tiles::tile_keys; ++row) result[row] = &rows[row * channels];
   return result;
-}
-
-/// Scores one group of queries against one tile of keys. It is not inlined into the benchmark,
-/// because there g++ 12 keeps the accumulators in memory.
-RELPOS_NOINLINE void score_tile(const float* const* keys, const float* queries, index_t channels,
-                                float* scores) {
-  constexpr int rows = isa::tile_rows;
-  constexpr index_t width = tiles::group_rows;
-  for (index_t key = 0; key < tiles::tile_keys; key += rows) {
-    auto strip = score_product<isa, rows, vectors>(keys + key, queries, width, channels);
-    RELPOS_UNROLL
-    for (int r = 0; r < rows; ++r) {
-      RELPOS_UNROLL
-      for (int v = 0; v < vectors; ++v) {
-        strip.vectors[r][v].store(scores + (key + r) * width + v * lanes<isa>);
-      }
-    }
-  }
 }
 
 void score_product_of_tile(benchmark::State& state) {

@@ -65,13 +65,6 @@ template <class Isa, class Problem>
 using staged_head_of_call =
     staged_head<Isa, stages_of_call<Isa, Problem>, element_masks_of_call<Isa, Problem>>;
 
-/// A block of query rows of one head.
-struct query_block {
-  index_t sequence;
-  index_t head;
-  index_t index;
-};
-
 template <class Isa, class Problem>
 class policy_head final : public staged_head_of_call<Isa, Problem> {
  public:

@@ -25,6 +25,13 @@ struct geometry {
   static constexpr index_t tile_keys = 128;
 };
 
+/// One query block of one head: the rows from index * block_rows on.
+struct query_block {
+  index_t sequence;
+  index_t head;
+  index_t index;
+};
+
 /// The query rows of a group that exist, and their positions.
 struct group_rows {
   index_t first_row = 0;  // of the call
