@@ -4,13 +4,18 @@ float32, on one thread:
   ORT Attention    ONNX Runtime, the operator Attention of ONNX; a bias is a matrix
   ORT GQA          ONNX Runtime, its own GroupQueryAttention, which has no bias
   OpenVINO SDPA    ScaledDotProductAttention with float32 as precision; a bias is a matrix
+  ggml flash       ggml's flash_attn_ext of float32 keys and values, with a mask of float16, from which it makes ALiBi
+  ggml soft_max    ggml's mul_mat, soft_max_ext with a mask of float32, and mul_mat
 
 Every result is compared with float64 before it is timed. `./dev bench runtimes` installs what this needs and runs it.
 """
 
 import argparse
+import ctypes
+from importlib.metadata import version
 from pathlib import Path
 
+import ggml
 import numpy
 import onnx
 import onnxruntime
@@ -92,6 +97,66 @@ def openvino_attention(shape, inputs, bias):
     return lambda: torch.from_numpy(request.infer(values, share_inputs=True, share_outputs=True)[0])
 
 
+class GgmlGraph:
+    """Tensors of one graph of ggml, in memory of its own, and the threads' plan. Arrays have the order of numpy, the
+    last axis contiguous."""
+
+    def __init__(self, megabytes):
+        self.context = ggml.ggml_init(ggml.ggml_init_params(mem_size=megabytes << 20, mem_buffer=None, no_alloc=False))
+
+    def tensor(self, array):
+        kind = {"float32": ggml.GGML_TYPE_F32, "float16": ggml.GGML_TYPE_F16}[str(array.dtype)]
+        result = ggml.ggml_new_tensor_3d(self.context, kind, *reversed(array.shape))
+        ctypes.memmove(result.contents.data, numpy.ascontiguousarray(array).ctypes.data, array.nbytes)
+        return result
+
+    def run_of(self, result):
+        """A function that computes the tensor and returns it as an array that shares its memory."""
+        graph = ggml.ggml_new_graph(self.context)
+        ggml.ggml_build_forward_expand(graph, result)
+        shape = list(reversed(result.contents.ne[:3]))
+        floats = ctypes.cast(result.contents.data, ctypes.POINTER(ctypes.c_float))
+        plan = ggml.ggml_graph_plan(graph, 1)
+        work = ctypes.create_string_buffer(max(plan.work_size, 1))
+        plan.work_data = ctypes.cast(work, type(plan.work_data))
+
+        def run(owners=(self, work)):
+            if ggml.ggml_graph_compute(graph, ctypes.byref(plan)) != ggml.GGML_STATUS_SUCCESS:
+                raise RuntimeError("ggml refused to compute")
+            return torch.from_numpy(numpy.ctypeslib.as_array(floats, shape))
+
+        return run
+
+
+def ggml_mask(shape, has_alibi):
+    """What ggml adds to scores, [query, key]: it multiplies this by the slopes of ALiBi."""
+    rows = numpy.arange(shape.length)
+    distance = rows[:, None] - rows[None, :]
+    seen = -distance if has_alibi else numpy.zeros_like(distance)
+    return numpy.where(distance >= 0, seen, -numpy.inf).astype(numpy.float32)[None]
+
+
+def ggml_flash(shape, inputs, has_alibi):
+    graph = GgmlGraph(256)
+    q, k, v = (graph.tensor(x[0]) for x in inputs.values())
+    mask = graph.tensor(ggml_mask(shape, has_alibi).astype(numpy.float16))
+    out = ggml.ggml_flash_attn_ext(graph.context, q, k, v, mask, shape.scale, 8.0 if has_alibi else 0.0, 0.0)
+    ggml.ggml_flash_attn_ext_set_prec(out, ggml.GGML_PREC_F32)
+    run = graph.run_of(out)
+    return lambda: run().transpose(0, 1)[None]
+
+
+def ggml_soft_max(shape, inputs, has_alibi):
+    graph = GgmlGraph(1024)
+    q, k = (graph.tensor(inputs[name][0]) for name in ("q", "k"))
+    v = graph.tensor(inputs["v"][0].transpose(0, 2, 1))  # ggml multiplies rows by rows
+    mask = graph.tensor(ggml_mask(shape, has_alibi))
+    scores = ggml.ggml_mul_mat(graph.context, k, q)
+    weights = ggml.ggml_soft_max_ext(graph.context, scores, mask, shape.scale, 8.0 if has_alibi else 0.0)
+    run = graph.run_of(ggml.ggml_mul_mat(graph.context, v, weights))
+    return lambda: run()[None]
+
+
 def candidates(shape, q, k, v, encoding):
     """Functions by name, relpos first."""
     inputs = {"q": q.numpy(), "k": k.numpy(), "v": v.numpy()}
@@ -103,6 +168,8 @@ def candidates(shape, q, k, v, encoding):
     if bias is None:
         result["ORT GQA"] = ort_group_query_attention(shape, inputs)
     result["OpenVINO SDPA"] = openvino_attention(shape, inputs, bias)
+    result["ggml flash"] = ggml_flash(shape, inputs, bias is not None)
+    result["ggml soft_max"] = ggml_soft_max(shape, inputs, bias is not None)
     return result
 
 
@@ -125,6 +192,7 @@ def main():
         section["notes"] = [
             f"ONNX Runtime {onnxruntime.__version__}",
             f"OpenVINO {openvino.__version__.split('-')[0]}",
+            f"ggml of ggml-python {version('ggml-python')}",
             f"PyTorch {torch.__version__}",
         ]
         results_file.write(Path(arguments.json), [section])
