@@ -36,6 +36,13 @@ struct parameters {
   std::vector<float> gates = normal_numbers(heads * length);
   std::vector<index_t> starts{0, 300, 700, length};
   std::vector<index_t> padding{100};
+  std::vector<index_t> lengths{length - 100};
+  std::vector<index_t> first_keys = std::vector<index_t>(length, 0);
+  std::vector<index_t> last_keys = [] {  // images of 200 tokens
+    std::vector<index_t> result(length);
+    for (index_t row = 0; row < length; ++row) result[row] = (row / 200 + 1) * 200;
+    return result;
+  }();
   std::vector<index_t> restarting = [] {
     std::vector<index_t> result(length);
     for (index_t row = 0; row < length; ++row) result[row] = row % 300;
@@ -73,11 +80,16 @@ bool add_masks(const parameters& of) {
   add("causal+band", causal(), band{255, 0});
   add("band", band{128, 128});
   add("blockwise_causal", blockwise_causal{256});
+  add("chunked_causal", chunked_causal{256});
   add("block_lower", block_lower{64});
   add("prefix", prefix{256});
   add("causal+either(band,sinks)", causal(), either{band{255, 0}, sinks{4}});
   add("causal+documents", causal(), documents{of.starts});
   add("causal+left_padding", causal(), left_padding{of.padding});
+  add("right_padding", right_padding{of.lengths});
+  const view<const index_t, 2> first(of.first_keys.data(), {1, length});
+  const view<const index_t, 2> last(of.last_keys.data(), {1, length});
+  add("key_ranges", key_ranges{first, last});
   add("tree", tree{of.parents, length - 64});
   return true;
 }
@@ -118,6 +130,8 @@ bool add_scores(const parameters& of) {
   add("causal+log_n", causal(), log_n{256});
   add("causal+ssmax", causal(), ssmax{of.ones});
   add("causal+position_log", causal(), position_log{.floor_scale = 256});
+  add("causal+position_power", causal(), position_power{0.1, 256});
+  add("causal+head_position_log", causal(), head_position_log{of.ones, of.ones});
   add("causal+sink_logits", causal(), sink_logits{of.ones});
   add("causal+softcap", causal(), options{.softcap = 50.0f});
   return true;

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <fstream>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -132,7 +133,14 @@ int draw_maps(svg& to) {
   draw_rotation("XPOS, equal vectors", "rotary{xpos}, causal", rotary{xpos}, causal{});
 
   const std::vector<index_t> documents_begin{0, 9, 21, positions};
-  const std::vector<index_t> padding{9};
+  const std::vector<index_t> padding{9}, lengths{30};
+  // Causal, and two images whose tokens see each other.
+  const std::vector<std::array<index_t, 2>> images{{5, 14}, {20, 26}};
+  std::vector<index_t> first(positions, 0), last(positions);
+  std::iota(last.begin(), last.end(), 1);
+  for (const auto& [begin, end] : images) std::fill(&last[begin], &last[end], end);
+  using list = view<const index_t, 2>;
+  const list first_keys(first.data(), {1, positions}), last_keys(last.data(), {1, positions});
   const std::vector<index_t> parents{-1, -1, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6};
   constexpr int sequence_end = positions - 16;
   draw("ALiBi in documents", "alibi, documents{...}", alibi{slopes},
@@ -141,11 +149,14 @@ int draw_maps(svg& to) {
   draw("sliding window", "sliding_window{8}, causal", sliding_window{8}, causal{});
   draw("band", "band{8, 4}", band{8, 4});
   draw("blockwise causal", "blockwise_causal{8}", blockwise_causal{8});
+  draw("chunked causal", "chunked_causal{8}", chunked_causal{8});
   draw("block lower", "block_lower{8}", block_lower{8});
   draw("prefix", "prefix{10}", prefix{10});
   draw("sinks", "either{..., sinks{3}}", either{sliding_window{8}, sinks{3}}, causal{});
   draw("documents", "documents{starts}", documents{documents_begin});
   draw("left padding", "left_padding{..., causal}", left_padding{padding, causal{}});
+  draw("right padding", "right_padding{...}", right_padding{lengths});
+  draw("lists of ranges", "key_ranges{first, last}", key_ranges{first_keys, last_keys});
   draw("tree of drafts", "tree{parents, 16}", tree{parents, sequence_end}, causal{});
   draw("both", "both{band, block_lower}", both{band{12, 12}, block_lower{8}});
   draw("either", "either{band, prefix}", either{band{4, 4}, prefix{8}});

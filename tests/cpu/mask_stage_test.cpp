@@ -124,6 +124,10 @@ TEST(mask_stage, blocks) {
   expect_classes(
       true, [](index_t q, index_t k) { return below_zero_too(k, 16) <= below_zero_too(q, 16); },
       relpos::block_lower{16});
+  expect_classes(
+      true,
+      [](index_t q, index_t k) { return k <= q && below_zero_too(k, 32) == below_zero_too(q, 32); },
+      relpos::chunked_causal{32});
   expect_classes(true, [](index_t q, index_t k) { return k <= q || k < 20; }, relpos::prefix{20});
 }
 
@@ -141,6 +145,12 @@ TEST(mask_stage, sequences_within_rows) {
         return (k - start) / 16 + 1 >= (q - start) / 16;
       },
       relpos::documents{starts, relpos::blockwise_causal{16}});
+}
+
+TEST(mask_stage, padding_behind) {
+  const std::vector<index_t> lengths{7, 40};
+  expect_classes(
+      true, [](index_t, index_t k) { return k < 40; }, relpos::right_padding{lengths}.bind(1, 0));
 }
 
 TEST(mask_stage, trees) {

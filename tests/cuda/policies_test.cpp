@@ -68,12 +68,21 @@ TEST_F(device_policies, matrices) {
 TEST_F(device_policies, masks_of_ranges) {
   expect({}, relpos::band{20, 3});
   expect({}, relpos::blockwise_causal{32});
+  expect({}, relpos::chunked_causal{32});
   expect({}, relpos::block_lower{16});
   expect({}, relpos::prefix{90});
   const device_array<index_t> starts{0, 40, 41, 120};
   expect({}, relpos::documents{starts, relpos::causal{}});
   const device_array<index_t> padding{0, 100};
+  using list = relpos::view<const index_t, 2>;
+  std::vector<index_t> first, last;
+  for (index_t position = 0; position < 150; ++position) {
+    first.push_back(position * 7 % 90);
+    last.push_back(position / 40 * 40 + 50);
+  }
   expect({}, relpos::left_padding{padding, relpos::causal{}});
+  expect({}, relpos::right_padding{padding});
+  expect({}, relpos::key_ranges{list(first.data(), {1, 150}), list(last.data(), {1, 150})});
   expect({}, relpos::both{relpos::causal{}, relpos::band{50, 50}});
 }
 
@@ -138,6 +147,8 @@ TEST_F(device_policies, temperatures_and_logit_scaling) {
   expect({}, relpos::log_n{16}, relpos::causal{});
   expect({}, relpos::ssmax{of_heads}, relpos::alibi{slopes}, relpos::causal{});
   expect({}, relpos::position_log{0.1f, 16}, relpos::causal{});
+  expect({}, relpos::position_power{0.1, 16}, relpos::causal{});
+  expect({}, relpos::head_position_log{of_heads, of_heads}, relpos::causal{});
 }
 
 /// Rows are rounded once more when they are rotated. Three times the error of the sums of

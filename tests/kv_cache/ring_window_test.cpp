@@ -158,6 +158,8 @@ TEST(ring_window, a_ring_too_small_for_window_and_chunk_is_refused_where_the_mas
     EXPECT_NE(refusal(ring, 180, 200, relpos::causal{}, relpos::either{of_26, beside}), "");
     EXPECT_EQ(refusal(ring, 180, 200, relpos::blockwise_causal{12}), "");  // from 168 on
     EXPECT_NE(refusal(ring, 180, 200, relpos::blockwise_causal{30}), "");  // from 150 on
+    EXPECT_EQ(refusal(ring, 180, 200, relpos::chunked_causal{20}), "");    // from 180 on
+    EXPECT_NE(refusal(ring, 180, 200, relpos::chunked_causal{101}), "");   // from 101 on
   }
 }
 

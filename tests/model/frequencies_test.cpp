@@ -164,6 +164,57 @@ TEST(yarn_frequencies, keep_all_pairs_where_all_are_fast) {
   }
 }
 
+TEST(yarn_mscale, is_one_without_stretching) {
+  EXPECT_EQ(relpos::yarn_mscale(1.0), 1.0);
+  EXPECT_EQ(relpos::yarn_mscale(0.5, 3.0), 1.0);
+  // DeepSeek's factor 40, as published: 1.36889 alone, 1.08573 with the pair (1, 0.707).
+  EXPECT_NEAR(relpos::yarn_mscale(40.0), 1.36889, 1e-5);
+  EXPECT_NEAR(relpos::yarn_mscale(40.0, 1.0) / relpos::yarn_mscale(40.0, 0.707), 1.08573, 1e-5);
+}
+
+TEST(proportional_frequencies, leave_the_slow_pairs_unrotated) {
+  // Gemma 4: a quarter of 512 channels.
+  expect_radians(relpos::proportional_frequencies(512, 0.25, 1e6),
+                 pairs(512, [](index_t i) { return i < 64 ? theta(i, 512, 1e6) : 0.0; }));
+  // 0.3 of 50 channels are 15, which make 7 pairs.
+  expect_radians(relpos::proportional_frequencies(50, 0.3, 10000.0, 8.0),
+                 pairs(50, [](index_t i) { return i < 7 ? theta(i, 50, 10000.0) / 8.0 : 0.0; }));
+  EXPECT_EQ(relpos::proportional_frequencies(64, 1.0).radians,
+            relpos::rope_frequencies(64).radians);
+}
+
+TEST(axial_frequencies, of_two_axes) {
+  using relpos::axial_order;
+  using relpos::axial_spacing;
+  constexpr index_t d = 64;
+  const auto row_then_column = [](index_t i) { return i / 16; };
+  // Qwen2-VL's tower: both halves have the frequencies of 32 channels.
+  const rotary_frequencies own = relpos::axial_frequencies(d, 2);
+  expect_radians(own, pairs(d, [](index_t i) { return theta(i % 16, 32, 10000.0); }));
+  // Pixtral: even frequencies for rows, odd for columns.
+  const rotary_frequencies dealt =
+      relpos::axial_frequencies(d, 2, 10000.0, axial_spacing::dealt, axial_order::sections);
+  expect_radians(dealt, pairs(d, [&](index_t i) {
+                   return theta(2 * (i % 16) + row_then_column(i), d, 10000.0);
+                 }));
+  // Kimi K2.5: rows and columns in turn, each with the frequencies of 32 channels.
+  const rotary_frequencies alternating =
+      relpos::axial_frequencies(d, 2, 100.0, axial_spacing::own, axial_order::alternating);
+  expect_radians(alternating, pairs(d, [](index_t i) { return theta(i / 2, 32, 100.0); }));
+  for (index_t i = 0; i < d / 2; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    EXPECT_EQ(own.axes[at], row_then_column(i));
+    EXPECT_EQ(dealt.axes[at], row_then_column(i));
+    EXPECT_EQ(alternating.axes[at], i % 2);
+  }
+}
+
+TEST(axial_frequencies, of_time_rows_and_columns) {
+  const rotary_frequencies got = relpos::axial_frequencies(96, 3);
+  expect_radians(got, pairs(96, [](index_t i) { return theta(i % 16, 32, 10000.0); }));
+  for (index_t i = 0; i < 48; ++i) EXPECT_EQ(got.axes[static_cast<std::size_t>(i)], i / 16);
+}
+
 TEST(llama3_frequencies, go_by_wavelength) {
   const rotary_frequencies got = relpos::llama3_frequencies(128);
   expect_radians(got, pairs(128, [](index_t i) {
@@ -210,6 +261,15 @@ TEST(rotary_frequencies, of_what_is_out_of_range_are_none) {
   EXPECT_TRUE(relpos::longrope_frequencies(zero, 2.0, 100).radians.empty());
   EXPECT_TRUE(relpos::longrope_frequencies({}, 2.0, 100).radians.empty());
   EXPECT_TRUE(relpos::yarn_frequencies(8, 2.0, 0).radians.empty());
+  for (const double fraction : {0.0, -0.5, 1.5, nan}) {
+    EXPECT_TRUE(relpos::proportional_frequencies(8, fraction).radians.empty());
+  }
+  EXPECT_TRUE(relpos::proportional_frequencies(7, 0.5).radians.empty());
+  EXPECT_TRUE(relpos::proportional_frequencies(8, 0.5, 10000.0, 0.5).radians.empty());
+  for (const index_t axes : {-1, 0, 3, 5}) {
+    EXPECT_TRUE(relpos::axial_frequencies(32, axes).radians.empty());
+  }
+  EXPECT_TRUE(relpos::axial_frequencies(-32, 2).radians.empty());
   EXPECT_TRUE(relpos::yarn_frequencies(8, 2.0, 100, 10000.0, 1.0, 32.0).radians.empty());
 }
 

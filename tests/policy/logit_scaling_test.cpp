@@ -93,6 +93,65 @@ TEST(logit_scaling, position_log_rises_by_intervals) {
   EXPECT_EQ(relpos::position_log{}.logit_factor(-5), 1.0f);
 }
 
+// Ministral 3: 1 + beta ln(1 + floor(p / L)), where the first position is 0.
+TEST(logit_scaling, position_log_counts_from_zero) {
+  meaning means = causal_lines();
+  means.query_offset = 100;
+  means.logit_factor = [](index_t, index_t q_pos, index_t) {
+    return 1.0 + 0.3 * std::log(1.0 + std::floor(static_cast<double>(q_pos) / 64.0));
+  };
+  expect_means(attend(two_heads(), {.query_offset = 100}, relpos::position_log{0.3, 64, 0},
+                      relpos::alibi{slopes}, relpos::causal{}),
+               two_heads(), means);
+  EXPECT_EQ((relpos::position_log{0.3, 64, 0}.logit_factor(63)), 1.0f);
+  EXPECT_GT((relpos::position_log{0.3, 64, 0}.logit_factor(64)), 1.0f);
+  EXPECT_GT((relpos::position_log{0.3, 64, 1}.logit_factor(63)), 1.0f);
+}
+
+TEST(logit_scaling, position_power_is_a_power_of_the_position) {
+  meaning means = causal_lines();
+  means.query_offset = 100;
+  for (const index_t first : {0, 1}) {
+    means.logit_factor = [&](index_t, index_t q_pos, index_t) {
+      return std::exp(0.7 * std::log1p(static_cast<double>(q_pos + first) / 128.0));
+    };
+    expect_means(attend(two_heads(), {.query_offset = 100}, relpos::position_power{0.7, 128, first},
+                        relpos::alibi{slopes}, relpos::causal{}),
+                 two_heads(), means);
+  }
+  EXPECT_EQ((relpos::position_power{0.7, 128}.logit_factor(-1)), 1.0f);
+  EXPECT_EQ((relpos::position_power{0.7, 128}.logit_factor(-50)), 1.0f);
+}
+
+TEST(logit_scaling, head_position_log_is_a_line_per_head) {
+  const std::vector<float> rising{0.25f, -0.125f};
+  const std::vector<float> constant{0.5f, 1.5f};
+  meaning means = causal_lines();
+  means.query_offset = 100;
+  for (const index_t first : {0, 1}) {
+    means.logit_factor = [&](index_t head, index_t q_pos, index_t) {
+      const auto h = static_cast<std::size_t>(head);
+      return static_cast<double>(rising[h]) * std::log(static_cast<double>(q_pos + first)) +
+             static_cast<double>(constant[h]);
+    };
+    expect_means(attend(two_heads(), {.query_offset = 100},
+                        relpos::head_position_log{rising, constant, first}, relpos::alibi{slopes},
+                        relpos::causal{}),
+                 two_heads(), means);
+  }
+  EXPECT_EQ((relpos::head_position_log{rising, constant, 0}.bind(1).logit_factor(0)), 1.5f);
+}
+
+TEST(logit_scaling, data_of_head_position_log_is_read) {
+  const std::vector<float> rising{0.25f, -0.125f};
+  const std::vector<float> constant{0.5f, 1.5f};
+  const relpos::head_position_log law{rising, constant};
+  EXPECT_TRUE(law.reads(relpos::byte_range::of(rising.data() + 1, 1)));
+  EXPECT_TRUE(law.reads(relpos::byte_range::of(constant.data() + 1, 1)));
+  const float other = 0.0f;
+  EXPECT_FALSE(law.reads(relpos::byte_range::of(&other, 1)));
+}
+
 TEST(logit_scaling, of_rows_that_see_nothing) {
   const std::vector<float> scales{0.43f, 0.1f};
   const inputs<float> in = two_heads();
@@ -111,9 +170,33 @@ TEST(logit_scaling, beside_a_steep_bias) {
 TEST(logit_scaling, refuse_what_is_out_of_range) {
   EXPECT_STREQ(relpos::log_n{1}.check({}).message, "log_n: train_length is 1, must be at least 2");
   EXPECT_TRUE(relpos::log_n{2}.check({}));
-  EXPECT_FALSE((relpos::position_log{0.1, 0}.check({})));
-  EXPECT_FALSE((relpos::position_log{INFINITY, 8192}.check({})));
+  EXPECT_STREQ((relpos::position_log{0.1, 0}.check({}).message),
+               "position_log: floor_scale is 0, must be at least 1");
+  EXPECT_STREQ((relpos::position_log{INFINITY, 8192}.check({}).message),
+               "position_log: attn_scale is inf, must be within +-1e30");
+  EXPECT_STREQ((relpos::position_log{0.1, 8192, 2}.check({}).message),
+               "position_log: first_position is 2, must be 0 or 1");
+  EXPECT_STREQ((relpos::position_power{17.0, 100}.check({}).message),
+               "position_power: exponent is 17, must be within +-16");
+  EXPECT_STREQ((relpos::position_power{NAN, 100}.check({}).message),
+               "position_power: exponent is nan, must be within +-16");
+  EXPECT_STREQ((relpos::position_power{0.1, 0}.check({}).message),
+               "position_power: length is 0, must be 1 to 2^60");
+  EXPECT_STREQ((relpos::position_power{0.1, 100, -1}.check({}).message),
+               "position_power: first_position is -1, must be 0 or 1");
+  const std::vector<float> two(2);
   const std::vector<float> three(3);
+  EXPECT_STREQ((relpos::head_position_log{three, two}.check({.query_heads = 2}).message),
+               "head_position_log: 3 slopes for a query of 2 heads");
+  EXPECT_STREQ((relpos::head_position_log{two, three}.check({.query_heads = 2}).message),
+               "head_position_log: 3 intercepts for a query of 2 heads");
+  const std::vector<float> no_number{NAN, 1.0f};
+  EXPECT_STREQ((relpos::head_position_log{no_number, two}.check({.query_heads = 2}).message),
+               "head_position_log: slopes have nan for head 0, must be finite");
+  EXPECT_STREQ((relpos::head_position_log{two, no_number}.check({.query_heads = 2}).message),
+               "head_position_log: intercepts have nan for head 0, must be finite");
+  EXPECT_STREQ((relpos::head_position_log{two, two, 5}.check({.query_heads = 2}).message),
+               "head_position_log: first_position is 5, must be 0 or 1");
   EXPECT_STREQ(relpos::ssmax{three}.check({.query_heads = 2}).message,
                "ssmax: 3 scales for a query of 2 heads");
   const std::vector<float> endless{1.0f, INFINITY};

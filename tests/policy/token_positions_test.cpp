@@ -99,6 +99,11 @@ TEST(token_positions, place_a_logit_scaling) {
   };
   expect_means(attend(random_call(), {}, relpos::position_log{0.5, 8}, at.policy()), random_call(),
                at.placing({.logit_factor = factor}));
+  const auto power = [](index_t, index_t q_pos, index_t) {
+    return std::sqrt(1.0 + static_cast<double>(std::max<index_t>(q_pos + 1, 0)) / 8.0);
+  };
+  expect_means(attend(random_call(), {}, relpos::position_power{0.5, 8}, at.policy()),
+               random_call(), at.placing({.logit_factor = power}));
 }
 
 TEST(token_positions, place_all_at_once) {

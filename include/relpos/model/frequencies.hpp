@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "relpos/contract/rotation.hpp"
 #include "relpos/core/index.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -73,10 +74,21 @@ inline rotary_frequencies dynamic_ntk_frequencies(index_t rotary_dim, double fac
 /// as in gpt-oss).
 enum class yarn_ramp { whole_pairs, exact };
 
+/// YaRN's factor of cosine and sine, 0.1 mscale ln factor + 1, or 1 if factor is at most 1. Models
+/// whose configuration has `mscale` and `mscale_all_dim` (DeepSeek-V2 and V3) divide:
+///
+///   frequencies.attention_factor = yarn_mscale(factor, mscale) / yarn_mscale(factor, mscale_all_dim)
+///
+/// and models with latent attention multiply the scale by the square of
+/// yarn_mscale(factor, mscale_all_dim) besides.
+inline double yarn_mscale(double factor, double mscale = 1.0) {
+  return factor > 1.0 ? 0.1 * mscale * std::log(factor) + 1.0 : 1.0;
+}
+
 /// YaRN (Peng et al., arXiv 2309.00071): pairs that turn more than `fast` times over the training
 /// length keep their frequency, pairs that turn less than `slow` times have it divided by factor,
 /// with a ramp over the pairs between. Scores are sharpened: cosine and sine are multiplied by
-/// 0.1 ln factor + 1.
+/// yarn_mscale(factor).
 inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, index_t train_length,
                                            double base = 10000.0, double fast = 32.0,
                                            double slow = 1.0,
@@ -101,7 +113,7 @@ inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, in
     const double divided = std::clamp((static_cast<double>(i) - first) / width, 0.0, 1.0);
     result.radians[i] *= divided / factor + (1.0 - divided);
   }
-  result.attention_factor = 0.1 * std::log(factor) + 1.0;
+  result.attention_factor = yarn_mscale(factor);
   return result;
 }
 
@@ -135,6 +147,20 @@ inline rotary_frequencies longrope_frequencies(std::span<const double> divisors,
   }
   result.attention_factor =
       std::sqrt(1.0 + std::log(factor) / std::log(static_cast<double>(train_length)));
+  return result;
+}
+
+/// Proportional RoPE (Gemma 4's global layers; `"rope_type": "proportional"`): the first
+/// floor(fraction head_dim / 2) of all head_dim / 2 pairs rotate, by the frequencies that they have
+/// in a head that rotates whole, / factor; the others do not rotate. With half_split, pairs are
+/// channels i and i + head_dim / 2. `fraction` is above 0 and at most 1.
+inline rotary_frequencies proportional_frequencies(index_t head_dim, double fraction,
+                                                   double base = 10000.0, double factor = 1.0) {
+  if (!(fraction > 0.0 && fraction <= 1.0)) return {};
+  rotary_frequencies result = linear_frequencies(head_dim, factor, base);
+  const auto rotating =
+      static_cast<std::size_t>(std::floor(fraction * static_cast<double>(head_dim) / 2.0));
+  for (std::size_t i = rotating; i < result.radians.size(); ++i) result.radians[i] = 0.0;
   return result;
 }
 
@@ -192,6 +218,41 @@ inline std::vector<std::uint8_t> interleaved_mrope_axes(std::span<const index_t>
     axes.push_back(static_cast<std::uint8_t>(lasts ? axis : 0));
   }
   return axes;
+}
+
+// Axial RoPE: the towers of vision models rotate parts of a head by row and column, and by time.
+//
+//   const relpos::rotary_table axial(relpos::axial_frequencies(64, 2), relpos::pair_layout::half_split);
+//   out = relpos::attention(q, k, v, relpos::rotary{axial},
+//                           relpos::token_positions{positions, positions});  // [2, batch, patch]
+
+/// Which frequencies an axis has, with A axes and d = rotary_dim. `own`: all of a head of d / A
+/// channels, base^(-2 A j / d) for its pair j (Qwen2-VL, Llama 4, DINOv3). `dealt`: every A-th of a
+/// head of d channels, base^(-2 (A j + a) / d) for pair j of axis a (Pixtral).
+enum class axial_spacing { own, dealt };
+
+/// Where the pairs of an axis are. `sections`: all pairs of the first axis, then all of the second.
+/// `alternating`: the first pair of each axis, then the second of each (Kimi K2.5).
+enum class axial_order { sections, alternating };
+
+/// rotary_dim / (2 axes) pairs for each of 1 to 4 axes. rotary_dim is a multiple of 2 axes.
+inline rotary_frequencies axial_frequencies(index_t rotary_dim, index_t axes, double base = 10000.0,
+                                            axial_spacing spacing = axial_spacing::own,
+                                            axial_order order = axial_order::sections) {
+  if (axes < 1 || axes > max_axes || rotary_dim % (2 * axes) != 0) return {};
+  const rotary_frequencies whole = rope_frequencies(rotary_dim, base);
+  const auto pairs = static_cast<index_t>(whole.radians.size());
+  rotary_frequencies result;
+  for (index_t i = 0; i < pairs; ++i) {
+    const bool in_sections = order == axial_order::sections;
+    const index_t axis = in_sections ? i / (pairs / axes) : i % axes;
+    const index_t pair = in_sections ? i % (pairs / axes) : i / axes;
+    // A head of d / A channels has every A-th frequency of a head of d channels.
+    const index_t frequency = axes * pair + (spacing == axial_spacing::dealt ? axis : 0);
+    result.radians.push_back(whole.radians[static_cast<std::size_t>(frequency)]);
+    result.axes.push_back(static_cast<std::uint8_t>(axis));
+  }
+  return result;
 }
 
 }  // namespace relpos::inline RELPOS_ABI

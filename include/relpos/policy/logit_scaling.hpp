@@ -1,11 +1,14 @@
 #pragma once
 // Factors of a row's logits, bias included, that grow with the length that the row sees. With them
 // the model itself counters the dispersion of attention over long inputs. n is the number of keys
-// that the row sees:
+// that the row sees, p the query's position, counted from `first_position`, which is 1 by default:
 //
-//   log_n{train_length}    max(1, ln n / ln train_length)        Chiang, Cholak, arXiv 2202.12172; Su
-//   ssmax{scales}          scale[head] ln n                      Nakanishi, arXiv 2501.19399
-//   position_log{...}      1 + attn_scale ln(floor((q_pos + 1) / floor_scale) + 1)    Llama 4
+//   log_n{train_length}      max(1, ln n / ln train_length)      Chiang, Cholak, arXiv 2202.12172; Su
+//   ssmax{scales}            scale[head] ln n                    Nakanishi, arXiv 2501.19399
+//   position_log{...}        1 + attn_scale ln(floor(p / floor_scale) + 1)   Llama 4; Ministral 3 and
+//                                                                Mistral 4, which count from 0
+//   position_power{...}      (1 + p / length)^exponent           Beam
+//   head_position_log{...}   slope[head] ln p + intercept[head]  Mistral Large 4
 //
 // (YaRN's factor does not depend on the row: yarn_frequencies has it.)
 
@@ -63,22 +66,93 @@ struct ssmax {
   bool reads(const byte_range& memory) const { return scales.overlaps(memory); }
 };
 
+/// The number of the first position of a sequence: 0 or 1, as the model counts.
+inline status check_first_position(const char* policy, index_t first_position) {
+  if (first_position == 0 || first_position == 1) return {};
+  return status::error(status_code::invalid_value, "%s: first_position is %lld, must be 0 or 1",
+                       policy, static_cast<long long>(first_position));
+}
+
 /// Llama 4's temperature tuning, for its layers without rotation. `position_log{}` has Llama 4's
-/// attn_scale and floor_scale.
+/// numbers. Ministral 3 and Mistral 4 have it in every layer, with
+/// `position_log{attn_scale, floor_scale, 0}`.
 struct position_log {
   double attn_scale = 0.1;
   index_t floor_scale = 8192;  // positions
+  index_t first_position = 1;
 
   float logit_factor(index_t q_pos) const {
-    const index_t steps = std::max<index_t>(floor_div(q_pos + 1, floor_scale), 0);
+    const index_t steps = std::max<index_t>(floor_div(q_pos + first_position, floor_scale), 0);
     return static_cast<float>(1.0 + attn_scale * std::log(static_cast<double>(steps) + 1.0));
   }
   status check(const attention_shape&) const {
-    if (floor_scale >= 1 && std::abs(attn_scale) <= 1e30) return {};
-    return status::error(
-        status_code::invalid_value,
-        "position_log: attn_scale is %g and floor_scale %lld, must be finite and at least 1",
-        attn_scale, static_cast<long long>(floor_scale));
+    if (!(std::abs(attn_scale) <= 1e30)) {
+      return status::error(status_code::invalid_value,
+                           "position_log: attn_scale is %g, must be within +-1e30", attn_scale);
+    }
+    if (floor_scale < 1) {
+      return status::error(status_code::invalid_value,
+                           "position_log: floor_scale is %lld, must be at least 1",
+                           static_cast<long long>(floor_scale));
+    }
+    return check_first_position("position_log", first_position);
+  }
+};
+
+/// A power of the position. Positions before the first have the factor 1.
+struct position_power {
+  double exponent;  // within +-16
+  index_t length;   // positions, at least 1
+  index_t first_position = 1;
+
+  float logit_factor(index_t q_pos) const {
+    const auto position = static_cast<double>(std::max<index_t>(q_pos + first_position, 0));
+    return static_cast<float>(std::pow(1.0 + position / static_cast<double>(length), exponent));
+  }
+  status check(const attention_shape&) const {
+    if (!(std::abs(exponent) <= 16.0)) {
+      return status::error(status_code::invalid_value,
+                           "position_power: exponent is %g, must be within +-16", exponent);
+    }
+    if (status valid = check_extent("position_power", "length", length, 1); !valid) return valid;
+    return check_first_position("position_power", first_position);
+  }
+};
+
+/// A learned line in the logarithm of the position for each query head; the caller keeps the
+/// numbers alive. ln p of positions before the first is 0.
+struct head_position_log {
+  borrowed_data slopes;
+  borrowed_data intercepts;
+  index_t first_position = 1;
+
+  struct of_head {
+    float slope, intercept;
+    index_t first_position;
+    float logit_factor(index_t q_pos) const {
+      const auto position = static_cast<double>(std::max<index_t>(q_pos + first_position, 1));
+      return static_cast<float>(static_cast<double>(slope) * std::log(position) +
+                                static_cast<double>(intercept));
+    }
+  };
+  constexpr of_head bind(index_t head) const {
+    return {slopes.data[head], intercepts.data[head], first_position};
+  }
+
+  status check(const attention_shape& shape) const {
+    const char* const policy = "head_position_log";
+    if (status valid = check_per_head(policy, "slopes", slopes, shape); !valid) return valid;
+    if (status valid = check_per_head(policy, "intercepts", intercepts, shape); !valid) {
+      return valid;
+    }
+    if (status valid = check_finite_per_head(policy, "slopes", slopes, 1e30f); !valid) return valid;
+    if (status valid = check_finite_per_head(policy, "intercepts", intercepts, 1e30f); !valid) {
+      return valid;
+    }
+    return check_first_position(policy, first_position);
+  }
+  bool reads(const byte_range& memory) const {
+    return slopes.overlaps(memory) || intercepts.overlaps(memory);
   }
 };
 

@@ -33,11 +33,10 @@ struct dilated {  // every step-th key
   }
 };
 
-struct position_power {
-  float length, exponent;
-  float logit_factor(index_t q_pos) const {
-    return std::pow(1.0f + static_cast<float>(std::max<index_t>(q_pos, 0)) / length, exponent);
-  }
+struct position_step {
+  index_t boundary;
+  float factor;
+  float logit_factor(index_t q_pos) const { return q_pos < boundary ? 1.0f : factor; }
 };
 
 using tensor = view<const float, 4>;
@@ -45,8 +44,8 @@ using tensor = view<const float, 4>;
 status call(workspace memory, view<float, 4> out, view<double, 4> exact, tensor q, tensor k,
             tensor v) {
   const chunked chunk{64};
-  const position_power power{512.0f, 0.1f};
-  if (status done = attention(serial(), memory, out, q, k, v, logarithmic, chunk, power); !done) {
+  const position_step step{8192, 1.25f};
+  if (status done = attention(serial(), memory, out, q, k, v, logarithmic, chunk, step); !done) {
     return done;
   }
   return reference_attention(exact, {}, q, k, v, clipped{0.5f, 9.0f}, dilated{2});

@@ -4,6 +4,8 @@
 
 #include "policy/mask/expect_visible.hpp"
 #include "relpos/policy/mask/causal.hpp"
+#include "relpos/policy/mask/documents.hpp"
+#include "relpos/policy/mask/left_padding.hpp"
 #include "support/golden.hpp"
 
 namespace {
@@ -52,6 +54,33 @@ TEST(blockwise_causal, is_causal_within_the_training_length) {
       same_bits(attend(in, {}, relpos::blockwise_causal{100}), attend(in, {}, relpos::causal{})));
   EXPECT_FALSE(
       same_bits(attend(in, {}, relpos::blockwise_causal{99}), attend(in, {}, relpos::causal{})));
+}
+
+TEST(chunked_causal, sees_its_chunk) {
+  for (const index_t chunk : {1, 2, 7, 64, 100, 1000}) {
+    SCOPED_TRACE("chunk " + std::to_string(chunk));
+    support::expect_visible(
+        [=](index_t, index_t q_pos, index_t k_pos) {
+          return k_pos <= q_pos && block_of(k_pos, chunk) == block_of(q_pos, chunk);
+        },
+        relpos::chunked_causal{chunk});
+  }
+}
+
+TEST(chunked_causal, is_causal_in_documents_of_its_length) {
+  const auto in = support::two_heads(200, 200);
+  const std::vector<index_t> starts{0, 70, 140, 210};
+  EXPECT_TRUE(same_bits(attend(in, {}, relpos::chunked_causal{70}),
+                        attend(in, {}, relpos::documents{starts, relpos::causal{}})));
+}
+
+TEST(chunked_causal, counts_chunks_from_the_first_token_behind_padding) {
+  const std::vector<index_t> counts{13};
+  support::expect_visible(
+      [](index_t, index_t q_pos, index_t k_pos) {
+        return 13 <= k_pos && k_pos <= q_pos && (k_pos - 13) / 32 == (q_pos - 13) / 32;
+      },
+      relpos::left_padding{counts, relpos::chunked_causal{32}});
 }
 
 TEST(block_lower, sees_its_block_whole) {

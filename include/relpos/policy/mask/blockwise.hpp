@@ -25,6 +25,26 @@ struct block_lower {
   }
 };
 
+/// Chunked attention (Llama 4, layers with rotation): a query sees its own chunk of positions
+/// causally, and nothing before it. Each chunk has the result that it has alone.
+///
+///   floor(q_pos / chunk) chunk <= k_pos <= q_pos
+///
+/// Behind left padding, chunks count from the first token: `left_padding{counts,
+/// chunked_causal{chunk}}`.
+struct chunked_causal {
+  index_t chunk;
+
+  constexpr chunked_causal(std::integral auto length) : chunk(static_cast<index_t>(length)) {}
+
+  constexpr key_range visible_keys(index_t q_pos) const { return {window_start(q_pos), q_pos + 1}; }
+  constexpr index_t window_start(index_t q_pos) const { return floor_div(q_pos, chunk) * chunk; }
+
+  status check(const attention_shape&) const {
+    return check_extent("chunked_causal", "chunk", chunk, 1);
+  }
+};
+
 /// Blockwise causal attention (Sun et al., "A Length-Extrapolatable Transformer", arXiv
 /// 2212.10554): a query sees its own block of positions, [b block, (b + 1) block), causally, and
 /// the whole block before it,
