@@ -178,10 +178,11 @@ double error_of_rotated_rows() {
 
 template <class Mask>
 void expect_rotated(const relpos::rotary_table& table, const relpos::options& opts,
-                    const Mask& mask) {
+                    const Mask& mask, index_t first_channel = 0) {
   static const double score_error = error_of_rotated_rows();
-  const auto got = support::attend_on_device<64>(in(), opts, relpos::rotary{table}, mask);
-  support::expect_device_reference(got, in(), score_error, opts, relpos::rotary{table}, mask);
+  const relpos::rotary rotation{table, first_channel};
+  const auto got = support::attend_on_device<64>(in(), opts, rotation, mask);
+  support::expect_device_reference(got, in(), score_error, opts, rotation, mask);
 }
 
 TEST_F(device_policies, rotations) {
@@ -194,12 +195,14 @@ TEST_F(device_policies, rotations) {
     const relpos::options opts{.key_offset = offset};
     expect_rotated(rope, opts, relpos::causal{});
     expect_rotated(partial, opts, relpos::causal{});
+    expect_rotated(partial, opts, relpos::causal{}, 32);
     expect_rotated(xpos, opts, relpos::causal{});
     expect_rotated(xpos, opts, relpos::blockwise_causal{32});
   }
   // Keys on both sides of an edge of blocks, in chunks.
   const relpos::options decode{.key_offset = 450, .kernel = relpos::kernel_class::decode};
   expect_rotated(xpos, decode, relpos::causal{});
+  expect_rotated(partial, decode, relpos::causal{}, 17);
 }
 
 TEST_F(device_policies, options) {

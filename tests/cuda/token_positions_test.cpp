@@ -88,6 +88,8 @@ TEST_F(token_positions, of_rotations_in_a_ragged_batch) {
   const placed tokens(1, 3, 71, 110, 500);
   expect_device<64>(in, {.query_starts = queries, .key_starts = keys}, relpos::rotary{table},
                     relpos::causal{}, tokens.policy());
+  expect_device<64>(in, {.query_starts = queries, .key_starts = keys}, relpos::rotary{table, 32},
+                    relpos::causal{}, tokens.policy());
 }
 
 TEST_F(token_positions, of_biases_and_logit_scaling) {

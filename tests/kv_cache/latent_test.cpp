@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kv_cache/elsewhere.hpp"
+#include "support/naive.hpp"
 
 namespace {
 
@@ -211,25 +212,77 @@ TEST(latent, more_than_1024_channels) {
       status_code::invalid_shape, {"1024 channels", "[1, 1, 1, 1025]", "[1, 1, 1, 512]"});
 }
 
-/// A rotation rotates the first channels, which are the values.
-TEST(latent, a_rotation_is_refused) {
+/// 12 channels of which the first 8 are also the values and the last 4 rotate, in a cache that
+/// `own` makes, appended in two parts.
+template <class Own>
+void expect_rotated_behind_the_values(Own own) {
+  constexpr index_t length = 600;
+  const relpos::rotary_table rope(relpos::rope_frequencies(4), relpos::pair_layout::interleaved);
+  const relpos::rotary rotation{rope, 8};
+  const auto keys = support::random_tensor({1, 1, length, 12}, 21);
+  const auto memory = latent_memory(own.memory.keys.view(), 8);
+  for (const index_t first : {index_t{0}, index_t{250}}) {
+    const index_t last = first == 0 ? 250 : length;
+    own.make_room(0, last);
+    auto cache = own.cache();
+    cache.memory = memory;
+    const relpos::status done = relpos::append(relpos::serial{}, cache,
+                                               keys.view().slice(2, first, last - first), rotation);
+    ASSERT_TRUE(done) << done.message;
+  }
+  auto cache = own.cache();
+  cache.memory = memory;
+  support::inputs<float> in{tensor<float>(), keys, tensor<float>({1, 1, length, 8})};
+  for (index_t row = 0; row < length; ++row) {
+    for (index_t c = 0; c < 8; ++c) in.v(0, 0, row, c) = keys(0, 0, row, c);
+  }
+  const support::meaning means{
+      .visible = [](index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; },
+      .rotation =
+          support::rotary_meaning{.rotary_dim = 4,
+                                  .interleaved = true,
+                                  .theta = [](index_t pair) { return pair == 0 ? 1.0 : 0.01; },
+                                  .first_channel = 8}};
+  for (const index_t queries : {1, 40}) {
+    SCOPED_TRACE(queries);
+    in.q = support::random_tensor({1, 4, queries, 12}, 22);
+    tensor<float> out({1, 4, queries, 8});
+    std::vector<std::byte> workspace(
+        relpos::workspace_bytes(relpos::serial{}, in.q.view(), cache, rotation, relpos::causal{}));
+    const relpos::status done = relpos::attention(relpos::serial{}, workspace, out.view(),
+                                                  in.q.view(), cache, rotation, relpos::causal{});
+    ASSERT_TRUE(done) << done.message;
+    const std::vector<double> wanted = support::naive_attention<double>(in, means).out;
+    const std::vector<float> yardstick = support::naive_attention<float>(in, means).out;
+    support::expect_close(out.values, wanted, support::float_tolerance(wanted, yardstick), "out");
+  }
+}
+
+TEST(latent, rotates_behind_the_values) {
+  const cache_sizes sizes{.batch = 1, .key_heads = 1, .rows = 600, .head_dim = 12, .value_dim = 8};
+  expect_rotated_behind_the_values(own_contiguous<float>(sizes));
+  expect_rotated_behind_the_values(own_paged<float>(sizes, 16, 40));
+}
+
+/// A rotation that reaches channels which are also the values.
+TEST(latent, a_rotation_of_values_is_refused) {
   refused_appends<float> of;
   const relpos::cache_memory<float> memory = latent_memory(of.own.memory.keys.view(), 4);
   const relpos::rotary_table rope(relpos::rope_frequencies(2), relpos::pair_layout::interleaved);
-  const std::initializer_list<std::string> words{"rotation: ", "first 2 channels",
+  const std::initializer_list<std::string> words{"rotation: ", "channels from 3 on",
                                                  "keys [1, 1, 4, 6]", "first 4 are also the values",
-                                                 "relpos::rotate"};
-  of.expect(memory, status_code::invalid_value, words, of.k.view(), relpos::rotary{rope});
+                                                 "rotary{table, first_channel}"};
+  const relpos::rotary of_a_value{rope, 3};
+  of.expect(memory, status_code::invalid_value, words, of.k.view(), of_a_value);
 
   tensor<float> out({1, 1, 1, 4}, 5.0f);
   const tensor<float> before = out;
   std::vector<std::byte> workspace(1 << 16);
   support::expect_refusal(relpos::attention(relpos::serial{}, workspace, out.view(), of.k.view(),
-                                            of.cache(memory), relpos::rotary{rope}),
+                                            of.cache(memory), of_a_value),
                           status_code::invalid_value, words);
   EXPECT_TRUE(same_bits(out, before));
-  EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, of.k.view(), of.cache(memory),
-                                    relpos::rotary{rope}),
+  EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, of.k.view(), of.cache(memory), of_a_value),
             0u);
 }
 

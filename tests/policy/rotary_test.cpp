@@ -74,6 +74,38 @@ TEST(rotary, rope_is_that_of_the_paper) {
   }
 }
 
+/// 6 or 16 of 20 channels, from the second on and the last ones, in both kernels.
+TEST(rotary, of_channels_in_the_middle_and_at_the_end) {
+  for (const pair_layout layout : layouts) {
+    for (const index_t rotary_dim : {6, 16}) {
+      for (const index_t first : {index_t{1}, 20 - rotary_dim}) {
+        SCOPED_TRACE(std::to_string(rotary_dim) + " from " + std::to_string(first) + " on");
+        const rotary_table rope(relpos::rope_frequencies(rotary_dim), layout);
+        const rotary_table xpos(relpos::xpos_frequencies(rotary_dim), layout);
+        meaning of_rope{.visible = is_causal, .rotation = rope_meaning(rotary_dim, layout)};
+        of_rope.rotation->first_channel = first;
+        meaning of_xpos{.visible = is_causal, .rotation = xpos_meaning(rotary_dim, layout)};
+        of_xpos.rotation->first_channel = first;
+        for (const index_t queries : {1, 30}) {
+          const inputs<float> in = support::random_inputs({.batch = 1,
+                                                           .query_heads = 2,
+                                                           .key_heads = 1,
+                                                           .query_length = queries,
+                                                           .key_length = 540,
+                                                           .head_dim = 20,
+                                                           .value_dim = 5},
+                                                          15);
+          for (const auto kernel : {relpos::kernel_class::prefill, relpos::kernel_class::decode}) {
+            const relpos::options opts{.kernel = kernel};
+            expect_means(attend(in, opts, rotary{rope, first}, relpos::causal{}), in, of_rope);
+            expect_means(attend(in, opts, rotary{xpos, first}, relpos::causal{}), in, of_xpos);
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(rotary, xpos_is_that_of_the_paper) {
   const inputs<float> in = support::random_inputs({.batch = 1,
                                                    .query_heads = 4,
@@ -238,6 +270,9 @@ TEST(rotary, with_everything_else) {
   const rotary_table xpos(relpos::xpos_frequencies(16), pair_layout::half_split);
   support::expect_reference_of(in, {.softcap = 3.0f, .key_offset = 200}, rotary{xpos},
                                relpos::blockwise_causal{256}, relpos::temperature{0.8});
+  const rotary_table of_few(relpos::xpos_frequencies(6), pair_layout::interleaved);
+  support::expect_reference_of(in, {.softcap = 3.0f, .key_offset = 200}, rotary{of_few, 10},
+                               relpos::blockwise_causal{256}, relpos::temperature{0.8});
 }
 
 TEST(rotary, generic_vectors_of_sixteen_lanes) {
@@ -278,6 +313,13 @@ TEST(rotary, refuses_what_does_not_fit) {
   endless = relpos::rope_frequencies(8);
   endless.attention_factor = NAN;
   EXPECT_EQ(message(endless, 8), "rotary: attention_factor is not finite");
+  const rotary_table four(relpos::rope_frequencies(4), pair_layout::half_split);
+  const auto from = [&](index_t first) {
+    return std::string(rotary{four, first}.check({.head_dim = 8}).message);
+  };
+  EXPECT_EQ(from(4), "");
+  EXPECT_EQ(from(5), "rotary: first_channel is 5, must be 0 to 4 for 2 pairs and head_dim 8");
+  EXPECT_EQ(from(-1), "rotary: first_channel is -1, must be 0 to 4 for 2 pairs and head_dim 8");
 }
 
 TEST(rotary, outputs_must_not_overlap_the_table) {

@@ -56,6 +56,23 @@ TEST(token_positions, place_a_rotation) {
   }
 }
 
+TEST(token_positions, place_a_rotation_of_the_last_channels) {
+  const auto slow = [](index_t pair) { return std::pow(10000.0, -static_cast<double>(pair) / 3); };
+  for (const auto layout : {relpos::pair_layout::half_split, relpos::pair_layout::interleaved}) {
+    const relpos::rotary_table of_six(relpos::rope_frequencies(6), layout);
+    const placed at = restless(1, 2, 450);
+    const meaning means{.visible = is_causal,
+                        .rotation = support::rotary_meaning{
+                            .rotary_dim = 6,
+                            .interleaved = layout == relpos::pair_layout::interleaved,
+                            .theta = slow,
+                            .first_channel = 10}};
+    expect_means(
+        attend(random_call(), {}, relpos::rotary{of_six, 10}, relpos::causal{}, at.policy()),
+        random_call(), at.placing(means));
+  }
+}
+
 TEST(token_positions, of_one_entry_are_for_the_batch) {
   const placed at = restless(1, 1);
   expect_means(attend(random_call(), {}, relpos::alibi{slopes}, at.policy()), random_call(),

@@ -14,7 +14,7 @@
 
 namespace support {
 
-/// Pair i of the first rotary_dim channels rotates by theta(i) radians with every position, and a
+/// Pair i of rotary_dim channels, from first_channel on, rotates by theta(i) radians with every position, and a
 /// query grows by zeta(i), a key by its inverse.
 struct rotary_meaning {
   index_t rotary_dim = 0;
@@ -23,6 +23,7 @@ struct rotary_meaning {
   std::function<double(index_t pair)> theta{};
   std::function<double(index_t pair)> zeta = [](index_t) { return 1.0; };
   std::function<index_t(index_t pair)> axis = [](index_t) { return index_t{0}; };
+  index_t first_channel = 0;
 };
 
 /// Of a token, on one axis.
@@ -88,8 +89,9 @@ void rotate_naively(std::vector<Real>& row, const rotary_meaning& by, const Posi
                     double side) {
   const index_t pairs = by.rotary_dim / 2;
   for (index_t i = 0; i < pairs; ++i) {
-    const auto first = static_cast<std::size_t>(by.interleaved ? 2 * i : i);
-    const auto second = static_cast<std::size_t>(by.interleaved ? 2 * i + 1 : i + pairs);
+    const index_t place = by.first_channel + (by.interleaved ? 2 * i : i);
+    const auto first = static_cast<std::size_t>(place);
+    const auto second = static_cast<std::size_t>(place + (by.interleaved ? 1 : pairs));
     const auto steps = static_cast<long double>(position_of(by.axis(i)));
     const long double angle = steps * by.theta(i);
     const long double size = by.factor * std::pow(by.zeta(i), side * static_cast<double>(steps));

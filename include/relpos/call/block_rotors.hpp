@@ -64,16 +64,21 @@ struct block_rotors {
   index_t first = 0;      // block of queries - block of keys
   index_t count = 0;
   index_t pairs = 0;
+  index_t first_channel = 0;  // of the pairs, which are half-split: rows are rotated already
 
   static constexpr index_t capacity(index_t distances) { return distances / rotation_block + 4; }
 
   block_rotors() = default;
   /// Covers these distances k_pos - q_pos.
-  block_rotors(float* memory, index_t channel_pairs, const distance_range& distances)
-      : data(memory), pairs(channel_pairs) {
+  block_rotors(float* memory, const rotated_channels& channels, const distance_range& distances)
+      : data(memory), pairs(channels.pairs), first_channel(channels.first) {
     // Positions x apart lie in blocks x / rotation_block apart, rounded down or up.
     first = floor_div(-distances.last, rotation_block);
     count = floor_div(-distances.first, rotation_block) + 2 - first;
+  }
+
+  constexpr rotated_channels channels() const {
+    return {first_channel, pairs, pair_layout::half_split};
   }
 
   /// Computes entry `i` of `count`.

@@ -50,6 +50,15 @@ inline constexpr index_t max_axes = 4;
 /// The number of positions in a block.
 inline constexpr index_t rotation_block = 512;
 
+/// The channels of a row that rotate, [first, end()); all others stay.
+struct rotated_channels {
+  index_t first = 0;
+  index_t pairs = 0;
+  pair_layout layout = pair_layout::half_split;
+
+  constexpr index_t end() const { return first + 2 * pairs; }
+};
+
 /// Row r of a table is for offset r in a block: real parts of all pairs, then imaginary parts.
 struct rotation_rows {
   index_t pairs = 0;
@@ -60,7 +69,9 @@ struct rotation_rows {
   /// The axis of a token's position by which each pair rotates; null: all by the first.
   const std::uint8_t* axis_of_pair = nullptr;
   index_t axes = 1;
+  index_t first_channel = 0;  // of the pairs
 
+  constexpr rotated_channels channels() const { return {first_channel, pairs, layout}; }
   constexpr index_t axis_of(index_t pair) const {
     return axis_of_pair == nullptr ? 0 : axis_of_pair[pair];
   }

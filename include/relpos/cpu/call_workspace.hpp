@@ -50,10 +50,10 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
     std::apply([&](const auto&... policy) { (take_table(policy), ...); }, problem.policies);
     if constexpr (by_tile) {
       with_rotation(problem.policies, [&](const auto& policy) {
-        rotor_pairs_ = policy.rotations().pairs;
+        rotating_ = policy.rotations().channels();
         for (index_t piece = 0; piece < pieces; ++piece) {
           const index_t size =
-              block_rotors::capacity(this->sets().distances_of(piece)) * 2 * rotor_pairs_;
+              block_rotors::capacity(this->sets().distances_of(piece)) * 2 * rotating_.pairs;
           rotors_[at(piece)] = {size, memory.take<float>(this->sets().count_of(piece) * size)};
         }
       });
@@ -77,7 +77,7 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
     requires by_tile
   {
     const rotor_memory& memory = rotors_[at(set.piece)];
-    return block_rotors(memory.values + set.number * memory.size, rotor_pairs_,
+    return block_rotors(memory.values + set.number * memory.size, rotating_,
                         this->sets().distances(problem, set));
   }
 
@@ -109,7 +109,7 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
 
   std::array<by_piece<bias_memory>, sizeof...(Policies)> biases_{};  // of tabulated policies
   by_piece<rotor_memory> rotors_{};
-  index_t rotor_pairs_ = 0;
+  rotated_channels rotating_;
   float* rotated_keys_ = nullptr;  // [all rows][key heads][head_dim], or of one head per worker
 };
 

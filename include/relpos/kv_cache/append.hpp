@@ -146,8 +146,8 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
       const float* source = read_row(keys, row, plain);
       with_rotation(rotation, [&](const auto& policy) {
         const rotation_rows rotors = policy.rotations();
-        rotate_row<Isa>(source, rotors.row_of(rotors.keys, first + row + offset), rotors.pairs,
-                        rotors.layout, rows.head_dim(), rotated);
+        rotate_row<Isa>(source, rotors.row_of(rotors.keys, first + row + offset), rotors.channels(),
+                        rows.head_dim(), rotated);
         source = rotated;
       });
       store_row(source, cache.memory.keys, cache.memory.key_scales, cell, head);

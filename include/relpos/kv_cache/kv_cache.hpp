@@ -93,14 +93,13 @@ struct kv_cache {
 
   /// Refuses a rotation that would rotate the values with the keys.
   status check_rotation(const rotation_rows& rotation) const {
-    if (!memory.is_latent()) return {};
-    const index_t rotated = 2 * rotation.pairs;
-    return status::error(status_code::invalid_value,
-                         "rotation: would rotate the first %lld channels of keys %s, whose first "
-                         "%lld are also the values: rotate the channels behind them with "
-                         "relpos::rotate before, and pass no rotation",
-                         static_cast<long long>(rotated), shape_text(memory.keys.shape).text,
-                         static_cast<long long>(value_dim()));
+    if (!memory.is_latent() || rotation.first_channel >= value_dim()) return {};
+    return status::error(
+        status_code::invalid_value,
+        "rotation: would rotate channels from %lld on of keys %s, whose first %lld are also the "
+        "values: rotate channels behind them, rotary{table, first_channel}",
+        static_cast<long long>(rotation.first_channel), shape_text(memory.keys.shape).text,
+        static_cast<long long>(value_dim()));
   }
 
   /// Refuses a cache whose shapes, lengths or places of rows do not fit together.

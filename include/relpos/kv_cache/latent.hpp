@@ -4,11 +4,11 @@
 // 2405.04434, section 2.1.
 //
 //   const relpos::paged_cache<relpos::half> cache{relpos::latent_memory(keys, 512), lengths, {block_table}};
-//   relpos::append(runner, cache, k);                                  // 512 channels of c, 64 of the rotated k_pe
-//   relpos::attention(runner, memory, out, q, cache, relpos::causal{}, relpos::options{.scale = scale});
+//   const relpos::rotary rotation{rope, 512};     // rotates the 64 channels behind the values
+//   relpos::append(runner, cache, k, rotation);   // 512 channels of c, 64 of k_pe
+//   relpos::attention(runner, memory, out, q, cache, rotation, relpos::causal{}, relpos::options{.scale = scale});
 //
-// A rotation rotates the first channels and would rotate the values, so append and attention refuse
-// rotations. Rotate k_pe and q_pe before the call, each as a slice of its rows (`rotate`).
+// append and attention refuse a rotation of channels that are also the values.
 
 #include "relpos/kv_cache/memory.hpp"
 

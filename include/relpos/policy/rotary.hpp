@@ -23,18 +23,26 @@ namespace relpos::inline RELPOS_ABI {
 
 /// `rotary{table}`: rotates q and k, which are not rotated yet. The caller keeps the table alive.
 /// If head_dim is above 2 * pairs, the remaining channels are not rotated (partial rotary).
+/// `rotary{table, first_channel}`: rotates the channels from first_channel on, as latent attention
+/// (MLA) does behind the channels that are also the values.
 struct rotary {
   const rotary_table* table;
+  index_t first_channel;
 
   template <class Table>
     requires std::same_as<std::remove_cvref_t<Table>, rotary_table>
-  constexpr rotary(Table&& model_table) : table(&model_table) {
+  constexpr rotary(Table&& model_table, index_t first_rotated_channel = 0)
+      : table(&model_table), first_channel(first_rotated_channel) {
     static_assert(std::is_lvalue_reference_v<Table>,
                   "relpos: a policy refers to its data and does not copy it: give the table a name "
                   "and keep it alive, instead of passing a temporary");
   }
 
-  rotation_rows rotations() const { return table->rows(); }
+  rotation_rows rotations() const {
+    rotation_rows rows = table->rows();
+    rows.first_channel = first_channel;
+    return rows;
+  }
   rotor relative_rotor(index_t pair, index_t distance) const {
     return table->relative(pair, distance);
   }
@@ -43,13 +51,19 @@ struct rotary {
     if (table->fault() != nullptr) {
       return status::error(status_code::invalid_value, "rotary: %s", table->fault());
     }
-    if (2 * table->pairs() > shape.head_dim) {
+    const auto pairs = static_cast<long long>(table->pairs());
+    const auto first = static_cast<long long>(first_channel);
+    const auto head_dim = static_cast<long long>(shape.head_dim);
+    if (2 * pairs > head_dim) {
       return status::error(status_code::invalid_shape,
                            "rotary: %lld pairs of channels, must be at most half of head_dim %lld",
-                           static_cast<long long>(table->pairs()),
-                           static_cast<long long>(shape.head_dim));
+                           pairs, head_dim);
     }
-    return {};
+    if (0 <= first && first <= head_dim - 2 * pairs) return {};
+    return status::error(
+        status_code::invalid_shape,
+        "rotary: first_channel is %lld, must be 0 to %lld for %lld pairs and head_dim %lld", first,
+        head_dim - 2 * pairs, pairs, head_dim);
   }
   bool reads(const byte_range& memory) const { return table->overlaps(memory); }
 };

@@ -88,12 +88,15 @@ class reference_row {
   /// R q.R k, computed with the rotor of the distance.
   Real product(index_t key) const {
     Real rotated = 0;
-    index_t plain = 0;  // channels from here on are not rotated
+    index_t first = 0;  // channels [first, last) are rotated
+    index_t last = 0;
     with_rotation(sequence_.call.policies, [&](const auto& policy) {
       rotated = rotated_product(policy, key);
-      plain = 2 * policy.rotations().pairs;
+      first = policy.rotations().first_channel;
+      last = first + 2 * policy.rotations().pairs;
     });
-    return add_plain_product(rotated, key, plain);
+    const Real before = add_plain_product(rotated, key, 0, first);
+    return add_plain_product(before, key, last, sequence_.shape.head_dim);
   }
 
   template <class Rotation>
@@ -108,8 +111,8 @@ class reference_row {
     const index_t k_stride = k_.strides[3];
     Real sum = 0;
     for (index_t i = 0; i < rotations.pairs; ++i) {
-      const index_t a = interleaved ? 2 * i : i;
-      const index_t b = interleaved ? 2 * i + 1 : i + rotations.pairs;
+      const index_t a = rotations.first_channel + (interleaved ? 2 * i : i);
+      const index_t b = a + (interleaved ? 1 : rotations.pairs);
       const rotor rotation = policy.relative_rotor(i, distance(key, rotations.axis_of(i)));
       const Real q_a = real(q[a * q_stride]), q_b = real(q[b * q_stride]);
       const Real k_a = real(k[a * k_stride]), k_b = real(k[b * k_stride]);
@@ -122,14 +125,13 @@ class reference_row {
     return sum;
   }
 
-  /// `sum` plus the product of the channels from `first` on.
-  Real add_plain_product(Real sum, index_t key, index_t first) const {
+  /// `sum` plus the product of channels [first, last).
+  Real add_plain_product(Real sum, index_t key, index_t first, index_t last) const {
     const auto* const q = q_.address(0, head_, row_, 0);
     const auto* const k = k_.address(0, key_head_, key, 0);
     const index_t q_stride = q_.strides[3];
     const index_t k_stride = k_.strides[3];
-    const index_t channels = sequence_.shape.head_dim;
-    for (index_t c = first; c < channels; ++c) sum += real(q[c * q_stride]) * real(k[c * k_stride]);
+    for (index_t c = first; c < last; ++c) sum += real(q[c * q_stride]) * real(k[c * k_stride]);
     return sum;
   }
 

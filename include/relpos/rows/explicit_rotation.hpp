@@ -35,8 +35,8 @@ class explicit_rotation {
   static const float* in_place(index_t) { return nullptr; }
   void load(index_t row, float* out) const {
     for (index_t axis = 0; axis < rotations_.axes; ++axis) find_rotors(row, axis);
-    rotate_row<Isa>(read_row(source_, row, stored_row_), row_rotors_, rotations_.pairs,
-                    rotations_.layout, channels_, out);
+    rotate_row<Isa>(read_row(source_, row, stored_row_), row_rotors_, rotations_.channels(),
+                    channels_, out);
   }
 
  private:

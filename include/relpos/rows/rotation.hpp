@@ -15,10 +15,15 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Rotates one row of `channels`; `rotors` is a row of the table, [2][pairs].
 template <class Isa>
-RELPOS_INLINE void rotate_row(const float* source, const float* rotors, index_t pairs,
-                              pair_layout layout, index_t channels, float* out) {
+RELPOS_INLINE void rotate_row(const float* source, const float* rotors,
+                              const rotated_channels& rotated_part, index_t channels, float* out) {
   using real = float_pack<Isa>;
-  const bool interleaved = layout == pair_layout::interleaved;
+  const index_t pairs = rotated_part.pairs;
+  const bool interleaved = rotated_part.layout == pair_layout::interleaved;
+  std::copy(source + rotated_part.end(), source + channels, out + rotated_part.end());
+  std::copy(source, source + rotated_part.first, out);
+  source += rotated_part.first;
+  out += rotated_part.first;
   index_t i = 0;
   for (; i + lanes<Isa> <= pairs; i += lanes<Isa>) {
     const real low = real::load(source + (interleaved ? 2 * i : i));
@@ -38,7 +43,6 @@ RELPOS_INLINE void rotate_row(const float* source, const float* rotors, index_t 
     out[i] = a * rotors[i] - b * rotors[pairs + i];
     out[pairs + i] = a * rotors[pairs + i] + b * rotors[i];
   }
-  std::copy(source + 2 * pairs, source + channels, out + 2 * pairs);
 }
 
 /// The rows of another source, rotated. `buffer` has room for one row that is not in place.
@@ -59,7 +63,7 @@ struct rotated_rows {
     const index_t bytes = channels * static_cast<index_t>(sizeof(float));
     if (row + ahead < rows) prefetch_row(source.in_place(row + ahead), bytes);
     rotate_row<Isa>(read_row(source, row, buffer), rotations.row_of(table, row + offset),
-                    rotations.pairs, rotations.layout, channels, out);
+                    rotations.channels(), channels, out);
   }
 };
 

@@ -83,7 +83,8 @@ struct query_group {
         static_cast<std::int32_t>((block + 1) * rotation_block - q_pos));
     const float* const first = rotors.between(block, target_block);
     const float* const second = rotors.between(block + 1, target_block);
-    const index_t pairs = rotors.pairs;
+    const rotated_channels rotating = rotors.channels();
+    const index_t pairs = rotating.pairs;
     for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
       const auto is_first =
           int_pack<Isa>::iota() + int_pack<Isa>(static_cast<std::int32_t>(lane)) < first_count;
@@ -91,7 +92,7 @@ struct query_group {
         const channel_pair<real> rotation{
             select(is_first, real(first[i]), real(second[i])),
             select(is_first, real(first[pairs + i]), real(second[pairs + i]))};
-        const index_t offset_a = i * width + lane;
+        const index_t offset_a = (rotating.first + i) * width + lane;
         const index_t offset_b = offset_a + pairs * width;
         const auto rotated =
             channel_pair<real>{real::load(packed + offset_a), real::load(packed + offset_b)} *
@@ -100,7 +101,9 @@ struct query_group {
         rotated.b.store(queries + offset_b);
       }
     }
-    std::copy(packed + 2 * pairs * width, packed + channels * width, queries + 2 * pairs * width);
+    std::copy(packed, packed + rotating.first * width, queries);
+    std::copy(packed + rotating.end() * width, packed + channels * width,
+              queries + rotating.end() * width);
   }
 
   /// Computes `norm` of the queries in their current rotation.

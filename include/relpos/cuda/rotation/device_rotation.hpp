@@ -17,9 +17,10 @@ struct pair_places {
   int a;
   int b;
 
-  static constexpr pair_places of(int pair, int pairs, pair_layout layout) {
-    if (layout == pair_layout::interleaved) return {2 * pair, 2 * pair + 1};
-    return {pair, pair + pairs};
+  static constexpr pair_places of(int pair, const rotation_rows& rows) {
+    const auto first = static_cast<int>(rows.first_channel);
+    if (rows.layout == pair_layout::interleaved) return {first + 2 * pair, first + 2 * pair + 1};
+    return {first + pair, first + pair + static_cast<int>(rows.pairs)};
   }
 };
 
@@ -32,11 +33,22 @@ constexpr channel_pair<float> rotor_at(const float* row, int pair, int pairs) {
 template <class Arch, class T>
 RELPOS_DEVICE void rotate_pair(Arch& arch, const rotation_rows& rows, int pair,
                                const channel_pair<float>& factor, const T* source, T* destination) {
-  const pair_places place = pair_places::of(pair, static_cast<int>(rows.pairs), rows.layout);
+  const pair_places place = pair_places::of(pair, rows);
   const channel_pair<float> rotated =
       channel_pair<float>{widen(arch, source[place.a]), widen(arch, source[place.b])} * factor;
   destination[place.a] = narrow<T>(arch, rotated.a);
   destination[place.b] = narrow<T>(arch, rotated.b);
+}
+
+/// Copies the channels of a row that do not rotate. One warp does it; `lane` is its thread's number.
+template <int HeadDim, class T>
+RELPOS_DEVICE void copy_other_channels(const rotation_rows& rows, int lane, const T* source,
+                                       T* destination) {
+  const auto first = static_cast<int>(rows.first_channel);
+  for (int c = lane; c < first; c += warp_lanes) destination[c] = source[c];
+  for (int c = first + 2 * static_cast<int>(rows.pairs) + lane; c < HeadDim; c += warp_lanes) {
+    destination[c] = source[c];
+  }
 }
 
 /// Rotates row `row` of key head `head` of a sequence, unless it is decoded. One warp does it.
@@ -57,7 +69,7 @@ RELPOS_DEVICE void rotate_key(Arch& arch, const Call& call,
   for (int pair = lane; pair < pairs; pair += warp_lanes) {
     rotate_pair(arch, rows, pair, rotor_at(offset_row, pair, pairs), source, destination);
   }
-  for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) destination[c] = source[c];
+  copy_other_channels<HeadDim>(rows, lane, source, destination);
 }
 
 /// Rotates keys in shared memory in place. One warp does it. `first` is the position of the first
@@ -109,7 +121,7 @@ RELPOS_DEVICE void rotate_queries(Arch& arch, const shared_rows<T, Rows, HeadDim
           rotor_at(offset_row, pair, pairs) * rotor_at(block_row, pair, pairs);
       rotate_pair(arch, rows, pair, factor, source, rotated);
     }
-    for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) rotated[c] = source[c];
+    copy_other_channels<HeadDim>(rows, lane, source, rotated);
   }
 }
 

@@ -144,7 +144,7 @@ RELPOS_DEVICE void rotate_token(Arch& arch, const token_rotation& rotation,
         rotor_at(rotation.blocks + token.block * 2 * pairs, pair, pairs);
     rotate_pair(arch, rows, pair, factor, source, destination);
   }
-  for (int c = 2 * pairs + lane; c < HeadDim; c += warp_lanes) destination[c] = source[c];
+  copy_other_channels<HeadDim>(rows, lane, source, destination);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

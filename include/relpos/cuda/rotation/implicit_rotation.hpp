@@ -29,7 +29,7 @@ class implicit_rotation_staging {
   device_rotation fill(std::ptrdiff_t to_device) const {
     std::copy(rows_.queries, rows_.queries + numbers(), offset_rotors_);
     std::copy(rows_.keys, rows_.keys + numbers(), offset_rotors_ + numbers());
-    const block_rotors rotors(rotors_, rows_.pairs, problem_.distances());
+    const block_rotors rotors(rotors_, rows_.channels(), problem_.distances());
     with_rotation(problem_.policies, [&](const auto& policy) {
       for (index_t i = 0; i < rotors.count; ++i) rotors.fill(i, policy);
     });
