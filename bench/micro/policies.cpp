@@ -13,6 +13,7 @@ namespace {
 constexpr index_t heads = 8;
 constexpr index_t length = 1024;
 constexpr index_t head_dim = 64;
+constexpr index_t terms = 16;  // of a mixed bias
 
 /// The inputs and the output of all calls.
 struct tensors {
@@ -34,6 +35,8 @@ struct parameters {
   std::vector<float> buckets = normal_numbers(32 * heads);
   std::vector<float> matrix = normal_numbers(heads * length * length);
   std::vector<float> gates = normal_numbers(heads * length);
+  std::vector<float> mixed = normal_numbers(heads * length * terms);
+  std::vector<float> tables = normal_numbers(heads * terms * length);
   std::vector<index_t> starts{0, 300, 700, length};
   std::vector<index_t> padding{100};
   std::vector<index_t> lengths{length - 100};
@@ -109,6 +112,9 @@ bool add_biases(const parameters& of) {
   add("causal+relative_bias", causal(), logarithmic);
   const view<const float, 3> gates(of.gates.data(), {1, heads, length});
   add("causal+gated_bias", causal(), gated_bias{gates, logarithmic});
+  const view<const float, 4> mixed(of.mixed.data(), {1, heads, length, terms});
+  const view<const float, 3> tables(of.tables.data(), {heads, terms, length});
+  add("causal+mixed_bias", causal(), mixed_bias{mixed, tables, 1 - length});
   const view<const float, 4> matrix(of.matrix.data(), {1, heads, length, length});
   add("causal+additive_bias", causal(), additive_bias{matrix});
   return true;

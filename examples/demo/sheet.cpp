@@ -129,6 +129,19 @@ int draw_maps(svg& to) {
   draw("T5, decoder", "t5_bias, causal", t5_bias{decoder_table, unidirectional}, causal{});
   draw("KERPLE", "relative_bias, causal", examples::kerple_log(r1, r2), causal{});
   draw("Sandwich", "relative_bias, causal", examples::sandwich(1), causal{});
+  // The first table favours near keys; the second, a wave, counts more from row to row.
+  std::vector<float> coefficients, tables, waves;
+  for (int i = 0; i < positions; ++i) {
+    coefficients.insert(coefficients.end(), {1.0f, 0.05f * static_cast<float>(i)});
+    const auto distance = static_cast<float>(i + 1 - positions);
+    tables.push_back(0.1f * distance);
+    waves.push_back(std::sin(0.8f * distance));
+  }
+  tables.insert(tables.end(), waves.begin(), waves.end());
+  draw("mixed bias", "mixed_bias, causal",
+       mixed_bias{view<const float, 4>(coefficients.data(), {1, 1, positions, 2}),
+                  view<const float, 3>(tables.data(), {1, 2, positions}), 1 - positions},
+       causal{});
   draw_rotation("RoPE, equal vectors", "rotary{rope}, causal", rotary{rope}, causal{});
   draw_rotation("XPOS, equal vectors", "rotary{xpos}, causal", rotary{xpos}, causal{});
 

@@ -23,6 +23,7 @@
 #include "relpos/policy/mask/right_padding.hpp"
 #include "relpos/policy/mask/sliding_window.hpp"
 #include "relpos/policy/mask/tree.hpp"
+#include "relpos/policy/mixed_bias.hpp"
 #include "relpos/policy/relative_bias.hpp"
 #include "relpos/policy/rotary.hpp"
 #include "relpos/policy/sink_logits.hpp"

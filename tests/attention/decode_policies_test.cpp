@@ -96,6 +96,19 @@ TEST(decode_policies, gated_table_rotation_and_band) {
   expect_policies({.softcap = 3.0f, .query_offset = 1500, .key_offset = 470}, policies);
 }
 
+TEST(decode_policies, mixed_tables) {
+  const auto policies = [&](const relpos::attention_shape& shape, const auto& use) {
+    const auto coefficients = support::random_tensor({2, heads, shape.query_length, 5}, 3);
+    const auto tables = support::random_tensor({1, heads, 5, 300}, 4);
+    use(relpos::mixed_bias{coefficients.view(),
+                           relpos::view<const float, 3>(tables.values.data(), {heads, 5, 300}),
+                           -290},
+        relpos::causal{});
+  };
+  expect_policies({}, policies);
+  expect_policies({.softcap = 3.0f, .query_offset = 1500, .key_offset = 470}, policies);
+}
+
 TEST(decode_policies, matrix_and_sinks_beside_a_band) {
   const auto policies = [](const relpos::attention_shape& shape, const auto& use) {
     tensor<float> matrix =

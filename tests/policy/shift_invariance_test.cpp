@@ -83,5 +83,11 @@ TEST(shift_invariance, relative_bias) {
     return std::sin(static_cast<double>(distance) * 0.1) + static_cast<double>(head);
   }});
 }
+TEST(shift_invariance, mixed_bias) {
+  const auto coefficients = support::random_tensor({1, 2, 50, 3}, 4);
+  const auto tables = support::random_tensor({1, 2, 3, 200}, 5);
+  expect_invariant(relpos::mixed_bias{
+      coefficients.view(), relpos::view<const float, 3>(tables.values.data(), {2, 3, 200}), -120});
+}
 
 }  // namespace

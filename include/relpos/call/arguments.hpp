@@ -18,8 +18,9 @@ constexpr bool check_argument() {
       "struct with rotations, bias, tabulated_bias, bias_element, visible_keys, keep, "
       "softmax_temperature, logit_factor, sink_logit or query_position (contract/policy.hpp)");
   if constexpr (policy<Argument>) {
-    static_assert(bias_count<Argument> <= 1,
-                  "relpos: a policy has one of bias, tabulated_bias and bias_element");
+    static_assert(
+        bias_count<Argument> <= 1,
+        "relpos: a policy has one of bias, tabulated_bias, tabulated_term and bias_element");
   }
   return true;
 }

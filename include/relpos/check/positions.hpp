@@ -92,7 +92,7 @@ status check_positions(const std::tuple<Policies...>& policies, const attention_
       if constexpr (is_rotation<Policy>) {
         const index_t axes = row_positions(policies, {}, 0).policy.axes();
         result = check_rotation_positions(policy.rotations(), axes);
-      } else if constexpr (tabulates_bias<Policy>) {
+      } else if constexpr (has_bias_table<Policy>) {
         result = check_tabulated_distances(all_distances(policies, shape, {}),
                                            varying_distances(policy), shape);
       }

@@ -17,6 +17,10 @@
 //                                              any scalar function; called once per head and
 //                                              distance that some query sees, then one load per
 //                                              vector
+//     index_t terms(), double tabulated_term(index_t head, index_t term, index_t distance), and
+//     float coefficient(index_t query_row, index_t term)
+//                                              the sum over terms of a row's coefficients times
+//                                              tabulated functions
 //     float bias_element(index_t query_row, index_t key_row)
 //                                              a matrix element, by the rows of this call
 //   mask, one or both of the first two; window_start is optional
@@ -44,8 +48,9 @@
 //     auto bind(index_t head)                  the head policy: keeps per-head values in registers.
 //     auto bind(index_t batch, index_t head)   The other members are then members of its result,
 //                                              except rotations, relative_rotor, tabulated_bias,
-//                                              varies and positions, which stay in the policy, as
-//                                              do the last four members of this list
+//                                              terms, tabulated_term, varies, vanishes_beyond and
+//                                              positions, which stay in the policy, as do the last
+//                                              four members of this list
 //     Policy scaled(float factor)              the same bias times a factor, folded in once
 //     Real add_to(Real score, Real distance)   used after `scaled`: score + bias, with the rounding
 //                                              that the policy chooses
@@ -54,7 +59,9 @@
 //                                              tiles whose weights are all exactly zero are skipped
 //     float row_gate(index_t query_row)        the factor of a tabulated bias for one row of the
 //                                              call
-//     distance_range varies()                  tabulated_bias is constant on either side of it
+//     distance_range varies()                  tabulated_bias, or each tabulated_term, is constant
+//                                              on either side of it
+//     bool vanishes_beyond()                   whether each tabulated_term is 0 there
 //     status check(const attention_shape&)     refuses a call that the policy's data does not fit
 //     status check_sequences(const Call&)      refuses sequences that the data does not fit, from
 //                                              call.shape.batch and from call.shape_of(i) and
@@ -109,8 +116,8 @@ auto bind_all(const std::tuple<Policies...>& policies, index_t batch, index_t he
       policies);
 }
 
-// Stages. Each concept is tested on a head policy, except is_rotation, tabulates_bias and
-// places_tokens, which are tested on the policy itself.
+// Stages. Each concept is tested on a head policy, except is_rotation, tabulates_bias, mixes_bias
+// and places_tokens, which are tested on the policy itself.
 
 template <class Policy>
 concept is_rotation = requires(const Policy& policy, index_t i) {
@@ -127,6 +134,16 @@ template <class Policy>
 concept tabulates_bias = requires(const Policy& policy, index_t i) {
   { policy.tabulated_bias(i, i) } -> std::convertible_to<double>;
 };
+
+template <class Policy>
+concept mixes_bias = requires(const Policy& policy, index_t i) {
+  { policy.terms() } -> std::same_as<index_t>;
+  { policy.tabulated_term(i, i, i) } -> std::convertible_to<double>;
+};
+
+/// A policy of which each call makes tables over distance.
+template <class Policy>
+concept has_bias_table = tabulates_bias<Policy> || mixes_bias<Policy>;
 
 template <class HeadPolicy>
 concept stores_bias = requires(const HeadPolicy& policy, index_t i) {
@@ -188,12 +205,12 @@ concept gates_rows = requires(const HeadPolicy& policy, index_t i) {
   { policy.row_gate(i) } -> std::convertible_to<float>;
 };
 
-/// The number of kinds of bias that a policy has: computed, tabulated, stored. Calls refuse a
+/// The number of kinds of bias that a policy has: computed, tabulated, mixed, stored. Calls refuse a
 /// policy with two (call/arguments.hpp), because kernels could not know which one is meant.
 template <class Policy>
 inline constexpr int bias_count =
     (computes_bias<head_policy_of<Policy>> ? 1 : 0) + (tabulates_bias<Policy> ? 1 : 0) +
-    (stores_bias<head_policy_of<Policy>> ? 1 : 0);
+    (mixes_bias<Policy> ? 1 : 0) + (stores_bias<head_policy_of<Policy>> ? 1 : 0);
 template <class Policy>
 inline constexpr bool is_bias = bias_count<Policy> > 0;
 template <class Policy>
@@ -205,8 +222,18 @@ inline constexpr bool is_temperature = sets_temperature<head_policy_of<Policy>>;
 /// Whether a policy reads the positions of tokens, which may be explicit, instead of rows.
 template <class Policy>
 inline constexpr bool reads_positions =
-    is_rotation<Policy> || computes_bias<head_policy_of<Policy>> || tabulates_bias<Policy> ||
+    is_rotation<Policy> || computes_bias<head_policy_of<Policy>> || has_bias_table<Policy> ||
     scales_by_position<head_policy_of<Policy>>;
+
+/// The number of tables of a head.
+template <class Policy>
+constexpr index_t table_terms([[maybe_unused]] const Policy& policy) {
+  if constexpr (mixes_bias<Policy>) {
+    return policy.terms();
+  } else {
+    return 1;
+  }
+}
 
 /// The distances over which a tabulated bias varies: all, unless the policy has `varies`.
 template <class Policy>
@@ -215,6 +242,19 @@ constexpr distance_range varying_distances(const Policy& policy) {
     return policy.varies();
   } else {
     return unlimited_distances;
+  }
+}
+
+/// Whether all terms of a mixed bias are 0 at these distances.
+template <mixes_bias Policy>
+constexpr bool vanishes_over([[maybe_unused]] const Policy& policy,
+                             [[maybe_unused]] const distance_range& distances) {
+  if constexpr (requires { policy.vanishes_beyond(); }) {
+    const distance_range varying = varying_distances(policy);
+    return policy.vanishes_beyond() &&
+           (distances.last < varying.first || varying.last < distances.first);
+  } else {
+    return false;
   }
 }
 

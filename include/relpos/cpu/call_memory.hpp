@@ -25,6 +25,7 @@ struct call_needs {
   bool rotation;
   bool rotates_by_tile;
   bool rotates_keys;
+  index_t mixed_terms;  // tables of all mixed biases, for one head
 };
 
 template <class Isa>
@@ -56,7 +57,8 @@ class call_memory {
     if (states > 0) states_ = chunk_states(memory, states, shape_.value_dim);
     // Each worker may run either kernel: the size would hardly be smaller if options chose one.
     arena prefill;
-    prefill_workspace<Isa>(prefill, shape_, needs.rotation, needs.rotates_by_tile);
+    prefill_workspace<Isa>(prefill, shape_, needs.rotation, needs.rotates_by_tile,
+                           needs.mixed_terms);
     arena decode;
     decode_workspace<Isa>(decode, shape_, needs.rotation, needs.rotates_by_tile);
     bytes_per_worker_ = static_cast<index_t>(std::max(prefill.bytes_taken(), decode.bytes_taken()));
@@ -84,7 +86,8 @@ class call_memory {
 
   prefill_workspace<Isa> prefill_workspace_of(index_t worker) const {
     arena memory(memory_of_worker(worker));
-    return prefill_workspace<Isa>(memory, shape_, needs_.rotation, needs_.rotates_by_tile);
+    return prefill_workspace<Isa>(memory, shape_, needs_.rotation, needs_.rotates_by_tile,
+                                  needs_.mixed_terms);
   }
   decode_workspace<Isa> decode_workspace_of(index_t worker) const {
     arena memory(memory_of_worker(worker));

@@ -33,10 +33,11 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
                           .key_norms = problem_type::can_bound,
                           .rotation = rotates,
                           .rotates_by_tile = by_tile,
-                          .rotates_keys = rotates_keys}) {
+                          .rotates_keys = rotates_keys,
+                          .mixed_terms = mixed_terms(problem.policies)}) {
     std::size_t i = 0;
     const auto take_table = [&]<class Policy>(const Policy& policy) {
-      if constexpr (tabulates_bias<Policy>) {
+      if constexpr (has_bias_table<Policy>) {
         for (index_t piece = 0; piece < pieces; ++piece) {
           const index_t tables = this->sets().count_of(piece) * this->shape().query_heads;
           const index_t entries = bias_table_capacity(policy, this->sets().distances_of(piece),

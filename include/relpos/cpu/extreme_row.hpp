@@ -78,6 +78,14 @@ class row_biases {
       if constexpr (gates_rows<HeadPolicy>)
         return static_cast<double>(head_policy.row_gate(row_)) * tabulated;
       return tabulated;
+    } else if constexpr (mixes_bias<Policy>) {
+      const index_t distance = position_.key(key) - position_.query(row_);
+      double sum = 0.0;
+      for (index_t term = 0; term < policy.terms(); ++term) {
+        sum += static_cast<double>(head_policy.coefficient(row_, term)) *
+               static_cast<double>(policy.tabulated_term(head_, term, distance));
+      }
+      return sum;
     } else {
       return 0.0;
     }

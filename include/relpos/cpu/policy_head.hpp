@@ -22,17 +22,20 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// The stages of a group of queries: biases in argument order, then the factors of its rows.
+/// `coefficients` is the group's memory for mixed biases.
 template <class Isa, class Problem, std::size_t... I>
 auto stages_of(const problem_sequence<Problem>& sequence,
                const call_workspace<Isa, Problem>& workspace, index_t head, float factor,
-               const group_rows& rows, index_t piece, std::index_sequence<I...>) {
+               const group_rows& rows, index_t piece, [[maybe_unused]] float* coefficients,
+               std::index_sequence<I...>) {
   const auto position = row_positions(sequence.call.policies, sequence.position, sequence.at);
   [[maybe_unused]] const auto stage = [&]<std::size_t At>(std::integral_constant<std::size_t, At>) {
     const auto& policy = std::get<At>(sequence.call.policies);
     if constexpr (is_bias<std::decay_t<decltype(policy)>>) {
-      return std::tuple(make_bias_stage<Isa>(policy, sequence.at, head, factor,
-                                             table_of<At>(sequence, workspace, head, piece), rows,
-                                             position));
+      const index_t before = mixed_terms(sequence.call.policies, At);
+      return std::tuple(make_bias_stage<Isa>(
+          policy, sequence.at, head, factor, table_of<At>(sequence, workspace, head, piece), rows,
+          position, coefficients + before * geometry<Isa>::group_rows));
     } else {
       return std::tuple();
     }
@@ -55,6 +58,7 @@ template <class Isa, class Problem>
 using stages_of_call = decltype(stages_of<Isa>(
     std::declval<const problem_sequence<Problem>&>(),
     std::declval<const call_workspace<Isa, Problem>&>(), index_t{}, 0.0f, group_rows{}, index_t{},
+    static_cast<float*>(nullptr),
     std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>()));
 
 template <class Isa, class Problem>
@@ -83,7 +87,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
         workspace_(workspace),
         keys_(keys_of<Isa>(sequence, workspace, head, worker)),
         values_(sequence.call.source.template values<Isa>(sequence.at, head)),
-        memory_{memory.stored_row, memory.rotors_of_row},
+        memory_{memory.stored_row, memory.rotors_of_row, coefficients_of(memory)},
         worker_(worker),
         next_(next) {}
 
@@ -196,8 +200,11 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   }
   biases_type biases(index_t head, float factor, const group_rows& rows,
                      index_t piece) const override {
+    const index_t group = rows.first_row / geometry<Isa>::group_rows % geometry<Isa>::groups;
+    const index_t terms = mixed_terms(sequence_.call.policies);
     return stages_of<Isa>(
         sequence_, workspace_, head, factor, rows, piece,
+        memory_.coefficients + group * terms * geometry<Isa>::group_rows,
         std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
   }
 
@@ -253,11 +260,21 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
                           rows, sizes.value_dim, tile.strips());
   }
 
-  /// Memory for the rotation of one row: its stored channels as floats, and its rotors.
+  /// Memory for the rotation of one row: its stored channels as floats, and its rotors; and for the
+  /// coefficients of mixed biases, which decode does not copy.
   struct row_memory {
     float* stored_row;
     float* rotors_of_row;
+    float* coefficients;
   };
+  template <class Workspace>
+  static float* coefficients_of([[maybe_unused]] const Workspace& memory) {
+    if constexpr (requires { memory.coefficients; }) {
+      return memory.coefficients;
+    } else {
+      return nullptr;
+    }
+  }
 
   auto head_policies(index_t head) const {
     return bind_all(sequence_.call.policies, sequence_.at, head);

@@ -51,7 +51,7 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
   static constexpr bool by_tile = workspace_type::by_tile;
   static constexpr bool rotates_keys = workspace_type::rotates_keys;
   static constexpr bool binds_by_batch = (binds_batch<Policies> || ... || false);
-  static constexpr bool has_tables = (tabulates_bias<Policies> || ... || false);
+  static constexpr bool has_tables = (has_bias_table<Policies> || ... || false);
 
   // Tiles per item: few enough that the keys of a single head occupy many threads.
   static constexpr index_t tiles_per_item = 4;
@@ -111,7 +111,7 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
     [[maybe_unused]] const auto fill =
         [&]<std::size_t At>(std::integral_constant<std::size_t, At>) {
           const auto& policy = std::get<At>(problem_.policies);
-          if constexpr (tabulates_bias<std::decay_t<decltype(policy)>>) {
+          if constexpr (has_bias_table<std::decay_t<decltype(policy)>>) {
             workspace_.table(At, set, head) =
                 fill_bias_table(policy, head, visible, geometry<Isa>::group_rows,
                                 workspace_.table_values(At, set, head));

@@ -147,6 +147,13 @@ class reference_row {
         return static_cast<Real>(head_policy.row_gate(row_)) * tabulated;
       }
       return tabulated;
+    } else if constexpr (mixes_bias<Policy>) {
+      Real sum = 0;
+      for (index_t term = 0; term < policy.terms(); ++term) {
+        sum += static_cast<Real>(head_policy.coefficient(row_, term)) *
+               static_cast<Real>(policy.tabulated_term(head_, term, distance));
+      }
+      return sum;
     } else if constexpr (stores_bias<head_policy_type>) {
       return static_cast<Real>(head_policy.bias_element(row_, key));
     } else {

@@ -69,7 +69,7 @@ bias_table table_of([[maybe_unused]] const problem_sequence<Problem>& sequence,
                     [[maybe_unused]] const Workspace& workspace, [[maybe_unused]] index_t head,
                     [[maybe_unused]] index_t piece) {
   using policy_type = std::tuple_element_t<I, decltype(Problem::policies)>;
-  if constexpr (tabulates_bias<policy_type>) {
+  if constexpr (has_bias_table<policy_type>) {
     return workspace.table(I, workspace.sets().of(sequence.at, piece), head);
   } else {
     return {};

@@ -51,26 +51,36 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
     for_each_vector([&](index_t lane, real score) RELPOS_LAMBDA {
       return add_computed_bias(score, head_policy, distances_to(lane), real(factor));
     });
-  } else if constexpr (tabulates_bias<Policy>) {
-    float gate = factor;
-    if constexpr (gates_rows<head_policy_type>) {
-      gate = table_gate(bind(policy, sequence, head), query_row, factor);
-    }
-    const auto entries_of = [&](index_t lane) RELPOS_LAMBDA {
-      if constexpr (RowPositions::are_implicit) {
-        // The table is ordered by q_pos - k_pos, which falls from lane to lane.
-        const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
-        const float* const entries = table.at(-(first + lanes<Isa> - 1), lanes<Isa>);
-        return reversed(real::load(entries));
-      } else {
-        float values[lanes<Isa>];
-        for (int i = 0; i < lanes<Isa>; ++i) values[i] = table.of(-distance_to(lane + i));
-        return real::load(values);
-      }
+  } else if constexpr (has_bias_table<Policy>) {
+    const auto add_term = [&](const bias_table& of, float gate) {
+      const auto entries_of = [&](index_t lane) RELPOS_LAMBDA {
+        if constexpr (RowPositions::are_implicit) {
+          // The table is ordered by q_pos - k_pos, which falls from lane to lane.
+          const index_t first = position.key(keys.first_row + lane) - position.query(query_row);
+          const float* const entries = of.at(-(first + lanes<Isa> - 1), lanes<Isa>);
+          return reversed(real::load(entries));
+        } else {
+          float values[lanes<Isa>];
+          for (int i = 0; i < lanes<Isa>; ++i) values[i] = of.of(-distance_to(lane + i));
+          return real::load(values);
+        }
+      };
+      for_each_vector([&](index_t lane, real score) RELPOS_LAMBDA {
+        return add_tabulated_bias(score, entries_of(lane), real(gate));
+      });
     };
-    for_each_vector([&](index_t lane, real score) RELPOS_LAMBDA {
-      return add_tabulated_bias(score, entries_of(lane), real(gate));
-    });
+    if constexpr (mixes_bias<Policy>) {
+      if constexpr (RowPositions::are_implicit) {
+        const index_t first = position.key(keys.first_row) - position.query(query_row);
+        if (vanishes_over(policy, {first + keys.first, first + keys.last - 1})) return;
+      }
+      const auto head_policy = bind(policy, sequence, head);
+      for (index_t term = 0; term < table.terms; ++term) {
+        add_term(table.of_term(term), head_policy.coefficient(query_row, term) * factor);
+      }
+    } else {
+      add_term(table, table_gate(bind(policy, sequence, head), query_row, factor));
+    }
   } else if constexpr (stores_bias<head_policy_type>) {
     const auto head_policy = bind(policy, sequence, head);
     for (index_t row = keys.rows.first; row < keys.rows.last; ++row) {

@@ -1,7 +1,9 @@
 #pragma once
 // The bias stages of one query group: they add biases to the scores of one key, for all queries of
-// the group. Three kinds of policy have one interface: `key(row)` prepares a key, `apply(v, s)`
+// the group. All kinds of policy have one interface: `key(row)` prepares a key, `apply(v, s)`
 // adds to vector v.
+//
+// A stage may have `add_to_strip` besides, for several keys at once.
 //
 // Scores and biases are in units of the exponent, base 2: `factor` is log2(e) / temperature.
 
@@ -129,6 +131,81 @@ class gated_table_bias {
   float gates_[geometry<Isa>::group_rows] = {};
 };
 
+/// A bias that each row mixes from tables over distance. Beside `key`, it adds to all keys of a
+/// strip at once, so that a coefficient is loaded once for several keys.
+template <class Isa, class Policy, class Distances>
+class mixed_table_bias {
+ public:
+  using real = float_pack<Isa>;
+  static constexpr index_t width = geometry<Isa>::group_rows;
+
+  /// `coefficients` has room for [terms][group_rows].
+  mixed_table_bias(const Policy& policy, index_t batch, index_t head, const bias_table& table,
+                   float factor, const group_rows& rows, const Distances& distances,
+                   float* coefficients)
+      : policy_(policy), table_(table), distances_(distances), coefficients_(coefficients) {
+    const auto head_policy = bind(policy, batch, head);
+    for (index_t term = 0; term < table.terms; ++term) {
+      for (index_t lane = 0; lane < width; ++lane) {
+        const bool exists = lane < rows.count;
+        coefficients[term * width + lane] =
+            exists ? head_policy.coefficient(rows.first_row + lane, term) * factor : 0.0f;
+      }
+    }
+  }
+
+  struct key_bias {
+    const mixed_table_bias& stage;
+    index_t row;
+
+    RELPOS_INLINE real apply(int v, real s) const {
+      const index_t lane = v * lanes<Isa>;
+      for (index_t term = 0; term < stage.table_.terms; ++term) {
+        const float* const entries = stage.distances_.lane_values(stage.table_.of_term(term), row);
+        s = add_tabulated_bias(s, real::load(entries + lane),
+                               real::load(stage.coefficients_ + term * width + lane));
+      }
+      return s;
+    }
+  };
+  RELPOS_INLINE key_bias key(index_t row) const { return {*this, row}; }
+
+  /// Adds to the scores of keys [row, row + Rows).
+  template <int Rows, int Vectors>
+  RELPOS_INLINE void add_to_strip(index_t row, real (&scores)[Rows][Vectors]) const {
+    if constexpr (Distances::are_implicit) {
+      const index_t first = distances_.to_key_row(row);
+      if (vanishes_over(policy_, {first - width + 1, first + Rows - 1})) return;
+      const float* entries[Rows];
+      RELPOS_UNROLL
+      for (int r = 0; r < Rows; ++r) entries[r] = distances_.lane_values(table_, row + r);
+      const float* coefficient = coefficients_;
+      for (index_t term = 0; term < table_.terms; ++term, coefficient += width) {
+        const index_t offset = term * table_.size();
+        RELPOS_UNROLL
+        for (int v = 0; v < Vectors; ++v) {
+          const real gate = real::load(coefficient + v * lanes<Isa>);
+          RELPOS_UNROLL
+          for (int r = 0; r < Rows; ++r) {
+            scores[r][v] = add_tabulated_bias(
+                scores[r][v], real::load(entries[r] + offset + v * lanes<Isa>), gate);
+          }
+        }
+      }
+    } else {
+      for (int r = 0; r < Rows; ++r) {
+        for (int v = 0; v < Vectors; ++v) scores[r][v] = key(row + r).apply(v, scores[r][v]);
+      }
+    }
+  }
+
+ private:
+  Policy policy_;
+  bias_table table_;
+  Distances distances_;
+  const float* coefficients_;
+};
+
 /// A bias that is gathered from the caller's matrix.
 template <class Isa, class HeadPolicy>
 class element_bias {
@@ -160,11 +237,12 @@ class element_bias {
   group_rows rows_;
 };
 
-/// The bias stage of one policy, for one group.
+/// The bias stage of one policy, for one group. `coefficients` has room for the terms of a mixed
+/// bias.
 template <class Isa, class Policy, class RowPositions>
 auto make_bias_stage(const Policy& policy, index_t batch, index_t head, float factor,
-                     const bias_table& table, const group_rows& rows,
-                     const RowPositions& position) {
+                     const bias_table& table, const group_rows& rows, const RowPositions& position,
+                     [[maybe_unused]] float* coefficients) {
   using head_policy_type = head_policy_of<Policy>;
   using distances = group_distances<Isa, RowPositions>;
   if constexpr (computes_bias<head_policy_type>) {
@@ -173,12 +251,20 @@ auto make_bias_stage(const Policy& policy, index_t batch, index_t head, float fa
   } else if constexpr (tabulates_bias<Policy> && gates_rows<head_policy_type>) {
     return gated_table_bias<Isa, distances>(bind(policy, batch, head), table, factor, rows,
                                             distances(position, rows));
+  } else if constexpr (mixes_bias<Policy>) {
+    return mixed_table_bias<Isa, Policy, distances>(policy, batch, head, table, factor, rows,
+                                                    distances(position, rows), coefficients);
   } else if constexpr (tabulates_bias<Policy>) {
     return table_bias<Isa, distances>(table, factor, distances(position, rows));
   } else {
     return element_bias<Isa, head_policy_type>(bind(policy, batch, head), factor, rows);
   }
 }
+
+/// Whether a stage adds to several keys at once.
+template <class Stage, class Real>
+concept adds_to_strips =
+    requires(const Stage& stage, Real (&scores)[1][1]) { stage.add_to_strip(index_t{}, scores); };
 
 // The last stage before the mask: the factors of the rows' logits, bias included. It has the
 // interface of a bias stage, and is absent if no policy has row factors.

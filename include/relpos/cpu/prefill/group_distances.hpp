@@ -17,6 +17,7 @@ template <class Isa>
 class group_distances<Isa, implicit_positions> {
  public:
   using real = float_pack<Isa>;
+  static constexpr bool are_implicit = true;
 
   RELPOS_INLINE group_distances(const implicit_positions& position, const group_rows& rows)
       : key_zero_distance_(position.key(0) - position.query(rows.first_row)) {}
@@ -32,6 +33,8 @@ class group_distances<Isa, implicit_positions> {
     return {static_cast<float>(row + key_zero_distance_)};
   }
 
+  /// The distance of the group's first query to a key.
+  RELPOS_INLINE index_t to_key_row(index_t row) const { return row + key_zero_distance_; }
   /// The table's values for one key, one per lane.
   RELPOS_INLINE const float* lane_values(const bias_table& table, index_t key_row) const {
     return table.at(-(key_row + key_zero_distance_), geometry<Isa>::group_rows);
@@ -47,6 +50,7 @@ template <class Isa, class Policy>
 class group_distances<Isa, explicit_positions<Policy>> {
  public:
   using real = float_pack<Isa>;
+  static constexpr bool are_implicit = false;
   static constexpr index_t width = geometry<Isa>::group_rows;
 
   group_distances(const explicit_positions<Policy>& position, const group_rows& rows)

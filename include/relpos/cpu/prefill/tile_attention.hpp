@@ -126,9 +126,10 @@ struct tile_attention {
     if (softcap == 0.0f && !partial) {
       auto scores =
           score_product<Isa, Rows, Vectors>(tile.keys + first, group.queries, width, head_dim);
+      add_to_strip(tile.first_row + first, scores.vectors);
       RELPOS_UNROLL
       for (int r = 0; r < Rows; ++r) {
-        add_biases(tile.first_row + first + r, scores.vectors[r]);
+        if constexpr (!has_strip_stage) add_biases(tile.first_row + first + r, scores.vectors[r]);
         raise(maximum, scores.vectors[r]);
         store(scores.vectors[r], out + r * width);
       }
@@ -194,6 +195,32 @@ struct tile_attention {
   static RELPOS_INLINE void store(const real (&score)[Vectors], float* out) {
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) score[v].store(out + v * lanes<Isa>);
+  }
+
+  static constexpr bool has_strip_stage = []<class... Stages>(std::tuple<Stages...>*) {
+    return (adds_to_strips<Stages, real> || ... || false);
+  }(static_cast<std::remove_const_t<BiasStages>*>(nullptr));
+
+  /// Runs all stages for the keys of a strip, one stage after the other, if one of them adds to
+  /// several keys at once; otherwise does nothing.
+  template <int Rows>
+  RELPOS_INLINE void add_to_strip([[maybe_unused]] index_t first_row,
+                                  [[maybe_unused]] real (&scores)[Rows][Vectors]) const {
+    [[maybe_unused]] const auto add = [&]<class Stage>(const Stage& stage) RELPOS_LAMBDA {
+      if constexpr (adds_to_strips<Stage, real>) {
+        stage.add_to_strip(first_row, scores);
+      } else {
+        RELPOS_UNROLL
+        for (int r = 0; r < Rows; ++r) {
+          const auto bias = stage.key(first_row + r);
+          RELPOS_UNROLL
+          for (int v = 0; v < Vectors; ++v) scores[r][v] = bias.apply(v, scores[r][v]);
+        }
+      }
+    };
+    if constexpr (has_strip_stage) {
+      std::apply([&](const auto&... stage) RELPOS_LAMBDA { (add(stage), ...); }, biases);
+    }
   }
 
   RELPOS_INLINE void add_biases(index_t key_row, real (&score)[Vectors]) const {

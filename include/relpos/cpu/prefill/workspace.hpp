@@ -17,9 +17,12 @@ struct prefill_workspace {
   float* rotors_of_row;  // rotors of a row, for explicit positions
   float* key_buffer;     // converted keys of a tile; before the first tile, converted queries
   float* value_buffer;   // converted values of a tile
+  float* coefficients;   // of mixed biases, [groups][terms of all policies][group_rows]
 
   /// `rotates`: there is a rotation. `by_tile`: queries are rotated between its blocks.
-  prefill_workspace(arena& memory, const attention_shape& shape, bool rotates, bool by_tile) {
+  /// `mixed_terms`: of all mixed biases together.
+  prefill_workspace(arena& memory, const attention_shape& shape, bool rotates, bool by_tile,
+                    index_t mixed_terms) {
     for (auto& group : groups) group = query_group<Isa>::take(memory, shape, by_tile);
     weights = memory.take<float>(geometry<Isa>::tile_keys * geometry<Isa>::group_rows);
     row_buffer = memory.take<float>(shape.head_dim);
@@ -27,6 +30,7 @@ struct prefill_workspace {
     rotors_of_row = memory.take<float>(rotates && !by_tile ? 2 * shape.head_dim : 0);
     key_buffer = memory.take<float>(geometry<Isa>::tile_keys * shape.head_dim);
     value_buffer = memory.take<float>(geometry<Isa>::tile_keys * shape.value_dim);
+    coefficients = memory.take<float>(mixed_terms * geometry<Isa>::block_rows);
   }
 };
 
