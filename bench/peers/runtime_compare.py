@@ -107,7 +107,8 @@ class GgmlGraph:
     def tensor(self, array):
         kind = {"float32": ggml.GGML_TYPE_F32, "float16": ggml.GGML_TYPE_F16}[str(array.dtype)]
         result = ggml.ggml_new_tensor_3d(self.context, kind, *reversed(array.shape))
-        ctypes.memmove(result.contents.data, numpy.ascontiguousarray(array).ctypes.data, array.nbytes)
+        contiguous = numpy.ascontiguousarray(array)
+        ctypes.memmove(result.contents.data, contiguous.ctypes.data, array.nbytes)
         return result
 
     def run_of(self, result):
