@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <limits>
 
 #include "relpos/merge.hpp"
+#include "relpos/policy/additive_bias.hpp"
 #include "relpos/policy/mask/causal.hpp"
 #include "relpos/policy/temperature.hpp"
 #include "support/attend.hpp"
@@ -54,6 +57,73 @@ TEST(sink_logits, are_not_divided_by_the_temperature) {
   expect_means(
       attend(in, {}, relpos::sink_logits{sinks}, relpos::causal{}, relpos::temperature{0.5}), in,
       means);
+}
+
+TEST(sink_logits, of_rows_join_the_denominators_of_their_rows) {
+  for (const index_t queries : {1, 3, 70, 200}) {
+    inputs<float> in = four_heads();
+    in.q = support::random_tensor({2, 4, queries, 16}, 23);
+    const support::tensor<float> logits = support::random_tensor({2, 4, queries, 1}, 24, 5.0f);
+    const relpos::row_sink_logits policy{
+        relpos::view<const float, 3>(logits.values.data(), {2, 4, queries})};
+    meaning means = causal_with_sinks();
+    means.sink = {};
+    means.row_sink = [&](index_t batch, index_t head, index_t row) {
+      return static_cast<double>(logits(batch, head, row, 0));
+    };
+    for (const auto kernel : {relpos::kernel_class::prefill, relpos::kernel_class::decode}) {
+      SCOPED_TRACE(queries);
+      expect_means(attend(in, {.kernel = kernel}, policy, relpos::causal{}), in, means);
+    }
+    collected statistics(support::rows_of(in));
+    const relpos::options opts{.statistics = statistics.views()};
+    expect_means(attend(in, opts, policy, relpos::causal{}), in, means);
+    expect_statistics(statistics, naive_attention<double>(in, means).statistics,
+                      naive_attention<float>(in, means).statistics);
+  }
+}
+
+// Beside a bias that hides every key of a row by the lowest float.
+TEST(sink_logits, of_rows_beside_the_lowest_bias) {
+  const inputs<float> in = four_heads();
+  support::tensor<float> lowest({1, 1, 70, 1});
+  support::tensor<float> logits({2, 4, 70, 1}, -support::infinity);
+  for (index_t row = 0; row < 70; row += 2) {
+    lowest(0, 0, row, 0) = std::numeric_limits<float>::lowest();
+    for (index_t head = 0; head < 4; ++head) logits(1, head, row, 0) = 0.5f;
+  }
+  const relpos::row_sink_logits policy{
+      relpos::view<const float, 3>(logits.values.data(), {2, 4, 70})};
+  const auto got = attend(in, {}, policy, relpos::additive_bias{lowest.view()});
+  for (index_t head = 0; head < 4; ++head) {
+    for (index_t c = 0; c < 6; ++c) {
+      EXPECT_EQ(got.out(1, head, 2, c), 0.0f);  // the sink has all the weight
+      EXPECT_NE(got.out(0, head, 2, c), 0.0f);  // the mean of all values
+    }
+    EXPECT_NEAR(got.lse(1, head, 2), 0.5f, 1e-6f);
+  }
+}
+
+TEST(sink_logits, of_rows_fit_the_call) {
+  const support::tensor<float> logits = support::random_tensor({2, 4, 70, 1}, 24);
+  const auto policy = [&](std::array<index_t, 3> shape) {
+    return relpos::row_sink_logits{relpos::view<const float, 3>(logits.values.data(), shape)};
+  };
+  const relpos::attention_shape shape{.batch = 2, .query_heads = 4, .query_length = 70};
+  EXPECT_TRUE(policy({2, 4, 70}).check(shape));
+  EXPECT_STREQ(
+      policy({2, 4, 69}).check(shape).message,
+      "row_sink_logits: values are [2, 4, 69], must be [batch, heads, query] = [2, 4, 70]");
+  for (const float wrong : {NAN, INFINITY, 2e30f, -2e30f}) {
+    support::tensor<float> some = logits;
+    some(1, 2, 3, 0) = wrong;
+    const relpos::row_sink_logits refused{
+        relpos::view<const float, 3>(some.values.data(), {2, 4, 70})};
+    EXPECT_EQ(refused.check(shape).code, relpos::status_code::invalid_value) << wrong;
+  }
+  EXPECT_TRUE(policy({2, 4, 70}).reads(relpos::byte_range::of(&logits.values.back(), 4)));
+  const float other = 0.0f;
+  EXPECT_FALSE(policy({2, 4, 70}).reads(relpos::byte_range::of(&other, 4)));
 }
 
 TEST(sink_logits, are_all_that_an_empty_row_has) {

@@ -38,6 +38,7 @@ struct meaning {
   std::optional<rotary_meaning> rotation{};
   std::function<double(index_t head, index_t q_pos, index_t visible)> logit_factor{};
   std::function<double(index_t head)> sink{};
+  std::function<double(index_t batch, index_t head, index_t query_row)> row_sink{};
   std::optional<double> scale{};  // 1 / sqrt(head_dim)
   double softcap = 0.0;
   double temperature = 1.0;
@@ -148,7 +149,9 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
       for (index_t row = 0; row < queries; ++row) {
         const index_t q_pos = row + query_offset;
         const Real nothing = -std::numeric_limits<Real>::infinity();
-        const Real sink = means.sink ? static_cast<Real>(means.sink(h)) : nothing;
+        const Real sink = means.sink       ? static_cast<Real>(means.sink(h))
+                          : means.row_sink ? static_cast<Real>(means.row_sink(b, h, row))
+                                           : nothing;
         Real largest = sink;
         std::vector<bool> sees(static_cast<std::size_t>(keys));
         index_t visible = 0;

@@ -42,12 +42,17 @@ float softmax_temperature(const std::tuple<Policies...>& policies, index_t batch
   return result;
 }
 
-/// The sink logit of one head; -inf if no policy sets it.
+/// The sink logit of one query row of a head; -inf if no policy sets it.
 template <class... HeadPolicies>
-float sink_logit(const std::tuple<HeadPolicies...>& head_policies) {
+float sink_logit(const std::tuple<HeadPolicies...>& head_policies,
+                 [[maybe_unused]] index_t query_row) {
   float result = -std::numeric_limits<float>::infinity();
-  [[maybe_unused]] const auto ask = [&](const auto& policy) {
-    if constexpr (has_sink<std::decay_t<decltype(policy)>>) result = policy.sink_logit();
+  [[maybe_unused]] const auto ask = [&]<class HeadPolicy>(const HeadPolicy& policy) {
+    if constexpr (has_sink_of_rows<HeadPolicy>) {
+      result = policy.sink_logit(query_row);
+    } else if constexpr (has_sink<HeadPolicy>) {
+      result = policy.sink_logit();
+    }
   };
   std::apply([&](const auto&... policy) { (ask(policy), ...); }, head_policies);
   return result;

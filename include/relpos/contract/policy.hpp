@@ -38,6 +38,7 @@
 //                                              only with masks that are ranges
 //   softmax
 //     float sink_logit()                       adds e^sink to the denominator, without a value
+//     float sink_logit(index_t query_row)      the same, one for each row of the call
 //   explicit positions, for rows that are not consecutive from one offset; rotations, biases of a
 //   distance and logit_factor(q_pos) read them, all other stages use rows
 //     index_t query_position(index_t batch, index_t row, index_t axis)
@@ -189,7 +190,12 @@ template <class HeadPolicy>
 concept scales_rows = scales_by_position<HeadPolicy> || scales_by_count<HeadPolicy>;
 
 template <class HeadPolicy>
-concept has_sink = requires(const HeadPolicy& policy) {
+concept has_sink_of_rows = requires(const HeadPolicy& policy, index_t i) {
+  { policy.sink_logit(i) } -> std::convertible_to<float>;
+};
+
+template <class HeadPolicy>
+concept has_sink = has_sink_of_rows<HeadPolicy> || requires(const HeadPolicy& policy) {
   { policy.sink_logit() } -> std::convertible_to<float>;
 };
 

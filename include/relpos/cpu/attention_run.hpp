@@ -111,16 +111,16 @@ void run_attention(const Executor& runner, const Problem& problem,
     const work_plan::merged_head merged = plan.merge_item(i);
     const problem_sequence<Problem> sequence = problem.of(merged.sequence);
     const decoded_sequence& decoded = plan.decoded(merged.sequence);
-    const float sink = log2e * sink_logit(bind_all(problem.policies, merged.sequence, merged.head));
-    merge_decoded(sequence.shape, decoded, workspace.states(), merged.head, sink, sequence.out(),
-                  sequence.lse);
-    if constexpr (Problem::has_bias) {
-      float* const buffer = workspace.decode_workspace_of(worker).value_buffer;
-      for (index_t row = 0; row < sequence.shape.query_length; ++row) {
+    const auto head_policies = bind_all(problem.policies, merged.sequence, merged.head);
+    for (index_t row = 0; row < sequence.shape.query_length; ++row) {
+      merge_decoded(sequence.shape, decoded, workspace.states(), merged.head, row,
+                    log2e * sink_logit(head_policies, row), sequence.out(), sequence.lse);
+      if constexpr (Problem::has_bias) {
         const float largest =
             largest_exponent(sequence.shape, decoded, workspace.states(), merged.head, row);
         if (largest >= extreme_exponent) continue;
-        attend_extreme_row<Isa>(sequence, merged.head, row, buffer);
+        attend_extreme_row<Isa>(sequence, merged.head, row,
+                                workspace.decode_workspace_of(worker).value_buffer);
       }
     }
   });

@@ -144,7 +144,7 @@ void attend_extreme_row(const problem_sequence<Problem>& sequence, index_t head,
   // matters.
   constexpr auto extreme = static_cast<double>(extreme_exponent) / 2;
   const double top = largest * factor;
-  const auto sink = static_cast<double>(sink_logit(head_policies));
+  const auto sink = static_cast<double>(sink_logit(head_policies, row));
   if (!is_number || largest == hidden || !(top <= extreme) || sink > extreme) return;
 
   const auto values =

@@ -53,8 +53,9 @@ struct head_facts {
 template <class Isa>
 struct lowered_head : head_facts {
   virtual float temperature(index_t head) const = 0;
-  /// The sink of a head as an exponent, base 2; -inf without a sink.
-  virtual float sink(index_t head) const = 0;
+  /// Writes the sinks of `count` query rows from `first` on as exponents, base 2; -inf without a
+  /// sink.
+  virtual void find_sinks(index_t head, index_t first, index_t count, float* sinks) const = 0;
   /// Finds `count` query rows from `first` on. A rotating policy rotates them by their offset in
   /// the block, or to their full position if positions are explicit. `buffer` receives the rows
   /// that are not in place.

@@ -97,7 +97,10 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   float temperature(index_t head) const override {
     return softmax_temperature(sequence_.call.policies, sequence_.at, head);
   }
-  float sink(index_t head) const override { return sink_logit(head_policies(head)) * log2e; }
+  void find_sinks(index_t head, index_t first, index_t count, float* sinks) const override {
+    const auto policies_of_head = head_policies(head);
+    for (index_t i = 0; i < count; ++i) sinks[i] = sink_logit(policies_of_head, first + i) * log2e;
+  }
 
   void find_queries(index_t head, index_t first, index_t count, float* buffer,
                     const float** rows) const override {

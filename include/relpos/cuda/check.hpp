@@ -34,6 +34,8 @@ constexpr bool check_device_arguments() {
       multiplied<std::remove_const_t<T>>,
       "relpos: on a GPU q, k and v hold float, relpos::half or relpos::bfloat16, all the same");
   static_assert(check_arguments<Arguments...>());
+  static_assert(!(has_sink_of_rows<head_policy_of<Arguments>> || ... || false),
+                "relpos: on a GPU sinks are of heads, not of rows");
   static_assert(!(mixes_bias<Arguments> || ... || false),
                 "relpos: a bias of several terms is computed on the CPU only");
   return true;

@@ -96,7 +96,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
         new (&heads_[set * shape().query_heads + head]) head_type{
             biases_of(head_policies, rows.factors, set, head,
                       std::index_sequence_for<Policies...>()),
-            element_masks(head_policies), rows.visible, factors, sink_logit(head_policies)};
+            element_masks(head_policies), rows.visible, factors, sink_logit(head_policies, 0)};
       }
       first_row += problem_.shape_of(set).query_length;
     }

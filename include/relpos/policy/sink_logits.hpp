@@ -5,9 +5,14 @@
 //
 //   p_j = e^(s_j) / (e^sink + sum of e^(s_i))
 
+#include <array>
+#include <limits>
+
 #include "relpos/check/numbers.hpp"
+#include "relpos/check/shapes.hpp"
 #include "relpos/contract/policy.hpp"
 #include "relpos/core/borrowed_data.hpp"
+#include "relpos/core/view.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -30,6 +35,51 @@ struct sink_logits {
     return check_finite_per_head("sink_logits", "values", values, 1e30f, true);
   }
   bool reads(const byte_range& memory) const { return values.overlaps(memory); }
+};
+
+/// `row_sink_logits{values}`: one logit for each query row, computed by the model (Inkling 2), a
+/// view or tensor of float, [batch, heads, query], indexed by the rows of the call; otherwise the
+/// same. On the CPU only.
+struct row_sink_logits {
+  view<const float, 3> values;
+
+  constexpr row_sink_logits(view<const float, 3> logits) : values(logits) {}
+
+  struct of_head {
+    const float* data;
+    index_t stride;
+    constexpr float sink_logit(index_t query_row) const { return data[query_row * stride]; }
+  };
+  constexpr of_head bind(index_t batch, index_t head) const {
+    return {values.data + batch * values.strides[0] + head * values.strides[1], values.strides[2]};
+  }
+
+  status check(const attention_shape& shape) const {
+    if (status valid = check_view("row_sink_logits: values", values); !valid) return valid;
+    const std::array<index_t, 3> rows{shape.batch, shape.query_heads, shape.query_length};
+    if (values.shape != rows) {
+      return shapes_differ("row_sink_logits: values are %s, must be [batch, heads, query] = %s",
+                           values.shape, rows);
+    }
+    for (index_t batch = 0; batch < rows[0]; ++batch) {
+      for (index_t head = 0; head < rows[1]; ++head) {
+        for (index_t row = 0; row < rows[2]; ++row) {
+          const float value = values(batch, head, row);
+          if (value <= 1e30f &&
+              (value >= -1e30f || value == -std::numeric_limits<float>::infinity())) {
+            continue;
+          }
+          return status::error(status_code::invalid_value,
+                               "row_sink_logits: values have %g at [%lld, %lld, %lld], must be "
+                               "within +-1e30 or -inf",
+                               static_cast<double>(value), static_cast<long long>(batch),
+                               static_cast<long long>(head), static_cast<long long>(row));
+        }
+      }
+    }
+    return {};
+  }
+  bool reads(const byte_range& memory) const { return byte_range::of(values).overlaps(memory); }
 };
 
 }  // namespace relpos::inline RELPOS_ABI

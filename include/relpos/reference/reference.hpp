@@ -37,7 +37,7 @@ class reference_row {
       for (index_t key = 0; key < sequence.shape.key_length; ++key) visible += sees(key) ? 1 : 0;
     }
     factor_ = static_cast<Real>(logit_factor(head_policies, position_.query(row), visible));
-    sink_ = static_cast<Real>(sink_logit(head_policies));
+    sink_ = static_cast<Real>(sink_logit(head_policies, row));
   }
 
   Real sink() const { return sink_; }

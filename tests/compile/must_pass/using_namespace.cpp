@@ -57,8 +57,9 @@ inline constexpr bool are_policies = (policy<Policies> && ...);
 static_assert(are_policies<full, causal, band, blockwise_causal, chunked_causal, block_lower,
                            prefix, sinks, documents<>, left_padding<>, right_padding, key_ranges,
                            tree, either<prefix, sinks>>);
-static_assert(are_policies<alibi_symmetric, alibi_two_sided, alibi_offset, alibi_one_sided, t5_bias,
-                           additive_bias, mixed_bias, rotary, token_positions, sink_logits>);
+static_assert(
+    are_policies<alibi_symmetric, alibi_two_sided, alibi_offset, alibi_one_sided, t5_bias,
+                 additive_bias, mixed_bias, rotary, token_positions, sink_logits, row_sink_logits>);
 static_assert(are_policies<temperature, head_temperature, log_n, ssmax, position_log,
                            position_power, head_position_log>);
 using caches = std::tuple<ring_cache<bfloat16>, paged_cache<int8>, cache_memory<float>>;

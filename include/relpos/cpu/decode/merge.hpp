@@ -23,39 +23,36 @@ inline float largest_exponent(const attention_shape& shape, const decoded_sequen
   return largest;
 }
 
-/// Writes one head of out and of lse, which may be null. `shape`, out and lse belong to one
-/// sequence; `sink` is an exponent, base 2.
+/// Writes one row of out and of lse, which may be null. `shape`, out and lse belong to one sequence;
+/// `sink` is an exponent, base 2.
 template <class Out>
 void merge_decoded(const attention_shape& shape, const decoded_sequence& sequence,
-                   const chunk_states& states, index_t head, float sink, const view<Out, 4>& out,
-                   const view<float, 3>& lse) {
+                   const chunk_states& states, index_t head, index_t row, float sink,
+                   const view<Out, 4>& out, const view<float, 3>& lse) {
   const index_t chunks = sequence.geometry.chunks;
   const index_t channels = shape.value_dim;
-
-  for (index_t row = 0; row < shape.query_length; ++row) {
-    const auto state_of = [&](index_t chunk) {
-      return states.at(sequence.state_of(shape, head, row, chunk));
-    };
-    const float top = max(largest_exponent(shape, sequence, states, head, row), sink);
-    float total = std::exp2(sink - top);
-    float* sum = nullptr;  // of outputs, in the memory of the first chunk with keys
-    for (index_t chunk = 0; chunk < chunks; ++chunk) {
-      const chunk_state state = state_of(chunk);
-      if (*state.sum == 0.0f) continue;
-      const float weight = std::exp2(*state.maximum - top);
-      total += *state.sum * weight;
-      if (sum == nullptr) {
-        sum = state.outputs;
-        for (index_t c = 0; c < channels; ++c) sum[c] *= weight;
-      } else {
-        for (index_t c = 0; c < channels; ++c) sum[c] += weight * state.outputs[c];
-      }
+  const auto state_of = [&](index_t chunk) {
+    return states.at(sequence.state_of(shape, head, row, chunk));
+  };
+  const float top = max(largest_exponent(shape, sequence, states, head, row), sink);
+  float total = std::exp2(sink - top);
+  float* sum = nullptr;  // of outputs, in the memory of the first chunk with keys
+  for (index_t chunk = 0; chunk < chunks; ++chunk) {
+    const chunk_state state = state_of(chunk);
+    if (*state.sum == 0.0f) continue;
+    const float weight = std::exp2(*state.maximum - top);
+    total += *state.sum * weight;
+    if (sum == nullptr) {
+      sum = state.outputs;
+      for (index_t c = 0; c < channels; ++c) sum[c] *= weight;
+    } else {
+      for (index_t c = 0; c < channels; ++c) sum[c] += weight * state.outputs[c];
     }
-    for (index_t c = 0; c < channels; ++c) {
-      out(0, head, row, c) = static_cast<Out>(sum == nullptr ? 0.0f : sum[c] / total);
-    }
-    if (lse.data != nullptr) lse(0, head, row) = lse_of(top, total);
   }
+  for (index_t c = 0; c < channels; ++c) {
+    out(0, head, row, c) = static_cast<Out>(sum == nullptr ? 0.0f : sum[c] / total);
+  }
+  if (lse.data != nullptr) lse(0, head, row) = lse_of(top, total);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -106,10 +106,9 @@ class prefill {
         }
       }
     }
-    const float sink = head_.sink(head);
     for (std::size_t g = 0; g < rows.size(); ++g) {
       query_group<Isa>& group = memory_.groups[g];
-      group.finish(head_, head, rows[g].first_row, sink);
+      group.finish(head_, head, rows[g].first_row);
       if (!head_.has_bias) continue;
       for (index_t lane = 0; lane < rows[g].count; ++lane) {
         if (group.maximum[lane] >= extreme_exponent) continue;

@@ -122,17 +122,18 @@ struct query_group {
     for (index_t lane = 0; lane < width; ++lane) norm[lane] = std::sqrt(norm[lane]);
   }
 
-  /// Writes out, lse and statistics (stage/softmax.hpp). `first` is the row of lane 0; `sink` is an
-  /// exponent.
-  void finish(const lowered_head<Isa>& key_head, index_t head, index_t first, float sink) {
+  /// Writes out, lse and statistics (stage/softmax.hpp). `first` is the row of lane 0.
+  void finish(const lowered_head<Isa>& key_head, index_t head, index_t first) {
     using real = float_pack<Isa>;
     const index_t value_dim = key_head.shape.value_dim;
     if (!has_outputs) std::fill(outputs, outputs + value_dim * width, 0.0f);
     const auto power = [](real x) RELPOS_LAMBDA { return exp2<Isa>(x); };
     for (index_t vector = 0; vector < rows; vector += lanes<Isa>) {
       const index_t count = std::min<index_t>(rows - vector, lanes<Isa>);
-      const finished_row<real> finished =
-          finish_row(power, real::load(maximum + vector), real::load(sum + vector), real(sink));
+      float sinks[lanes<Isa>] = {};
+      key_head.find_sinks(head, first + vector, count, sinks);
+      const finished_row<real> finished = finish_row(power, real::load(maximum + vector),
+                                                     real::load(sum + vector), real::load(sinks));
       write_vector(key_head.out, value_dim, head, first + vector, count, vector, finished.factor);
       if (key_head.lse.data != nullptr) {
         write_lse(key_head.lse, head, first + vector, count, finished);
