@@ -215,9 +215,9 @@ TEST(latent, more_than_1024_channels) {
 /// 12 channels of which the first 8 are also the values and the last 4 rotate, in a cache that
 /// `own` makes, appended in two parts.
 template <class Own>
-void expect_rotated_behind_the_values(Own own) {
+void expect_rotated_behind_the_values(Own own, relpos::pair_layout layout) {
   constexpr index_t length = 600;
-  const relpos::rotary_table rope(relpos::rope_frequencies(4), relpos::pair_layout::interleaved);
+  const relpos::rotary_table rope(relpos::rope_frequencies(4), layout);
   const relpos::rotary rotation{rope, 8};
   const auto keys = support::random_tensor({1, 1, length, 12}, 21);
   const auto memory = latent_memory(own.memory.keys.view(), 8);
@@ -240,7 +240,7 @@ void expect_rotated_behind_the_values(Own own) {
       .visible = [](index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; },
       .rotation =
           support::rotary_meaning{.rotary_dim = 4,
-                                  .interleaved = true,
+                                  .interleaved = layout == relpos::pair_layout::interleaved,
                                   .theta = [](index_t pair) { return pair == 0 ? 1.0 : 0.01; },
                                   .first_channel = 8}};
   for (const index_t queries : {1, 40}) {
@@ -260,8 +260,11 @@ void expect_rotated_behind_the_values(Own own) {
 
 TEST(latent, rotates_behind_the_values) {
   const cache_sizes sizes{.batch = 1, .key_heads = 1, .rows = 600, .head_dim = 12, .value_dim = 8};
-  expect_rotated_behind_the_values(own_contiguous<float>(sizes));
-  expect_rotated_behind_the_values(own_paged<float>(sizes, 16, 40));
+  for (const auto layout : {relpos::pair_layout::interleaved, relpos::pair_layout::half_split}) {
+    expect_rotated_behind_the_values(own_contiguous<float>(sizes), layout);
+    expect_rotated_behind_the_values(own_paged<float>(sizes, 16, 40), layout);
+    expect_rotated_behind_the_values(own_ring<float>(sizes, 2), layout);
+  }
 }
 
 /// A rotation that reaches channels which are also the values.

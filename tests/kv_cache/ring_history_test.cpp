@@ -81,6 +81,25 @@ TEST(ring_history, a_ring_is_what_it_holds) {
   }
 }
 
+// The sinks are so far from the queries that they have tables of their own.
+TEST(ring_history, a_mixed_bias_has_tables_for_both_parts) {
+  const auto coefficients = support::random_tensor({1, heads, 3, 4}, 6);
+  const auto tables = support::random_tensor({1, heads, 4, 80}, 7);
+  for (const auto ends : {relpos::table_ends::zero, relpos::table_ends::repeated}) {
+    const relpos::mixed_bias bias{
+        coefficients.view(), relpos::view<const float, 3>(tables.values.data(), {heads, 4, 80}),
+        -79, ends};
+    for (const auto kernel : {kernel_class::prefill, kernel_class::decode}) {
+      history of(5000, 300, 4);
+      const inputs<float>& in = of.rows();
+      const relpos::options opts{.kernel = kernel};
+      support::expect_reference(
+          support::attend_cache(of.ring.cache(), in.q.view(), opts, bias, relpos::causal{}),
+          in.q.view(), in.k.view(), in.v.view(), opts, bias, relpos::causal{}, gap{4, of.evicted});
+    }
+  }
+}
+
 TEST(ring_history, keys_that_are_gone_do_not_count) {
   constexpr index_t trained = 16;
   for (const index_t sinks : {0, 4}) {

@@ -197,7 +197,7 @@ TEST(axial_frequencies, of_two_axes) {
   expect_radians(dealt, pairs(d, [&](index_t i) {
                    return theta(2 * (i % 16) + row_then_column(i), d, 10000.0);
                  }));
-  // Kimi K2.5: rows and columns in turn, each with the frequencies of 32 channels.
+  // Kimi K2.5: columns and rows in turn, each with the frequencies of 32 channels.
   const rotary_frequencies alternating =
       relpos::axial_frequencies(d, 2, 100.0, axial_spacing::own, axial_order::alternating);
   expect_radians(alternating, pairs(d, [](index_t i) { return theta(i / 2, 32, 100.0); }));

@@ -121,6 +121,7 @@ TEST(logit_scaling, position_power_is_a_power_of_the_position) {
   }
   EXPECT_EQ((relpos::position_power{0.7, 128}.logit_factor(-1)), 1.0f);
   EXPECT_EQ((relpos::position_power{0.7, 128}.logit_factor(-50)), 1.0f);
+  EXPECT_TRUE(std::isfinite(relpos::position_power{2.0, 1}.logit_factor(2 * relpos::max_offset)));
 }
 
 TEST(logit_scaling, head_position_log_is_a_line_per_head) {
@@ -176,10 +177,10 @@ TEST(logit_scaling, refuse_what_is_out_of_range) {
                "position_log: attn_scale is inf, must be within +-1e30");
   EXPECT_STREQ((relpos::position_log{0.1, 8192, 2}.check({}).message),
                "position_log: first_position is 2, must be 0 or 1");
-  EXPECT_STREQ((relpos::position_power{17.0, 100}.check({}).message),
-               "position_power: exponent is 17, must be within +-16");
+  EXPECT_STREQ((relpos::position_power{2.5, 100}.check({}).message),
+               "position_power: exponent is 2.5, must be within +-2");
   EXPECT_STREQ((relpos::position_power{NAN, 100}.check({}).message),
-               "position_power: exponent is nan, must be within +-16");
+               "position_power: exponent is nan, must be within +-2");
   EXPECT_STREQ((relpos::position_power{0.1, 0}.check({}).message),
                "position_power: length is 0, must be 1 to 2^60");
   EXPECT_STREQ((relpos::position_power{0.1, 100, -1}.check({}).message),

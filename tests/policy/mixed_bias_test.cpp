@@ -8,6 +8,7 @@
 
 #include "relpos/policies.hpp"
 #include "support/attend.hpp"
+#include "support/executors.hpp"
 #include "support/naive.hpp"
 #include "support/reference.hpp"
 
@@ -106,7 +107,7 @@ TEST(mixed_bias, is_the_sum_of_its_terms) {
   expect_mixed(1, 2, 10, -5000, table_ends::repeated);
 }
 
-/// Shaw et al., equations 3 to 5: e_ij = q_i (k_j + a_clip(j - i)) / sqrt(d).
+/// Shaw et al., equation 4: e_ij = q_i (k_j + a_clip(j - i)) / sqrt(d).
 TEST(mixed_bias, is_the_attention_of_shaw) {
   constexpr index_t reach = 5;
   const inputs<float> in = call_of(60);
@@ -163,6 +164,55 @@ TEST(mixed_bias, of_the_positions_of_tokens) {
                                  query_positions[static_cast<std::size_t>(row)]);
                  }});
   }
+}
+
+TEST(mixed_bias, of_a_ragged_batch) {
+  // The rows of three sequences, of 60, 1 and 139 queries and as many keys.
+  inputs<float> in = support::random_inputs({.batch = 1,
+                                             .query_heads = 2,
+                                             .key_heads = 1,
+                                             .query_length = 200,
+                                             .key_length = 200,
+                                             .head_dim = 16,
+                                             .value_dim = 6},
+                                            97);
+  const std::vector<index_t> starts{0, 60, 61, 200};
+  const tensor<float> coefficients = support::random_tensor({3, 2, 139, 4}, 98);
+  const tensor<float> tables = support::random_tensor({1, 2, 4, 50}, 99);
+  const mixed_bias bias{coefficients.view(),
+                        relpos::view<const float, 3>(tables.values.data(), {2, 4, 50}), -49};
+  const relpos::options opts{.query_starts = starts, .key_starts = starts};
+  support::expect_reference_of(in, opts, bias, relpos::causal{});
+}
+
+TEST(mixed_bias, has_the_same_bits_on_any_number_of_workers) {
+  const inputs<float> in = call_of(290);
+  const mixture of(290, 2, 5, 64, -60, table_ends::zero);
+  const mixture other(290, 1, 7, 30, -10, table_ends::repeated);
+  const auto expected = attend(in, {}, of.policy(), other.policy(), relpos::causal{});
+  for (const index_t workers : {1, 2, 5}) {
+    const support::shuffled runner{workers, static_cast<std::uint32_t>(workers)};
+    EXPECT_TRUE(
+        same_bits(expected, support::attend_on(runner, in.q.view(), in.k.view(), in.v.view(), {},
+                                               of.policy(), other.policy(), relpos::causal{})));
+  }
+}
+
+TEST(mixed_bias, of_strided_coefficients) {
+  const inputs<float> in = call_of(70);
+  const mixture of(70, 2, 5, 64, -60, table_ends::zero);
+  // [2, 2, 5, 70]: the queries are contiguous.
+  tensor<float> transposed({2, 2, 5, 70});
+  for (index_t i = 0; i < 4; ++i) {
+    for (index_t row = 0; row < 70; ++row) {
+      for (index_t term = 0; term < 5; ++term) {
+        transposed(i / 2, i % 2, term, row) = of.coefficients(i / 2, i % 2, row, term);
+      }
+    }
+  }
+  mixed_bias strided = of.policy();
+  strided.coefficients = {transposed.values.data(), {2, 2, 70, 5}, {700, 350, 1, 70}};
+  EXPECT_TRUE(same_bits(attend(in, {}, strided), attend(in, {}, of.policy())));
 }
 
 TEST(mixed_bias, fits_the_call) {

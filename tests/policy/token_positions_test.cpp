@@ -98,6 +98,18 @@ TEST(token_positions, place_each_axis_of_m_rope) {
   };
   expect_axes({0, 0, 1, 1, 1, 2, 2, 2}, relpos::pair_layout::half_split);
   expect_axes({0, 1, 2, 0, 1, 2, 0, 0}, relpos::pair_layout::interleaved);
+  // Rows and columns of an image: each has the frequencies of half the channels.
+  frequencies = relpos::axial_frequencies(16, 2);
+  const relpos::rotary_table axial(frequencies, relpos::pair_layout::half_split);
+  const meaning means{
+      .rotation = support::rotary_meaning{
+          .rotary_dim = 16,
+          .theta =
+              [](index_t pair) { return std::pow(10000.0, -static_cast<double>(pair % 4) / 4.0); },
+          .axis = [](index_t pair) { return pair / 4; }}};
+  const placed in_image = restless(2, 2);
+  expect_means(attend(random_call(), {}, relpos::rotary{axial}, in_image.policy()), random_call(),
+               in_image.placing(means));
 }
 
 TEST(token_positions, of_text_turn_all_axes_alike) {
@@ -121,6 +133,15 @@ TEST(token_positions, place_a_logit_scaling) {
   };
   expect_means(attend(random_call(), {}, relpos::position_power{0.5, 8}, at.policy()),
                random_call(), at.placing({.logit_factor = power}));
+  const std::vector<float> rising{0.2f, 0.1f}, constant{1.0f, 0.5f};
+  const auto line_of_head = [&](index_t head, index_t q_pos, index_t) {
+    const auto h = static_cast<std::size_t>(head);
+    return static_cast<double>(rising[h]) *
+               std::log(static_cast<double>(std::max<index_t>(q_pos + 1, 1))) +
+           static_cast<double>(constant[h]);
+  };
+  expect_means(attend(random_call(), {}, relpos::head_position_log{rising, constant}, at.policy()),
+               random_call(), at.placing({.logit_factor = line_of_head}));
 }
 
 TEST(token_positions, place_all_at_once) {

@@ -15,7 +15,8 @@ constexpr bool check_argument() {
   static_assert(
       std::is_same_v<Argument, options> || policy<Argument>,
       "relpos: this argument is neither options nor a policy: a policy is a trivially copyable "
-      "struct with rotations, bias, tabulated_bias, bias_element, visible_keys, keep, "
+      "struct with rotations, bias, tabulated_bias, tabulated_term, bias_element, visible_keys, "
+      "keep, "
       "softmax_temperature, logit_factor, sink_logit or query_position (contract/policy.hpp)");
   if constexpr (policy<Argument>) {
     static_assert(

@@ -99,12 +99,13 @@ template <class Policy>
 bias_table fill_bias_table(const Policy& policy, index_t head, distance_range visible,
                            index_t width, float* data) {
   if constexpr (mixes_bias<Policy>) {
-    bias_table table = fill_term_table(bias_term<Policy>{policy, 0}, head, visible, width, data);
-    table.terms = policy.terms();
-    for (index_t term = 1; term < table.terms; ++term) {
-      fill_term_table(bias_term<Policy>{policy, term}, head, visible, width,
-                      data + term * table.size());
+    bias_table table;
+    for (index_t term = 0; term < policy.terms(); ++term) {
+      table = fill_term_table(bias_term<Policy>{policy, term}, head, visible, width,
+                              data + term * table.size());
     }
+    table.data = data;
+    table.terms = policy.terms();
     return table;
   } else {
     return fill_term_table(policy, head, visible, width, data);

@@ -137,10 +137,12 @@ concept tabulates_bias = requires(const Policy& policy, index_t i) {
 };
 
 template <class Policy>
-concept mixes_bias = requires(const Policy& policy, index_t i) {
-  { policy.terms() } -> std::same_as<index_t>;
-  { policy.tabulated_term(i, i, i) } -> std::convertible_to<double>;
-};
+concept mixes_bias =
+    requires(const Policy& policy, const head_policy_of<Policy>& head_policy, index_t i) {
+      { policy.terms() } -> std::same_as<index_t>;
+      { policy.tabulated_term(i, i, i) } -> std::convertible_to<double>;
+      { head_policy.coefficient(i, i) } -> std::convertible_to<float>;
+    };
 
 /// A policy of which each call makes tables over distance.
 template <class Policy>

@@ -19,8 +19,9 @@ template <class Isa, class Out, class Query, class Source, class Policies>
 class prepared_call;
 
 /// Keeps the views and policies of its call, and refers to their data. Numbers in tensors may
-/// change between two runs. Checked data may not change: shapes and strides, lists of sequences,
-/// block tables, the data of policies. A cache whose lengths have changed is another call, and
+/// change between two runs, and so may the matrices, gates and coefficients of policies. Checked
+/// data may not change: shapes and strides, lists of sequences, block tables, all other data of
+/// policies. A cache whose lengths have changed is another call, and
 /// `run` refuses it.
 template <class Isa, class Out, class Query, class Source, class... Policies>
 class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {

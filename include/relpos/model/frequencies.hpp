@@ -227,15 +227,16 @@ inline std::vector<std::uint8_t> interleaved_mrope_axes(std::span<const index_t>
 //                           relpos::token_positions{positions, positions});  // [2, batch, patch]
 
 /// Which frequencies an axis has, with A axes and d = rotary_dim. `own`: all of a head of d / A
-/// channels, base^(-2 A j / d) for its pair j (Qwen2-VL, Llama 4, DINOv3). `dealt`: every A-th of a
-/// head of d channels, base^(-2 (A j + a) / d) for pair j of axis a (Pixtral).
+/// channels, base^(-2 A j / d) for its pair j (Qwen2-VL, Llama 4). `dealt`: every A-th of a head of
+/// d channels, base^(-2 (A j + a) / d) for pair j of axis a (Pixtral).
 enum class axial_spacing { own, dealt };
 
 /// Where the pairs of an axis are. `sections`: all pairs of the first axis, then all of the second.
 /// `alternating`: the first pair of each axis, then the second of each (Kimi K2.5).
 enum class axial_order { sections, alternating };
 
-/// rotary_dim / (2 axes) pairs for each of 1 to 4 axes. rotary_dim is a multiple of 2 axes.
+/// rotary_dim / (2 axes) pairs for each of 1 to 4 axes. rotary_dim is a multiple of 2 axes. The
+/// first axis is the row of a patch in Qwen2-VL and Pixtral, the column in Llama 4 and Kimi K2.5.
 inline rotary_frequencies axial_frequencies(index_t rotary_dim, index_t axes, double base = 10000.0,
                                             axial_spacing spacing = axial_spacing::own,
                                             axial_order order = axial_order::sections) {

@@ -101,7 +101,7 @@ struct position_log {
 
 /// A power of the position. Positions before the first have the factor 1.
 struct position_power {
-  double exponent;  // within +-16
+  double exponent;  // within +-2: at any position the factor is finite
   index_t length;   // positions, at least 1
   index_t first_position = 1;
 
@@ -110,9 +110,9 @@ struct position_power {
     return static_cast<float>(std::pow(1.0 + position / static_cast<double>(length), exponent));
   }
   status check(const attention_shape&) const {
-    if (!(std::abs(exponent) <= 16.0)) {
+    if (!(std::abs(exponent) <= 2.0)) {
       return status::error(status_code::invalid_value,
-                           "position_power: exponent is %g, must be within +-16", exponent);
+                           "position_power: exponent is %g, must be within +-2", exponent);
     }
     if (status valid = check_extent("position_power", "length", length, 1); !valid) return valid;
     return check_first_position("position_power", first_position);
@@ -120,7 +120,7 @@ struct position_power {
 };
 
 /// A learned line in the logarithm of the position for each query head; the caller keeps the
-/// numbers alive. ln p of positions before the first is 0.
+/// numbers alive. A p below 1 counts as 1.
 struct head_position_log {
   borrowed_data slopes;
   borrowed_data intercepts;

@@ -3,10 +3,11 @@
 //
 //   s += sum over terms c of coefficients[batch, head, query row, c] tables[head, c, distance]
 //
-// It is the relative attention of Shaw et al. (arXiv 1803.02155) if the coefficients are the query
-// times the scale and the tables are the embeddings of the distances; Transformer-XL's (Dai et al.,
-// arXiv 1901.02860) if a learned vector is added to the query before. Inkling mixes 16 terms. The
-// memory is linear in the length, where additive_bias needs a matrix.
+// These are the relative keys of Shaw et al. (arXiv 1803.02155, equation 4) if the coefficients are
+// the query times the scale and the tables are the embeddings of the distances. Transformer-XL (Dai
+// et al., arXiv 1901.02860) adds two learned vectors to the query q: the call gets q + u, the
+// coefficients are the scale times q + v. Inkling mixes 16 terms. The memory is linear in the
+// length, where additive_bias needs a matrix.
 //
 //   // embeddings [2 * 16 + 1, head_dim] of distances -16 to 16, clipped
 //   const relpos::view<const float, 3> tables(embeddings, {1, head_dim, 33}, {0, 1, head_dim});
@@ -22,15 +23,17 @@ namespace relpos::inline RELPOS_ABI {
 
 /// The values of a table beyond its first and its last distance.
 enum class table_ends {
-  zero,     // none: tiles of keys beyond both ends cost nothing
+  zero,  // none: keys beyond the ends cost hardly anything, where all queries of a group see them
   repeated  // of the nearest distance in the table
 };
 
 /// `mixed_bias{coefficients, tables, first_distance, ends}`. `coefficients` is a view or tensor of
-/// float, [batch, heads, query, term], indexed by the rows of the call. `tables` is [heads or 1,
-/// term, distance] for distances k_pos - q_pos from first_distance on. Strides are arbitrary; the
-/// caller keeps both alive. They are added after options.scale: coefficients made of a query include
-/// the scale. The default scale is 1 / sqrt(head_dim). On the CPU only.
+/// float, [batch, heads, query, term], indexed by the rows of the call; a ragged batch is indexed as
+/// if each sequence were padded to the longest. `tables` is [heads or 1, term, distance] for
+/// distances k_pos - q_pos from first_distance on. Strides are arbitrary; the caller keeps both
+/// alive. Numbers are finite: infinity and NaN make their rows NaN. The bias is added after
+/// options.scale, so coefficients made of a query include the scale. The default scale is
+/// 1 / sqrt(head_dim). On the CPU only.
 struct mixed_bias {
   view<const float, 4> coefficients;
   view<const float, 3> tables;

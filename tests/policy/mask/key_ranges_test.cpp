@@ -129,24 +129,55 @@ TEST(key_ranges, may_be_any) {
       of.mask());
 }
 
+TEST(key_ranges, inside_another_mask) {
+  const lists of = with_images();
+  expect_both_kernels(
+      [](index_t batch, index_t q_pos, index_t k_pos) {
+        const bool in_range = k_pos <= q_pos || in_same_image(batch, q_pos, k_pos);
+        return (in_range && k_pos > q_pos - 50) || k_pos < 4;
+      },
+      relpos::either{relpos::both{of.mask(), relpos::band{49, length}}, relpos::sinks{4}});
+}
+
+TEST(key_ranges, are_counted) {
+  const lists of = with_images();
+  const std::vector<float> scales{0.3f, 0.1f};
+  support::expect_reference_of(two_entries(70), {}, of.mask(), relpos::ssmax{scales});
+}
+
+template <class Mask>
+std::string refusal(const Mask& mask, const relpos::options& opts) {
+  const inputs<float> in = two_entries(10);
+  std::vector<std::byte> memory(
+      relpos::workspace_bytes(relpos::serial(), in.q.view(), in.k.view(), in.v.view(), opts));
+  support::tensor<float> out({2, 2, 10, 5});
+  return relpos::attention(relpos::serial(), memory, out.view(), in.q.view(), in.k.view(),
+                           in.v.view(), mask, opts)
+      .message;
+}
+
 TEST(key_ranges, have_positions_for_all_queries) {
   const lists of = with_images();
-  const auto refusal = [&](const relpos::options& opts) {
-    const inputs<float> in = two_entries(10);
-    std::vector<std::byte> memory(
-        relpos::workspace_bytes(relpos::serial(), in.q.view(), in.k.view(), in.v.view(), opts));
-    support::tensor<float> out({2, 2, 10, 5});
-    return std::string(relpos::attention(relpos::serial(), memory, out.view(), in.q.view(),
-                                         in.k.view(), in.v.view(), of.mask(), opts)
-                           .message);
-  };
-  EXPECT_EQ(refusal({}), "");
-  EXPECT_EQ(refusal({.query_offset = 291}),
+  EXPECT_EQ(refusal(of.mask(), {}), "");
+  EXPECT_EQ(refusal(of.mask(), {.query_offset = 291}),
             "key_ranges: first and last have 300 positions, but the queries of sequence 0 are at "
             "291 to 300");
-  EXPECT_EQ(refusal({.query_offset = -1}),
+  EXPECT_EQ(refusal(relpos::both{of.mask(), relpos::causal{}}, {.query_offset = 291}),
+            refusal(of.mask(), {.query_offset = 291}));
+  EXPECT_EQ(refusal(of.mask(), {.query_offset = -1}),
             "key_ranges: first and last have 300 positions, but the queries of sequence 0 are at "
             "-1 to 8");
+}
+
+TEST(key_ranges, are_checked_where_queries_read_them) {
+  lists endless = with_images();
+  endless.last[304] = std::numeric_limits<index_t>::max();
+  EXPECT_EQ(refusal(endless.mask(), {.query_offset = 0}),
+            "key_ranges: last is 9223372036854775807 at [1, 4], must be within +-2^60");
+  EXPECT_EQ(refusal(endless.mask(), {.query_offset = 5}), "");
+  endless.first[5] = std::numeric_limits<index_t>::min();
+  EXPECT_EQ(refusal(endless.mask(), {.query_offset = 5}),
+            "key_ranges: first is -9223372036854775808 at [0, 5], must be within +-2^60");
 }
 
 TEST(key_ranges, fit_the_batch) {
@@ -159,10 +190,6 @@ TEST(key_ranges, fit_the_batch) {
   EXPECT_STREQ(shorter.check({.batch = 2}).message,
                "key_ranges: first and last must have the same shape, first is [2, 300], last is "
                "[2, 299]");
-  lists endless = with_images();
-  endless.last[304] = std::numeric_limits<index_t>::max();
-  EXPECT_STREQ(endless.mask().check({.batch = 2}).message,
-               "key_ranges: last is 9223372036854775807 at [1, 4], must be within +-2^60");
   const relpos::key_ranges null{list(nullptr, {2, 300}), list(of.last.data(), {2, 300})};
   EXPECT_EQ(null.check({.batch = 2}).code, relpos::status_code::null_data);
 }

@@ -2,7 +2,7 @@
 // A range of keys for each position, as a list: masks that differ between the entries of a batch,
 // and masks that data decides. Nothing of query_length x key_length is stored.
 //
-//   // Images whose tokens see each other, in a text that is causal (Gemma 3, PaliGemma).
+//   // Images whose tokens see each other, in a text that is causal (Gemma 3).
 //   std::vector<relpos::index_t> first(length, 0), last(length);
 //   for (relpos::index_t i = 0; i < length; ++i) last[i] = i + 1;
 //   for (const auto& [begin, end] : images) std::fill(&last[begin], &last[end], end);
@@ -23,7 +23,8 @@ namespace relpos::inline RELPOS_ABI {
 ///   first[batch, q_pos] <= k_pos < last[batch, q_pos]
 ///
 /// A query whose range is empty sees no key. Numbers are within +-2^60; positions count from 0, and
-/// the lists hold the positions of all queries. The caller keeps them alive.
+/// the lists hold the positions of all queries. The caller keeps them alive. The mask declares no
+/// window to a ring: beside one, `band` does.
 struct key_ranges {
   view<const index_t, 2> first;
   view<const index_t, 2> last;
@@ -60,21 +61,25 @@ struct key_ranges {
           "key_ranges: first and last are %s, must be [batch or 1, position] for a batch of %lld",
           shape_text(first.shape).text, static_cast<long long>(shape.batch));
     }
-    if (status valid = check_numbers("first", first); !valid) return valid;
-    return check_numbers("last", last);
+    return {};
   }
   template <class Call>
   status check_sequences(const Call& call) const {
     for (index_t sequence = 0; sequence < call.shape.batch; ++sequence) {
       const index_t begin = call.position_of(sequence).query_offset;
       const index_t end = begin + call.shape_of(sequence).query_length;
-      if (begin == end || (0 <= begin && end <= first.shape[1])) continue;
-      return status::error(
-          status_code::invalid_shape,
-          "key_ranges: first and last have %lld positions, but the queries of sequence %lld are at "
-          "%lld to %lld",
-          static_cast<long long>(first.shape[1]), static_cast<long long>(sequence),
-          static_cast<long long>(begin), static_cast<long long>(end - 1));
+      if (begin == end) continue;
+      if (begin < 0 || first.shape[1] < end) {
+        return status::error(
+            status_code::invalid_shape,
+            "key_ranges: first and last have %lld positions, but the queries of sequence %lld are "
+            "at %lld to %lld",
+            static_cast<long long>(first.shape[1]), static_cast<long long>(sequence),
+            static_cast<long long>(begin), static_cast<long long>(end - 1));
+      }
+      const index_t entry = first.shape[0] == 1 ? 0 : sequence;
+      if (status valid = check_numbers("first", first, entry, begin, end); !valid) return valid;
+      if (status valid = check_numbers("last", last, entry, begin, end); !valid) return valid;
     }
     return {};
   }
@@ -83,16 +88,16 @@ struct key_ranges {
   }
 
  private:
-  static status check_numbers(const char* name, const view<const index_t, 2>& numbers) {
-    for (index_t entry = 0; entry < numbers.shape[0]; ++entry) {
-      for (index_t position = 0; position < numbers.shape[1]; ++position) {
-        const index_t number = numbers(entry, position);
-        if (-max_offset <= number && number <= max_offset) continue;
-        return status::error(status_code::invalid_value,
-                             "key_ranges: %s is %lld at [%lld, %lld], must be within +-2^60", name,
-                             static_cast<long long>(number), static_cast<long long>(entry),
-                             static_cast<long long>(position));
-      }
+  /// Of positions [begin, end).
+  static status check_numbers(const char* name, const view<const index_t, 2>& numbers,
+                              index_t entry, index_t begin, index_t end) {
+    for (index_t position = begin; position < end; ++position) {
+      const index_t number = numbers(entry, position);
+      if (-max_offset <= number && number <= max_offset) continue;
+      return status::error(status_code::invalid_value,
+                           "key_ranges: %s is %lld at [%lld, %lld], must be within +-2^60", name,
+                           static_cast<long long>(number), static_cast<long long>(entry),
+                           static_cast<long long>(position));
     }
     return {};
   }

@@ -10,7 +10,7 @@ template <class Mask>
 struct sequence_mask {
   static_assert(masks_range<Mask> && !masks_elements<Mask> && !is_bias<Mask>,
                 "relpos: the mask inside of documents or left_padding is one of key ranges, the "
-                "same for all heads");
+                "same for all heads and entries of the batch");
   Mask mask;
 
   /// The keys of `sequence`, a range of positions, that the query at q_pos sees. Empty if the query
