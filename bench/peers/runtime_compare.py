@@ -98,8 +98,7 @@ def openvino_attention(shape, inputs, bias):
 
 
 class GgmlGraph:
-    """Tensors of one graph of ggml, in memory of its own, and the threads' plan. Arrays have the order of numpy, the
-    last axis contiguous."""
+    """A graph of ggml with its tensors, in memory of its own. numpy's last axis is ggml's first."""
 
     def __init__(self, megabytes):
         self.context = ggml.ggml_init(ggml.ggml_init_params(mem_size=megabytes << 20, mem_buffer=None, no_alloc=False))

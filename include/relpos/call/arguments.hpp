@@ -16,8 +16,8 @@ constexpr bool check_argument() {
       std::is_same_v<Argument, options> || policy<Argument>,
       "relpos: this argument is neither options nor a policy: a policy is a trivially copyable "
       "struct with rotations, bias, tabulated_bias, tabulated_term, bias_element, visible_keys, "
-      "keep, "
-      "softmax_temperature, logit_factor, sink_logit or query_position (contract/policy.hpp)");
+      "keep, softmax_temperature, logit_factor, sink_logit or query_position "
+      "(contract/policy.hpp)");
   if constexpr (policy<Argument>) {
     static_assert(
         bias_count<Argument> <= 1,

@@ -63,22 +63,17 @@ struct block_rotors {
   float* data = nullptr;  // [count][2][pairs]
   index_t first = 0;      // block of queries - block of keys
   index_t count = 0;
-  index_t pairs = 0;
-  index_t first_channel = 0;  // of the pairs, which are half-split: rows are rotated already
+  rotated_channels channels;  // half-split: rows are rotated already
 
   static constexpr index_t capacity(index_t distances) { return distances / rotation_block + 4; }
 
   block_rotors() = default;
   /// Covers these distances k_pos - q_pos.
-  block_rotors(float* memory, const rotated_channels& channels, const distance_range& distances)
-      : data(memory), pairs(channels.pairs), first_channel(channels.first) {
+  block_rotors(float* memory, const rotated_channels& of_rows, const distance_range& distances)
+      : data(memory), channels{of_rows.first, of_rows.pairs, pair_layout::half_split} {
     // Positions x apart lie in blocks x / rotation_block apart, rounded down or up.
     first = floor_div(-distances.last, rotation_block);
     count = floor_div(-distances.first, rotation_block) + 2 - first;
-  }
-
-  constexpr rotated_channels channels() const {
-    return {first_channel, pairs, pair_layout::half_split};
   }
 
   /// Computes entry `i` of `count`.
@@ -92,6 +87,7 @@ struct block_rotors {
       if (std::abs(part) < 0x1p-100) return 0.0f;
       return static_cast<float>(std::clamp(part, -largest, largest));
     };
+    const index_t pairs = channels.pairs;
     float* const out = data + i * 2 * pairs;
     for (index_t pair = 0; pair < pairs; ++pair) {
       const rotor factor = policy.relative_rotor(pair, -(first + i) * rotation_block);
@@ -102,7 +98,8 @@ struct block_rotors {
 
   /// The rotors [2][pairs] for queries of one block and keys of another.
   constexpr const float* between(index_t query_block, index_t key_block) const {
-    return data + std::clamp<index_t>(query_block - key_block - first, 0, count - 1) * 2 * pairs;
+    const index_t i = std::clamp<index_t>(query_block - key_block - first, 0, count - 1);
+    return data + i * 2 * channels.pairs;
   }
 };
 

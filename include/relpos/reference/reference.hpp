@@ -88,15 +88,13 @@ class reference_row {
   /// R q.R k, computed with the rotor of the distance.
   Real product(index_t key) const {
     Real rotated = 0;
-    index_t first = 0;  // channels [first, last) are rotated
-    index_t last = 0;
+    rotated_channels rotating;
     with_rotation(sequence_.call.policies, [&](const auto& policy) {
       rotated = rotated_product(policy, key);
-      first = policy.rotations().first_channel;
-      last = first + 2 * policy.rotations().pairs;
+      rotating = policy.rotations().channels();
     });
-    const Real before = add_plain_product(rotated, key, 0, first);
-    return add_plain_product(before, key, last, sequence_.shape.head_dim);
+    const Real before = add_plain_product(rotated, key, 0, rotating.first);
+    return add_plain_product(before, key, rotating.end(), sequence_.shape.head_dim);
   }
 
   template <class Rotation>

@@ -224,7 +224,7 @@ class decode {
     for (index_t i = 0; i < rows.count; ++i) {
       const index_t q_pos = rows.row[i] + head_.position.query_offset;
       rotate_row<Isa>(memory_.packed + i * width,
-                      rotors.between(rotation_rows::block_of(q_pos), key_block), rotors.channels(),
+                      rotors.between(rotation_rows::block_of(q_pos), key_block), rotors.channels,
                       width, memory_.queries + i * width);
     }
   }

@@ -170,31 +170,27 @@ class mixed_table_bias {
   };
   RELPOS_INLINE key_bias key(index_t row) const { return {*this, row}; }
 
-  /// Adds to the scores of keys [row, row + Rows).
+  /// Adds to the scores of keys [row, row + Rows). Explicit positions have no strips: the distances
+  /// of neighbouring keys have nothing in common.
   template <int Rows, int Vectors>
+    requires(Distances::are_implicit)
   RELPOS_INLINE void add_to_strip(index_t row, real (&scores)[Rows][Vectors]) const {
-    if constexpr (Distances::are_implicit) {
-      const index_t first = distances_.to_key_row(row);
-      if (vanishes_over(policy_, {first - width + 1, first + Rows - 1})) return;
-      const float* entries[Rows];
+    const index_t first = distances_.to_key_row(row);
+    if (vanishes_over(policy_, {first - width + 1, first + Rows - 1})) return;
+    const float* entries[Rows];
+    RELPOS_UNROLL
+    for (int r = 0; r < Rows; ++r) entries[r] = distances_.lane_values(table_, row + r);
+    const float* coefficient = coefficients_;
+    for (index_t term = 0; term < table_.terms; ++term, coefficient += width) {
+      const index_t offset = term * table_.size();
       RELPOS_UNROLL
-      for (int r = 0; r < Rows; ++r) entries[r] = distances_.lane_values(table_, row + r);
-      const float* coefficient = coefficients_;
-      for (index_t term = 0; term < table_.terms; ++term, coefficient += width) {
-        const index_t offset = term * table_.size();
+      for (int v = 0; v < Vectors; ++v) {
+        const real gate = real::load(coefficient + v * lanes<Isa>);
         RELPOS_UNROLL
-        for (int v = 0; v < Vectors; ++v) {
-          const real gate = real::load(coefficient + v * lanes<Isa>);
-          RELPOS_UNROLL
-          for (int r = 0; r < Rows; ++r) {
-            scores[r][v] = add_tabulated_bias(
-                scores[r][v], real::load(entries[r] + offset + v * lanes<Isa>), gate);
-          }
+        for (int r = 0; r < Rows; ++r) {
+          scores[r][v] = add_tabulated_bias(scores[r][v],
+                                            real::load(entries[r] + offset + v * lanes<Isa>), gate);
         }
-      }
-    } else {
-      for (int r = 0; r < Rows; ++r) {
-        for (int v = 0; v < Vectors; ++v) scores[r][v] = key(row + r).apply(v, scores[r][v]);
       }
     }
   }

@@ -83,7 +83,7 @@ struct query_group {
         static_cast<std::int32_t>((block + 1) * rotation_block - q_pos));
     const float* const first = rotors.between(block, target_block);
     const float* const second = rotors.between(block + 1, target_block);
-    const rotated_channels rotating = rotors.channels();
+    const rotated_channels& rotating = rotors.channels;
     const index_t pairs = rotating.pairs;
     for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
       const auto is_first =

@@ -44,11 +44,10 @@ RELPOS_DEVICE void rotate_pair(Arch& arch, const rotation_rows& rows, int pair,
 template <int HeadDim, class T>
 RELPOS_DEVICE void copy_other_channels(const rotation_rows& rows, int lane, const T* source,
                                        T* destination) {
-  const auto first = static_cast<int>(rows.first_channel);
+  const auto first = static_cast<int>(rows.channels().first);
+  const auto end = static_cast<int>(rows.channels().end());
   for (int c = lane; c < first; c += warp_lanes) destination[c] = source[c];
-  for (int c = first + 2 * static_cast<int>(rows.pairs) + lane; c < HeadDim; c += warp_lanes) {
-    destination[c] = source[c];
-  }
+  for (int c = end + lane; c < HeadDim; c += warp_lanes) destination[c] = source[c];
 }
 
 /// Rotates row `row` of key head `head` of a sequence, unless it is decoded. One warp does it.

@@ -88,7 +88,7 @@ struct key_ranges {
   }
 
  private:
-  /// Of positions [begin, end).
+  /// Refuses a list that has a number out of range at positions [begin, end) of an entry.
   static status check_numbers(const char* name, const view<const index_t, 2>& numbers,
                               index_t entry, index_t begin, index_t end) {
     for (index_t position = begin; position < end; ++position) {
