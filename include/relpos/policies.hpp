@@ -26,6 +26,7 @@
 #include "relpos/policy/mixed_bias.hpp"
 #include "relpos/policy/relative_bias.hpp"
 #include "relpos/policy/rotary.hpp"
+#include "relpos/policy/selected_keys.hpp"
 #include "relpos/policy/sink_logits.hpp"
 #include "relpos/policy/t5.hpp"
 #include "relpos/policy/temperature.hpp"

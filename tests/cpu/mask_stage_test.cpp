@@ -21,6 +21,12 @@ constexpr int vectors = relpos::native::tile_vectors;
 template <class... Bound>
 using stage_of = relpos::mask_stage<relpos::native, relpos::element_masks_of<std::tuple<Bound...>>>;
 
+template <class... Bound>
+stage_of<Bound...> make_stage(const std::tuple<Bound...>& bound, const group_rows& rows,
+                              index_t key_length) {
+  return {bound, relpos::element_masks(bound), rows, key_length};
+}
+
 using visibility = std::function<bool(index_t q_pos, index_t k_pos)>;
 
 group_rows random_group(support::random_numbers& random, index_t origin) {
@@ -54,7 +60,7 @@ void expect_classes(bool exact, const visibility& sees, const Bound&... bound) {
     for (int round = 0; round < 300; ++round) {
       const index_t key_length = random.between(1, 200);
       const group_rows rows = random_group(random, origin);
-      const stage_of<Bound...> stage(std::tuple<Bound...>(bound...), rows, key_length);
+      const auto stage = make_stage(std::tuple(bound...), rows, key_length);
       index_t first = random.between(0, key_length - 1);
       const index_t last = random.between(first + 1, std::min(first + 64, key_length));
       const tile_class got = stage.classify(first, last);
@@ -97,7 +103,7 @@ TEST(mask_stage, everything_is_full) {
   support::random_numbers random(47);
   for (int round = 0; round < 100; ++round) {
     const group_rows rows = random_group(random, 0);
-    const stage_of<relpos::full> stage(std::tuple<relpos::full>(), rows, 100);
+    const auto stage = make_stage(std::tuple(relpos::full()), rows, 100);
     EXPECT_EQ(stage.classify(random.between(0, 50), random.between(51, 100)), tile_class::full);
   }
 }
@@ -225,7 +231,7 @@ TEST(mask_stage, elements_that_do_not_classify_are_partial) {
   support::random_numbers random(53);
   for (int round = 0; round < 100; ++round) {
     const group_rows rows = random_group(random, 0);
-    const stage_of<same_block> stage(std::tuple<same_block>(), rows, 100);
+    const auto stage = make_stage(std::tuple(same_block()), rows, 100);
     const index_t key = random.between(0, 99);
     EXPECT_EQ(stage.classify(key, key + 1), tile_class::partial);
   }

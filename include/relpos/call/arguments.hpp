@@ -16,7 +16,7 @@ constexpr bool check_argument() {
       std::is_same_v<Argument, options> || policy<Argument>,
       "relpos: this argument is neither options nor a policy: a policy is a trivially copyable "
       "struct with rotations, bias, tabulated_bias, tabulated_term, bias_element, visible_keys, "
-      "keep, softmax_temperature, logit_factor, sink_logit or query_position "
+      "keep, selection, softmax_temperature, logit_factor, sink_logit or query_position "
       "(contract/policy.hpp)");
   if constexpr (policy<Argument>) {
     static_assert(
@@ -37,9 +37,12 @@ constexpr bool check_arguments() {
                   "relpos: sink logits are given twice");
     static_assert(
         !(scales_by_count<head_policy_of<Arguments>> || ... || false) ||
-            !(masks_elements<head_policy_of<Arguments>> || ... || false),
+            !((masks_elements<head_policy_of<Arguments>> || selects_keys<Arguments>) || ... ||
+              false),
         "relpos: this logit scaling needs the number of keys that a query sees, which masks "
-        "with `visible_keys` have and masks with `keep` do not");
+        "with `visible_keys` have, and masks with `keep` and selected keys do not");
+    static_assert((0 + ... + (selects_keys<Arguments> ? 1 : 0)) <= 1,
+                  "relpos: selected keys are given twice");
     static_assert((0 + ... + (is_rotation<Arguments> ? 1 : 0)) <= 1,
                   "relpos: the rotation is given twice");
     static_assert((0 + ... + (places_tokens<Arguments> ? 1 : 0)) <= 1,

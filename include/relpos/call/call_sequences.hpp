@@ -3,6 +3,7 @@
 // tensors and policies.
 
 #include <algorithm>
+#include <optional>
 
 #include "relpos/call/options.hpp"
 #include "relpos/call/resident_rows.hpp"
@@ -71,6 +72,10 @@ class call_sequences {
   index_t different_sequences() const {
     return is_uniform() ? std::min<index_t>(shape.batch, 1) : shape.batch;
   }
+
+  /// The largest number of keys that a query selects; nothing where queries attend to all keys that
+  /// masks show.
+  virtual std::optional<index_t> longest_selection() const = 0;
 
   /// The resident rows of a sequence.
   resident_rows resident_of(index_t sequence) const {

@@ -40,10 +40,11 @@ struct attention_problem final : call_sequences {
   static constexpr bool has_row_factor = (scales_rows<head_policy_of<Policies>> || ... || false);
   static constexpr bool has_bias = (is_bias<Policies> || ... || false);
   static constexpr bool can_bound = can_bound_scores<Policies...>;
+  static constexpr bool selects = (selects_keys<Policies> || ... || false);
   static constexpr bool has_implicit_positions = !any_explicit_positions<Policies...>;
   /// The largest number of pieces of the rows of a sequence. Explicit positions have no order that
-  /// would separate pieces.
-  static constexpr index_t pieces = Source::evicts && has_implicit_positions ? 2 : 1;
+  /// would separate pieces, and a tile of selected keys may have keys of both.
+  static constexpr index_t pieces = Source::evicts && has_implicit_positions && !selects ? 2 : 1;
   using source_type = Source;
 
   view<Out, 4> out;
@@ -75,6 +76,14 @@ struct attention_problem final : call_sequences {
 
   problem_sequence<attention_problem> of(index_t i) const { return {sequence(i), *this}; }
 
+  std::optional<index_t> longest_selection() const override {
+    std::optional<index_t> longest;
+    const auto find = [&]<class Policy>(const Policy& policy) {
+      if constexpr (selects_keys<Policy>) longest = policy.longest_selection();
+    };
+    std::apply([&](const auto&... policy) { (find(policy), ...); }, policies);
+    return longest;
+  }
   key_range evicted(index_t sequence) const override { return source.evicted(sequence); }
   key_range seen_rows(index_t sequence) const override {
     return relpos::seen_rows(policies, sequence, shape_of(sequence), position_of(sequence));

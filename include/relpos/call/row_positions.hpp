@@ -19,6 +19,7 @@ struct implicit_positions {
 
   constexpr index_t query(index_t row, index_t = 0) const { return row + offset.query_offset; }
   constexpr index_t key(index_t row, index_t = 0) const { return row + offset.key_offset; }
+  static constexpr index_t key_row(index_t row) { return row; }
 };
 
 /// The positions of one batch entry, from a policy with query_position and key_position.
@@ -34,6 +35,7 @@ struct explicit_positions {
   constexpr index_t key(index_t row, index_t axis = 0) const {
     return policy.key_position(batch, row, axis);
   }
+  static constexpr index_t key_row(index_t row) { return row; }
 };
 
 /// The number of distances that the rows of a call can have if positions are implicit; at least 1.

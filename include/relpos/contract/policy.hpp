@@ -30,6 +30,11 @@
 //     index_t window_start(index_t q_pos)      for a sliding window: the first key that it shows
 //                                              the query. A ring that has evicted this key refuses
 //                                              the call
+//   selection
+//     key_selection selection(index_t batch, index_t key_head, index_t query_row)
+//                                              a list of the keys that a query attends to; masks
+//                                              may hide some of them
+//     index_t longest_selection()              the largest number of keys of a query
 //   temperature
 //     float softmax_temperature()              > 0
 //     float logit_factor(index_t q_pos)        a factor of one row's logits, bias included; finite
@@ -49,9 +54,9 @@
 //     auto bind(index_t head)                  the head policy: keeps per-head values in registers.
 //     auto bind(index_t batch, index_t head)   The other members are then members of its result,
 //                                              except rotations, relative_rotor, tabulated_bias,
-//                                              terms, tabulated_term, varies, vanishes_beyond and
-//                                              positions, which stay in the policy, as do the last
-//                                              four members of this list
+//                                              terms, tabulated_term, varies, vanishes_beyond,
+//                                              selections and positions, which stay in the policy,
+//                                              as do the last four members of this list
 //     Policy scaled(float factor)              the same bias times a factor, folded in once
 //     Real add_to(Real score, Real distance)   used after `scaled`: score + bias, with the rounding
 //                                              that the policy chooses
@@ -76,6 +81,7 @@
 #include <type_traits>
 
 #include "relpos/contract/rotation.hpp"
+#include "relpos/contract/selection.hpp"
 #include "relpos/core/byte_range.hpp"
 #include "relpos/core/position.hpp"
 #include "relpos/core/shape.hpp"
@@ -117,8 +123,8 @@ auto bind_all(const std::tuple<Policies...>& policies, index_t batch, index_t he
       policies);
 }
 
-// Stages. Each concept is tested on a head policy, except is_rotation, tabulates_bias, mixes_bias
-// and places_tokens, which are tested on the policy itself.
+// Stages. Each concept is tested on a head policy, except is_rotation, tabulates_bias, mixes_bias,
+// selects_keys and places_tokens, which are tested on the policy itself.
 
 template <class Policy>
 concept is_rotation = requires(const Policy& policy, index_t i) {
@@ -171,6 +177,12 @@ concept masks_elements = requires(const HeadPolicy& policy, index_t i) {
 template <class HeadPolicy>
 concept slides_window = requires(const HeadPolicy& policy, index_t i) {
   { policy.window_start(i) } -> std::same_as<index_t>;
+};
+
+template <class Policy>
+concept selects_keys = requires(const Policy& policy, index_t i) {
+  { policy.selection(i, i, i) } -> std::same_as<key_selection>;
+  { policy.longest_selection() } -> std::same_as<index_t>;
 };
 
 template <class HeadPolicy>
@@ -267,9 +279,10 @@ constexpr bool vanishes_over([[maybe_unused]] const Policy& policy,
 }
 
 template <class Policy>
-concept policy = std::is_trivially_copyable_v<Policy> &&
-                 (is_rotation<Policy> || is_bias<Policy> || is_mask<Policy> ||
-                  is_temperature<Policy> || scales_rows<head_policy_of<Policy>> ||
-                  has_sink<head_policy_of<Policy>> || places_tokens<Policy>);
+concept policy =
+    std::is_trivially_copyable_v<Policy> &&
+    (is_rotation<Policy> || is_bias<Policy> || is_mask<Policy> || selects_keys<Policy> ||
+     is_temperature<Policy> || scales_rows<head_policy_of<Policy>> ||
+     has_sink<head_policy_of<Policy>> || places_tokens<Policy>);
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <numeric>
+#include <optional>
 
 #include "relpos/call/call_sequences.hpp"
 #include "relpos/call/table_sets.hpp"
@@ -50,9 +51,10 @@ class call_memory {
     for (index_t sequence = 0; sequence < shape_.batch; ++sequence) {
       const attention_shape sequence_shape = call.shape_of(sequence);
       if (!is_decoded(call.opts, sequence_shape)) continue;
-      const resident_rows rows = call.resident_of(sequence);
+      const std::optional<index_t> selected = call.longest_selection();
       states += sequence_shape.query_heads * sequence_shape.query_length *
-                decode_geometry::chunk_capacity(rows);
+                (selected ? ceil_div(*selected, decode_geometry::chunk_keys)
+                          : decode_geometry::chunk_capacity(call.resident_of(sequence)));
     }
     if (states > 0) states_ = chunk_states(memory, states, shape_.value_dim);
     // Each worker may run either kernel: the size would hardly be smaller if options chose one.

@@ -15,6 +15,7 @@
 #include "relpos/call/kv_source.hpp"
 #include "relpos/call/problem.hpp"
 #include "relpos/call/row_positions.hpp"
+#include "relpos/call/selected_rows.hpp"
 #include "relpos/call/visible_rows.hpp"
 #include "relpos/contract/mask.hpp"
 #include "relpos/cpu/lowered_head.hpp"
@@ -31,9 +32,12 @@ class row_biases {
         head_(head),
         row_(row),
         head_policies_(bind_all(sequence.call.policies, sequence.at, head)),
+        selection_(selection_masks(sequence.call.policies, sequence.at,
+                                   sequence.shape.key_head(head), sequence.position.query_offset)),
         position_(row_positions(sequence.call.policies, sequence.position, sequence.at)) {}
 
-  /// The sum of the biases of one key; -inf if a bias or an element mask hides it.
+  /// The sum of the biases of one key; -inf if a bias or an element mask hides it, or if it is not
+  /// selected.
   double of(index_t key) const {
     return sum(key, std::make_index_sequence<std::tuple_size_v<head_policies_type>>());
   }
@@ -45,7 +49,9 @@ class row_biases {
 
   template <std::size_t... I>
   double sum(index_t key, std::index_sequence<I...>) const {
-    const bool is_kept = (keeps(std::get<I>(head_policies_), key) && ... && true);
+    const bool is_kept = (keeps(std::get<I>(head_policies_), key) && ... && true) &&
+                         all_keep(selection_, row_ + sequence_.position.query_offset,
+                                  key + sequence_.position.key_offset);
     if (!is_kept) return hidden;
     // Stored biases come first: a bias function is not called for a key that a matrix hides.
     double result = (stored_bias(std::get<I>(head_policies_), key) + ... + 0.0);
@@ -104,6 +110,7 @@ class row_biases {
   index_t head_;
   index_t row_;
   head_policies_type head_policies_;
+  selection_masks_of<decltype(Problem::policies)> selection_;
   row_positions_of<decltype(Problem::policies)> position_;
 };
 

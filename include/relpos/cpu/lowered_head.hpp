@@ -12,6 +12,7 @@
 #include "relpos/call/resident_rows.hpp"
 #include "relpos/call/row_statistics.hpp"
 #include "relpos/call/scale.hpp"
+#include "relpos/call/selected_rows.hpp"
 #include "relpos/contract/bias_bound.hpp"
 #include "relpos/core/position.hpp"
 #include "relpos/core/shape.hpp"
@@ -44,7 +45,7 @@ struct head_facts {
   view<float, 3> lse;  // null if not requested
   const row_statistics& statistics;
   bool has_bias;
-  bool masks_elements;   // there are element masks, for tiles that range masks show
+  bool masks_elements;   // there are element masks besides a selection
   bool rotates_by_tile;  // queries are rotated to the block of a tile's keys
   bool bounds_scores;    // `largest_bias` may skip tiles
 };
@@ -87,12 +88,14 @@ struct lowered_head : head_facts {
   /// Writes the key rows that range masks leave to each of `count` query rows from `first` on.
   virtual void find_visible(index_t head, index_t first, index_t count,
                             key_range* visible) const = 0;
-  /// The class that element masks give to a range of keys for one row.
+  /// The key rows that a query row selects. Called if the geometry has blocks_of_query.
+  virtual selected_rows selected(index_t row) const = 0;
+  /// The class that element masks, without the selection, give to a range of key rows for one row.
   virtual tile_class classify_elements_of(index_t head, index_t row,
                                           const key_range& keys) const = 0;
   /// Runs the stages after the product on the scores of rows and the keys of a tile,
   /// [row][tile_keys]: softcap, biases, row factors, masks. `seen` receives the class of the tile
-  /// for each row.
+  /// for each row. If the rows have a selection, the keys are places of its list.
   virtual void finish_scores(const decode_query_rows& rows, const key_lanes& keys, float* scores,
                              tile_class* seen) const = 0;
 

@@ -61,19 +61,25 @@ using stages_of_call = decltype(stages_of<Isa>(
     static_cast<float*>(nullptr),
     std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>()));
 
-template <class Isa, class Problem>
+template <class Problem>
 using element_masks_of_call =
     element_masks_of<decltype(bind_all(std::declval<Problem>().policies, index_t{}, index_t{}))>;
 
+/// The element masks of prefill, which takes a selection as a mask.
+template <class Problem>
+using prefill_masks_of_call =
+    decltype(std::tuple_cat(std::declval<element_masks_of_call<Problem>>(),
+                            std::declval<selection_masks_of<decltype(Problem::policies)>>()));
+
 template <class Isa, class Problem>
 using staged_head_of_call =
-    staged_head<Isa, stages_of_call<Isa, Problem>, element_masks_of_call<Isa, Problem>>;
+    staged_head<Isa, stages_of_call<Isa, Problem>, prefill_masks_of_call<Problem>>;
 
 template <class Isa, class Problem>
 class policy_head final : public staged_head_of_call<Isa, Problem> {
  public:
   using biases_type = stages_of_call<Isa, Problem>;
-  using masks_type = element_masks_of_call<Isa, Problem>;
+  using masks_type = prefill_masks_of_call<Problem>;
   using workspace_type = call_workspace<Isa, Problem>;
 
   /// `memory` is the memory of `worker`, with room for the rotation of one row. `next` is probably
@@ -172,14 +178,49 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
     }
   }
 
+  selected_rows selected(index_t row) const override {
+    return {selection_of(sequence_.call.policies, sequence_.at, this->key_head, row),
+            sequence_.position.key_offset};
+  }
+
   tile_class classify_elements_of(index_t head, index_t row, const key_range& keys) const override {
+    const index_t key_offset = sequence_.position.key_offset;
     return classify_row(element_masks(head_policies(head)), query_position(row),
-                        sequence_.position.key_offset, keys);
+                        {keys.first + key_offset, keys.last + key_offset});
   }
 
   void finish_scores(const decode_query_rows& rows, const key_lanes& keys, float* scores,
                      tile_class* seen) const override {
-    const auto places = positions_of_rows();
+    if constexpr (Problem::selects) {
+      using places = selected_positions<row_positions_of<decltype(Problem::policies)>>;
+      finish_scores(rows, places{positions_of_rows(), *rows.selected}, keys, scores, seen);
+    } else {
+      finish_scores(rows, positions_of_rows(), keys, scores, seen);
+    }
+  }
+
+  mask_stage<Isa, masks_type> masks(index_t head, const group_rows& rows) const override {
+    const auto policies_of_head = head_policies(head);
+    return {policies_of_head,
+            std::tuple_cat(element_masks(policies_of_head),
+                           selection_masks(sequence_.call.policies, sequence_.at, this->key_head,
+                                           sequence_.position.query_offset)),
+            rows, sequence_.shape.key_length};
+  }
+  biases_type biases(index_t head, float factor, const group_rows& rows,
+                     index_t piece) const override {
+    const index_t group = rows.first_row / geometry<Isa>::group_rows % geometry<Isa>::groups;
+    const index_t terms = mixed_terms(sequence_.call.policies);
+    return stages_of<Isa>(
+        sequence_, workspace_, head, factor, rows, piece,
+        memory_.coefficients + group * terms * geometry<Isa>::group_rows,
+        std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
+  }
+
+ private:
+  template <class RowPositions>
+  void finish_scores(const decode_query_rows& rows, const RowPositions& places,
+                     const key_lanes& keys, float* scores, tile_class* seen) const {
     for (index_t i = 0; i < rows.count; ++i, scores += decode_geometry::tile_keys) {
       const index_t head = rows.head[i];
       const index_t row = rows.row[i];
@@ -193,25 +234,14 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
         const index_t visible = sequence_.count_shown(rows.visible[i], row);
         scale_row<Isa>(logit_factor(policies_of_head, places.query(row), visible), keys, scores);
       }
+      const auto key_position = [&](index_t key) {
+        return (rows.selected ? rows.selected->row(key) : key) + sequence_.position.key_offset;
+      };
       seen[i] = hide_row<Isa>(element_masks(policies_of_head), query_position(row), rows.visible[i],
-                              sequence_.position.key_offset, keys, scores);
+                              key_position, keys, scores);
     }
   }
 
-  mask_stage<Isa, masks_type> masks(index_t head, const group_rows& rows) const override {
-    return {head_policies(head), rows, sequence_.shape.key_length};
-  }
-  biases_type biases(index_t head, float factor, const group_rows& rows,
-                     index_t piece) const override {
-    const index_t group = rows.first_row / geometry<Isa>::group_rows % geometry<Isa>::groups;
-    const index_t terms = mixed_terms(sequence_.call.policies);
-    return stages_of<Isa>(
-        sequence_, workspace_, head, factor, rows, piece,
-        memory_.coefficients + group * terms * geometry<Isa>::group_rows,
-        std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
-  }
-
- private:
   static head_facts facts_of(const problem_sequence<Problem>& sequence, index_t head) {
     return {.key_head = head,
             .shape = sequence.shape,
@@ -225,7 +255,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
             .lse = sequence.lse,
             .statistics = sequence.statistics,
             .has_bias = Problem::has_bias,
-            .masks_elements = std::tuple_size_v<masks_type> > 0,
+            .masks_elements = std::tuple_size_v<element_masks_of_call<Problem>> > 0,
             .rotates_by_tile = workspace_type::by_tile,
             .bounds_scores = sequence.call.bounds_scores(sequence.shape, geometry<Isa>::group_rows,
                                                          geometry<Isa>::tile_keys)};

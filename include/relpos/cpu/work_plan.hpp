@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "relpos/call/call_sequences.hpp"
 #include "relpos/call/options.hpp"
@@ -69,8 +70,8 @@ class work_plan {
       if (!is_decoded(call.opts, shape)) return prefill_cost<Isa>(call, sequence);
       // Reading a key takes about as long as computing with it for decode_geometry::rows rows.
       const index_t chunks = std::min(decoded_[sequence].geometry.chunks, *chunks_of_item_);
-      return decode_geometry::rows *
-             std::min(chunks * decode_geometry::chunk_keys, call.resident_of(sequence).count());
+      const index_t keys = call.longest_selection().value_or(call.resident_of(sequence).count());
+      return decode_geometry::rows * std::min(chunks * decode_geometry::chunk_keys, keys);
     };
     std::iota(order_, order_ + sequences_, index_t{0});
     if (!call.is_uniform()) {
@@ -148,9 +149,11 @@ class work_plan {
       const attention_shape shape = call.shape_of(sequence);
       decoded_[sequence] = {};
       if (!is_decoded(call.opts, shape)) continue;
-      const positions position = call.position_of(sequence);
-      const decode_geometry division(shape, position.key_offset, call.seen_rows(sequence),
-                                     call.evicted(sequence));
+      const std::optional<index_t> selected = call.longest_selection();
+      const decode_geometry division =
+          selected ? decode_geometry::of_selection(shape, *selected)
+                   : decode_geometry(shape, call.position_of(sequence).key_offset,
+                                     call.seen_rows(sequence), call.evicted(sequence));
       decoded_[sequence] = {division, states};
       chunks += shape.key_heads * division.chunks * division.row_blocks;
       states += shape.query_heads * shape.query_length * division.chunks;

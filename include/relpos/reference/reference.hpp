@@ -13,6 +13,7 @@
 #include "relpos/call/problem.hpp"
 #include "relpos/call/row_positions.hpp"
 #include "relpos/call/scale.hpp"
+#include "relpos/call/selected_rows.hpp"
 #include "relpos/contract/mask.hpp"
 #include "relpos/core/math.hpp"
 
@@ -30,6 +31,8 @@ class reference_row {
         head_(head),
         key_head_(sequence.shape.key_head(head)),
         row_(row),
+        selection_(selection_masks(sequence.call.policies, sequence.at, key_head_,
+                                   sequence.position.query_offset)),
         position_(row_positions(sequence.call.policies, sequence.position, sequence.at)) {
     const auto head_policies = bind_all(sequence.call.policies, sequence.at, head);
     index_t visible = 0;
@@ -44,10 +47,11 @@ class reference_row {
 
   bool sees(index_t key) const {
     const implicit_positions implicit{sequence_.position};  // masks read implicit positions
-    return all_policies([&](const auto& policy) {
+    const bool is_shown = all_policies([&](const auto& policy) {
       return relpos::sees(bind(policy, sequence_.at, head_), implicit.query(row_),
                           implicit.key(key));
     });
+    return is_shown && all_keep(selection_, implicit.query(row_), implicit.key(key));
   }
 
   Real score(index_t key) const {
@@ -172,6 +176,7 @@ class reference_row {
   index_t head_;
   index_t key_head_;
   index_t row_;
+  selection_masks_of<decltype(Problem::policies)> selection_;
   row_positions_of<decltype(Problem::policies)> position_;
   Real factor_ = 1;  // of the logits
   Real sink_ = 0;

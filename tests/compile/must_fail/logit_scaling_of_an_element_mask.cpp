@@ -1,4 +1,4 @@
-// expect: relpos: this logit scaling needs the number of keys that a query sees, which masks with `visible_keys` have and masks with `keep` do not
+// expect: relpos: this logit scaling needs the number of keys that a query sees, which masks with `visible_keys` have, and masks with `keep` and selected keys do not
 #include <relpos/relpos.hpp>
 
 using tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;

@@ -7,7 +7,8 @@
 //   after each chunk: store maximum, sum and O of each row, to be merged (merge.hpp)
 //
 // Tiles, chunks and vectors begin at multiples of their sizes in absolute position, so a row's bits
-// depend only on its own query, keys and positions.
+// depend only on its own query, keys and positions. If queries select keys, the rows of keys are
+// places of a query's list, tiles and chunks count them, and the list's rows are read where they lie.
 
 #include <algorithm>
 #include <limits>
@@ -97,7 +98,7 @@ class decode {
     };
     // The steps double: a mask may hide far more than it shows.
     const auto not_hidden_from = [&](index_t tile) {
-      tile = head_.resident.beyond_gap(tile, tile_keys);
+      if (!rows.selected) tile = head_.resident.beyond_gap(tile, tile_keys);
       for (index_t step = tile_keys; tile < seen.last;) {
         if (hidden_from_all(rows, intersect(seen, {tile, tile + step}))) {
           tile += step;
@@ -164,15 +165,15 @@ class decode {
   static constexpr bool adds_and_scores_together =
       has_many_registers<Isa> && std::is_same_v<Key, Value>;
 
-  static bool can_add_and_score(const query_rows& rows, const key_lanes& current,
-                                const key_lanes& next, const key_rows& keys,
-                                const value_rows& values) {
+  bool can_add_and_score(const query_rows& rows, const key_lanes& current, const key_lanes& next,
+                         const key_rows& keys, const value_rows& values) const {
     if constexpr (!adds_and_scores_together) return false;
     const bool whole = current.first == 0 && current.last == tile_keys && next.first == 0 &&
                        next.last == tile_keys;
     const index_t vectors = keys.width() / lanes<Isa>;
     return rows.count == 1 && whole && keys.are_in_place() && values.are_in_place() &&
-           keys.width() == values.width() && (vectors == 4 || vectors == 8);
+           keys.width() == values.width() && (vectors == 4 || vectors == 8) &&
+           !may_rotate_within_tiles(rows);
   }
 
   void add_and_score_next(query_rows& rows, const key_rows& keys, const value_rows& values,
@@ -205,21 +206,30 @@ class decode {
 
   /// Whether element masks hide the whole range from all rows.
   bool hidden_from_all(const query_rows& rows, const key_range& range) const {
-    if (!head_.masks_elements) return false;
+    if (!head_.masks_elements || range.last <= range.first) return false;
+    const key_range stored = rows.selected ? rows.selected->hull(range) : range;
     for (index_t i = 0; i < rows.count; ++i) {
-      const tile_class kept = head_.classify_elements_of(rows.head[i], rows.row[i], range);
+      const tile_class kept = head_.classify_elements_of(rows.head[i], rows.row[i], stored);
       if (kept != tile_class::skip) return false;
     }
     return true;
   }
 
+  /// Whether a tile may have keys of several blocks of positions.
+  bool may_rotate_within_tiles(const query_rows& rows) const {
+    return head_.rotates_by_tile && rows.selected;
+  }
+
   /// Rotates the queries to the block of positions that holds the tile's keys.
   void rotate_queries(query_rows& rows, index_t tile) const {
     if (!head_.rotates_by_tile) return;
-    const index_t key_block = rotation_rows::block_of(tile + head_.position.key_offset);
+    rotate_queries(rows, rotation_rows::block_of(tile + head_.position.key_offset),
+                   head_.resident.piece_of(tile + tile_keys));
+  }
+  void rotate_queries(query_rows& rows, index_t key_block, index_t piece) const {
     if (rows.key_block == key_block) return;
     rows.key_block = key_block;
-    const block_rotors rotors = head_.rotors(head_.resident.piece_of(tile + tile_keys));
+    const block_rotors rotors = head_.rotors(piece);
     const index_t width = memory_.padded(shape().head_dim);
     for (index_t i = 0; i < rows.count; ++i) {
       const index_t q_pos = rows.row[i] + head_.position.query_offset;
@@ -231,13 +241,49 @@ class decode {
 
   void score(query_rows& rows, const key_rows& keys, index_t i, const key_lanes& lanes,
              const rows_ahead& ahead, float* scores) const {
-    rotate_queries(rows, lanes.first_row);
+    if (may_rotate_within_tiles(rows)) {
+      score_by_blocks(rows, keys, i, lanes, ahead, scores);
+    } else {
+      rotate_queries(rows, lanes.first_row);
+      score_lanes(rows, keys, i, lanes, ahead, scores);
+    }
+    if (!keys.are_scaled()) return;
+    for (index_t r = 0; r < rows.count; ++r) keys.scale_scores(lanes, scores + r * tile_keys);
+  }
+
+  void score_lanes(const query_rows& rows, const key_rows& keys, index_t i, const key_lanes& lanes,
+                   const rows_ahead& ahead, float* scores) const {
     keys.read(i, lanes, memory_.key_buffer, [&](const auto* const* row, index_t width) {
       score_all_rows<Isa>(row, lanes.first, lanes.last, memory_.queries, width, rows.count, ahead,
                           scores);
     });
-    if (!keys.are_scaled()) return;
-    for (index_t r = 0; r < rows.count; ++r) keys.scale_scores(lanes, scores + r * tile_keys);
+  }
+
+  /// Scores the selected keys of a tile block of positions by block. A vector with keys of two
+  /// blocks is scored for both; the lanes that belong to the first are kept.
+  void score_by_blocks(query_rows& rows, const key_rows& keys, index_t i, const key_lanes& lanes,
+                       const rows_ahead& ahead, float* scores) const {
+    const auto block_of = [&](index_t place) {
+      return rotation_rows::block_of(rows.selected->row(place) + head_.position.key_offset);
+    };
+    for (index_t place = lanes.rows.first; place < lanes.rows.last;) {
+      const index_t block = block_of(place);
+      index_t end = place + 1;
+      while (end < lanes.rows.last && block_of(end) == block) ++end;
+      rotate_queries(rows, block, 0);
+      const key_lanes part = key_lanes::of<Isa>(lanes.first_row, {place, end});
+      const index_t kept = place - lanes.first_row - part.first;
+      float scored[most_rows][relpos::lanes<Isa>];
+      for (index_t r = 0; r < rows.count; ++r) {
+        const float* const vector = scores + r * tile_keys + part.first;
+        std::copy(vector, vector + kept, scored[r]);
+      }
+      score_lanes(rows, keys, i, part, place == lanes.rows.first ? ahead : rows_ahead(), scores);
+      for (index_t r = 0; r < rows.count; ++r) {
+        std::copy(scored[r], scored[r] + kept, scores + r * tile_keys + part.first);
+      }
+      place = end;
+    }
   }
 
   /// Replaces the scores of one row by weights, and returns the factor of the row's earlier sums.
@@ -321,8 +367,8 @@ void decode<Isa, Key, Value>::attend(const decode_item& item, const any_rows<Key
   if (seen.last <= seen.first) return;
   pack(rows);
   empty(rows);
-  key_rows stored_keys(keys, shape().head_dim, memory_.key_rows);
-  value_rows stored_values(values, shape().value_dim, memory_.value_rows);
+  key_rows stored_keys(keys, rows.selected, shape().head_dim, memory_.key_rows);
+  value_rows stored_values(values, rows.selected, shape().value_dim, memory_.value_rows);
   attend_tiles(rows, seen, begin, stored_keys, stored_values);
 }
 

@@ -28,7 +28,8 @@ struct decode_geometry {
 
   index_t group = 0;  // query heads of a key head
   index_t row_blocks = 0;
-  index_t chunks = 0;  // chunks with a row that may be seen
+  index_t blocks_of_query = 0;  // if the rows of a block belong to one query; else 0
+  index_t chunks = 0;           // chunks with a row that may be seen
 
   decode_geometry() = default;
   /// `seen` are the rows that some query may see; rows `evicted` are excluded.
@@ -48,6 +49,18 @@ struct decode_geometry {
     chunks = last - first_ - (gap_.last - gap_.first);
   }
 
+  /// The division where each query selects up to `selected` keys. Rows are then places of a query's
+  /// list, and the rows of a block of queries belong to one query.
+  static decode_geometry of_selection(const attention_shape& sequence, index_t selected) {
+    decode_geometry result;
+    if (sequence.key_heads == 0 || sequence.query_length == 0) return result;
+    result.group = sequence.query_heads / sequence.key_heads;
+    result.blocks_of_query = ceil_div(result.group, rows);
+    result.row_blocks = sequence.query_length * result.blocks_of_query;
+    result.chunks = ceil_div(selected, chunk_keys);
+    return result;
+  }
+
   /// The first row of a chunk, which may lie before the first row of the sequence.
   index_t row_of(index_t chunk) const {
     const index_t number = first_ + chunk;
@@ -63,7 +76,7 @@ struct decode_geometry {
   /// The number of items of one block of rows, with `chunks_of_item` chunks each.
   index_t items_of_block(index_t chunks_of_item) const { return ceil_div(chunks, chunks_of_item); }
 
-  /// An upper bound on the number of chunks, for any key offset.
+  /// An upper bound on the number of chunks without a selection, for any key offset.
   static constexpr index_t chunk_capacity(const resident_rows& resident) {
     const auto piece_chunks = [&](index_t piece) {
       return resident_rows::size(resident.piece(piece)) / chunk_keys + 2;

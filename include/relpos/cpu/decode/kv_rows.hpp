@@ -3,7 +3,9 @@
 // memory in its stored type, or to copies if channels are not contiguous or do not fill vectors.
 
 #include <algorithm>
+#include <optional>
 
+#include "relpos/call/selected_rows.hpp"
 #include "relpos/cpu/decode/geometry.hpp"
 #include "relpos/cpu/decode/micro_kernel.hpp"
 #include "relpos/cpu/decode/workspace.hpp"
@@ -16,9 +18,12 @@ class decode_kv_rows {
  public:
   using stored = Stored;
 
-  /// `memory` holds known_tiles times tile_keys pointers.
-  decode_kv_rows(const any_rows<Stored>& source, index_t channels, void* memory)
+  /// `memory` holds known_tiles times tile_keys pointers. With `selected`, the rows of lanes are
+  /// places of its list.
+  decode_kv_rows(const any_rows<Stored>& source, const std::optional<selected_rows>& selected,
+                 index_t channels, void* memory)
       : source_(source),
+        selected_(selected),
         channels_(channels),
         width_(decode_workspace<Isa>::padded(channels)),
         in_place_(source.are_contiguous() && channels == width_),
@@ -42,7 +47,9 @@ class decode_kv_rows {
     }
     const index_t first = lanes.rows.first - lanes.first_row;
     const index_t last = lanes.rows.last - lanes.first_row;
-    source_.find(lanes.rows.first, last - first, out + first);
+    for_each_run(lanes.rows, [&](index_t row, index_t stored_row, index_t count) {
+      source_.find(stored_row, count, out + row - lanes.first_row);
+    });
     // Lanes without a row repeat the nearest row.
     std::fill(out, out + first, out[first]);
     std::fill(out + last, out + decode_geometry::tile_keys, out[last - 1]);
@@ -103,16 +110,29 @@ class decode_kv_rows {
     float scales[decode_geometry::tile_keys];
     const index_t first = lanes.rows.first - lanes.first_row;
     const index_t last = lanes.rows.last - lanes.first_row;
-    source_.find_scales(lanes.rows.first, last - first, scales + first);
+    for_each_run(lanes.rows, [&](index_t row, index_t stored_row, index_t count) {
+      source_.find_scales(stored_row, count, scales + row - lanes.first_row);
+    });
     for (index_t lane = first; lane < last; ++lane) use(lane, scales[lane]);
   }
 
+  /// Calls use(row, stored_row, count) for runs of rows that are stored one after another.
+  template <class Use>
+  void for_each_run(const key_range& rows, const Use& use) const {
+    if (selected_) {
+      selected_->for_each_run(rows, use);
+    } else {
+      use(rows.first, rows.first, rows.last - rows.first);
+    }
+  }
+
   void copy_row(index_t row, float* out) const {
-    source_.copy(row, channels_, out);
+    source_.copy(selected_ ? selected_->row(row) : row, channels_, out);
     std::fill(out + channels_, out + width_, 0.0f);
   }
 
   any_rows<Stored> source_;
+  const std::optional<selected_rows>& selected_;
   index_t channels_;
   index_t width_;
   bool in_place_;

@@ -1,14 +1,18 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
+#include <optional>
 
 #include "relpos/call/block_rotors.hpp"
+#include "relpos/call/selected_rows.hpp"
 #include "relpos/cpu/decode/geometry.hpp"
 #include "relpos/cpu/lowered_head.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The query rows of one work item of decode, and the keys that they see.
+/// The query rows of one work item of decode, and the keys that they see. If queries select keys, all
+/// rows belong to one query, and the keys are places of its list.
 struct decode_query_rows {
   static constexpr index_t most_rows = decode_geometry::rows;
 
@@ -17,6 +21,7 @@ struct decode_query_rows {
   index_t row[most_rows];
   key_range visible[most_rows];
   key_range seen;  // by any of them
+  std::optional<selected_rows> selected;
   float maximum[most_rows];
   index_t key_block = not_rotated;  // the block that they are rotated to
 
@@ -26,17 +31,33 @@ struct decode_query_rows {
                               index_t block) {
     const attention_shape& shape = head.shape;
     decode_query_rows result;
-    const index_t all = geometry.group * shape.query_length;
-    result.count = std::min(all - block * most_rows, most_rows);
-    result.seen = {shape.key_length, 0};
-    for (index_t i = 0; i < result.count; ++i) {
-      const index_t group_row = block * most_rows + i;
-      result.head[i] = head.key_head * geometry.group + group_row / shape.query_length;
-      result.row[i] = group_row % shape.query_length;
+    if (geometry.blocks_of_query > 0) {
+      const index_t query = block / geometry.blocks_of_query;
+      const index_t first_head = block % geometry.blocks_of_query * most_rows;
+      result.count = std::min(geometry.group - first_head, most_rows);
+      for (index_t i = 0; i < result.count; ++i) {
+        result.head[i] = head.key_head * geometry.group + first_head + i;
+        result.row[i] = query;
+      }
+      result.selected = head.selected(query);
+    } else {
+      const index_t all = geometry.group * shape.query_length;
+      result.count = std::min(all - block * most_rows, most_rows);
+      for (index_t i = 0; i < result.count; ++i) {
+        const index_t group_row = block * most_rows + i;
+        result.head[i] = head.key_head * geometry.group + group_row / shape.query_length;
+        result.row[i] = group_row % shape.query_length;
+      }
     }
     result.for_each_head([&](index_t i, index_t rows_of_head) {
       head.find_visible(result.head[i], result.row[i], rows_of_head, result.visible + i);
     });
+    if (result.selected) {
+      for (index_t i = 0; i < result.count; ++i) {
+        result.visible[i] = result.selected->places(result.visible[i]);
+      }
+    }
+    result.seen = {std::numeric_limits<index_t>::max(), 0};
     for (index_t i = 0; i < result.count; ++i) {
       const key_range& visible = result.visible[i];
       if (visible.first == visible.last) continue;

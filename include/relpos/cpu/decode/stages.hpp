@@ -85,29 +85,29 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
     const auto head_policy = bind(policy, sequence, head);
     for (index_t row = keys.rows.first; row < keys.rows.last; ++row) {
       scores[row - keys.first_row] +=
-          scaled_element(head_policy.bias_element(query_row, row), factor);
+          scaled_element(head_policy.bias_element(query_row, position.key_row(row)), factor);
     }
   }
 }
 
-/// The class that element masks give to a range of key rows for one query.
+/// The class that element masks give to a range of key positions for one query.
 template <class... Masks>
-tile_class classify_row(const std::tuple<Masks...>& masks, index_t q_pos, index_t key_offset,
-                        const key_range& rows) {
-  return classify_all(masks, {q_pos, q_pos + 1, rows.first + key_offset, rows.last + key_offset});
+tile_class classify_row(const std::tuple<Masks...>& masks, index_t q_pos, const key_range& keys) {
+  return classify_all(masks, {q_pos, q_pos + 1, keys.first, keys.last});
 }
 
 /// Hides the keys that one row does not see, and the lanes without a key. Returns the class of the
-/// tile for the row. `visible` is the range that range masks leave. If the class is
-/// skip, the scores do not change.
-template <class Isa, class... Masks>
+/// tile for the row. `visible` is the range that range masks leave. `key_position` is key row ->
+/// position, and rises. If the class is skip, the scores do not change.
+template <class Isa, class KeyPosition, class... Masks>
 tile_class hide_row(const std::tuple<Masks...>& masks, index_t q_pos, const key_range& visible,
-                    index_t key_offset, const key_lanes& keys, float* scores) {
+                    const KeyPosition& key_position, const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
   using integer = int_pack<Isa>;
   const index_t first = std::max(visible.first, keys.rows.first) - keys.first_row;
   const index_t last = std::min(visible.last, keys.rows.last) - keys.first_row;
-  tile_class kept = classify_row(masks, q_pos, key_offset, keys.rows);
+  tile_class kept = classify_row(
+      masks, q_pos, {key_position(keys.rows.first), key_position(keys.rows.last - 1) + 1});
   if (first >= last) kept = tile_class::skip;
   if (kept == tile_class::skip) return kept;
   const bool sees_range =
@@ -123,7 +123,7 @@ tile_class hide_row(const std::tuple<Masks...>& masks, index_t q_pos, const key_
   }
   if (kept == tile_class::partial) {
     for (index_t lane = first; lane < last; ++lane) {
-      if (!all_keep(masks, q_pos, keys.first_row + lane + key_offset)) scores[lane] = hidden_score;
+      if (!all_keep(masks, q_pos, key_position(keys.first_row + lane))) scores[lane] = hidden_score;
     }
   }
   return sees_range ? kept : tile_class::partial;

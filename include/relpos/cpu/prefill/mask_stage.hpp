@@ -17,7 +17,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `ElementMasks` is the tuple that element_masks returns for the head policies.
+/// `ElementMasks` is a tuple of the element masks of the head policies, and of the selection.
 template <class Isa, class ElementMasks>
 class mask_stage {
  public:
@@ -25,9 +25,9 @@ class mask_stage {
   using integer = int_pack<Isa>;
 
   template <class... HeadPolicies>
-  mask_stage(const std::tuple<HeadPolicies...>& head_policies, const group_rows& rows,
-             index_t key_length)
-      : elements_(element_masks(head_policies)), rows_(rows) {
+  mask_stage(const std::tuple<HeadPolicies...>& head_policies, const ElementMasks& elements,
+             const group_rows& rows, index_t key_length)
+      : elements_(elements), rows_(rows) {
     extremes_ = visible_rows::of_none(key_length);
     if (rows.count == 0) return;
     std::fill(first_, first_ + width, 0);

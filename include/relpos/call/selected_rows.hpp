@@ -1,0 +1,125 @@
+#pragma once
+// Selected keys (contract/selection.hpp) as the kernels read them: decode goes through the rows of
+// a query's list, prefill takes the lists of its queries as a mask.
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "relpos/call/row_positions.hpp"
+#include "relpos/contract/policy.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+
+/// The key rows of a query's list. Place i of the list is the i-th selected key.
+struct selected_rows {
+  key_selection keys;
+  index_t key_offset = 0;
+
+  constexpr index_t row(index_t place) const { return keys.position(place) - key_offset; }
+  /// The places of the selected keys among `rows`.
+  constexpr key_range places(const key_range& rows) const {
+    return {keys.count_before(rows.first + key_offset), keys.count_before(rows.last + key_offset)};
+  }
+  /// The hull of the rows at `places`, which are not empty.
+  constexpr key_range hull(const key_range& places) const {
+    return {row(places.first), row(places.last - 1) + 1};
+  }
+  /// Calls use(place, row, count) for runs of consecutive rows, in ascending order.
+  template <class Use>
+  void for_each_run(const key_range& places, const Use& use) const {
+    for (index_t place = places.first; place < places.last;) {
+      const index_t end_of_block = (place / keys.block_keys + 1) * keys.block_keys;
+      const index_t last = std::min(end_of_block, places.last);
+      use(place, row(place), last - place);
+      place = last;
+    }
+  }
+};
+
+/// Positions of rows, where keys are counted by their places in a list.
+template <class RowPositions>
+struct selected_positions {
+  static constexpr bool are_implicit = false;
+  RowPositions rows;
+  selected_rows selected;
+
+  constexpr index_t query(index_t row, index_t axis = 0) const { return rows.query(row, axis); }
+  constexpr index_t key(index_t place, index_t axis = 0) const {
+    return rows.key(key_row(place), axis);
+  }
+  constexpr index_t key_row(index_t place) const { return selected.row(place); }
+};
+
+/// The lists of one key head as a mask. It remembers for each of several queries where the last
+/// search ended: kernels ask for one key after another.
+template <class Policy>
+class selection_mask {
+ public:
+  selection_mask(const Policy& policy, index_t batch, index_t key_head, index_t query_offset)
+      : policy_(policy), batch_(batch), key_head_(key_head), query_offset_(query_offset) {}
+
+  bool keep(index_t q_pos, index_t k_pos) const {
+    return selection(q_pos).contains(k_pos, found(q_pos));
+  }
+  tile_class classify(const tile& region) const {
+    bool keeps_some = false;
+    bool keeps_all = true;
+    for (index_t q_pos = region.first_query; q_pos < region.last_query; ++q_pos) {
+      const key_selection keys = selection(q_pos);
+      const index_t first = keys.count_before(region.first_key, found(q_pos));
+      const index_t count = keys.count_before(region.last_key, found(q_pos)) - first;
+      keeps_some = keeps_some || count > 0;
+      keeps_all = keeps_all && count == region.last_key - region.first_key;
+    }
+    return !keeps_some ? tile_class::skip : keeps_all ? tile_class::full : tile_class::partial;
+  }
+
+ private:
+  static constexpr index_t remembered = 64;
+
+  key_selection selection(index_t q_pos) const {
+    return policy_.selection(batch_, key_head_, q_pos - query_offset_);
+  }
+  index_t& found(index_t q_pos) const { return found_[(q_pos - query_offset_) % remembered]; }
+
+  Policy policy_;
+  index_t batch_;
+  index_t key_head_;
+  index_t query_offset_;
+  mutable index_t found_[remembered] = {};
+};
+
+/// The selection of a call as a tuple of one mask; an empty tuple if no policy selects keys.
+template <class... Policies>
+auto selection_masks(const std::tuple<Policies...>& policies, index_t batch, index_t key_head,
+                     index_t query_offset) {
+  const auto mask_of = [&]<class Policy>(const Policy& policy) {
+    if constexpr (selects_keys<Policy>) {
+      return std::tuple<selection_mask<Policy>>(
+          selection_mask<Policy>(policy, batch, key_head, query_offset));
+    } else {
+      return std::tuple<>();
+    }
+  };
+  return std::apply([&](const auto&... policy) { return std::tuple_cat(mask_of(policy)...); },
+                    policies);
+}
+
+template <class Policies>
+using selection_masks_of =
+    decltype(selection_masks(std::declval<const Policies&>(), index_t{}, index_t{}, index_t{}));
+
+/// The keys that a query row selects; everything is empty if no policy selects keys.
+template <class... Policies>
+key_selection selection_of(const std::tuple<Policies...>& policies, index_t batch, index_t key_head,
+                           index_t query_row) {
+  key_selection result;
+  const auto find = [&]<class Policy>(const Policy& policy) {
+    if constexpr (selects_keys<Policy>) result = policy.selection(batch, key_head, query_row);
+  };
+  std::apply([&](const auto&... policy) { (find(policy), ...); }, policies);
+  return result;
+}
+
+}  // namespace relpos::inline RELPOS_ABI
