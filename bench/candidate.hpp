@@ -31,6 +31,10 @@ inline additive_bias of_row(additive_bias policy, index_t row) {
   policy.matrix = policy.matrix.slice(2, row, 1);
   return policy;
 }
+inline mixed_bias of_row(mixed_bias policy, index_t row) {
+  policy.coefficients = policy.coefficients.slice(2, row, 1);
+  return policy;
+}
 inline token_positions of_row(token_positions policy, index_t row) {
   policy.queries = policy.queries.slice(2, row, 1);
   return policy;

@@ -6,6 +6,6 @@
 int main(int count, char** values) {
   using namespace relpos::bench;
   return run_sections(count, values,
-                      {encodings, short_sequences, long_sequences, two_threads, serving_caches,
-                       serving_layers, serving_batches, against_peers});
+                      {encodings, short_sequences, long_sequences, model_policies, two_threads,
+                       serving_caches, serving_layers, serving_batches, against_peers});
 }

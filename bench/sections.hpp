@@ -22,6 +22,8 @@ section encodings;
 section short_sequences;
 /// Far tiles left out, and blockwise causal attention at length 65536.
 section long_sequences;
+/// Mixed biases, forget gates, selected keys, channels that do not rotate.
+section model_policies;
 section two_threads;
 /// One query against caches, compared with the bandwidth of reading: storage types, kinds of cache,
 /// query heads per key head.

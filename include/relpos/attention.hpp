@@ -12,7 +12,7 @@
 // No function here throws or allocates: the caller provides the workspace and reads the status. The
 // same functions over Eigen tensors, which allocate and throw, are in eigen/attention.hpp.
 //
-//   s = scale R q.R k;  s = softcap tanh(s / softcap);  s = (s + bias) factor / temperature
+//   s = scale R q.R k;  s = softcap tanh(s / softcap);  s = cap(s + bias) factor / temperature
 //   S = e^sink + sum of e^s over the visible keys;  p = e^s / S;  out = p V;  lse = ln S
 //
 // A row that sees no key has out = 0 and lse = -inf. Keys and values that a query does not see have
@@ -189,10 +189,6 @@ auto prepare(const Executor& runner, const partial_state& state, const view<Quer
              const Arguments&... arguments) noexcept {
   static_assert(check_arguments<Arguments...>());
   static_assert(
-      !(has_sink<head_policy_of<Arguments>> || ... || false),
-      "relpos: a sink logit joins the denominator once, not with every slice of the keys: "
-      "merge a state of out = 0 and lse = the sink logit");
-  static_assert(
       !(scales_by_count<head_policy_of<Arguments>> || ... || false),
       "relpos: this logit scaling needs the number of keys that a query sees, which a slice of "
       "the keys does not have");
@@ -203,7 +199,8 @@ auto prepare(const Executor& runner, const partial_state& state, const view<Quer
                            tensor_kv_of<Key, Value>{k, v, opts.key_starts}, opts, arguments...);
 }
 
-/// Attention over a slice of the keys. `merge` combines the states of disjoint slices.
+/// Attention over a slice of the keys. `merge` combines the states of disjoint slices. If the call
+/// has sinks, each state counts them, and `merge` is given them too.
 ///
 /// `options.query_offset` (or query_offsets) must be given. `options.key_offset` is the position of
 /// the slice's first key. Both count from the first key of the whole sequence.

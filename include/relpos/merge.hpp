@@ -2,14 +2,19 @@
 // The result of attention over a slice of the keys, and the merge of two results over disjoint
 // slices. The merge is associative up to rounding; merging an empty state changes nothing.
 //
-//   w = 1 / (1 + e^(lse_b - lse_a)),   out = w out_a + (1 - w) out_b,   lse = ln(e^lse_a + e^lse_b)
+//   S = e^lse_a + e^lse_b - e^sink,   out = (e^lse_a out_a + e^lse_b out_b) / S,   lse = ln S
+//
+// Each state of a call with sinks counts the sink, and so the merge takes one away.
 
 #include <array>
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <tuple>
 
 #include "relpos/call/row_statistics.hpp"
+#include "relpos/call/scale.hpp"
+#include "relpos/check/call.hpp"
 #include "relpos/check/overlap.hpp"
 #include "relpos/check/shapes.hpp"
 #include "relpos/core/executor.hpp"
@@ -89,25 +94,50 @@ inline status check_merge(const partial_state& into, const partial_state& from) 
   return check_all_apart(written);
 }
 
-inline void merge_row(const partial_state& into, const partial_state& from, index_t batch,
-                      index_t head, index_t row) {
+/// `sink` is the sink logit that both states have counted; -inf if there is none.
+inline void merge_row(const partial_state& into, const partial_state& from, float sink,
+                      index_t batch, index_t head, index_t row) {
   const float empty = -std::numeric_limits<float>::infinity();
   float& lse = into.lse(batch, head, row);
   const float other = from.lse(batch, head, row);
   if (other == empty) return;
-  const float weight = lse == empty ? 0.0f : 1.0f / (1.0f + std::exp(other - lse));
   if (lse == empty) {
     copy_row_statistics(into.statistics, from.statistics, batch, head, row);
-  } else {
-    merge_row_statistics(into.statistics, from.statistics, weight, batch, head, row);
+    for (index_t c = 0; c < into.out.shape[3]; ++c) {
+      into.out(batch, head, row, c) = from.out(batch, head, row, c);
+    }
+    lse = other;
+    return;
   }
+  // The sum of exponentials over the larger of the two, less 1.
+  const float larger = lse > other ? lse : other;
+  const float smaller = lse > other ? other : lse;
+  const float growth = std::exp(smaller - larger) - std::exp(sink - larger);
+  const auto share_of = [&](float of) {
+    return set_share{std::exp(of - larger) / (1.0f + growth), 1.0f - std::exp(sink - of)};
+  };
+  const set_share first = share_of(lse);
+  const set_share second = share_of(other);
+  merge_row_statistics(into.statistics, from.statistics, first, second, batch, head, row);
   for (index_t c = 0; c < into.out.shape[3]; ++c) {
     float& out = into.out(batch, head, row, c);
-    const float added = (1.0f - weight) * from.out(batch, head, row, c);
-    out = lse == empty ? added : weight * out + added;
+    out = first.share * out + second.share * from.out(batch, head, row, c);
   }
-  const float larger = lse > other ? lse : other;
-  lse = lse == empty ? other : larger + std::log1p(std::exp(-std::abs(lse - other)));
+  lse = larger + std::log1p(growth);
+}
+
+/// `sink_of` is (batch, head, row) -> the sink logit of a query.
+template <executor Executor, class SinkOf>
+void merge_rows(const Executor& runner, const partial_state& into, const partial_state& from,
+                const SinkOf& sink_of) {
+  const auto& shape = into.out.shape;
+  runner.run(shape[0] * shape[1], [&](index_t item, index_t) {
+    const index_t batch = item / shape[1];
+    const index_t head = item % shape[1];
+    for (index_t row = 0; row < shape[2]; ++row) {
+      merge_row(into, from, sink_of(batch, head, row), batch, head, row);
+    }
+  });
 }
 
 /// Merges `from` into `into`: states of the same queries over disjoint keys. The executor runs one
@@ -117,11 +147,32 @@ status merge(const Executor& runner, const partial_state& into,
              const partial_state& from) noexcept {
   if (status valid = check_workers(runner); !valid) return valid;
   if (status valid = check_merge(into, from); !valid) return valid;
+  merge_rows(runner, into, from,
+             [](index_t, index_t, index_t) { return -std::numeric_limits<float>::infinity(); });
+  return {};
+}
+
+/// Merges states of calls with sinks: `sink_logits` or `row_sink_logits`, the same as those calls
+/// had. The merged state counts them once.
+template <executor Executor, class Sinks>
+  requires has_sink<head_policy_of<Sinks>>
+status merge(const Executor& runner, const partial_state& into, const partial_state& from,
+             const Sinks& sinks) noexcept {
+  if (status valid = check_workers(runner); !valid) return valid;
+  if (status valid = check_merge(into, from); !valid) return valid;
   const auto& shape = into.out.shape;
-  runner.run(shape[0] * shape[1], [&](index_t item, index_t) {
-    for (index_t row = 0; row < shape[2]; ++row) {
-      merge_row(into, from, item / shape[1], item % shape[1], row);
+  const std::tuple<Sinks> policies(sinks);
+  const attention_shape sizes{
+      .batch = shape[0], .query_heads = shape[1], .query_length = shape[2], .value_dim = shape[3]};
+  if (status valid = check_policies(policies, sizes); !valid) return valid;
+  for (const labelled_memory& output : written_memory(
+           call_outputs<float>{into.out, into.lse, into.statistics, "into.out", "into.lse"})) {
+    if (status valid = check_apart_from_policies(output, policy_data(policies)); !valid) {
+      return valid;
     }
+  }
+  merge_rows(runner, into, from, [&](index_t batch, index_t head, index_t row) {
+    return sink_logit(bind_all(policies, batch, head), row);
   });
   return {};
 }

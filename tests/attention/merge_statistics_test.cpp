@@ -71,6 +71,22 @@ TEST(merge_statistics, of_slices) {
   expect_merged({0, 1, 7, 7, 130, 290, 300}, {});
 }
 
+/// The statistics are those of the keys: a sink is no outcome.
+TEST(merge_statistics, of_slices_beside_sinks) {
+  const std::vector<float> logits{0.7f, 4.0f};
+  const relpos::sink_logits sinks{logits};
+  const meaning means{.sink = [&](index_t head) {
+    return static_cast<double>(logits[static_cast<std::size_t>(head)]);
+  }};
+  state whole = part(0, 60, sinks);
+  for (const index_t first : {60, 70, 200}) {
+    state next = part(first, first == 60 ? 70 : first == 70 ? 200 : 300, sinks);
+    ASSERT_TRUE(relpos::merge(relpos::serial{}, whole.view(), next.view(), sinks));
+  }
+  expect_statistics(whole.statistics, naive_attention<double>(long_inputs(), means).statistics,
+                    naive_attention<float>(long_inputs(), means).statistics);
+}
+
 // Most slices are not seen by most rows.
 TEST(merge_statistics, of_slices_under_a_band) {
   const meaning means{

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <span>
 
 #include "relpos/policies.hpp"
 #include "support/attend.hpp"
@@ -57,6 +58,22 @@ state part(const inputs<float>& in, index_t first, index_t last, const Policies&
   return result;
 }
 
+/// Merges states of calls with these policies; sinks are given to the merge too.
+template <class... Policies>
+relpos::status merge_states(state& into, state& from, const Policies&... policies) {
+  relpos::status done;
+  const auto merge = [&](const auto&... sinks) {
+    done = relpos::merge(relpos::serial{}, into.view(), from.view(), sinks...);
+  };
+  constexpr bool has_sinks = (relpos::has_sink<relpos::head_policy_of<Policies>> || ... || false);
+  [[maybe_unused]] const auto merge_if_sinks = [&]<class Policy>(const Policy& policy) {
+    if constexpr (relpos::has_sink<relpos::head_policy_of<Policy>>) merge(policy);
+  };
+  (merge_if_sinks(policies), ...);
+  if (!has_sinks) merge();
+  return done;
+}
+
 /// Cuts the keys at random, merges the parts in a random tree and compares with the whole.
 template <class... Policies>
 void expect_any_tree(const Policies&... policies) {
@@ -76,7 +93,7 @@ void expect_any_tree(const Policies&... policies) {
           static_cast<std::size_t>(random.between(0, static_cast<index_t>(states.size()) - 1));
       auto b = static_cast<std::size_t>(random.between(0, static_cast<index_t>(states.size()) - 2));
       b += b >= a ? 1 : 0;
-      ASSERT_TRUE(relpos::merge(relpos::serial{}, states[a].view(), states[b].view()));
+      ASSERT_TRUE(merge_states(states[a], states[b], policies...));
       states.erase(states.begin() + static_cast<std::ptrdiff_t>(b));
     }
     expect_reference(support::attended<float>{states[0].out, states[0].lse}, in, {}, policies...);
@@ -87,6 +104,33 @@ TEST(merge, any_tree_of_plain_slices) { expect_any_tree(); }
 
 // Of a narrow band, most slices are seen by some rows only.
 TEST(merge, any_tree_under_a_mask) { expect_any_tree(relpos::alibi{slopes}, relpos::band{37, 2}); }
+
+TEST(merge, any_tree_with_sinks) {
+  const std::vector<float> sinks{1.5f, -2.0f};
+  expect_any_tree(relpos::sink_logits{sinks}, relpos::causal{});
+  const auto of_rows = support::random_tensor({1, 2, 2, 60}, 3);
+  expect_any_tree(
+      relpos::row_sink_logits{relpos::view<const float, 3>(of_rows.values.data(), {2, 2, 60})},
+      relpos::band{37, 2});
+  // So large that they have most of the weight.
+  const std::vector<float> large{7.0f, 8.0f};
+  expect_any_tree(relpos::sink_logits{large});
+}
+
+TEST(merge, refuses_sinks_that_do_not_fit) {
+  const inputs<float> in = long_inputs();
+  state a = part(in, 0, 100);
+  state b = part(in, 100, 333);
+  const std::vector<float> three{1.0f, 1.0f, 1.0f};
+  relpos::status done =
+      relpos::merge(relpos::serial{}, a.view(), b.view(), relpos::sink_logits{three});
+  EXPECT_EQ(done.code, relpos::status_code::invalid_shape) << done.message;
+  const std::span<const float> inside(a.out.values.data(), 2);
+  std::fill(a.out.values.begin(), a.out.values.begin() + 2, 0.0f);
+  done = relpos::merge(relpos::serial{}, a.view(), b.view(), relpos::sink_logits{inside});
+  EXPECT_EQ(done.code, relpos::status_code::overlap) << done.message;
+  EXPECT_NE(std::strstr(done.message, "into.out"), nullptr) << done.message;
+}
 
 state filled(float out, float lse) {
   state result({1, 1, 2, 3}, out);

@@ -108,6 +108,25 @@ TEST(logit_scaling, position_log_counts_from_zero) {
   EXPECT_GT((relpos::position_log{0.3, 64, 1}.logit_factor(63)), 1.0f);
 }
 
+// Inkling: 1 + alpha ln(max(1, (p + 1) / floor)).
+TEST(logit_scaling, position_log_ratio_begins_at_its_length) {
+  meaning means = causal_lines();
+  means.query_offset = 100;
+  for (const index_t first : {0, 1}) {
+    means.logit_factor = [&](index_t, index_t q_pos, index_t) {
+      const double ratio = static_cast<double>(q_pos + first) / 128.0;
+      return ratio > 1.0 ? 1.0 + 0.4 * std::log(ratio) : 1.0;
+    };
+    expect_means(
+        attend(two_heads(), {.query_offset = 100}, relpos::position_log_ratio{0.4, 128, first},
+               relpos::alibi{slopes}, relpos::causal{}),
+        two_heads(), means);
+  }
+  EXPECT_EQ((relpos::position_log_ratio{0.4, 128}.logit_factor(127)), 1.0f);
+  EXPECT_GT((relpos::position_log_ratio{0.4, 128}.logit_factor(128)), 1.0f);
+  EXPECT_EQ((relpos::position_log_ratio{0.4, 128}.logit_factor(-9)), 1.0f);
+}
+
 TEST(logit_scaling, position_power_is_a_power_of_the_position) {
   meaning means = causal_lines();
   means.query_offset = 100;

@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "relpos/simd/pack.hpp"
+#include "relpos/simd/tanh.hpp"
 #include "relpos/stage/score.hpp"
 
 namespace {
@@ -49,6 +52,24 @@ TEST(score_stage, a_large_element_of_a_matrix_is_not_made_infinite) {
   EXPECT_EQ(relpos::scaled_element(lowest, 1.44f), lowest);
   EXPECT_EQ(relpos::scaled_element(relpos::hidden_score, 1.44f), relpos::hidden_score);
   EXPECT_EQ(relpos::scaled_element(2.0f, 1.5f), 3.0f);
+}
+
+TEST(score_stage, a_cap_is_of_tanh_and_keeps_what_is_hidden) {
+  const auto tanh_of = []<class Real>(Real x) {
+    if constexpr (std::is_same_v<Real, float>) {
+      float lane[lanes];
+      relpos::tanh<relpos::native>(pack(x)).store(lane);
+      return lane[0];
+    } else {
+      return relpos::tanh<relpos::native>(x);
+    }
+  };
+  expect_same(scores(), [&]<class Real>(Real s) {
+    return relpos::capped_score(tanh_of, s, Real(2.0f), Real(0.5f));
+  });
+  EXPECT_EQ(relpos::capped_score(tanh_of, relpos::hidden_score, 2.0f, 0.5f), relpos::hidden_score);
+  EXPECT_EQ(relpos::capped_score(tanh_of, -1e30f, 2.0f, 0.5f), -2.0f);
+  EXPECT_NEAR(relpos::capped_score(tanh_of, 1.0f, 2.0f, 0.5f), 2.0f * std::tanh(0.5f), 1e-6f);
 }
 
 TEST(score_stage, what_is_hidden_stays_so_whatever_the_factor_of_its_row) {

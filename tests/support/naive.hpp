@@ -41,6 +41,7 @@ struct meaning {
   std::function<double(index_t batch, index_t head, index_t query_row)> row_sink{};
   std::optional<double> scale{};  // 1 / sqrt(head_dim)
   double softcap = 0.0;
+  double cap_after_bias = 0.0;
   double temperature = 1.0;
   std::optional<index_t> query_offset{};  // queries are the last rows
   index_t key_offset = 0;
@@ -172,6 +173,10 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
           if (means.bias)
             s += static_cast<Real>(means.bias(h, key_at(b, key, 0) - query_at(b, row, 0)));
           if (means.element_bias) s += static_cast<Real>(means.element_bias(b, h, row, key));
+          if (means.cap_after_bias > 0.0 && s > nothing) {
+            const auto cap = static_cast<Real>(means.cap_after_bias);
+            s = cap * std::tanh(s / cap);
+          }
           if (means.logit_factor) {
             s *= static_cast<Real>(means.logit_factor(h, query_at(b, row, 0), visible));
           }

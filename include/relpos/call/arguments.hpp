@@ -15,13 +15,16 @@ constexpr bool check_argument() {
   static_assert(
       std::is_same_v<Argument, options> || policy<Argument>,
       "relpos: this argument is neither options nor a policy: a policy is a trivially copyable "
-      "struct with rotations, bias, tabulated_bias, tabulated_term, bias_element, visible_keys, "
-      "keep, selection, softmax_temperature, logit_factor, sink_logit or query_position "
+      "struct with rotations, bias, tabulated_bias, tabulated_term, bias_element, key_term, "
+      "cap_after_bias, visible_keys, keep, selection, softmax_temperature, logit_factor, "
+      "sink_logit or "
+      "query_position "
       "(contract/policy.hpp)");
   if constexpr (policy<Argument>) {
     static_assert(
         bias_count<Argument> <= 1,
-        "relpos: a policy has one of bias, tabulated_bias, tabulated_term and bias_element");
+        "relpos: a policy has one of bias, tabulated_bias, tabulated_term, bias_element and "
+        "key_term");
   }
   return true;
 }
@@ -33,6 +36,8 @@ constexpr bool check_arguments() {
   if constexpr ((check_argument<Arguments>() && ... && true)) {
     static_assert((0 + ... + (is_temperature<Arguments> ? 1 : 0)) <= 1,
                   "relpos: the temperature is given twice");
+    static_assert((0 + ... + (caps_after_bias<head_policy_of<Arguments>> ? 1 : 0)) <= 1,
+                  "relpos: the softcap after the bias is given twice");
     static_assert((0 + ... + (has_sink<head_policy_of<Arguments>> ? 1 : 0)) <= 1,
                   "relpos: sink logits are given twice");
     static_assert(

@@ -38,6 +38,7 @@ struct problem_sequence : call_sequence {
 template <class Out, class Query, class Source, class... Policies>
 struct attention_problem final : call_sequences {
   static constexpr bool has_row_factor = (scales_rows<head_policy_of<Policies>> || ... || false);
+  static constexpr bool caps_bias = (caps_after_bias<head_policy_of<Policies>> || ... || false);
   static constexpr bool has_bias = (is_bias<Policies> || ... || false);
   static constexpr bool can_bound = can_bound_scores<Policies...>;
   static constexpr bool selects = (selects_keys<Policies> || ... || false);

@@ -58,6 +58,17 @@ float sink_logit(const std::tuple<HeadPolicies...>& head_policies,
   return result;
 }
 
+/// The cap of score and bias of one head; 0 if no policy sets it.
+template <class... HeadPolicies>
+float cap_after_bias(const std::tuple<HeadPolicies...>& head_policies) {
+  float result = 0.0f;
+  [[maybe_unused]] const auto ask = [&]<class HeadPolicy>(const HeadPolicy& policy) {
+    if constexpr (caps_after_bias<HeadPolicy>) result = policy.cap_after_bias();
+  };
+  std::apply([&](const auto&... policy) { (ask(policy), ...); }, head_policies);
+  return result;
+}
+
 /// The product of the factors of all policies for the logits of one row. `visible` is the number of
 /// keys that the row sees.
 template <class... HeadPolicies>

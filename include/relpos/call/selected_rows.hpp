@@ -2,7 +2,6 @@
 // Selected keys (contract/selection.hpp) as the kernels read them: decode goes through the rows of
 // a query's list, prefill takes the lists of its queries as a mask.
 
-#include <algorithm>
 #include <tuple>
 #include <utility>
 
@@ -24,16 +23,6 @@ struct selected_rows {
   /// The hull of the rows at `places`, which are not empty.
   constexpr key_range hull(const key_range& places) const {
     return {row(places.first), row(places.last - 1) + 1};
-  }
-  /// Calls use(place, row, count) for runs of consecutive rows, in ascending order.
-  template <class Use>
-  void for_each_run(const key_range& places, const Use& use) const {
-    for (index_t place = places.first; place < places.last;) {
-      const index_t end_of_block = (place / keys.block_keys + 1) * keys.block_keys;
-      const index_t last = std::min(end_of_block, places.last);
-      use(place, row(place), last - place);
-      place = last;
-    }
   }
 };
 

@@ -1,7 +1,7 @@
 #pragma once
 // The members of a policy. A struct takes part in a stage of
 //
-//   s = (softcap(scale R q.R k) + bias) factor / temperature,
+//   s = cap(softcap(scale R q.R k) + bias) factor / temperature,
 //   p = e^s / (e^sink + sum of e^s over the visible keys),
 //
 // if it has the stage's member. Absent members cost no time per score. All members are const.
@@ -23,6 +23,10 @@
 //                                              tabulated functions
 //     float bias_element(index_t query_row, index_t key_row)
 //                                              a matrix element, by the rows of this call
+//     double key_term(index_t k_pos), and optionally double query_term(index_t q_pos)
+//                                              their sum; positions are row + offset, as for masks
+//   cap of score and bias
+//     float cap_after_bias()                   c in c tanh(s / c), > 0
 //   mask, one or both of the first two; window_start is optional
 //     key_range visible_keys(index_t q_pos)    the keys that a query sees, as one range
 //     bool keep(index_t q_pos, index_t k_pos)  any predicate; with `tile_class classify(tile)`,
@@ -160,8 +164,23 @@ concept stores_bias = requires(const HeadPolicy& policy, index_t i) {
 };
 
 template <class HeadPolicy>
+concept has_key_terms = requires(const HeadPolicy& policy, index_t i) {
+  { policy.key_term(i) } -> std::same_as<double>;
+};
+template <class HeadPolicy>
+concept has_query_terms =
+    has_key_terms<HeadPolicy> && requires(const HeadPolicy& policy, index_t i) {
+      { policy.query_term(i) } -> std::same_as<double>;
+    };
+
+template <class HeadPolicy>
 concept bounds_bias = computes_bias<HeadPolicy> && requires(const HeadPolicy& policy, index_t i) {
   { policy.upper_bound(i, i) } -> std::convertible_to<float>;
+};
+
+template <class HeadPolicy>
+concept caps_after_bias = requires(const HeadPolicy& policy) {
+  { policy.cap_after_bias() } -> std::same_as<float>;
 };
 
 template <class HeadPolicy>
@@ -225,12 +244,14 @@ concept gates_rows = requires(const HeadPolicy& policy, index_t i) {
   { policy.row_gate(i) } -> std::convertible_to<float>;
 };
 
-/// The number of kinds of bias that a policy has: computed, tabulated, mixed, stored. Calls refuse a
+/// The number of kinds of bias that a policy has: computed, tabulated, mixed, stored, or the sum of
+/// two terms. Calls refuse a
 /// policy with two (call/arguments.hpp), because kernels could not know which one is meant.
 template <class Policy>
 inline constexpr int bias_count =
     (computes_bias<head_policy_of<Policy>> ? 1 : 0) + (tabulates_bias<Policy> ? 1 : 0) +
-    (mixes_bias<Policy> ? 1 : 0) + (stores_bias<head_policy_of<Policy>> ? 1 : 0);
+    (mixes_bias<Policy> ? 1 : 0) + (stores_bias<head_policy_of<Policy>> ? 1 : 0) +
+    (has_key_terms<head_policy_of<Policy>> ? 1 : 0);
 template <class Policy>
 inline constexpr bool is_bias = bias_count<Policy> > 0;
 template <class Policy>
@@ -244,6 +265,17 @@ template <class Policy>
 inline constexpr bool reads_positions =
     is_rotation<Policy> || computes_bias<head_policy_of<Policy>> || has_bias_table<Policy> ||
     scales_by_position<head_policy_of<Policy>>;
+
+/// The number that a bias of two terms adds to the score of a key.
+template <has_key_terms HeadPolicy>
+constexpr double sum_of_terms(const HeadPolicy& policy, [[maybe_unused]] index_t q_pos,
+                              index_t k_pos) {
+  if constexpr (has_query_terms<HeadPolicy>) {
+    return policy.query_term(q_pos) + policy.key_term(k_pos);
+  } else {
+    return policy.key_term(k_pos);
+  }
+}
 
 /// The number of tables of a head.
 template <class Policy>
@@ -279,10 +311,10 @@ constexpr bool vanishes_over([[maybe_unused]] const Policy& policy,
 }
 
 template <class Policy>
-concept policy =
-    std::is_trivially_copyable_v<Policy> &&
-    (is_rotation<Policy> || is_bias<Policy> || is_mask<Policy> || selects_keys<Policy> ||
-     is_temperature<Policy> || scales_rows<head_policy_of<Policy>> ||
-     has_sink<head_policy_of<Policy>> || places_tokens<Policy>);
+concept policy = std::is_trivially_copyable_v<Policy> &&
+                 (is_rotation<Policy> || is_bias<Policy> || is_mask<Policy> ||
+                  selects_keys<Policy> || is_temperature<Policy> ||
+                  scales_rows<head_policy_of<Policy>> || caps_after_bias<head_policy_of<Policy>> ||
+                  has_sink<head_policy_of<Policy>> || places_tokens<Policy>);
 
 }  // namespace relpos::inline RELPOS_ABI

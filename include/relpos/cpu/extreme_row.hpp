@@ -92,6 +92,9 @@ class row_biases {
                static_cast<double>(policy.tabulated_term(head_, term, distance));
       }
       return sum;
+    } else if constexpr (has_key_terms<HeadPolicy>) {
+      return sum_of_terms(head_policy, row_ + sequence_.position.query_offset,
+                          key + sequence_.position.key_offset);
     } else {
       return 0.0;
     }

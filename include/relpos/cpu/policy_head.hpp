@@ -21,7 +21,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The stages of a group of queries: biases in argument order, then the factors of its rows.
+/// The stages of a group of queries: biases in argument order, the cap of score and bias, the factors
+/// of its rows.
 /// `coefficients` is the group's memory for mixed biases.
 template <class Isa, class Problem, std::size_t... I>
 auto stages_of(const problem_sequence<Problem>& sequence,
@@ -40,9 +41,16 @@ auto stages_of(const problem_sequence<Problem>& sequence,
       return std::tuple();
     }
   };
-  auto biases = std::tuple_cat(stage(std::integral_constant<std::size_t, I>())...);
+  [[maybe_unused]] const auto head_policies = bind_all(sequence.call.policies, sequence.at, head);
+  const auto cap = [&] {
+    if constexpr (Problem::caps_bias) {
+      return std::tuple(cap_stage<Isa>(cap_after_bias(head_policies) * factor));
+    } else {
+      return std::tuple();
+    }
+  };
+  auto biases = std::tuple_cat(stage(std::integral_constant<std::size_t, I>())..., cap());
   if constexpr (Problem::has_row_factor) {
-    const auto head_policies = bind_all(sequence.call.policies, sequence.at, head);
     const row_factor_stage<Isa> factors(head_policies, rows, position, [&](index_t lane) {
       const key_range visible = visible_key_rows(head_policies, rows.q_pos + lane, rows.key_offset,
                                                  sequence.shape.key_length);
@@ -157,7 +165,9 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
     if constexpr (Problem::can_bound) {
       const distance_range distances = distances_between(
           positions_of_rows(), rows.first_row, rows.first_row + rows.count, keys.first, keys.last);
-      return relpos::largest_bias(head_policies(head), distances, factor);
+      const tile region{rows.q_pos, rows.q_pos + rows.count, keys.first + rows.key_offset,
+                        keys.last + rows.key_offset};
+      return relpos::largest_bias(head_policies(head), region, distances, factor);
     } else {
       return {};
     }
@@ -228,15 +238,18 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
       const score_factors factors(sequence_.call.scale, sequence_.call.softcap(),
                                   temperature(head));
       if (factors.softcap != 0.0f) cap_row<Isa>(factors.softcap, keys, scores);
-      add_biases(head, row, places, factors.bias, keys, scores,
+      const auto key_position = [&](index_t key) {
+        return (rows.selected ? rows.selected->row(key) : key) + sequence_.position.key_offset;
+      };
+      add_biases(head, row, places, key_position, factors.bias, keys, scores,
                  std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
+      if constexpr (Problem::caps_bias) {
+        cap_biased_row<Isa>(cap_after_bias(policies_of_head) * factors.bias, keys, scores);
+      }
       if constexpr (Problem::has_row_factor) {
         const index_t visible = sequence_.count_shown(rows.visible[i], row);
         scale_row<Isa>(logit_factor(policies_of_head, places.query(row), visible), keys, scores);
       }
-      const auto key_position = [&](index_t key) {
-        return (rows.selected ? rows.selected->row(key) : key) + sequence_.position.key_offset;
-      };
       seen[i] = hide_row<Isa>(element_masks(policies_of_head), query_position(row), rows.visible[i],
                               key_position, keys, scores);
     }
@@ -317,16 +330,17 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   }
   index_t query_position(index_t row) const { return row + sequence_.position.query_offset; }
 
-  template <class RowPositions, std::size_t... I>
+  template <class RowPositions, class KeyPosition, std::size_t... I>
   void add_biases([[maybe_unused]] index_t head, [[maybe_unused]] index_t row,
-                  [[maybe_unused]] const RowPositions& places, [[maybe_unused]] float factor,
+                  [[maybe_unused]] const RowPositions& places,
+                  [[maybe_unused]] const KeyPosition& key_position, [[maybe_unused]] float factor,
                   [[maybe_unused]] const key_lanes& keys, [[maybe_unused]] float* scores,
                   std::index_sequence<I...>) const {
     [[maybe_unused]] const index_t piece =
         this->resident.piece_of(keys.first_row + decode_geometry::tile_keys);
     (add_row_bias<Isa>(std::get<I>(sequence_.call.policies),
                        table_of<I>(sequence_, workspace_, head, piece), sequence_.at, head, row,
-                       places, factor, keys, scores),
+                       places, query_position(row), key_position, factor, keys, scores),
      ...);
   }
 

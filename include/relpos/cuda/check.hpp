@@ -38,6 +38,10 @@ constexpr bool check_device_arguments() {
                 "relpos: on a GPU sinks are of heads, not of rows");
   static_assert(!(mixes_bias<Arguments> || ... || false),
                 "relpos: a bias of several terms is computed on the CPU only");
+  static_assert(!(has_key_terms<head_policy_of<Arguments>> || ... || false),
+                "relpos: a bias of numbers per key is computed on the CPU only");
+  static_assert(!(caps_after_bias<head_policy_of<Arguments>> || ... || false),
+                "relpos: a softcap after the bias is computed on the CPU only");
   static_assert(!(selects_keys<Arguments> || ... || false),
                 "relpos: selected keys are read on the CPU only");
   return true;

@@ -7,6 +7,7 @@
 //   ssmax{scales}            scale[head] ln n                    Nakanishi, arXiv 2501.19399
 //   position_log{...}        1 + attn_scale ln(floor(p / floor_scale) + 1)   Llama 4; Ministral 3 and
 //                                                                Mistral 4, which count from 0
+//   position_log_ratio{...}      1 + attn_scale ln(max(1, p / length))       Inkling
 //   position_power{...}      (1 + p / length)^exponent           Beam
 //   head_position_log{...}   slope[head] ln p + intercept[head]  Mistral Large 4
 //
@@ -96,6 +97,32 @@ struct position_log {
                            static_cast<long long>(floor_scale));
     }
     return check_first_position("position_log", first_position);
+  }
+};
+
+/// Inkling's law, for its layers of full attention: 1 up to `length`.
+struct position_log_ratio {
+  double attn_scale;  // within +-1e30
+  index_t length;     // positions, at least 1
+  index_t first_position = 1;
+
+  float logit_factor(index_t q_pos) const {
+    const auto position = static_cast<double>(q_pos + first_position);
+    const double ratio = std::max(position / static_cast<double>(length), 1.0);
+    return static_cast<float>(1.0 + attn_scale * std::log(ratio));
+  }
+  status check(const attention_shape&) const {
+    if (!(std::abs(attn_scale) <= 1e30)) {
+      return status::error(status_code::invalid_value,
+                           "position_log_ratio: attn_scale is %g, must be within +-1e30",
+                           attn_scale);
+    }
+    if (length < 1) {
+      return status::error(status_code::invalid_value,
+                           "position_log_ratio: length is %lld, must be at least 1",
+                           static_cast<long long>(length));
+    }
+    return check_first_position("position_log_ratio", first_position);
   }
 };
 

@@ -40,6 +40,7 @@ class reference_row {
       for (index_t key = 0; key < sequence.shape.key_length; ++key) visible += sees(key) ? 1 : 0;
     }
     factor_ = static_cast<Real>(logit_factor(head_policies, position_.query(row), visible));
+    cap_ = static_cast<Real>(cap_after_bias(head_policies));
     sink_ = static_cast<Real>(sink_logit(head_policies, row));
   }
 
@@ -62,7 +63,8 @@ class reference_row {
       s += bias(policy, distance(key, 0), key);
       return true;
     });
-    if (s == -std::numeric_limits<Real>::infinity()) return s;  // hidden, whatever the factor
+    if (s == -std::numeric_limits<Real>::infinity()) return s;  // hidden, whatever follows
+    if constexpr (Problem::caps_bias) s = cap_ * std::tanh(s / cap_);
     return s * factor_ /
            static_cast<Real>(softmax_temperature(sequence_.call.policies, sequence_.at, head_));
   }
@@ -158,6 +160,9 @@ class reference_row {
       return sum;
     } else if constexpr (stores_bias<head_policy_type>) {
       return static_cast<Real>(head_policy.bias_element(row_, key));
+    } else if constexpr (has_key_terms<head_policy_type>) {
+      const implicit_positions implicit{sequence_.position};
+      return static_cast<Real>(sum_of_terms(head_policy, implicit.query(row_), implicit.key(key)));
     } else {
       return Real(0);
     }
@@ -179,6 +184,7 @@ class reference_row {
   selection_masks_of<decltype(Problem::policies)> selection_;
   row_positions_of<decltype(Problem::policies)> position_;
   Real factor_ = 1;  // of the logits
+  Real cap_ = 0;     // of score and bias
   Real sink_ = 0;
 };
 

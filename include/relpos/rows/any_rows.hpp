@@ -19,6 +19,12 @@ class any_rows {
         find_([](const void* source, index_t first, index_t count, const Stored** out) {
           static_cast<const Rows*>(source)->find(first, count, out);
         }),
+        find_each_(
+            [](const void* source, const index_t* numbers, index_t count, const Stored** out) {
+              for (index_t i = 0; i < count; ++i) {
+                static_cast<const Rows*>(source)->find(numbers[i], 1, out + i);
+              }
+            }),
         copy_([](const void* source, index_t row, index_t channels, float* out) {
           const Rows& stored = *static_cast<const Rows*>(source);
           if (const float* const data = stored.in_place(row)) {
@@ -40,6 +46,10 @@ class any_rows {
   void find(index_t first, index_t count, const Stored** out) const {
     find_(rows_, first, count, out);
   }
+  /// Finds rows of any numbers.
+  void find_each(const index_t* numbers, index_t count, const Stored** out) const {
+    find_each_(rows_, numbers, count, out);
+  }
   void find_scales(index_t first, index_t count, float* out) const {
     find_scales_(rows_, first, count, out);
   }
@@ -50,6 +60,7 @@ class any_rows {
   const void* rows_;
   bool are_contiguous_;
   void (*find_)(const void*, index_t, index_t, const Stored**);
+  void (*find_each_)(const void*, const index_t*, index_t, const Stored**);
   void (*find_scales_)(const void*, index_t, index_t, float*) = nullptr;
   void (*copy_)(const void*, index_t, index_t, float*);
 };

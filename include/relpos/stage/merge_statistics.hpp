@@ -1,9 +1,10 @@
 #pragma once
 // The statistics of a row over two disjoint sets of keys, computed from the statistics over each
-// set. With w the first set's share of the sum of exponentials:
+// set. With w_a and w_b the sums of exponentials of the sets over the sum of both, and m_a and m_b
+// the probability of all keys of a set, which is less than 1 beside a sink:
 //
-//   max p    = max(w max p_a, (1 - w) max p_b)
-//   entropy  = w H_a + (1 - w) H_b - w ln w - (1 - w) ln(1 - w)
+//   max p    = max(w_a max p_a, w_b max p_b)
+//   entropy  = w_a (H_a - m_a ln w_a) + w_b (H_b - m_b ln w_b)
 //   mean     = m_a + (m_b - m_a) n_b / n
 //   variance = (n_a v_a + n_b v_b) / n + (m_b - m_a)^2 n_a n_b / n^2
 //
@@ -30,31 +31,39 @@ inline void copy_row_statistics(const row_statistics& destination, const row_sta
   }
 }
 
-/// Merges the statistics of a row from `source` into `destination`; neither is empty. `share` is w,
-/// with `destination` as the first set. Must run before lse is merged.
+/// What a set of keys has of the sum of exponentials of both sets (w), and what its keys have of its
+/// own (m).
+struct set_share {
+  float share;
+  float mass;
+
+  float entropy(float of_set) const {
+    return share > 0.0f ? share * (of_set - mass * std::log(share)) : 0.0f;
+  }
+};
+
+/// Merges the statistics of a row from `source` into `destination`; neither is empty. `first` is the
+/// share of `destination`. Must run before lse is merged.
 inline void merge_row_statistics(const row_statistics& destination, const row_statistics& source,
-                                 float share, index_t batch, index_t head, index_t row) {
+                                 const set_share& first, const set_share& second, index_t batch,
+                                 index_t head, index_t row) {
   const auto element = [&](const std::optional<view<float, 3>>& rows) -> float& {
     return (*rows)(batch, head, row);
   };
-  const float rest = 1.0f - share;
   if (destination.max_probability) {
     float& merged = element(destination.max_probability);
-    merged = std::fmax(share * merged, rest * element(source.max_probability));
+    merged = std::fmax(first.share * merged, second.share * element(source.max_probability));
   }
   if (destination.entropy) {
-    const auto choice_entropy = [](float p) { return p > 0.0f ? -p * std::log(p) : 0.0f; };
     float& merged = element(destination.entropy);
-    merged = share * merged + rest * element(source.entropy) + choice_entropy(share) +
-             choice_entropy(rest);
+    merged = first.entropy(merged) + second.entropy(element(source.entropy));
   }
   if (!destination.logit_count) return;
-  const float first = element(destination.logit_count);
-  const float second = element(source.logit_count);
-  const float count = first + second;
+  const float added = element(source.logit_count);
+  const float count = element(destination.logit_count) + added;
   element(destination.logit_count) = count;
   if (!destination.logit_mean || count == 0.0f) return;
-  const float part = second / count;
+  const float part = added / count;
   const float difference = element(source.logit_mean) - element(destination.logit_mean);
   element(destination.logit_mean) += difference * part;
   if (!destination.logit_variance) return;

@@ -1,5 +1,5 @@
 #pragma once
-// The stages of a score between product and softmax: bias, row factor, mask. `Real` is a score or a
+// The stages of a score between product and softmax: bias, cap, row factor, mask. `Real` is a score or a
 // vector of scores, `Integer` a key row or a vector of key rows. Scores and biases are in units of
 // the exponent, base 2: `factor` is log2(e) / temperature.
 
@@ -71,6 +71,14 @@ RELPOS_INLINE constexpr auto range_shows(Integer key, Integer first, Integer las
 template <class Seen, class Real>
 RELPOS_INLINE constexpr Real hidden_unless(Seen seen, Real score) {
   return select(seen, score, Real(hidden_score));
+}
+
+/// Caps a score, bias included: cap tanh(score / cap), in units of the exponent. A key that a bias
+/// hides stays hidden.
+template <class Tanh, class Real>
+RELPOS_INLINE constexpr Real capped_score(const Tanh& tanh, Real score, Real cap, Real inverse) {
+  const Real hidden(hidden_score);
+  return select(score == hidden, hidden, cap * tanh(score * inverse));
 }
 
 /// The last stage before the mask: multiplies a logit, bias included, by the logit scaling factor

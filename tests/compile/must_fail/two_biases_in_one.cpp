@@ -1,4 +1,4 @@
-// expect: relpos: a policy has one of bias, tabulated_bias, tabulated_term and bias_element
+// expect: relpos: a policy has one of bias, tabulated_bias, tabulated_term, bias_element and key_term
 #include <relpos/views.hpp>
 
 struct line_and_table {

@@ -47,9 +47,13 @@ class decode_kv_rows {
     }
     const index_t first = lanes.rows.first - lanes.first_row;
     const index_t last = lanes.rows.last - lanes.first_row;
-    for_each_run(lanes.rows, [&](index_t row, index_t stored_row, index_t count) {
-      source_.find(stored_row, count, out + row - lanes.first_row);
-    });
+    if (selected_) {
+      index_t numbers[decode_geometry::tile_keys];
+      for (index_t n = 0; n < last - first; ++n) numbers[n] = selected_->row(lanes.rows.first + n);
+      source_.find_each(numbers, last - first, out + first);
+    } else {
+      source_.find(lanes.rows.first, last - first, out + first);
+    }
     // Lanes without a row repeat the nearest row.
     std::fill(out, out + first, out[first]);
     std::fill(out + last, out + decode_geometry::tile_keys, out[last - 1]);
@@ -110,20 +114,14 @@ class decode_kv_rows {
     float scales[decode_geometry::tile_keys];
     const index_t first = lanes.rows.first - lanes.first_row;
     const index_t last = lanes.rows.last - lanes.first_row;
-    for_each_run(lanes.rows, [&](index_t row, index_t stored_row, index_t count) {
-      source_.find_scales(stored_row, count, scales + row - lanes.first_row);
-    });
-    for (index_t lane = first; lane < last; ++lane) use(lane, scales[lane]);
-  }
-
-  /// Calls use(row, stored_row, count) for runs of rows that are stored one after another.
-  template <class Use>
-  void for_each_run(const key_range& rows, const Use& use) const {
     if (selected_) {
-      selected_->for_each_run(rows, use);
+      for (index_t lane = first; lane < last; ++lane) {
+        source_.find_scales(selected_->row(lanes.first_row + lane), 1, scales + lane);
+      }
     } else {
-      use(rows.first, rows.first, rows.last - rows.first);
+      source_.find_scales(lanes.rows.first, last - first, scales + first);
     }
+    for (index_t lane = first; lane < last; ++lane) use(lane, scales[lane]);
   }
 
   void copy_row(index_t row, float* out) const {

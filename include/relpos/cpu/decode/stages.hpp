@@ -1,6 +1,6 @@
 #pragma once
 // The stages of decode between product and weights, for the scores of one query row and one tile of
-// keys: softcap, biases, row factor, mask. Keys are in the lanes.
+// keys: softcap, biases, cap, row factor, mask. Keys are in the lanes.
 
 #include <algorithm>
 #include <cmath>
@@ -18,10 +18,12 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Adds the bias of one policy to the scores of one query row.
-template <class Isa, class Policy, class RowPositions>
+/// Adds the bias of one policy to the scores of one query row. `position` has the positions that
+/// encodings read; `q_pos` and `key_position` are those of masks.
+template <class Isa, class Policy, class RowPositions, class KeyPosition>
 void add_row_bias(const Policy& policy, const bias_table& table, index_t sequence, index_t head,
-                  index_t query_row, const RowPositions& position, float factor,
+                  index_t query_row, const RowPositions& position, [[maybe_unused]] index_t q_pos,
+                  [[maybe_unused]] const KeyPosition& key_position, float factor,
                   const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
   using head_policy_type = head_policy_of<Policy>;
@@ -87,6 +89,12 @@ void add_row_bias(const Policy& policy, const bias_table& table, index_t sequenc
       scores[row - keys.first_row] +=
           scaled_element(head_policy.bias_element(query_row, position.key_row(row)), factor);
     }
+  } else if constexpr (has_key_terms<head_policy_type>) {
+    const auto head_policy = bind(policy, sequence, head);
+    for (index_t row = keys.rows.first; row < keys.rows.last; ++row) {
+      const double sum = sum_of_terms(head_policy, q_pos, key_position(row));
+      scores[row - keys.first_row] += scaled_element(static_cast<float>(sum), factor);
+    }
   }
 }
 
@@ -135,6 +143,17 @@ void cap_row(float factor, const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
   for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
     (real(factor) * tanh<Isa>(real::load(scores + lane))).store(scores + lane);
+  }
+}
+
+/// Caps scores, biases included; `cap` is in units of the exponent.
+template <class Isa>
+void cap_biased_row(float cap, const key_lanes& keys, float* scores) {
+  using real = float_pack<Isa>;
+  const auto tanh_of = [](real x) RELPOS_LAMBDA { return tanh<Isa>(x); };
+  for (index_t lane = keys.first; lane < keys.last; lane += lanes<Isa>) {
+    const real score = real::load(scores + lane);
+    capped_score(tanh_of, score, real(cap), real(1.0f / cap)).store(scores + lane);
   }
 }
 

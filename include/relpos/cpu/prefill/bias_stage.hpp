@@ -19,6 +19,7 @@
 #include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/cpu/prefill/group_distances.hpp"
 #include "relpos/simd/pack.hpp"
+#include "relpos/simd/tanh.hpp"
 #include "relpos/stage/score.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -233,6 +234,104 @@ class element_bias {
   group_rows rows_;
 };
 
+/// A bias that is the sum of a number of the key and a number of the query. Both are taken relative
+/// to a key nearby, in float64, so that they are small where the bias is small.
+template <class Isa, class HeadPolicy>
+class term_bias {
+ public:
+  static constexpr index_t width = geometry<Isa>::group_rows;
+  /// Few enough that the terms of neighbours are hardly larger than their sum.
+  static constexpr index_t keys_of_origin = 16;
+
+  term_bias(const HeadPolicy& policy, float factor, const group_rows& rows)
+      : policy_(policy),
+        factor_(factor),
+        key_offset_(rows.key_offset),
+        last_key_(rows.key_offset + rows.key_length) {
+    if constexpr (has_query_terms<HeadPolicy>) {
+      for (index_t lane = 0; lane < rows.count; ++lane) {
+        stored_terms_[lane] = policy.query_term(rows.q_pos + lane);
+      }
+    }
+  }
+
+  struct key_bias {
+    using real = float_pack<Isa>;
+    const term_bias& stage;
+    float key_term;
+
+    RELPOS_INLINE real apply([[maybe_unused]] int v, real s) const {
+      if constexpr (has_query_terms<HeadPolicy>) {
+        return s + (real::load(stage.query_terms_ + v * lanes<Isa>) + real(key_term));
+      } else {
+        return s + real(key_term);
+      }
+    }
+  };
+
+  RELPOS_INLINE key_bias key(index_t row) const {
+    const index_t k_pos = row + key_offset_;
+    if constexpr (has_query_terms<HeadPolicy>) {
+      enter(k_pos);
+      return {*this, key_terms_[k_pos - block_ * keys_of_origin]};
+    } else {
+      return {*this, scaled_element(static_cast<float>(policy_.key_term(k_pos)), factor_)};
+    }
+  }
+
+  /// Adds to the scores of keys [row, row + Rows), which mostly have one origin.
+  template <int Rows, int Vectors>
+    requires(has_query_terms<HeadPolicy>)
+  RELPOS_INLINE void add_to_strip(index_t row, float_pack<Isa> (&scores)[Rows][Vectors]) const {
+    using real = float_pack<Isa>;
+    const index_t first = row + key_offset_;
+    if (floor_div(first, keys_of_origin) != floor_div(first + Rows - 1, keys_of_origin)) {
+      for (int r = 0; r < Rows; ++r) {
+        const key_bias bias = key(row + r);
+        for (int v = 0; v < Vectors; ++v) scores[r][v] = bias.apply(v, scores[r][v]);
+      }
+      return;
+    }
+    enter(first);
+    const float* const terms = key_terms_ + (first - block_ * keys_of_origin);
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      const real query_terms = real::load(query_terms_ + v * lanes<Isa>);
+      RELPOS_UNROLL
+      for (int r = 0; r < Rows; ++r) scores[r][v] = scores[r][v] + (query_terms + real(terms[r]));
+    }
+  }
+
+ private:
+  RELPOS_INLINE void enter(index_t k_pos) const {
+    const index_t block = floor_div(k_pos, keys_of_origin);
+    if (block != block_) change_origin(block);
+  }
+  RELPOS_NOINLINE void change_origin(index_t block) const {
+    block_ = block;
+    const index_t begin = block * keys_of_origin;
+    const index_t first = std::max(begin, key_offset_);
+    const index_t last = std::min(begin + keys_of_origin, last_key_);
+    const double origin = policy_.key_term(first);
+    for (index_t k_pos = first; k_pos < last; ++k_pos) {
+      key_terms_[k_pos - begin] = static_cast<float>(policy_.key_term(k_pos) - origin) * factor_;
+    }
+    for (index_t lane = 0; lane < width; ++lane) {
+      query_terms_[lane] = static_cast<float>(stored_terms_[lane] + origin) * factor_;
+    }
+  }
+
+  HeadPolicy policy_;
+  float factor_;
+  index_t key_offset_;
+  index_t last_key_;
+  double stored_terms_[width] = {};
+  // The keys near the origin, and terms relative to it, in units of the exponent.
+  mutable index_t block_ = std::numeric_limits<index_t>::min();
+  mutable float key_terms_[keys_of_origin] = {};
+  mutable float query_terms_[width] = {};
+};
+
 /// The bias stage of one policy, for one group. `coefficients` has room for the terms of a mixed
 /// bias.
 template <class Isa, class Policy, class RowPositions>
@@ -252,6 +351,8 @@ auto make_bias_stage(const Policy& policy, index_t batch, index_t head, float fa
                                                     distances(position, rows), coefficients);
   } else if constexpr (tabulates_bias<Policy>) {
     return table_bias<Isa, distances>(table, factor, distances(position, rows));
+  } else if constexpr (has_key_terms<head_policy_type>) {
+    return term_bias<Isa, head_policy_type>(bind(policy, batch, head), factor, rows);
   } else {
     return element_bias<Isa, head_policy_type>(bind(policy, batch, head), factor, rows);
   }
@@ -261,6 +362,29 @@ auto make_bias_stage(const Policy& policy, index_t batch, index_t head, float fa
 template <class Stage, class Real>
 concept adds_to_strips =
     requires(const Stage& stage, Real (&scores)[1][1]) { stage.add_to_strip(index_t{}, scores); };
+
+/// The cap of score and bias, behind the biases. It has the interface of a bias stage, and is absent
+/// if no policy caps.
+template <class Isa>
+class cap_stage {
+ public:
+  /// `cap` is in units of the exponent.
+  explicit cap_stage(float cap) : cap_(cap) {}
+
+  struct key_cap {
+    using real = float_pack<Isa>;
+    float cap;
+
+    RELPOS_INLINE real apply(int, real s) const {
+      const auto tanh_of = [](real x) RELPOS_LAMBDA { return tanh<Isa>(x); };
+      return capped_score(tanh_of, s, real(cap), real(1.0f / cap));
+    }
+  };
+  RELPOS_INLINE key_cap key(index_t) const { return {cap_}; }
+
+ private:
+  float cap_;
+};
 
 // The last stage before the mask: the factors of the rows' logits, bias included. It has the
 // interface of a bias stage, and is absent if no policy has row factors.

@@ -32,12 +32,13 @@ struct query_block {
   index_t index;
 };
 
-/// The query rows of a group that exist, and their positions.
+/// The query rows of a group that exist, their positions, and those of the keys.
 struct group_rows {
   index_t first_row = 0;  // of the call
   index_t count = 0;
   index_t q_pos = 0;  // of first_row
   index_t key_offset = 0;
+  index_t key_length = 0;
 };
 
 /// The tiles of a call's keys, counted in absolute position: a tile begins at a multiple of its

@@ -46,7 +46,8 @@ class prefill {
   group_rows rows_of_group(index_t block_row, std::size_t group) const {
     const index_t first = block_row + static_cast<index_t>(group) * tiles::group_rows;
     const index_t count = std::clamp<index_t>(shape().query_length - first, 0, tiles::group_rows);
-    return {first, count, first + head_.position.query_offset, head_.position.key_offset};
+    return {first, count, first + head_.position.query_offset, head_.position.key_offset,
+            shape().key_length};
   }
 
   template <std::size_t... G>

@@ -56,7 +56,7 @@ struct tile_attention {
   static constexpr index_t width = Vectors * lanes<Isa>;
 
   const query_group<Isa>& group;
-  const BiasStages& biases;  // a tuple, in argument order; row factors last
+  const BiasStages& biases;  // a tuple, in argument order; then cap, row factors
   const MaskStage& masks;
   index_t head_dim;
   index_t value_dim;

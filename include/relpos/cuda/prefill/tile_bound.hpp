@@ -70,7 +70,7 @@ RELPOS_DEVICE bool row_vanishes(const device_head<Biases, Masks>& head, float pr
     const float unless_finite = score - score;  // NaN: softcap must not hide it
     score = head.factors.softcap * relpos::min(score, 1.0f) + unless_finite;
   }
-  const bias_bound bias = largest_bias(head.biases, distances, head.factors.bias);
+  const bias_bound bias = largest_bias(head.biases, tile(), distances, head.factors.bias);
   const float rounding = slack * (score + bias.magnitude + relpos::abs(maximum)) + underflow_slack;
   const float bound = score + bias.largest + rounding - maximum;
   return std::numeric_limits<float>::lowest() <= bound && bound < least_exponent;
