@@ -95,10 +95,6 @@ auto prepare_call(const Executor& runner, const status& valid, const call_output
   static_assert(storage<Out> && storage<std::remove_const_t<Query>>,
                 "relpos: q, k, v and out hold float, relpos::bfloat16 or relpos::half; out is not "
                 "const");
-  static_assert(!Source::holds_rotated_keys || !((is_rotation<Arguments> || ... || false) &&
-                                                 any_explicit_positions<Arguments...>),
-                "relpos: the keys of a cache are rotated to implicit positions: token_positions "
-                "with a rotation need keys in tensors");
   auto policies = std::tuple_cat(policies_of(arguments...), source.masks(opts));
   return prepared_call<Isa, Out, std::remove_const_t<Query>, Source, decltype(policies)>(
       runner, valid, outputs, read_only<Query>(q), source, opts, policies);

@@ -192,6 +192,91 @@ TEST(rotate, to_positions_of_tokens) {
   }
 }
 
+TEST(rotate, back_by_inverse_frequencies) {
+  auto frequencies = relpos::yarn_frequencies(12, 8.0, 64, 10000.0);
+  const tensor<float> from = random_rows(5, 16);
+  tensor<float> got = from;
+  for (const pair_layout layout : {pair_layout::half_split, pair_layout::interleaved}) {
+    ASSERT_TRUE(relpos::rotate(got.view(), frequencies, layout, 777));
+    EXPECT_GT(std::abs(got(0, 0, 1, 0) - from(0, 0, 1, 0)), 0.01f);
+    ASSERT_TRUE(relpos::rotate(got.view(), relpos::inverse_frequencies(frequencies), layout, 777));
+    for (std::size_t i = 0; i < got.values.size(); ++i) {
+      EXPECT_NEAR(got.values[i], from.values[i], 1e-6f);
+    }
+  }
+}
+
+/// a * b and a + b of float32, each rounded once, whatever the compiler fuses.
+float times(float a, float b) {
+  const volatile float product = a * b;
+  return product;
+}
+float plus(float a, float b) {
+  const volatile float sum = a + b;
+  return sum;
+}
+
+TEST(rotate, by_given_cosines_and_sines_to_the_bit) {
+  for (const index_t batch : {1, 2}) {
+    const auto cosines = support::random_tensor({1, batch, 5, 3}, 4);
+    const auto sines = support::random_tensor({1, batch, 5, 3}, 5);
+    const auto table = [&](const tensor<float>& of) {
+      return relpos::view<const float, 3>(of.values.data(), {batch, 5, 3});
+    };
+    for (const pair_layout layout : {pair_layout::half_split, pair_layout::interleaved}) {
+      const tensor<float> from = random_rows(5, 8);
+      tensor<float> got = from;
+      ASSERT_TRUE(relpos::rotate(got.view(), table(cosines), table(sines), layout));
+      for (index_t b = 0; b < 2; ++b) {
+        for (index_t row = 0; row < 5; ++row) {
+          for (index_t i = 0; i < 3; ++i) {
+            const index_t first = layout == pair_layout::interleaved ? 2 * i : i;
+            const index_t second = layout == pair_layout::interleaved ? 2 * i + 1 : i + 3;
+            const float x = from(b, 2, row, first);
+            const float y = from(b, 2, row, second);
+            const float c = cosines(0, batch == 1 ? 0 : b, row, i);
+            const float s = sines(0, batch == 1 ? 0 : b, row, i);
+            EXPECT_EQ(got(b, 2, row, first), plus(times(x, c), -times(y, s)));
+            EXPECT_EQ(got(b, 2, row, second), plus(times(y, c), times(x, s)));
+          }
+          EXPECT_EQ(got(b, 2, row, 6), from(b, 2, row, 6));
+          EXPECT_EQ(got(b, 2, row, 7), from(b, 2, row, 7));
+        }
+      }
+    }
+  }
+}
+
+TEST(rotate, refuses_tables_that_do_not_fit) {
+  const tensor<float> before = random_rows(4, 6);
+  tensor<float> rows = before;
+  const std::vector<float> table(4 * 4);
+  const auto refused = [&](const relpos::view<const float, 3>& cosines,
+                           const relpos::view<const float, 3>& sines) {
+    const relpos::status done =
+        relpos::rotate(rows.view(), cosines, sines, pair_layout::half_split);
+    EXPECT_EQ(rows.values, before.values);
+    return std::string(done.message);
+  };
+  const auto of = [&](index_t batch, index_t positions, index_t pairs) {
+    return relpos::view<const float, 3>(table.data(), {batch, positions, pairs});
+  };
+  EXPECT_EQ(
+      refused(of(1, 4, 3), of(1, 4, 2)),
+      "sines: must have the shape of the cosines, sines are [1, 4, 2], cosines are [1, 4, 3]");
+  EXPECT_EQ(
+      refused(of(1, 4, 4), of(1, 4, 4)),
+      "cosines: are [1, 4, 4], must be [batch or 1, position, pair] of rows [2, 3, 4, 6], with "
+      "1 pair to half of the channels");
+  EXPECT_NE(refused(of(1, 3, 3), of(1, 3, 3)).find("cosines: are [1, 3, 3]"), std::string::npos);
+  EXPECT_NE(refused(of(3, 1, 3), of(3, 1, 3)).find("cosines: are [3, 1, 3]"), std::string::npos);
+  relpos::view<const float, 3> none = of(1, 4, 3);
+  none.data = nullptr;
+  EXPECT_NE(refused(of(1, 4, 3), none).find("null"), std::string::npos);
+  const relpos::view<const float, 3> inside(rows.values.data(), {1, 4, 3});
+  EXPECT_EQ(refused(inside, of(1, 4, 3)), "rows: overlap the cosines or sines");
+}
+
 // M-RoPE: each pair as if its axis were the only one.
 TEST(rotate, by_the_axis_of_a_pair) {
   auto frequencies = relpos::rope_frequencies(8);

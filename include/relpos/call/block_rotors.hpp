@@ -40,11 +40,11 @@ constexpr void with_rotation(const std::tuple<Policies...>& policies, const Use&
   std::apply([&](const auto&... policy) { (ask(policy), ...); }, policies);
 }
 
-/// A tuple of the rotating policy; an empty tuple if there is none.
+/// A tuple of the rotating policy and of the positions of tokens; without those that are absent.
 template <class... Policies>
-constexpr auto rotations_of(const std::tuple<Policies...>& policies) {
+constexpr auto rotating_policies(const std::tuple<Policies...>& policies) {
   [[maybe_unused]] const auto keep = []<class Policy>(const Policy& policy) {
-    if constexpr (is_rotation<Policy>) {
+    if constexpr (is_rotation<Policy> || places_tokens<Policy>) {
       return std::tuple<Policy>(policy);
     } else {
       return std::tuple<>();

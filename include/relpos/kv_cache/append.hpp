@@ -8,6 +8,7 @@
 #include "relpos/check/call.hpp"
 #include "relpos/core/executor.hpp"
 #include "relpos/kv_cache/kv_cache.hpp"
+#include "relpos/rows/explicit_rotation.hpp"
 #include "relpos/rows/rotation.hpp"
 #include "relpos/rows/tensor_kv.hpp"
 
@@ -109,9 +110,37 @@ status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
   return result;
 }
 
+/// Calls use(row source) with the keys of one head as they are stored: rotated by their offset in a
+/// block, or to their full position if positions are explicit. `position` is of the first row;
+/// `stored_row` and `rotors` have room for one row.
+template <class Isa, class Rows, class... Rotation, class Use>
+void with_stored_keys(const Rows& keys, const std::tuple<Rotation...>& rotation, index_t sequence,
+                      index_t position, index_t rows, index_t channels,
+                      [[maybe_unused]] float* stored_row, [[maybe_unused]] float* rotors,
+                      const Use& use) {
+  using policies = std::tuple<Rotation...>;
+  if constexpr (rotates_by_blocks<policies>) {
+    with_rotation(rotation, [&](const auto& policy) {
+      const rotation_rows rotations = policy.rotations();
+      use(rotated_rows<Isa, Rows>{keys, rotations, rotations.keys, position, rows, channels,
+                                  stored_row});
+    });
+  } else if constexpr (rotates_to_positions<policies>) {
+    const auto places = row_positions(rotation, {}, sequence);
+    const auto key_position = [&](index_t row, index_t axis) { return places.key(row, axis); };
+    with_rotation(rotation, [&](const auto& policy) {
+      use(explicit_rotation<Isa, Rows, std::decay_t<decltype(policy)>, decltype(key_position)>(
+          keys, policy, key_position, channels, stored_row, rotors));
+    });
+  } else {
+    use(keys);
+  }
+}
+
 /// The implementation of `append`. `with_values` is false if the values are the first channels of
 /// the keys or have no channels; only keys are then written. `rotation` holds the rotation among
-/// the policies of the call, if there is one; it rotates the keys.
+/// the policies of the call, which rotates the keys, and the positions of their tokens; either may
+/// be absent.
 template <class Isa, executor Executor, class Stored, class Placement, class Key, class Value,
           class... Rotation>
 status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& cache,
@@ -124,11 +153,7 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
   if (status valid = check_append_overlap(cache, rows, opts, policies); !valid) return valid;
   const attention_shape shape{cache.batch(),  cache.key_heads(), cache.key_heads(), rows.longest(),
                               rows.longest(), rows.head_dim(),   rows.value_dim()};
-  status result;
-  with_rotation(rotation, [&](const auto& policy) {
-    if constexpr (requires { policy.check(shape); }) result = policy.check(shape);
-  });
-  if (!result) return result;
+  if (status valid = check_policies(rotation, shape); !valid) return valid;
   if (status valid = check_rotation(cache, rotation); !valid) return valid;
 
   runner.run(cache.batch() * cache.key_heads(), [&](index_t item, index_t) {
@@ -140,21 +165,20 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
     const index_t slab_rows = cache.memory.keys.shape[2];
     const index_t offset = opts.key_offsets.empty() ? opts.key_offset : opts.key_offsets[sequence];
     float plain[max_cache_channels];
-    [[maybe_unused]] float rotated[max_cache_channels];
-    for (index_t row = 0; row < rows.length(sequence); ++row) {
-      const cache_cell cell = cache.placement.cell(sequence, first + row, slab_rows);
-      const float* source = read_row(keys, row, plain);
-      with_rotation(rotation, [&](const auto& policy) {
-        const rotation_rows rotors = policy.rotations();
-        rotate_row<Isa>(source, rotors.row_of(rotors.keys, first + row + offset), rotors.channels(),
-                        rows.head_dim(), rotated);
-        source = rotated;
-      });
-      store_row(source, cache.memory.keys, cache.memory.key_scales, cell, head);
-      if (!with_values) continue;
-      store_row(read_row(values, row, plain), cache.memory.values, cache.memory.value_scales, cell,
-                head);
-    }
+    float rotated[max_cache_channels];
+    float rotors[2 * max_cache_channels];
+    with_stored_keys<Isa>(keys, rotation, sequence, first + offset, rows.length(sequence),
+                          rows.head_dim(), plain, rotors, [&](const auto& stored_keys) {
+                            for (index_t row = 0; row < rows.length(sequence); ++row) {
+                              const cache_cell cell =
+                                  cache.placement.cell(sequence, first + row, slab_rows);
+                              store_row(read_row(stored_keys, row, rotated), cache.memory.keys,
+                                        cache.memory.key_scales, cell, head);
+                              if (!with_values) continue;
+                              store_row(read_row(values, row, plain), cache.memory.values,
+                                        cache.memory.value_scales, cell, head);
+                            }
+                          });
   });
   // A second pass, because the first pass counts rows from the old lengths.
   runner.run(cache.batch(), [&](index_t sequence, index_t) {
@@ -176,20 +200,19 @@ status append_with(const Executor& runner, const kv_cache<Stored, Placement>& ca
   static_assert(storage<std::remove_const_t<Key>> && storage<std::remove_const_t<Value>>,
                 "relpos: k and v hold float, relpos::bfloat16 or relpos::half");
   static_assert(check_arguments<Arguments...>());
-  static_assert(!any_explicit_positions<Arguments...>,
-                "relpos: the rows of a cache are counted: token_positions are of tensors");
   const options opts = options_of(arguments...);
   const auto policies = policies_of(arguments...);
   const tensor_kv<std::remove_const_t<Key>, std::remove_const_t<Value>> rows{k, v, opts.key_starts};
   return append_rows<Isa>(runner, cache, rows, with_values, opts, policy_data(policies),
-                          rotations_of(policies));
+                          rotating_policies(policies));
 }
 
 /// Appends the rows of k [batch, key head, new row, d] and v to each sequence. With
 /// options.key_starts, k and v are ragged batches: they hold the new rows of one sequence after
 /// another, bounded by key_starts. A rotation among `arguments`, the same as in the calls of
-/// attention, rotates the keys first: row r of a sequence is at position r + options.key_offset.
-/// Existing rows are not moved.
+/// attention, rotates the keys first: row r of a sequence is at position r + options.key_offset, or
+/// where token_positions{positions, positions} of the new rows say. A cache holds keys of one kind:
+/// all calls over it have token_positions, or none. Existing rows are not moved.
 template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
           class Value, class... Arguments>
 status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,

@@ -38,6 +38,14 @@ inline rotary_frequencies rope_frequencies(index_t rotary_dim, double base = 100
   return result;
 }
 
+/// Frequencies whose rotation undoes another's: DeepSeek V4 turns the output of attention back by the
+/// position of its query.
+inline rotary_frequencies inverse_frequencies(rotary_frequencies frequencies) {
+  for (double& radians : frequencies.radians) radians = -radians;
+  frequencies.attention_factor = 1.0 / frequencies.attention_factor;
+  return frequencies;
+}
+
 /// Position interpolation (Chen et al., arXiv 2306.15595): all frequencies / factor.
 inline rotary_frequencies linear_frequencies(index_t rotary_dim, double factor,
                                              double base = 10000.0) {

@@ -6,7 +6,9 @@
 //
 // Channel pair (a, b) of the row at position p becomes f (a cos - b sin, a sin + b cos) of the
 // angle p radians[i], with f the attention factor. Su et al., "RoFormer", arXiv 2104.09864,
-// equation 34.
+// equation 34. Or cosines and sines are given, for those who follow a model's float32 to the bit:
+//
+//   relpos::status done = relpos::rotate(k, cosines, sines, relpos::pair_layout::half_split);
 
 #include <cmath>
 #include <cstdint>
@@ -17,6 +19,7 @@
 #include "relpos/check/positions.hpp"
 #include "relpos/check/shapes.hpp"
 #include "relpos/contract/rotation.hpp"
+#include "relpos/core/byte_range.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/model/frequencies.hpp"
 #include "relpos/model/phase.hpp"
@@ -130,6 +133,58 @@ template <storage T>
 status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
               const view<const index_t, 2>& of_tokens) {
   return rotate(rows, frequencies, layout, with_one_axis(of_tokens));
+}
+
+/// Rotates rows by cosines and sines that the caller has, [batch or 1, position, pair]: row r of
+/// `rows` by row r of both. Each product and each sum is rounded once to float32, as models written
+/// in PyTorch round them. Channels beyond the pairs are not changed.
+template <storage T>
+status rotate(const view<T, 4>& rows, const view<const float, 3>& cosines,
+              const view<const float, 3>& sines, pair_layout layout) {
+  if (status valid = check_output("rows", rows); !valid) return valid;
+  if (status valid = check_view("cosines", cosines); !valid) return valid;
+  if (status valid = check_view("sines", sines); !valid) return valid;
+  if (cosines.shape != sines.shape) {
+    return shapes_differ("sines: must have the shape of the cosines, sines are %s, cosines are %s",
+                         sines.shape, cosines.shape);
+  }
+  const index_t pairs = cosines.shape[2];
+  const bool of_batch = cosines.shape[0] == 1 || cosines.shape[0] == rows.shape[0];
+  if (!of_batch || cosines.shape[1] != rows.shape[2] || pairs < 1 || 2 * pairs > rows.shape[3]) {
+    return shapes_differ(
+        "cosines: are %s, must be [batch or 1, position, pair] of rows %s, with 1 pair to half of "
+        "the channels",
+        cosines.shape, rows.shape);
+  }
+  for (const view<const float, 3>& table : {cosines, sines}) {
+    if (byte_range::of(rows).overlaps(byte_range::of(table))) {
+      return status::error(status_code::overlap, "rows: overlap the cosines or sines");
+    }
+  }
+  // Volatile, so that no compiler fuses it with the sum.
+  const auto product = [](float a, float b) {
+    const volatile float rounded = a * b;
+    return rounded;
+  };
+  const bool interleaved = layout == pair_layout::interleaved;
+  for (index_t batch = 0; batch < rows.shape[0]; ++batch) {
+    const index_t entry = cosines.shape[0] == 1 ? 0 : batch;
+    for (index_t head = 0; head < rows.shape[1]; ++head) {
+      for (index_t row = 0; row < rows.shape[2]; ++row) {
+        for (index_t i = 0; i < pairs; ++i) {
+          T& first = rows(batch, head, row, interleaved ? 2 * i : i);
+          T& second = rows(batch, head, row, interleaved ? 2 * i + 1 : i + pairs);
+          const float cosine = cosines(entry, row, i);
+          const float sine = sines(entry, row, i);
+          const auto a = static_cast<float>(first);
+          const auto b = static_cast<float>(second);
+          first = static_cast<T>(product(a, cosine) - product(b, sine));
+          second = static_cast<T>(product(b, cosine) + product(a, sine));
+        }
+      }
+    }
+  }
+  return {};
 }
 
 }  // namespace relpos::inline RELPOS_ABI
