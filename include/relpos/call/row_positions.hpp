@@ -28,12 +28,15 @@ struct explicit_positions {
   static constexpr bool are_implicit = false;
   Policy policy;
   index_t batch;
+  index_t axis = 0;  // where none is named
 
-  constexpr index_t query(index_t row, index_t axis = 0) const {
-    return policy.query_position(batch, row, axis);
+  constexpr index_t query(index_t row) const { return query(row, axis); }
+  constexpr index_t query(index_t row, index_t of_axis) const {
+    return policy.query_position(batch, row, of_axis);
   }
-  constexpr index_t key(index_t row, index_t axis = 0) const {
-    return policy.key_position(batch, row, axis);
+  constexpr index_t key(index_t row) const { return key(row, axis); }
+  constexpr index_t key(index_t row, index_t of_axis) const {
+    return policy.key_position(batch, row, of_axis);
   }
   static constexpr index_t key_row(index_t row) { return row; }
 };
@@ -63,6 +66,19 @@ constexpr auto row_positions(const std::tuple<Policies...>& policies, const posi
   } else {
     return implicit_positions{offset};
   }
+}
+
+/// The positions that a bias reads: on its axis, if it has one.
+template <class Policy, class RowPositions>
+constexpr RowPositions positions_for([[maybe_unused]] const Policy& policy, RowPositions rows) {
+  if constexpr (reads_axis<Policy>) {
+    if constexpr (requires { rows.axis; }) {
+      rows.axis = policy.axis();
+    } else if constexpr (requires { rows.rows; }) {  // of selected keys
+      rows.rows = positions_for(policy, rows.rows);
+    }
+  }
+  return rows;
 }
 
 /// The result type of row_positions for the policies of a call.
@@ -97,14 +113,14 @@ constexpr distance_range distances_between(const RowPositions& rows, index_t fir
   }
 }
 
-/// The hull of the distances between any query and any key of a call.
-template <class... Policies>
-constexpr distance_range all_distances(const std::tuple<Policies...>& policies,
+/// The hull of the distances between any query and any key of a call, as `bias` reads them.
+template <class Bias, class... Policies>
+constexpr distance_range all_distances(const Bias& bias, const std::tuple<Policies...>& policies,
                                        const attention_shape& shape, const positions& offset) {
   distance_range result;
   for (index_t batch = 0; batch < shape.batch; ++batch) {
-    result = hull(result, distances_between(row_positions(policies, offset, batch), 0,
-                                            shape.query_length, 0, shape.key_length));
+    const auto rows = positions_for(bias, row_positions(policies, offset, batch));
+    result = hull(result, distances_between(rows, 0, shape.query_length, 0, shape.key_length));
   }
   return result;
 }

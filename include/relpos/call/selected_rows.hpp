@@ -33,10 +33,8 @@ struct selected_positions {
   RowPositions rows;
   selected_rows selected;
 
-  constexpr index_t query(index_t row, index_t axis = 0) const { return rows.query(row, axis); }
-  constexpr index_t key(index_t place, index_t axis = 0) const {
-    return rows.key(key_row(place), axis);
-  }
+  constexpr index_t query(index_t row) const { return rows.query(row); }
+  constexpr index_t key(index_t place) const { return rows.key(key_row(place)); }
   constexpr index_t key_row(index_t place) const { return selected.row(place); }
 };
 

@@ -67,6 +67,14 @@ inline status check_rotation_positions(const rotation_rows& rotations, index_t a
       static_cast<long long>(axes), static_cast<long long>(rotations.axes));
 }
 
+/// Refuses a bias on an axis that the positions do not have.
+inline status check_axis(index_t axis, index_t axes) {
+  if (axis < axes) return {};
+  return status::error(status_code::invalid_shape,
+                       "token_positions: have %lld axes, but a bias reads axis %lld",
+                       static_cast<long long>(axes), static_cast<long long>(axis));
+}
+
 /// Refuses distances for which the table of a bias, constant outside of `varying`, has no room. The
 /// table has the length that implicit positions need.
 inline status check_tabulated_distances(const distance_range& distances,
@@ -92,8 +100,13 @@ status check_positions(const std::tuple<Policies...>& policies, const attention_
       if constexpr (is_rotation<Policy>) {
         const index_t axes = row_positions(policies, {}, 0).policy.axes();
         result = check_rotation_positions(policy.rotations(), axes);
-      } else if constexpr (has_bias_table<Policy>) {
-        result = check_tabulated_distances(all_distances(policies, shape, {}),
+      }
+      if constexpr (reads_axis<Policy>) {
+        result = check_axis(policy.axis(), row_positions(policies, {}, 0).policy.axes());
+        if (!result) return;
+      }
+      if constexpr (has_bias_table<Policy>) {
+        result = check_tabulated_distances(all_distances(policy, policies, shape, {}),
                                            varying_distances(policy), shape);
       }
     };

@@ -12,14 +12,14 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// Whether the scores of a call can be bounded: at least one bias may fall with the distance, every
-/// bias has a bound, and no policy scales the logits of rows or caps them with the bias, which raises
+/// bias has a bound and reads the first axis, and no policy scales the logits of rows or caps them with the bias, which raises
 /// low ones.
 template <class... Policies>
 inline constexpr bool can_bound_scores =
     ((bounds_bias<head_policy_of<Policies>> || has_query_terms<head_policy_of<Policies>>) || ... ||
      false) &&
-    ((bounds_bias<head_policy_of<Policies>> || has_key_terms<head_policy_of<Policies>> ||
-      !is_bias<Policies>) &&
+    ((!is_bias<Policies> || (bounds_bias<head_policy_of<Policies>> && !reads_axis<Policies>) ||
+      has_key_terms<head_policy_of<Policies>>) &&
      ... && true) &&
     ((!scales_rows<head_policy_of<Policies>> && !caps_after_bias<head_policy_of<Policies>>) &&
      ... && true);

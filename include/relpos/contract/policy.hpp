@@ -59,7 +59,7 @@
 //     auto bind(index_t batch, index_t head)   The other members are then members of its result,
 //                                              except rotations, relative_rotor, tabulated_bias,
 //                                              terms, tabulated_term, varies, vanishes_beyond,
-//                                              selections and positions, which stay in the policy,
+//                                              axis, selections and positions, which stay in the policy,
 //                                              as do the last four members of this list
 //     Policy scaled(float factor)              the same bias times a factor, folded in once
 //     Real add_to(Real score, Real distance)   used after `scaled`: score + bias, with the rounding
@@ -69,6 +69,8 @@
 //                                              tiles whose weights are all exactly zero are skipped
 //     float row_gate(index_t query_row)        the factor of a tabulated bias for one row of the
 //                                              call
+//     index_t axis()                           the axis of token positions whose distance the bias
+//                                              reads, in place of the first
 //     distance_range varies()                  tabulated_bias, or each tabulated_term, is constant
 //                                              on either side of it
 //     bool vanishes_beyond()                   whether each tabulated_term is 0 there
@@ -286,6 +288,12 @@ constexpr index_t table_terms([[maybe_unused]] const Policy& policy) {
     return 1;
   }
 }
+
+/// A bias of the distance on an axis of its own.
+template <class Policy>
+concept reads_axis = requires(const Policy& policy) {
+  { policy.axis() } -> std::same_as<index_t>;
+};
 
 /// The distances over which a tabulated bias varies: all, unless the policy has `varies`.
 template <class Policy>

@@ -70,22 +70,23 @@ class row_biases {
   template <class Policy, class HeadPolicy>
   double bias([[maybe_unused]] const Policy& policy, [[maybe_unused]] const HeadPolicy& head_policy,
               [[maybe_unused]] index_t key) const {
+    [[maybe_unused]] const auto position = positions_for(policy, position_);
     if constexpr (computes_bias<HeadPolicy>) {
       // A user's function may accept packs only.
-      const auto distance = static_cast<float>(position_.key(key) - position_.query(row_));
+      const auto distance = static_cast<float>(position.key(key) - position.query(row_));
       float computed[lanes<Isa>];
       float_pack<Isa>(head_policy.bias(float_pack<Isa>(distance))).store(computed);
       return static_cast<double>(computed[0]);
     } else if constexpr (tabulates_bias<Policy>) {
       // A table holds float32: a value below its range is -inf.
       const auto tabulated = static_cast<double>(
-          policy.tabulated_bias(head_, position_.key(key) - position_.query(row_)));
+          policy.tabulated_bias(head_, position.key(key) - position.query(row_)));
       if (tabulated < static_cast<double>(std::numeric_limits<float>::lowest())) return hidden;
       if constexpr (gates_rows<HeadPolicy>)
         return static_cast<double>(head_policy.row_gate(row_)) * tabulated;
       return tabulated;
     } else if constexpr (mixes_bias<Policy>) {
-      const index_t distance = position_.key(key) - position_.query(row_);
+      const index_t distance = position.key(key) - position.query(row_);
       double sum = 0.0;
       for (index_t term = 0; term < policy.terms(); ++term) {
         sum += static_cast<double>(head_policy.coefficient(row_, term)) *

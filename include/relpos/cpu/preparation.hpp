@@ -79,15 +79,18 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
     return any && shape().key_length > 0 ? shape().batch * shape().key_heads * items_per_head() : 0;
   }
 
-  /// The visible distances of one set. With explicit positions, all distances: they have no order
-  /// by which a mask could narrow them.
-  distance_range visible_distances_of([[maybe_unused]] const set_place& set,
+  /// The visible distances of one set, as a bias reads them. With explicit positions, all distances:
+  /// they have no order by which a mask could narrow them.
+  template <class Bias>
+  distance_range visible_distances_of([[maybe_unused]] const Bias& bias,
+                                      [[maybe_unused]] const set_place& set,
                                       [[maybe_unused]] index_t head) const {
     distance_range visible;
     if constexpr (any_explicit_positions<Policies...>) {
       for (index_t sequence = 0; sequence < shape().batch; ++sequence) {
         const attention_shape sequence_shape = problem_.shape_of(sequence);
-        const auto position = row_positions(problem_.policies, positions{}, sequence);
+        const auto position =
+            positions_for(bias, row_positions(problem_.policies, positions{}, sequence));
         visible = hull(visible, distances_between(position, 0, sequence_shape.query_length, 0,
                                                   sequence_shape.key_length));
       }
@@ -107,14 +110,13 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
 
   template <std::size_t... I>
   void fill_tables(const set_place& set, index_t head, std::index_sequence<I...>) const {
-    const distance_range visible = visible_distances_of(set, head);
     [[maybe_unused]] const auto fill =
         [&]<std::size_t At>(std::integral_constant<std::size_t, At>) {
           const auto& policy = std::get<At>(problem_.policies);
           if constexpr (has_bias_table<std::decay_t<decltype(policy)>>) {
             workspace_.table(At, set, head) =
-                fill_bias_table(policy, head, visible, geometry<Isa>::group_rows,
-                                workspace_.table_values(At, set, head));
+                fill_bias_table(policy, head, visible_distances_of(policy, set, head),
+                                geometry<Isa>::group_rows, workspace_.table_values(At, set, head));
           }
         };
     (fill(std::integral_constant<std::size_t, I>()), ...);

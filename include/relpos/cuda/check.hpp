@@ -42,6 +42,8 @@ constexpr bool check_device_arguments() {
                 "relpos: a bias of numbers per key is computed on the CPU only");
   static_assert(!(caps_after_bias<head_policy_of<Arguments>> || ... || false),
                 "relpos: a softcap after the bias is computed on the CPU only");
+  static_assert(!(reads_axis<Arguments> || ... || false),
+                "relpos: a bias on another axis is computed on the CPU only");
   static_assert(!(selects_keys<Arguments> || ... || false),
                 "relpos: selected keys are read on the CPU only");
   return true;

@@ -60,7 +60,7 @@ class call_staging<device_problem<T, Out, Policies...>> {
         rows_(memory, problem, sets_),
         rotation_(memory, problem) {
     if constexpr (has_explicit_positions)
-      explicit_distances_ = all_distances(problem.policies, shape(), {});
+      explicit_distances_ = all_distances(std::tuple(), problem.policies, shape(), {});
     measure();
     index_t floats = 0;
     for (index_t set = 0; set < sets_; ++set) floats += table_floats(set) * shape().query_heads;

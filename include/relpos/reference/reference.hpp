@@ -60,7 +60,7 @@ class reference_row {
     const auto softcap = static_cast<Real>(sequence_.call.softcap());
     if (softcap > 0) s = softcap * std::tanh(s / softcap);
     all_policies([&](const auto& policy) {
-      s += bias(policy, distance(key, 0), key);
+      s += bias(policy, distance_for(policy, key), key);
       return true;
     });
     if (s == -std::numeric_limits<Real>::infinity()) return s;  // hidden, whatever follows
@@ -89,6 +89,13 @@ class reference_row {
 
   index_t distance(index_t key, index_t axis) const {
     return position_.key(key, axis) - position_.query(row_, axis);
+  }
+
+  /// The distance that a bias reads.
+  template <class Policy>
+  index_t distance_for([[maybe_unused]] const Policy& policy, index_t key) const {
+    if constexpr (reads_axis<Policy>) return distance(key, policy.axis());
+    return distance(key, 0);
   }
 
   /// R q.R k, computed with the rotor of the distance.

@@ -18,15 +18,16 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Adds the bias of one policy to the scores of one query row. `position` has the positions that
+/// Adds the bias of one policy to the scores of one query row. `row_positions` has the positions that
 /// encodings read; `q_pos` and `key_position` are those of masks.
 template <class Isa, class Policy, class RowPositions, class KeyPosition>
 void add_row_bias(const Policy& policy, const bias_table& table, index_t sequence, index_t head,
-                  index_t query_row, const RowPositions& position, [[maybe_unused]] index_t q_pos,
-                  [[maybe_unused]] const KeyPosition& key_position, float factor,
-                  const key_lanes& keys, float* scores) {
+                  index_t query_row, const RowPositions& row_positions,
+                  [[maybe_unused]] index_t q_pos, [[maybe_unused]] const KeyPosition& key_position,
+                  float factor, const key_lanes& keys, float* scores) {
   using real = float_pack<Isa>;
   using head_policy_type = head_policy_of<Policy>;
+  const auto position = positions_for(policy, row_positions);
   // The distance to the key of a lane, for explicit positions.
   [[maybe_unused]] const auto distance_to = [&](index_t lane) {
     return position.key(keys.nearest_row(lane)) - position.query(query_row);

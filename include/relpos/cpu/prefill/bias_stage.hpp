@@ -336,8 +336,9 @@ class term_bias {
 /// bias.
 template <class Isa, class Policy, class RowPositions>
 auto make_bias_stage(const Policy& policy, index_t batch, index_t head, float factor,
-                     const bias_table& table, const group_rows& rows, const RowPositions& position,
-                     [[maybe_unused]] float* coefficients) {
+                     const bias_table& table, const group_rows& rows,
+                     const RowPositions& row_positions, [[maybe_unused]] float* coefficients) {
+  const auto position = positions_for(policy, row_positions);
   using head_policy_type = head_policy_of<Policy>;
   using distances = group_distances<Isa, RowPositions>;
   if constexpr (computes_bias<head_policy_type>) {
