@@ -218,10 +218,10 @@ TEST(token_positions, that_do_not_fit_are_refused) {
             "token_positions: queries have 3 axes and keys 1, must be equal");
 
   placed far = at;
-  far.keys[7] = -300;
+  far.keys[7] = -4300;
   EXPECT_EQ(refusal(relpos::relative_bias{[](index_t, index_t) { return 0.0f; }}, far.policy()),
-            "token_positions: are -390 to 90 apart, further than the 364 distances for which a "
-            "bias is tabulated: query_length + key_length - 1");
+            "token_positions: are -4390 to 90 apart, further than the 4096 distances for which a "
+            "bias is tabulated: query_length + key_length - 1, or 4096");
 
   const relpos::rotary_table xpos(relpos::xpos_frequencies(16), relpos::pair_layout::half_split);
   EXPECT_EQ(refusal(relpos::rotary{xpos}, at.policy()),

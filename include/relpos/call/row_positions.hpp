@@ -41,9 +41,11 @@ struct explicit_positions {
   static constexpr index_t key_row(index_t row) { return row; }
 };
 
-/// The number of distances that the rows of a call can have if positions are implicit; at least 1.
-constexpr index_t countable_distances(const attention_shape& shape) {
-  return std::max<index_t>(shape.query_length + shape.key_length - 1, 1);
+/// The number of distances for which a call with explicit positions has room in a table: as many as
+/// its rows could have by themselves, and never fewer than the coordinates of a page need.
+constexpr index_t explicit_distances(const attention_shape& shape) {
+  constexpr index_t least = 4096;
+  return std::max(shape.query_length + shape.key_length - 1, least);
 }
 
 template <class... Policies>

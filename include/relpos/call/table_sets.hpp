@@ -8,6 +8,7 @@
 
 #include "relpos/call/call_sequences.hpp"
 #include "relpos/call/resident_rows.hpp"
+#include "relpos/call/row_positions.hpp"
 #include "relpos/core/position.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -22,7 +23,9 @@ class table_sets {
       const index_t rows = call.longest_piece(piece);
       if (piece > 0 && rows == 0) continue;
       sets.count = 1;
-      sets.distances = std::max<index_t>(call.shape.query_length + rows - 1, 1);
+      sets.distances = has_implicit_positions
+                           ? std::max<index_t>(call.shape.query_length + rows - 1, 1)
+                           : explicit_distances(call.shape);
       if (has_implicit_positions) {
         sets.shared = call.distances(piece);
         if (sets.shared.size() > 2 * sets.distances) {

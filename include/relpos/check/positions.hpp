@@ -75,16 +75,15 @@ inline status check_axis(index_t axis, index_t axes) {
                        static_cast<long long>(axes), static_cast<long long>(axis));
 }
 
-/// Refuses distances for which the table of a bias, constant outside of `varying`, has no room. The
-/// table has the length that implicit positions need.
+/// Refuses distances for which the table of a bias, constant outside of `varying`, has no room.
 inline status check_tabulated_distances(const distance_range& distances,
                                         const distance_range& varying,
                                         const attention_shape& shape) {
-  const index_t room = countable_distances(shape);
+  const index_t room = explicit_distances(shape);
   if (varying.size() <= room || distances.size() <= room) return {};
   return status::error(status_code::invalid_value,
                        "token_positions: are %lld to %lld apart, further than the %lld distances "
-                       "for which a bias is tabulated: query_length + key_length - 1",
+                       "for which a bias is tabulated: query_length + key_length - 1, or 4096",
                        static_cast<long long>(distances.first),
                        static_cast<long long>(distances.last), static_cast<long long>(room));
 }
