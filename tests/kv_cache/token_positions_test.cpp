@@ -93,8 +93,8 @@ void expect_as_tensors(Own own) {
                             index_t axis) { return at.at(batch, row, axis); }};
     for (const kernel_class kernel : {kernel_class::prefill, kernel_class::decode}) {
       SCOPED_TRACE(std::to_string(queries) + " queries");
-      expect_means(support::attend_cache(own.cache(), std::as_const(in.q).view(), {.kernel = kernel}, rope, rows,
-                                         relpos::causal{}),
+      expect_means(support::attend_cache(own.cache(), std::as_const(in.q).view(),
+                                         {.kernel = kernel}, rope, rows, relpos::causal{}),
                    in, means);
     }
   }

@@ -246,6 +246,7 @@ def parakeet(recorder):
     spread(1.5, layer.q_proj, layer.k_proj, layer.relative_k_proj)
     spread(1, layer.v_proj)
     draw(1, layer.bias_u, layer.bias_v)
+    draw(0.5, *[module.weight for module in model.subsampling.modules() if hasattr(module, "weight")])
     features = torch.randn(1, 8 * 48, 16)
     modules = {"q": layer.q_proj, "k": layer.k_proj, "v": layer.v_proj, "out": layer.o_proj}
     seen = watch(lambda: model(input_features=features), relative=layer.relative_k_proj, **modules)
@@ -309,7 +310,7 @@ def inkling2(recorder):
     arrays |= {"out": by_head(seen["out"], 4) * 2, "sinks": rows(seen["sinks"])}
     arrays |= {"coefficients": rows(seen["r"]), "tables": by_ascending_distance(layer.rel_logits_proj.proj)}
     source = {"class": "Inkling2TextModel", "config": INKLING, "layer": 0}
-    what = "A window with relative logits mixed by the query, and a sink of each head and query (gates of one half undone)."
+    what = "A window, relative logits mixed by the query, and a sink of each head and query (gates of one half undone)."
     recorder.add("inkling2_sliding", source, what, arrays)
 
 
@@ -336,7 +337,8 @@ def gemma4_audio(recorder):
 
 
 def udop(recorder):
-    tables = [{"type": "1d"}, {"type": "horizontal", "scaling_factor": 128}, {"type": "vertical", "scaling_factor": 128}]
+    tables = [{"type": "1d"}]
+    tables += [{"type": axis, "scaling_factor": 128} for axis in ("horizontal", "vertical")]
     arguments = T5 | {"relative_bias_args": tables, "max_2d_position_embeddings": 64}
     model = build(14, "UdopEncoderModel", "UdopConfig", arguments)
     layer = model.encoder.block[0].layer[0].SelfAttention
@@ -355,7 +357,8 @@ def udop(recorder):
 
 
 def layoutlmv3(recorder):
-    arguments = SMALL | {"coordinate_size": 12, "shape_size": 8, "visual_embed": False, "max_2d_position_embeddings": 512}
+    arguments = SMALL | {"coordinate_size": 12, "shape_size": 8, "visual_embed": False}
+    arguments |= {"max_2d_position_embeddings": 512}
     model = build(15, "LayoutLMv3Model", "LayoutLMv3Config", arguments)
     layer = model.encoder.layer[0].attention.self
     spread(1.5, layer.query, layer.key)
@@ -482,7 +485,7 @@ def swin(recorder):
     inputs, named = masks[0]
     mask = named["attention_mask"] if "attention_mask" in named else inputs[1]
     source = {"class": "SwinModel", "config": arguments, "layer": 1}
-    what = "Four shifted windows of 8 x 8 as a batch: a table by offsets, and -100 between regions, given as a matrix."
+    what = "Two shifted windows of 8 x 8 as a batch: a table by offsets, and -100 between regions, given as a matrix."
     arrays = attention(seen, 2) | {"additive": seen["additive"] + mask[:, None]}
     recorder.add("swin", source, what, {name: array[2:] for name, array in arrays.items()})
 

@@ -24,7 +24,8 @@ class Recorder:
         assert name not in self.cases, name
         index, data, offset = {}, [], 0
         for key, array in arrays.items():
-            array = numpy.ascontiguousarray(array.detach().numpy() if hasattr(array, "detach") else array, numpy.float32)
+            array = array.detach().numpy() if hasattr(array, "detach") else array
+            array = numpy.ascontiguousarray(array, numpy.float32)
             assert numpy.isfinite(array).all(), (name, key)
             index[key] = {"offset": offset, "shape": list(array.shape)}
             offset += array.size
