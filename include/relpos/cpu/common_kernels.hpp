@@ -10,6 +10,7 @@
 #include "relpos/cpu/decode/decode.hpp"
 #include "relpos/cpu/prefill/bias_stage.hpp"
 #include "relpos/cpu/prefill/group_distances.hpp"
+#include "relpos/cpu/prefill/late_stages.hpp"
 #include "relpos/cpu/prefill/prefill.hpp"
 
 namespace relpos::inline RELPOS_ABI {

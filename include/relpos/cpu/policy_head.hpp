@@ -17,6 +17,7 @@
 #include "relpos/cpu/extreme_row.hpp"
 #include "relpos/cpu/lowered_head.hpp"
 #include "relpos/cpu/prefill/bias_stage.hpp"
+#include "relpos/cpu/prefill/late_stages.hpp"
 #include "relpos/rows/call_rows.hpp"
 
 namespace relpos::inline RELPOS_ABI {

@@ -1,4 +1,4 @@
-#include "relpos/policy/selected_keys.hpp"
+#include "relpos/policy/mask/selected_keys.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "relpos/policy/key_bias.hpp"
+#include "relpos/policy/position_bias.hpp"
 
 #include <gtest/gtest.h>
 
