@@ -71,7 +71,7 @@ TEST(merge_statistics, of_slices) {
   expect_merged({0, 1, 7, 7, 130, 290, 300}, {});
 }
 
-/// The statistics are those of the keys: a sink is no outcome.
+/// The statistics count keys: a sink is no outcome.
 TEST(merge_statistics, of_slices_beside_sinks) {
   const std::vector<float> logits{0.7f, 4.0f};
   const relpos::sink_logits sinks{logits};

@@ -125,7 +125,7 @@ TEST(cumulative_bias, of_forget_gates) {
   }
 }
 
-/// Positions begin behind those of a chunk before, and the sums are those of a million positions:
+/// Positions begin behind a chunk before, and a million positions are summed:
 /// as float their differences would be off by 1e-3.
 TEST(cumulative_bias, at_far_positions) {
   const index_t offset = 1000000;

@@ -34,7 +34,7 @@ inputs<float> encoder() {
                                 17);
 }
 
-/// DeBERTa v2's buckets of a distance: as it is up to span / 2, then in logarithmic steps.
+/// DeBERTa v2's buckets of a distance: itself up to span / 2, then logarithmic steps.
 index_t log_bucket(index_t distance) {
   const double middle = span / 2.0;
   const auto size = static_cast<double>(distance < 0 ? -distance : distance);
