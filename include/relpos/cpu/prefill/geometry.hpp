@@ -32,7 +32,7 @@ struct query_block {
   index_t index;
 };
 
-/// The query rows of a group that exist, their positions, and those of the keys.
+/// The query rows of a group that exist, their positions, and the positions of the keys.
 struct group_rows {
   index_t first_row = 0;  // of the call
   index_t count = 0;

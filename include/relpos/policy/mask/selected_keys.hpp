@@ -7,8 +7,8 @@
 //   relpos::attention(runner, memory, out, q, cache, rope, relpos::causal{},
 //                     relpos::selected_keys{list});
 //
-// The kernel `decode` reads the keys and values of a query's list and no others, in place. Its cost
-// is that of a sequence of so many keys, whatever the length of the cache. The kernel `prefill`
+// The kernel `decode` reads the keys and values of a query's list and no others, in place. It costs
+// as much as a sequence of so many keys, whatever the length of the cache. The kernel `prefill`
 // computes the strips of keys that some query of a group selects: it is the faster one where
 // neighbouring queries select much the same keys, `options{.kernel = kernel_class::decode}` where
 // they do not.
