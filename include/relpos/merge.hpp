@@ -114,7 +114,7 @@ inline void merge_row(const partial_state& into, const partial_state& from, floa
   const float smaller = lse > other ? other : lse;
   const float growth = std::exp(smaller - larger) - std::exp(sink - larger);
   const auto share_of = [&](float of) {
-    return set_share{std::exp(of - larger) / (1.0f + growth), 1.0f - std::exp(sink - of)};
+    return set_share{std::exp(of - larger) / (1.0f + growth), -std::expm1(sink - of)};
   };
   const set_share first = share_of(lse);
   const set_share second = share_of(other);
@@ -152,8 +152,8 @@ status merge(const Executor& runner, const partial_state& into,
   return {};
 }
 
-/// Merges states of calls with sinks: `sink_logits` or `row_sink_logits`, the same as those calls
-/// had. The merged state counts them once.
+/// Merges states of calls with sinks: `sink_logits` or `row_sink_logits`, the same that both calls
+/// had: a state that has not counted them gives wrong numbers. The merged state counts them once.
 template <executor Executor, class Sinks>
   requires has_sink<head_policy_of<Sinks>>
 status merge(const Executor& runner, const partial_state& into, const partial_state& from,

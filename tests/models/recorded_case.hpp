@@ -85,11 +85,11 @@ void expect_model(const tensor<Out>& got, const tensor<float>& out, double toler
           const auto exact = static_cast<double>(out(b, h, first + row, c));
           const auto value = static_cast<double>(static_cast<float>(got(b, h, row, c)));
           largest = std::max(largest, std::abs(exact));
-          const double difference = std::abs(value - exact);
-          if (!(difference <= error)) error = difference;
+          ASSERT_TRUE(std::isfinite(value));
+          error = std::max(error, std::abs(value - exact));
         }
-        const double relative = error / largest;
-        if (!(relative <= worst)) worst = relative;
+        ASSERT_GT(largest, 0.0);
+        worst = std::max(worst, error / largest);
       }
     }
   }

@@ -1,7 +1,7 @@
-"""Records attention of small models of transformers, with seeded random weights, for tests/models/parity_test.cpp.
+"""Records attention of small models of transformers, with seeded random weights, for the tests in tests/models.
 
-A case is the attention of one layer: q, k, v [batch, heads or key heads, position, channel] as they are before rotation
-and bias, after everything that a caller of relpos would do too (projection, norms), and out [batch, heads, position,
+A case is the attention of one layer: q, k, v [batch, heads or key heads, position, channel] before rotation and bias,
+after everything that a caller of relpos does too (projections, norms, a model's own scale of q), and out [batch, heads, position,
 channel] before the output projection. Further arrays (tables, slopes, sinks, positions) are what the call needs.
 """
 

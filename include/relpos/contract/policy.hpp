@@ -59,8 +59,9 @@
 //     auto bind(index_t batch, index_t head)   The other members are then members of its result,
 //                                              except rotations, relative_rotor, tabulated_bias,
 //                                              terms, tabulated_term, varies, vanishes_beyond,
-//                                              axis, selections and positions, which stay in the policy,
-//                                              as do the last four members of this list
+//                                              axis, selection, longest_selection and positions,
+//                                              which stay in the policy, as do the last four
+//                                              members of this list
 //     Policy scaled(float factor)              the same bias times a factor, folded in once
 //     Real add_to(Real score, Real distance)   used after `scaled`: score + bias, with the rounding
 //                                              that the policy chooses
@@ -247,8 +248,8 @@ concept gates_rows = requires(const HeadPolicy& policy, index_t i) {
 };
 
 /// The number of kinds of bias that a policy has: computed, tabulated, mixed, stored, or the sum of
-/// two terms. Calls refuse a
-/// policy with two (call/arguments.hpp), because kernels could not know which one is meant.
+/// two terms. Calls refuse a policy with two (call/arguments.hpp), because kernels could not know
+/// which one is meant.
 template <class Policy>
 inline constexpr int bias_count =
     (computes_bias<head_policy_of<Policy>> ? 1 : 0) + (tabulates_bias<Policy> ? 1 : 0) +

@@ -3,27 +3,29 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include "relpos/core/index.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
 /// The list of one query: numbers of blocks of keys, ascending, each once. Block j has the positions
-/// [j * block_keys, (j + 1) * block_keys). Numbers of -1 fill the end of a list: as unsigned numbers
-/// they are larger than all others.
+/// [j * block_keys, (j + 1) * block_keys). Numbers of -1 fill the end of a list, and count as larger
+/// than all others.
 struct key_selection {
   const std::int32_t* blocks = nullptr;
   index_t stride = 1;
   index_t size = 0;
   index_t block_keys = 1;
 
-  constexpr std::uint32_t block(index_t i) const {
-    return static_cast<std::uint32_t>(blocks[i * stride]);
+  constexpr index_t block(index_t i) const {
+    const index_t number = blocks[i * stride];
+    return number < 0 ? std::numeric_limits<index_t>::max() : number;
   }
   /// The position of the i-th selected key.
   constexpr index_t position(index_t i) const {
     if (block_keys == 1) return block(i);
-    return static_cast<index_t>(block(i / block_keys)) * block_keys + i % block_keys;
+    return block(i / block_keys) * block_keys + i % block_keys;
   }
 
   /// The number of selected keys before a position. The search begins at block `from` of the list,
@@ -50,7 +52,7 @@ struct key_selection {
   /// The first block of the list that is not before `sought`: a search in doubling steps from
   /// `near`.
   constexpr index_t first_from(index_t sought, index_t near) const {
-    const auto lies_before = [&](index_t i) { return static_cast<index_t>(block(i)) < sought; };
+    const auto lies_before = [&](index_t i) { return block(i) < sought; };
     index_t first = std::min(near, size);  // the blocks before it lie before `sought`
     index_t last = first;                  // the blocks from it on do not
     for (index_t step = 1; last < size && lies_before(last); step *= 2) {

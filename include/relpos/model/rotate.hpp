@@ -136,8 +136,8 @@ status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pai
 }
 
 /// Rotates rows by cosines and sines that the caller has, [batch or 1, position, pair]: row r of
-/// `rows` by row r of both. Each product and each sum is rounded once to float32, as models written
-/// in PyTorch round them. Channels beyond the pairs are not changed.
+/// `rows` by row r of both. Each product and each sum is rounded once to float32, as models of
+/// float32 written in PyTorch round them. Channels beyond the pairs are not changed.
 template <storage T>
 status rotate(const view<T, 4>& rows, const view<const float, 3>& cosines,
               const view<const float, 3>& sines, pair_layout layout) {

@@ -44,6 +44,17 @@ struct on_axis {
   }
   constexpr distance_range varies() const { return varying_distances(inside); }
 
+  constexpr bool vanishes_beyond() const
+    requires requires(const Bias& bias) { bias.vanishes_beyond(); }
+  {
+    return inside.vanishes_beyond();
+  }
+  template <class Call>
+  status check_sequences(const Call& call) const {
+    if constexpr (requires { inside.check_sequences(call); }) return inside.check_sequences(call);
+    return {};
+  }
+
   status check(const attention_shape& shape) const {
     if (of_tokens < 0 || of_tokens >= max_axes) {
       return status::error(status_code::invalid_value, "on_axis: axis is %lld, must be 0 to %lld",

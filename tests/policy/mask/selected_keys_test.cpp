@@ -366,6 +366,17 @@ TEST(selected_keys, refused) {
           "list is [2, 2, 4, 1]");
 }
 
+/// -1 is no position, not even the one that has its bits.
+TEST(selected_keys, the_end_of_a_list_selects_nothing) {
+  const index_t offset = (index_t{1} << 32) - 10;
+  const inputs<float> in = sizes(3, 20);
+  const lists of(support::tensor<std::int32_t>({2, 1, 3, 4}, -1), 1);
+  for (const kernel_class kernel : {kernel_class::prefill, kernel_class::decode}) {
+    const auto got = attend(in, {.key_offset = offset, .kernel = kernel}, of.policy());
+    for (const float value : got.out.values) EXPECT_EQ(value, 0.0f);
+  }
+}
+
 TEST(selected_keys, lists_without_entries_see_nothing) {
   const inputs<float> in = sizes(3, 30);
   const lists of(support::tensor<std::int32_t>({2, 1, 3, 0}), 1);
