@@ -204,7 +204,8 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
                      tile_class* seen) const override {
     if constexpr (Problem::selects) {
       using places = selected_positions<row_positions_of<decltype(Problem::policies)>>;
-      finish_scores(rows, places{positions_of_rows(), *rows.selected}, keys, scores, seen);
+      finish_scores(rows, places{positions_of_rows(), rows.selected.value_or(selected_rows())},
+                    keys, scores, seen);
     } else {
       finish_scores(rows, positions_of_rows(), keys, scores, seen);
     }
