@@ -20,7 +20,7 @@ using support::inputs;
 
 constexpr index_t length = 700;
 
-/// Of a text with an image in it: time, height and width.
+/// Positions by time, height and width of a text with an image in it.
 std::vector<index_t> places() {
   std::vector<index_t> result(3 * 2 * length);
   for (index_t axis = 0; axis < 3; ++axis) {

@@ -102,7 +102,7 @@ TEST(model_parity, gemma4_audio) {
                relpos::mixed_bias{of.array<4>("coefficients"), of.array<3>("tables"), -8});
 }
 
-/// Of three axes: in the text, across and down.
+/// Positions of tokens in the text, across a page and down.
 struct on_pages {
   std::vector<index_t> positions;
 

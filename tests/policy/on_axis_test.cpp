@@ -9,13 +9,13 @@
 
 #include "policy/placed_tokens.hpp"
 #include "relpos/policies.hpp"
-#include "support/reference.hpp"
+#include "support/both_kernels.hpp"
 
 namespace {
 
 using relpos::index_t;
-using relpos::kernel_class;
 using relpos::on_axis;
+using support::expect_both_kernels;
 using support::inputs;
 using support::meaning;
 using support::placed_tokens::is_causal;
@@ -41,22 +41,12 @@ struct distances {
   }
 };
 
-template <class... Policies>
-void expect_both_kernels(const meaning& means, const Policies&... policies) {
-  const inputs<float> in = random_call();
-  for (const kernel_class kernel : {kernel_class::prefill, kernel_class::decode}) {
-    SCOPED_TRACE(kernel == kernel_class::prefill ? "prefill" : "decode");
-    const auto got = attend(in, {.kernel = kernel}, policies...);
-    expect_means(got, in, means);
-    expect_reference(got, in, {.kernel = kernel}, policies...);
-  }
-}
-
 TEST(on_axis, reads_the_distance_on_its_axis) {
   const placed at = restless(3, 2);
   const distances between{at};
   const relpos::relative_bias bias{wave};
-  expect_both_kernels(at.placing({.element_bias =
+  expect_both_kernels(random_call(), {},
+                      at.placing({.element_bias =
                                       [&](index_t batch, index_t head, index_t query, index_t key) {
                                         return wave(head, between.of(2, batch, query, key));
                                       }}),
@@ -73,6 +63,7 @@ TEST(on_axis, beside_others) {
                                  relpos::view<const float, 3>(tables.data(), {1, 2, 3}), -1,
                                  relpos::table_ends::repeated);
   expect_both_kernels(
+      random_call(), {},
       at.placing(
           {.element_bias =
                [&](index_t batch, index_t head, index_t query, index_t key) {
@@ -96,7 +87,7 @@ TEST(on_axis, beside_others) {
 
 /// Without positions of tokens, all axes are the row's position.
 TEST(on_axis, of_rows) {
-  expect_both_kernels({.bias = wave}, on_axis{1, relpos::relative_bias{wave}});
+  expect_both_kernels(random_call(), {}, {.bias = wave}, on_axis{1, relpos::relative_bias{wave}});
 }
 
 TEST(on_axis, refused) {

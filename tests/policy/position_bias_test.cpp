@@ -8,8 +8,7 @@
 #include <vector>
 
 #include "relpos/policies.hpp"
-#include "support/naive.hpp"
-#include "support/reference.hpp"
+#include "support/both_kernels.hpp"
 
 namespace {
 
@@ -18,6 +17,7 @@ using relpos::index_t;
 using relpos::kernel_class;
 using relpos::key_bias;
 using relpos::status_code;
+using support::expect_both_kernels;
 using support::inputs;
 using support::tensor;
 
@@ -47,16 +47,6 @@ tensor<double, 3> sums_of(index_t batch, index_t heads, index_t positions, doubl
 }
 
 bool is_causal(index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; }
-
-template <class... Policies>
-void expect_both_kernels(const inputs<float>& in, relpos::options opts,
-                         const support::meaning& means, const Policies&... policies) {
-  for (const kernel_class kernel : {kernel_class::prefill, kernel_class::decode}) {
-    SCOPED_TRACE(kernel == kernel_class::prefill ? "prefill" : "decode");
-    opts.kernel = kernel;
-    expect_means(attend(in, opts, policies...), in, means);
-  }
-}
 
 TEST(key_bias, of_each_axis) {
   for (const index_t queries : {1, 3, 130}) {

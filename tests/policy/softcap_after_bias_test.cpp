@@ -7,14 +7,13 @@
 #include <vector>
 
 #include "relpos/policies.hpp"
-#include "support/naive.hpp"
-#include "support/reference.hpp"
+#include "support/both_kernels.hpp"
 
 namespace {
 
 using relpos::index_t;
-using relpos::kernel_class;
 using relpos::softcap_after_bias;
+using support::expect_both_kernels;
 using support::inputs;
 
 inputs<float> sizes(index_t queries, float spread = 4.0f) {
@@ -31,18 +30,6 @@ inputs<float> sizes(index_t queries, float spread = 4.0f) {
 }
 
 bool is_causal(index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; }
-
-template <class... Policies>
-void expect_both_kernels(const inputs<float>& in, relpos::options opts,
-                         const support::meaning& means, const Policies&... policies) {
-  for (const kernel_class kernel : {kernel_class::prefill, kernel_class::decode}) {
-    SCOPED_TRACE(kernel == kernel_class::prefill ? "prefill" : "decode");
-    opts.kernel = kernel;
-    const auto got = attend(in, opts, policies...);
-    expect_means(got, in, means);
-    expect_reference(got, in, opts, policies...);
-  }
-}
 
 TEST(softcap_after_bias, caps_score_and_bias) {
   const std::vector<float> slopes{0.5f, 0.25f, 0.125f, 0.0625f};

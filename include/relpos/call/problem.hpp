@@ -7,6 +7,7 @@
 #include "relpos/call/call_sequences.hpp"
 #include "relpos/call/row_positions.hpp"
 #include "relpos/call/scale.hpp"
+#include "relpos/call/selected_rows.hpp"
 #include "relpos/call/visible_rows.hpp"
 #include "relpos/contract/bias_bound.hpp"
 #include "relpos/contract/policy.hpp"
@@ -79,10 +80,7 @@ struct attention_problem final : call_sequences {
 
   std::optional<index_t> longest_selection() const override {
     std::optional<index_t> longest;
-    const auto find = [&]<class Policy>(const Policy& policy) {
-      if constexpr (selects_keys<Policy>) longest = policy.longest_selection();
-    };
-    std::apply([&](const auto&... policy) { (find(policy), ...); }, policies);
+    with_selection(policies, [&](const auto& policy) { longest = policy.longest_selection(); });
     return longest;
   }
   key_range evicted(index_t sequence) const override { return source.evicted(sequence); }

@@ -3,6 +3,7 @@
 // a query's list, prefill takes the lists of its queries as a mask.
 
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "relpos/call/row_positions.hpp"
@@ -97,16 +98,13 @@ template <class Policies>
 using selection_masks_of =
     decltype(selection_masks(std::declval<const Policies&>(), index_t{}, index_t{}, index_t{}));
 
-/// The keys that a query row selects; everything is empty if no policy selects keys.
-template <class... Policies>
-key_selection selection_of(const std::tuple<Policies...>& policies, index_t batch, index_t key_head,
-                           index_t query_row) {
-  key_selection result;
-  const auto find = [&]<class Policy>(const Policy& policy) {
-    if constexpr (selects_keys<Policy>) result = policy.selection(batch, key_head, query_row);
+/// Calls `use` with the policy that selects keys, if there is one.
+template <class... Policies, class Use>
+constexpr void with_selection(const std::tuple<Policies...>& policies, const Use& use) {
+  const auto ask = [&](const auto& policy) {
+    if constexpr (selects_keys<std::decay_t<decltype(policy)>>) use(policy);
   };
-  std::apply([&](const auto&... policy) { (find(policy), ...); }, policies);
-  return result;
+  std::apply([&](const auto&... policy) { (ask(policy), ...); }, policies);
 }
 
 }  // namespace relpos::inline RELPOS_ABI

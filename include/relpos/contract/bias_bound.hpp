@@ -12,8 +12,8 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// Whether the scores of a call can be bounded: at least one bias may fall with the distance, every
-/// bias has a bound and reads the first axis, and no policy scales the logits of rows or caps them with the bias, which raises
-/// low ones.
+/// bias has a bound and reads the first axis, and no policy scales the logits of rows, or caps them
+/// with the bias, which raises low ones.
 template <class... Policies>
 inline constexpr bool can_bound_scores =
     ((bounds_bias<head_policy_of<Policies>> || has_query_terms<head_policy_of<Policies>>) || ... ||
@@ -54,7 +54,7 @@ constexpr bias_bound largest_bias(const std::tuple<Policies...>& head_policies, 
       result.magnitude += relpos::abs(largest);
     } else if constexpr (has_key_terms<Policy>) {
       if constexpr (has_query_terms<Policy>) {
-        // Of a bias that decays, this is the largest.
+        // The largest sum of the tile, if the bias decays.
         const double nearest = sum_of_terms(policy, region.first_query, region.last_key - 1);
         constexpr double negligible = -16.0;  // a larger one is not worth the search
         if (nearest * static_cast<double>(factor) > negligible) {

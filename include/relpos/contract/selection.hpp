@@ -9,9 +9,9 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The list of one query: numbers of blocks of keys, ascending, each once. Block j has the positions
-/// [j * block_keys, (j + 1) * block_keys). Numbers of -1 fill the end of a list, and count as larger
-/// than all others.
+/// The list of one query: numbers of blocks of keys, ascending, each once. Block j has the
+/// positions [j * block_keys, (j + 1) * block_keys). Numbers of -1 fill the end of a list, and count
+/// as larger than all others.
 struct key_selection {
   const std::int32_t* blocks = nullptr;
   index_t stride = 1;

@@ -94,8 +94,8 @@ struct lowered_head : head_facts {
   virtual tile_class classify_elements_of(index_t head, index_t row,
                                           const key_range& keys) const = 0;
   /// Runs the stages after the product on the scores of rows and the keys of a tile,
-  /// [row][tile_keys]: softcap, biases, cap, row factors, masks. `seen` receives the class of the tile
-  /// for each row. If the rows have a selection, the keys are places of its list.
+  /// [row][tile_keys]: softcap, biases, cap, row factors, masks. `seen` receives the class of the
+  /// tile for each row. If the rows have a selection, the keys are places of its list.
   virtual void finish_scores(const decode_query_rows& rows, const key_lanes& keys, float* scores,
                              tile_class* seen) const = 0;
 

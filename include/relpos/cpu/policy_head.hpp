@@ -22,9 +22,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The stages of a group of queries: biases in argument order, the cap of score and bias, the factors
-/// of its rows.
-/// `coefficients` is the group's memory for mixed biases.
+/// The stages of a group of queries: biases in argument order, the cap of score and bias, the
+/// factors of its rows. `coefficients` is the group's memory for mixed biases.
 template <class Isa, class Problem, std::size_t... I>
 auto stages_of(const problem_sequence<Problem>& sequence,
                const call_workspace<Isa, Problem>& workspace, index_t head, float factor,
@@ -190,8 +189,11 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   }
 
   selected_rows selected(index_t row) const override {
-    return {selection_of(sequence_.call.policies, sequence_.at, this->key_head, row),
-            sequence_.position.key_offset};
+    selected_rows result{{}, sequence_.position.key_offset};
+    with_selection(sequence_.call.policies, [&](const auto& policy) {
+      result.keys = policy.selection(sequence_.at, this->key_head, row);
+    });
+    return result;
   }
 
   tile_class classify_elements_of(index_t head, index_t row, const key_range& keys) const override {
@@ -241,7 +243,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
                                   temperature(head));
       if (factors.softcap != 0.0f) cap_row<Isa>(factors.softcap, keys, scores);
       const auto key_position = [&](index_t key) {
-        return (rows.selected ? rows.selected->row(key) : key) + sequence_.position.key_offset;
+        return places.key_row(key) + sequence_.position.key_offset;
       };
       add_biases(head, row, places, key_position, factors.bias, keys, scores,
                  std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());

@@ -79,8 +79,8 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
     return any && shape().key_length > 0 ? shape().batch * shape().key_heads * items_per_head() : 0;
   }
 
-  /// The visible distances of one set, as a bias reads them. With explicit positions, all distances:
-  /// they have no order by which a mask could narrow them.
+  /// The visible distances of one set, as a bias reads them. With explicit positions, all
+  /// distances: they have no order by which a mask could narrow them.
   template <class Bias>
   distance_range visible_distances_of([[maybe_unused]] const Bias& bias,
                                       [[maybe_unused]] const set_place& set,

@@ -38,8 +38,8 @@ inline rotary_frequencies rope_frequencies(index_t rotary_dim, double base = 100
   return result;
 }
 
-/// Frequencies whose rotation, without a decay, undoes another's: DeepSeek V4 turns the output of attention back by the
-/// position of its query.
+/// Frequencies whose rotation, without a decay, undoes another's: DeepSeek V4 turns the output of
+/// attention back by the position of its query.
 inline rotary_frequencies inverse_frequencies(rotary_frequencies frequencies) {
   for (double& radians : frequencies.radians) radians = -radians;
   frequencies.attention_factor = 1.0 / frequencies.attention_factor;

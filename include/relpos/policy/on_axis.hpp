@@ -13,7 +13,8 @@ namespace relpos::inline RELPOS_ABI {
 
 /// `on_axis{axis, bias}`: axis from 0 up to the last of the call's token_positions. The bias is
 /// computed, tabulated or mixed. Without token_positions all axes are the row's position. Tiles of
-/// distant keys are not left out, and a default scale of the bias is not taken over. On the CPU only.
+/// distant keys are not left out, and a default scale of the bias is not taken over. On the CPU
+/// only.
 template <class Bias>
 struct on_axis {
   static_assert(computes_bias<head_policy_of<Bias>> || has_bias_table<Bias>,

@@ -24,8 +24,8 @@ namespace relpos::inline RELPOS_ABI {
 /// `tables` is a view or tensor of float, [batch, heads, row, bucket]; strides are arbitrary.
 /// `buckets` are std::int32_t, one number for each distance key row - query row from first_distance
 /// on; nearer or farther distances have the bucket of the nearest in the list. Queries and keys
-/// begin at the same position, as in an encoder. The bias is added after options.scale: a model that
-/// divides the sum by it has it in the tables. Minus infinity hides a key. The caller keeps both
+/// begin at the same position, as in an encoder. The bias is added after options.scale: a model
+/// that divides the sum by it has it in the tables. Minus infinity hides a key. The caller keeps both
 /// alive. Not tested on a GPU.
 template <bool OfKeys>
 struct row_tables {

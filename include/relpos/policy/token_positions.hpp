@@ -23,9 +23,9 @@ namespace relpos::inline RELPOS_ABI {
 /// A tabulated bias is evaluated for every distance from the smallest to the largest between any
 /// query and any key, visible or not; a bias with `varies`, only where it varies. More than
 /// query_length + key_length - 1 distances are refused if there are more than 4096, unless the bias
-/// varies over no more than that. Rotations that decay with distance (XPOS) are refused, because a key's decay is relative
-/// to its neighbours' decay. Padding and restarts change no visible distance, so XPOS needs only
-/// their masks, without token_positions.
+/// varies over no more than that. Rotations that decay with distance (XPOS) are refused, because a
+/// key's decay is relative to its neighbours' decay. Padding and restarts change no visible
+/// distance, so XPOS needs only their masks, without token_positions.
 struct token_positions {
   view<const index_t, 3> queries;
   view<const index_t, 3> keys;

@@ -31,8 +31,8 @@ inline void copy_row_statistics(const row_statistics& destination, const row_sta
   }
 }
 
-/// What a set of keys has of the sum of exponentials of both sets (w), and what its keys have of its
-/// own (m).
+/// What a set of keys has of the sum of exponentials of both sets (w), and what its keys have of
+/// its own (m).
 struct set_share {
   float share;
   float mass;
@@ -42,8 +42,8 @@ struct set_share {
   }
 };
 
-/// Merges the statistics of a row from `source` into `destination`; neither is empty. `first` is the
-/// share of `destination`. Must run before lse is merged.
+/// Merges the statistics of a row from `source` into `destination`; neither is empty. `first` is
+/// the share of `destination`. Must run before lse is merged.
 inline void merge_row_statistics(const row_statistics& destination, const row_statistics& source,
                                  const set_share& first, const set_share& second, index_t batch,
                                  index_t head, index_t row) {

@@ -1,7 +1,7 @@
 #pragma once
-// The stages of a score between product and softmax: bias, cap, row factor, mask. `Real` is a score or a
-// vector of scores, `Integer` a key row or a vector of key rows. Scores and biases are in units of
-// the exponent, base 2: `factor` is log2(e) / temperature.
+// The stages of a score between product and softmax: bias, cap, row factor, mask. `Real` is a score
+// or a vector of scores, `Integer` a key row or a vector of key rows. Scores and biases are in
+// units of the exponent, base 2: `factor` is log2(e) / temperature.
 
 #include <algorithm>
 #include <limits>

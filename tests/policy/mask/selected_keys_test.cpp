@@ -13,8 +13,7 @@
 #include "kv_cache/caches.hpp"
 #include "policy/placed_tokens.hpp"
 #include "relpos/policies.hpp"
-#include "support/naive.hpp"
-#include "support/reference.hpp"
+#include "support/both_kernels.hpp"
 
 namespace {
 
@@ -22,6 +21,7 @@ using relpos::index_t;
 using relpos::kernel_class;
 using relpos::selected_keys;
 using relpos::status_code;
+using support::expect_both_kernels;
 using support::inputs;
 
 /// The lists of a call, [batch, head, query, entry], and what they select.
@@ -97,16 +97,6 @@ support::meaning with_lists(
                : -std::numeric_limits<double>::infinity();
   };
   return means;
-}
-
-template <class... Policies>
-void expect_both_kernels(const inputs<float>& in, relpos::options opts,
-                         const support::meaning& means, const Policies&... policies) {
-  for (const kernel_class kernel : {kernel_class::prefill, kernel_class::decode}) {
-    SCOPED_TRACE(kernel == kernel_class::prefill ? "prefill" : "decode");
-    opts.kernel = kernel;
-    expect_means(attend(in, opts, policies...), in, means);
-  }
 }
 
 TEST(selected_keys, of_heads_and_blocks) {

@@ -8,7 +8,8 @@
 //
 // Tiles, chunks and vectors begin at multiples of their sizes in absolute position, so a row's bits
 // depend only on its own query, keys and positions. If queries select keys, the rows of keys are
-// places of a query's list, tiles and chunks count them, and the list's rows are read where they lie.
+// places of a query's list: tiles and chunks count places, and the list's rows are read where they
+// lie.
 
 #include <algorithm>
 #include <limits>

@@ -11,8 +11,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The query rows of one work item of decode, and the keys that they see. If queries select keys, all
-/// rows belong to one query, and the keys are places of its list.
+/// The query rows of one work item of decode, and the keys that they see. If queries select keys,
+/// all rows belong to one query, and the keys are places of its list.
 struct decode_query_rows {
   static constexpr index_t most_rows = decode_geometry::rows;
 

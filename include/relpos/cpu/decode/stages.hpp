@@ -18,8 +18,8 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Adds the bias of one policy to the scores of one query row. `row_positions` has the positions that
-/// encodings read; `q_pos` and `key_position` have the positions that masks read.
+/// Adds the bias of one policy to the scores of one query row. `row_positions` has the positions
+/// that encodings read; `q_pos` and `key_position` have the positions that masks read.
 template <class Isa, class Policy, class RowPositions, class KeyPosition>
 void add_row_bias(const Policy& policy, const bias_table& table, index_t sequence, index_t head,
                   index_t query_row, const RowPositions& row_positions,

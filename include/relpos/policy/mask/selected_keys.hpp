@@ -8,11 +8,11 @@
 //                     relpos::selected_keys{list});
 //
 // The kernel `decode` reads the keys and values of a query's list and no others, in place. It costs
-// as much as a sequence of so many keys; only the rotors between blocks of a rotation, and the table
-// of a bias, are still made for the whole length, 1 us for 1000 positions. The kernel `prefill`
-// computes the strips of keys that some query of a group selects: it is the faster one where
-// neighbouring queries select much the same keys, `options{.kernel = kernel_class::decode}` where
-// they do not.
+// as much as a sequence of so many keys; only the rotors between blocks of a rotation, and the
+// table of a bias, are still made for the whole length, 1 us for 1000 positions. The kernel
+// `prefill` computes the strips of keys that some query of a group selects: it is the faster one
+// where neighbouring queries select much the same keys, `options{.kernel = kernel_class::decode}`
+// where they do not.
 
 #include <cstdint>
 
