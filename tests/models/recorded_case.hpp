@@ -98,22 +98,37 @@ void expect_model(const tensor<Out>& got, const tensor<float>& out, double toler
 
 inline constexpr double model_tolerance = 2e-5;
 
-inline inputs<relpos::half> in_half(const inputs<float>& from) {
-  inputs<relpos::half> result{tensor<relpos::half>(from.q.shape),
-                              tensor<relpos::half>(from.k.shape),
-                              tensor<relpos::half>(from.v.shape)};
-  const auto round = [](const tensor<float>& of, tensor<relpos::half>& to) {
-    std::transform(of.values.begin(), of.values.end(), to.values.begin(),
-                   [](float x) { return relpos::half(x); });
+/// The inputs, rounded to another storage type.
+template <class Stored>
+inputs<Stored> stored_as(const inputs<float>& from) {
+  const auto round = [](const tensor<float>& of) {
+    tensor<Stored> result(of.shape);
+    std::transform(of.values.begin(), of.values.end(), result.values.begin(),
+                   [](float x) { return Stored(x); });
+    return result;
   };
-  round(from.q, result.q);
-  round(from.k, result.k);
-  round(from.v, result.v);
-  return result;
+  return {round(from.q), round(from.k), round(from.v)};
 }
 
-/// The whole call in both kernels, of floats and of 16 bits, whose rounding moves logits by some
-/// thousandths.
+/// The distance that the rounding of stored rows may move an output, as a share of the row's
+/// largest value.
+template <class Stored>
+inline constexpr double storage_tolerance = model_tolerance;
+template <>
+inline constexpr double storage_tolerance<relpos::half> = 0.01;
+template <>
+inline constexpr double storage_tolerance<relpos::bfloat16> = 0.05;
+template <>
+inline constexpr double storage_tolerance<relpos::int8> = 0.08;
+
+template <class Stored, class... Policies>
+void expect_stored(const recorded_case& of, const relpos::options& opts,
+                   const Policies&... policies) {
+  const auto got = attend(stored_as<Stored>(of.in), opts, policies...);
+  expect_model(got.out, of.out, storage_tolerance<Stored>);
+}
+
+/// The whole call in both kernels, of floats and of 16 bits.
 template <class... Policies>
 void expect_whole(const recorded_case& of, relpos::options opts, const Policies&... policies) {
   for (const relpos::kernel_class kernel :
@@ -121,7 +136,8 @@ void expect_whole(const recorded_case& of, relpos::options opts, const Policies&
     SCOPED_TRACE(kernel == relpos::kernel_class::prefill ? "prefill" : "decode");
     opts.kernel = kernel;
     expect_model(attend(of.in, opts, policies...).out, of.out, model_tolerance);
-    expect_model(attend(in_half(of.in), opts, policies...).out, of.out, 0.03);
+    expect_stored<relpos::half>(of, opts, policies...);
+    expect_stored<relpos::bfloat16>(of, opts, policies...);
   }
 }
 
@@ -134,7 +150,7 @@ void expect_cached(const recorded_case& of, Own own, index_t rows, const relpos:
   append_rows(own, of.in, length / 2, length, policies...);
   const relpos::view<const float, 4> q = of.in.q.view();
   const auto got = attend_cache(own.cache(), q.slice(2, length - rows, rows), opts, policies...);
-  expect_model(got.out, of.out, model_tolerance);
+  expect_model(got.out, of.out, storage_tolerance<typename Own::stored>);
 }
 
 /// A decoder's call: whole, as the last chunk, and as a step of decoding over tensors and caches.
@@ -157,6 +173,9 @@ void expect_decoder(const recorded_case& of, const relpos::options& opts,
     expect_cached(of, own_contiguous<float>(sizes), rows, opts, policies...);
     expect_cached(of, own_paged<float>(sizes, 16), rows, opts, policies...);
     expect_cached(of, own_ring<float>(sizes), rows, opts, policies...);
+    expect_cached(of, own_contiguous<relpos::half>(sizes), rows, opts, policies...);
+    expect_cached(of, own_paged<relpos::bfloat16>(sizes, 16), rows, opts, policies...);
+    expect_cached(of, own_ring<relpos::int8>(sizes), rows, opts, policies...);
   }
 }
 
