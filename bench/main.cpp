@@ -5,7 +5,8 @@
 
 int main(int count, char** values) {
   using namespace relpos::bench;
-  return run_sections(count, values,
-                      {encodings, short_sequences, long_sequences, model_policies, two_threads,
-                       serving_caches, serving_layers, serving_batches, against_peers});
+  return run_sections(
+      count, values,
+      {encodings, short_sequences, long_sequences, model_policies, bfloat16_products, two_threads,
+       serving_caches, serving_layers, serving_batches, against_peers});
 }

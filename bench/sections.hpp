@@ -24,6 +24,8 @@ section short_sequences;
 section long_sequences;
 /// Mixed biases, forget gates, selected keys, channels that do not rotate.
 section model_policies;
+/// Tensors of bfloat16, multiplied as floats and as bfloat16 numbers.
+section bfloat16_products;
 section two_threads;
 /// One query against caches, compared with the bandwidth of reading: storage types, kinds of cache,
 /// query heads per key head.

@@ -16,8 +16,8 @@
 //   S = e^sink + sum of e^s over the visible keys;  p = e^s / S;  out = p V;  lse = ln S
 //
 // A row that sees no key has out = 0 and lse = -inf. Keys and values that a query does not see have
-// no influence on its row, not even NaN. Arithmetic is float32; weights below e^-87.3 of the row's
-// largest are exactly 0.
+// no influence on its row, not even NaN. Arithmetic is float32, except for products if
+// options.arithmetic says so; weights below e^-87.3 of the row's largest are exactly 0.
 
 #include <optional>
 #include <tuple>
@@ -50,6 +50,7 @@ std::size_t workspace_bytes_of(index_t workers, const view<Query, 4>& q, const S
   const attention_shape shape = shape_of_call(q, source, opts);
   if (!check_options(opts) || !check_sequence_offsets(opts, shape.batch)) return 0;
   if (!check_policies(policies, shape) || !check_rotation(source, policies)) return 0;
+  if (!check_arithmetic(source, opts)) return 0;
   const auto problem = make_problem(view<float, 4>(), read_only<Query>(q), source, {}, opts,
                                     std::tuple_cat(policies, source.masks(opts)));
   return check_sequences(problem) ? call_workspace_bytes<Isa>(problem, workers) : 0;

@@ -47,6 +47,15 @@
 #define RELPOS_HAS_AVX512 0
 #endif
 
+/// Whether one instruction multiplies pairs of bfloat16 numbers.
+#if RELPOS_HAS_AVX512 && defined(__AVX512BF16__)
+#define RELPOS_HAS_AVX512_BF16 1
+#define RELPOS_WITH_BFLOAT16_PRODUCTS(...) __VA_ARGS__
+#else
+#define RELPOS_HAS_AVX512_BF16 0
+#define RELPOS_WITH_BFLOAT16_PRODUCTS(...)
+#endif
+
 /// Whether one instruction multiplies and adds. 0 for a GPU, whose compiler already uses that
 /// instruction for a * b + c.
 #if !defined(__CUDA_ARCH__) && (defined(__FP_FAST_FMAF) || defined(__FMA__))
@@ -61,7 +70,7 @@
 // an inline function to code that was compiled, and may have to run, without AVX-512.
 //
 // The name also covers the extensions that compilers use without intrinsics. Examples: generic_abi,
-// generic_avx_fma_abi, avx512_bmi2_abi.
+// generic_avx_fma_abi, avx512_bmi2_bf16_abi.
 #if !RELPOS_HAS_VECTORS
 #define RELPOS_ABI_SET arrays
 #elif RELPOS_HAS_AVX512
@@ -104,12 +113,19 @@
 #define RELPOS_ABI_PERMUTE
 #endif
 
-#define RELPOS_ABI_PASTE(set, vectors, fma, bits, permute) set##vectors##fma##bits##permute##_abi
-#define RELPOS_ABI_NAME(set, vectors, fma, bits, permute) \
-  RELPOS_ABI_PASTE(set, vectors, fma, bits, permute)
+#if RELPOS_HAS_AVX512_BF16
+#define RELPOS_ABI_PAIRS _bf16
+#else
+#define RELPOS_ABI_PAIRS
+#endif
+
+#define RELPOS_ABI_PASTE(set, vectors, fma, bits, permute, pairs) \
+  set##vectors##fma##bits##permute##pairs##_abi
+#define RELPOS_ABI_NAME(set, vectors, fma, bits, permute, pairs) \
+  RELPOS_ABI_PASTE(set, vectors, fma, bits, permute, pairs)
 #define RELPOS_ABI                                                                     \
   RELPOS_ABI_NAME(RELPOS_ABI_SET, RELPOS_ABI_VECTORS, RELPOS_ABI_FMA, RELPOS_ABI_BITS, \
-                  RELPOS_ABI_PERMUTE)
+                  RELPOS_ABI_PERMUTE, RELPOS_ABI_PAIRS)
 
 // 1 if the program links relpos::kernels compiled for these flags: the CMake target defines one
 // macro for each set of flags.

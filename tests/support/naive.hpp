@@ -47,6 +47,7 @@ struct meaning {
   index_t key_offset = 0;
   token_position query_position{};  // row + offset; the mask always gets these
   token_position key_position{};
+  bool rounds_operands = false;  // of both products, to the type of the inputs
 };
 
 /// Of each row of [batch, head, query].
@@ -117,6 +118,9 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
       static_cast<Real>(means.scale.value_or(1.0 / std::sqrt(static_cast<double>(head_dim))));
   const auto softcap = static_cast<Real>(means.softcap);
   const auto real = [](T x) { return static_cast<Real>(static_cast<float>(x)); };
+  const auto rounded = [&](Real x) {
+    return means.rounds_operands ? real(T(static_cast<float>(x))) : x;
+  };
   const auto place = [](const token_position& given, index_t offset) {
     return given ? given : [=](index_t, index_t row, index_t) { return row + offset; };
   };
@@ -135,6 +139,7 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
       const auto from_first = [&](index_t axis) { return at(b, row, axis) - query_at(b, 0, axis); };
       rotate_naively(result, *means.rotation, from_first, side);
     }
+    for (Real& x : result) x = rounded(x);
     return result;
   };
 
@@ -196,7 +201,7 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
           logits.push_back(scores[at]);
           probabilities.push_back(weight);
           for (index_t c = 0; c < value_dim; ++c) {
-            out[static_cast<std::size_t>(c)] += weight * real(in.v(b, kh, key, c));
+            out[static_cast<std::size_t>(c)] += rounded(weight) * real(in.v(b, kh, key, c));
           }
         }
         for (const Real value : out) result.out.push_back(sum > 0 ? value / sum : Real(0));

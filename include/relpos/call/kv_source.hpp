@@ -4,12 +4,14 @@
 // of rows and never a second kernel.
 
 #include <concepts>
+#include <utility>
 
 #include "relpos/call/options.hpp"
 #include "relpos/contract/rotation.hpp"
 #include "relpos/core/index.hpp"
 #include "relpos/core/position.hpp"
 #include "relpos/core/status.hpp"
+#include "relpos/core/storage.hpp"
 #include "relpos/core/view.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -105,6 +107,15 @@ concept kv_source =
       { source.all_rows() } -> std::same_as<index_t>;
       { source.rows_before(i) } -> std::same_as<index_t>;
     });
+
+/// Whether the keys and the values of a source are bfloat16 numbers.
+template <class Source>
+inline constexpr bool holds_bfloat16 = [] {
+  using keys = decltype(std::declval<const Source&>().template keys<any_isa>(0, 0));
+  using values = decltype(std::declval<const Source&>().template values<any_isa>(0, 0));
+  return std::same_as<typename keys::stored, bfloat16> &&
+         std::same_as<typename values::stored, bfloat16>;
+}();
 
 /// A source that refuses some rotations of its keys.
 template <class Source>

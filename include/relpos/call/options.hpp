@@ -18,6 +18,13 @@ enum class kernel_class {
   decode      // few queries: channels in the SIMD lanes, bound by reading keys and values
 };
 
+/// The numbers that the two products of attention multiply. Their sums, the softmax and all stages
+/// between are float32.
+enum class arithmetic_type {
+  float32,
+  bfloat16  // queries, keys, values and weights are rounded to bfloat16 before they are multiplied
+};
+
 /// Given anywhere after the tensors, at most once: `options{.softcap = 30.0f, .lse = lse}`.
 struct options {
   /// The factor of q.k, finite. Default: a policy's default_scale, else 1 / sqrt(head_dim).
@@ -61,6 +68,11 @@ struct options {
   /// The kernel. By default the number of queries decides. Calls with statistics always use
   /// prefill.
   kernel_class kernel = kernel_class::automatic;
+
+  /// With bfloat16, k and v must hold bfloat16. It concerns the kernel prefill on instruction sets
+  /// that multiply bfloat16 (AVX512_BF16); elsewhere products are float32. The kernel decode waits
+  /// for memory, not for products. GPUs always multiply the numbers of the tensors.
+  arithmetic_type arithmetic = arithmetic_type::float32;
 };
 
 /// The largest number of query rows that share one pass over the keys and values of a key head.

@@ -35,6 +35,14 @@ inline status check_options(const options& opts) {
   return check_offset("options.query_offset", opts.query_offset.value_or(0));
 }
 
+/// Refuses products of numbers that a source does not hold.
+template <class Source>
+status check_arithmetic(const Source&, const options& opts) {
+  if (holds_bfloat16<Source> || opts.arithmetic == arithmetic_type::float32) return {};
+  return status::error(status_code::invalid_value,
+                       "options.arithmetic: is bfloat16, k and v must hold bfloat16");
+}
+
 /// Refuses policy data that does not fit the call.
 template <class... Policies>
 status check_policies(const std::tuple<Policies...>& policies, const attention_shape& shape) {

@@ -1,6 +1,6 @@
 #pragma once
-// Storage types of q, k, v and out: float, and two 16-bit formats that exist in memory only.
-// Arithmetic is float32. The 16-bit formats are bit-compatible with the types of the same names of
+// Storage types of q, k, v and out: float, and two 16-bit formats. Arithmetic is float32, except for
+// products of bfloat16 where a call asks for them (options.arithmetic). The 16-bit formats are bit-compatible with the types of the same names of
 // Eigen, CUDA and C23, and may read and write the memory of those types.
 //
 // Conversion to 16 bits rounds to nearest, ties to even; NaN stays NaN. Conversions in both

@@ -76,8 +76,18 @@ void attend_prefill(const problem_sequence<Problem>& sequence,
     }
     const head_type head(sequence, workspace, key_head, memory, worker,
                          item + 1 < bundle.last ? block_of(item + 1) : after);
-    prefill<Isa, typename head_type::biases_type, typename head_type::masks_type>(head, memory)
-        .attend(block.head, block.index);
+    const auto attend = [&]<class Operand>(std::type_identity<Operand>) {
+      prefill<Isa, typename head_type::biases_type, typename head_type::masks_type, Operand>(head,
+                                                                                             memory)
+          .attend(block.head, block.index);
+    };
+    if constexpr (can_multiply_pairs<Isa, typename Problem::source_type>) {
+      if (multiplies_pairs_of<Isa>(sequence.call)) {
+        attend(std::type_identity<bfloat16_pair>());
+        continue;
+      }
+    }
+    attend(std::type_identity<float>());
   }
 }
 

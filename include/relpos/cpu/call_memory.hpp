@@ -26,6 +26,7 @@ struct call_needs {
   bool rotation;
   bool rotates_by_tile;
   bool rotates_keys;
+  bool multiplies_pairs;
   index_t mixed_terms;  // tables of all mixed biases, for one head
 };
 
@@ -60,7 +61,7 @@ class call_memory {
     // Each worker may run either kernel: the size would hardly be smaller if options chose one.
     arena prefill;
     prefill_workspace<Isa>(prefill, shape_, needs.rotation, needs.rotates_by_tile,
-                           needs.mixed_terms);
+                           needs.multiplies_pairs, needs.mixed_terms);
     arena decode;
     decode_workspace<Isa>(decode, shape_, needs.rotation, needs.rotates_by_tile);
     bytes_per_worker_ = static_cast<index_t>(std::max(prefill.bytes_taken(), decode.bytes_taken()));
@@ -89,7 +90,7 @@ class call_memory {
   prefill_workspace<Isa> prefill_workspace_of(index_t worker) const {
     arena memory(memory_of_worker(worker));
     return prefill_workspace<Isa>(memory, shape_, needs_.rotation, needs_.rotates_by_tile,
-                                  needs_.mixed_terms);
+                                  needs_.multiplies_pairs, needs_.mixed_terms);
   }
   decode_workspace<Isa> decode_workspace_of(index_t worker) const {
     arena memory(memory_of_worker(worker));

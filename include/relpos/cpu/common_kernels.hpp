@@ -34,6 +34,10 @@ using matrix_stage = element_bias<Isa, matrix_bias>;
   declared template class prefill<isa, std::tuple<matrix_stage<isa>>, std::tuple<>>;     \
   declared template class prefill<isa, std::tuple<row_factor_stage<isa>>, std::tuple<>>; \
   declared template class prefill<isa, std::tuple<>, std::tuple<sink_window>>;           \
+  RELPOS_WITH_BFLOAT16_PRODUCTS(                                                         \
+      declared template class prefill<isa, std::tuple<>, std::tuple<>, bfloat16_pair>;   \
+      declared template class prefill<isa, std::tuple<linear_stage<isa>>, std::tuple<>,  \
+                                      bfloat16_pair>;)                                   \
   declared template class decode<isa, float, float>;                                     \
   declared template class decode<isa, float, bfloat16>;                                  \
   declared template class decode<isa, float, half>;                                      \

@@ -68,12 +68,15 @@ struct lowered_head : head_facts {
   // Functions of prefill.
 
   /// Finds the rows `range` of keys and values.
-  virtual void find_tile(const key_range& range, key_tile<Isa>& tile, float* key_buffer,
-                         float* value_buffer) const = 0;
+  virtual void find_tile(const key_range& range, const tile_buffers& buffers,
+                         key_tile<Isa, float>& tile) const = 0;
+  /// The same for products of pairs; called if the call has them.
+  virtual void find_tile(const key_range& range, const tile_buffers& buffers,
+                         key_tile<Isa, bfloat16_pair>& tile) const = 0;
   /// Lets `tile` fetch the rows `next` of keys and values, which are probably the next tile.
-  virtual void expect_keys(const key_range& next, key_tile<Isa>& tile) const = 0;
+  virtual void expect_keys(const key_range& next, tile_places<Isa>& tile) const = 0;
   /// Lets `tile` fetch what the next block of queries reads first.
-  virtual void expect_next_block(key_tile<Isa>& tile) const = 0;
+  virtual void expect_next_block(tile_places<Isa>& tile) const = 0;
   /// The largest key norm of each tile of a piece; valid if `bounds_scores`.
   virtual const float* key_norms(index_t piece) const = 0;
   /// A bound on the biases between the queries of a group and a range of key rows, in units of the

@@ -133,19 +133,25 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
     }
   }
 
-  void find_tile(const key_range& range, key_tile<Isa>& tile, float* key_buffer,
-                 float* value_buffer) const override {
-    tile.find(keys_, values_, range, key_buffer, sequence_.shape.head_dim, value_buffer,
-              sequence_.shape.value_dim);
+  void find_tile(const key_range& range, const tile_buffers& buffers,
+                 key_tile<Isa, float>& tile) const override {
+    tile.find(keys_, values_, range, sequence_.position.key_offset, sequence_.shape, buffers);
+  }
+  void find_tile([[maybe_unused]] const key_range& range,
+                 [[maybe_unused]] const tile_buffers& buffers,
+                 [[maybe_unused]] key_tile<Isa, bfloat16_pair>& tile) const override {
+    if constexpr (can_multiply_pairs<Isa, typename Problem::source_type>) {
+      tile.find(keys_, values_, range, sequence_.position.key_offset, sequence_.shape, buffers);
+    }
   }
 
-  void expect_keys(const key_range& next, key_tile<Isa>& tile) const override {
+  void expect_keys(const key_range& next, tile_places<Isa>& tile) const override {
     tile.expect_nothing();
     tile.next_keys.find(keys_, next, sequence_.shape.head_dim, tile.strips());
     tile.next_values.find(values_, next, sequence_.shape.value_dim, tile.strips());
   }
 
-  void expect_next_block(key_tile<Isa>& tile) const override {
+  void expect_next_block(tile_places<Isa>& tile) const override {
     tile.expect_nothing();
     if (!next_) return;
     if (next_->sequence == sequence_.at) {
@@ -279,7 +285,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   }
 
   void expect_block(const problem_sequence<Problem>& sequence, const query_block& next,
-                    key_tile<Isa>& tile) const {
+                    tile_places<Isa>& tile) const {
     constexpr index_t block_rows = geometry<Isa>::block_rows;
     const attention_shape& sizes = sequence.shape;
     const index_t first = next.index * block_rows;

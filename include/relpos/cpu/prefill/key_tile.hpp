@@ -1,43 +1,53 @@
 #pragma once
-// One tile of keys and values as the products read it: a pointer per row, to the caller's memory if
-// the rows are contiguous floats, otherwise to converted copies. The query groups of a work item
-// share the tile.
+// One tile of keys and values as the products read it. The query groups of a work item share the
+// tile.
+//
+// Floats: a pointer per row, to the caller's memory if the rows are contiguous floats, otherwise to
+// converted copies. Pairs of bfloat16 numbers: a pointer per key row, likewise, and a pointer per
+// pair of value rows, which are always copied. The keys of a pair are at positions 2 i and 2 i + 1,
+// however a sequence is cut into calls; the first and the last pair may lack one of them.
+
+#include <algorithm>
 
 #include "relpos/call/kv_source.hpp"
 #include "relpos/core/position.hpp"
 #include "relpos/core/shape.hpp"
-#include "relpos/core/workspace.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
+#include "relpos/cpu/prefill/operand.hpp"
 #include "relpos/rows/expected_rows.hpp"
+#include "relpos/rows/rounded_rows.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
+/// Memory for the rows of a tile that cannot be read in place.
+struct tile_buffers {
+  float* keys = nullptr;        // [tile_keys][head_dim]
+  float* values = nullptr;      // [tile_keys][value_dim]
+  float* row = nullptr;         // [head_dim or value_dim], before it is rounded
+  bfloat16* rounded = nullptr;  // [2][value_dim]
+};
+
+/// The places of a tile, one for each number of its operands, and the rows that are fetched while
+/// it is computed.
 template <class Isa>
-struct key_tile {
+struct tile_places {
   static constexpr index_t capacity = geometry<Isa>::tile_keys;
 
-  index_t first_row = 0;
-  index_t count = 0;
-  const float* keys[capacity];
-  const float* values[capacity];
+  key_range rows;
+  index_t first_row = 0;  // the row of place 0: rows.first, or the row before it
+  index_t count = 0;      // of places
 
   // Rows that are probably read after this tile: of the tile before it, or of the next work item.
   expected_rows<capacity> next_keys;
   expected_rows<capacity> next_values;
   expected_rows<geometry<Isa>::block_rows> next_queries;
 
-  /// Finds the rows of `range`. The buffers hold `capacity` rows each, and are touched only for
-  /// rows that cannot be read in place.
-  template <row_source Keys, row_source Values>
-  void find(const Keys& key_rows, const Values& value_rows, const key_range& range,
-            float* key_buffer, index_t head_dim, float* value_buffer, index_t value_dim) {
-    first_row = range.first;
-    count = range.last - range.first;
-    for (index_t i = 0; i < count; ++i) {
-      keys[i] = read_row(key_rows, first_row + i, key_buffer + i * head_dim);
-      values[i] = read_row(value_rows, first_row + i, value_buffer + i * value_dim);
-    }
+  /// The rows of places [first, first + number).
+  key_range rows_of(index_t first, index_t number) const {
+    return intersect(rows, {first_row + first, first_row + first + number});
   }
+  /// Whether the first or the last place has no row.
+  bool has_gaps() const { return count != rows.last - rows.first; }
 
   void expect_nothing() {
     next_keys.clear();
@@ -54,6 +64,73 @@ struct key_tile {
     next_keys.fetch();
     next_values.fetch();
     next_queries.fetch();
+  }
+};
+
+template <class Isa, class Operand>
+struct key_tile : tile_places<Isa> {
+  static constexpr index_t numbers = numbers_of<Operand>;
+  // A tile begins at a multiple of its size, so its places fit.
+  static constexpr index_t capacity = tile_places<Isa>::capacity;
+  static_assert(capacity % numbers == 0);
+
+  const Operand* keys[capacity];              // of each place
+  const Operand* values[capacity / numbers];  // of each operand
+
+  /// Finds the rows of `range`. `key_offset` is the position of row 0.
+  template <stored_rows Keys, stored_rows Values>
+  void find(const Keys& key_rows, const Values& value_rows, const key_range& range,
+            index_t key_offset, const attention_shape& shape, const tile_buffers& buffers) {
+    this->rows = range;
+    this->first_row = floor_div(range.first + key_offset, numbers) * numbers - key_offset;
+    this->count = ceil_div(range.last - this->first_row, numbers) * numbers;
+    if constexpr (is_pair<Operand>) {
+      for (index_t i = 0; i < this->count; ++i) {
+        // A place without a row reads its neighbour's key.
+        const index_t row = std::clamp(this->first_row + i, range.first, range.last - 1);
+        keys[i] = pairs_of_key(key_rows, row, i, shape.head_dim, buffers);
+      }
+      for (index_t i = 0; i < this->count / 2; ++i) {
+        values[i] = pairs_of_values(value_rows, i, shape.value_dim, buffers);
+      }
+    } else {
+      for (index_t i = 0; i < this->count; ++i) {
+        keys[i] = read_row(key_rows, range.first + i, buffers.keys + i * shape.head_dim);
+        values[i] = read_row(value_rows, range.first + i, buffers.values + i * shape.value_dim);
+      }
+    }
+  }
+
+ private:
+  /// A key as pairs of neighbouring channels; the last pair of an odd number has a zero.
+  template <stored_rows Keys>
+  static const bfloat16_pair* pairs_of_key(const Keys& key_rows, index_t row, index_t place,
+                                           index_t channels, const tile_buffers& buffers) {
+    const index_t padded = ceil_div(channels, 2) * 2;
+    bfloat16* const copy = reinterpret_cast<bfloat16*>(buffers.keys) + place * padded;
+    const bfloat16* found = read_rounded_row<Isa>(key_rows, row, channels, buffers.row, copy);
+    if (channels != padded) {
+      if (found != copy) std::copy(found, found + channels, copy);
+      copy[channels] = bfloat16();
+      found = copy;
+    }
+    return reinterpret_cast<const bfloat16_pair*>(found);
+  }
+
+  /// The values of two places, in pairs.
+  template <stored_rows Values>
+  const bfloat16_pair* pairs_of_values(const Values& value_rows, index_t operand, index_t channels,
+                                       const tile_buffers& buffers) const {
+    const bfloat16* found[2] = {};
+    for (index_t i = 0; i < 2; ++i) {
+      const index_t row = this->first_row + 2 * operand + i;
+      if (row < this->rows.first || row >= this->rows.last) continue;
+      found[i] = read_rounded_row<Isa>(value_rows, row, channels, buffers.row,
+                                       buffers.rounded + i * channels);
+    }
+    auto* const out = reinterpret_cast<bfloat16_pair*>(buffers.values) + operand * channels;
+    join_rows<Isa>(found[0], found[1], channels, out);
+    return out;
   }
 };
 

@@ -7,6 +7,7 @@
 
 #include "relpos/core/index.hpp"
 #include "relpos/core/unroll.hpp"
+#include "relpos/cpu/prefill/operand.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -34,27 +35,30 @@ struct register_tile {
 };
 
 /// S^T[key][query] = sum over channels of keys[key][channel] * queries[channel][query], for `Rows`
-/// keys; `queries` is [channels][width].
-template <class Isa, int Rows, int Vectors>
-RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const float* const* keys,
-                                                              const float* queries, index_t width,
-                                                              index_t channels) {
+/// keys; `queries` is [channels][width]. `count` is the number of operands in a row.
+template <class Isa, int Rows, int Vectors, class Operand>
+RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const Operand* const* keys,
+                                                              const Operand* queries, index_t width,
+                                                              index_t count) {
   using real = float_pack<Isa>;
+  using operands = operand_pack<Isa, Operand>;
   register_tile<Isa, Rows, Vectors> sum;
-  const float* row[Rows];
+  const Operand* row[Rows];
   RELPOS_UNROLL
   for (int r = 0; r < Rows; ++r) {
     row[r] = keys[r];
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) sum.vectors[r][v] = real(0.0f);
   }
-  for (index_t c = 0; c < channels; ++c) {
-    real query[Vectors];
+  for (index_t c = 0; c < count; ++c) {
+    operands query[Vectors];
     RELPOS_UNROLL
-    for (int v = 0; v < Vectors; ++v) query[v] = real::load(queries + c * width + v * lanes<Isa>);
+    for (int v = 0; v < Vectors; ++v) {
+      query[v] = operands::load(queries + c * width + v * lanes<Isa>);
+    }
     RELPOS_UNROLL
     for (int r = 0; r < Rows; ++r) {
-      const real key(row[r][c]);
+      const operands key(row[r][c]);
       RELPOS_UNROLL
       for (int v = 0; v < Vectors; ++v) sum.vectors[r][v] = fma(key, query[v], sum.vectors[r][v]);
     }
@@ -66,30 +70,31 @@ RELPOS_INLINE register_tile<Isa, Rows, Vectors> score_product(const float* const
 /// weights[key][query], for `Rows` channels from `channel` on.
 ///
 /// The sum of a tile is kept apart from O, so that rounding does not grow with the number of keys.
-/// It starts from 2^-20 of rescale * O instead of zero: sums of tiny weights would be subnormal,
-/// and several times slower. The rest of O is added at the end. If every weight is zero and rescale
-/// is 1, the two parts make the same O again, bit for bit, fused or not. `is_first`: O is zero so
-/// far, and its memory is not read.
+/// A sum of floats starts from 2^-20 of rescale * O instead of zero: sums of tiny weights would be
+/// subnormal, and several times slower. (Sums of pairs are never subnormal.) The rest of O is added
+/// at the end. If every weight is zero and rescale is 1, the two parts make the same O again, bit
+/// for bit, fused or not. `is_first`: O is zero so far, and its memory is not read.
 ///
 /// `Guarded` leaves out products with a weight of exactly zero: the value of a key that this query
-/// does not see may be infinite or not a number.
+/// does not see may be infinite or not a number. `keys` counts operands.
 ///
 /// Not inlined, so that the loop has all registers.
-template <class Isa, int Rows, int Vectors, bool Guarded>
-RELPOS_NOINLINE void value_product(const float* const* values, const float* weights,
+template <class Isa, int Rows, int Vectors, bool Guarded, class Operand>
+RELPOS_NOINLINE void value_product(const Operand* const* values, const Operand* weights,
                                    const needed_keys<Vectors>& keys, index_t channel,
                                    const float_pack<Isa> (&rescale)[Vectors], bool is_first,
                                    float* outputs) {
   using real = float_pack<Isa>;
+  using operands = operand_pack<Isa, Operand>;
   constexpr index_t width = Vectors * lanes<Isa>;
-  constexpr float start = 0x1p-20f;
+  constexpr float start = is_pair<Operand> ? 0.0f : 0x1p-20f;
   register_tile<Isa, Rows, Vectors> sum;
   RELPOS_UNROLL
   for (int r = 0; r < Rows; ++r) {
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) sum.vectors[r][v] = real(0.0f);
   }
-  if (!is_first) {
+  if (!is_first && start != 0.0f) {
     RELPOS_UNROLL
     for (int r = 0; r < Rows; ++r) {
       RELPOS_UNROLL
@@ -101,20 +106,20 @@ RELPOS_NOINLINE void value_product(const float* const* values, const float* weig
   }
   keys.for_each([&](index_t k, auto skipped) RELPOS_LAMBDA {
     constexpr int used = Vectors - skipped;
-    const float* const row = values[k] + channel;
-    real weight[used];
+    const Operand* const row = values[k] + channel;
+    operands weight[used];
     RELPOS_UNROLL
     for (int v = 0; v < used; ++v) {
-      weight[v] = real::load(weights + k * width + (v + skipped) * lanes<Isa>);
+      weight[v] = operands::load(weights + k * width + (v + skipped) * lanes<Isa>);
     }
     RELPOS_UNROLL
     for (int r = 0; r < Rows; ++r) {
-      const real value(row[r]);
+      const operands value(row[r]);
       RELPOS_UNROLL
       for (int v = 0; v < used; ++v) {
         real& total = sum.vectors[r][v + skipped];
-        const real next = fma(value, weight[v], total);
-        total = Guarded ? select(weight[v] == real(0.0f), total, next) : next;
+        total =
+            Guarded ? fma_where_weighted(value, weight[v], total) : fma(value, weight[v], total);
       }
     }
   });
@@ -145,8 +150,8 @@ RELPOS_NOINLINE void value_product(const float* const* values, const float* weig
 
 /// value_product for all channels. The guarded product is rare and may be slow: it takes one
 /// channel at a time, which is less code to compile into every call.
-template <class Isa, int Vectors, bool Guarded>
-RELPOS_INLINE void accumulate_values(const float* const* values, const float* weights,
+template <class Isa, int Vectors, bool Guarded, class Operand>
+RELPOS_INLINE void accumulate_values(const Operand* const* values, const Operand* weights,
                                      const needed_keys<Vectors>& keys, index_t channels,
                                      const float_pack<Isa> (&rescale)[Vectors], bool is_first,
                                      float* outputs) {
@@ -162,27 +167,31 @@ RELPOS_INLINE void accumulate_values(const float* const* values, const float* we
 }
 
 /// Whether all values of these rows are finite.
-template <class Isa>
-RELPOS_NOINLINE bool all_finite(const float* const* rows, index_t count, index_t channels) {
+template <class Isa, class Operand>
+RELPOS_NOINLINE bool all_finite(const Operand* const* rows, index_t count, index_t channels) {
   using real = float_pack<Isa>;
+  using operands = operand_pack<Isa, Operand>;
   // x * 0 is 0 for a finite x only, and a sum keeps NaN. Four sums: a single sum would wait for
   // each addition.
   constexpr int parts = 4;
+  const operands zero{Operand{}};
   real zeros[parts];
   RELPOS_UNROLL
   for (int part = 0; part < parts; ++part) zeros[part] = real(0.0f);
   float rest = 0.0f;
   for (index_t k = 0; k < count; k += parts) {
-    const float* row[parts];
+    const Operand* row[parts];
     RELPOS_UNROLL
     for (int i = 0; i < parts; ++i) row[i] = rows[std::min<index_t>(k + i, count - 1)];
     index_t c = 0;
     for (; c + lanes<Isa> <= channels; c += lanes<Isa>) {
       RELPOS_UNROLL
-      for (int i = 0; i < parts; ++i) zeros[i] = fma(real::load(row[i] + c), real(0.0f), zeros[i]);
+      for (int i = 0; i < parts; ++i) {
+        zeros[i] = fma(operands::load(row[i] + c), zero, zeros[i]);
+      }
     }
     for (; c < channels; ++c) {
-      for (const float* const values : row) rest += values[c] * 0.0f;
+      for (const Operand* const values : row) rest += zero_if_finite(values[c]);
     }
   }
   const real sum = (zeros[0] + zeros[1]) + (zeros[2] + zeros[3]);

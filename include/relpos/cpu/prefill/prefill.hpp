@@ -26,8 +26,8 @@
 namespace relpos::inline RELPOS_ABI {
 
 /// The query blocks of one key head of a sequence. `Biases` and `ElementMasks` are the parameters
-/// of a staged_head.
-template <class Isa, class Biases, class ElementMasks>
+/// of a staged_head, `Operand` is what the two products multiply.
+template <class Isa, class Biases, class ElementMasks, class Operand = float>
 class prefill {
  public:
   using head_type = staged_head<Isa, Biases, ElementMasks>;
@@ -60,7 +60,7 @@ class prefill {
     const key_tiles<Isa> tiling{head_.position.key_offset, shape().key_length};
     const key_range some_see{std::min({masks[G].extremes().some_first...}),
                              std::max({masks[G].extremes().some_last...})};
-    key_tile<Isa> tile;
+    key_tile<Isa, Operand> tile;
     for (index_t piece = 0; piece < head_.pieces; ++piece) {
       const key_range resident = head_.resident.piece(piece);
       const key_range keys_of_piece = intersect(resident, some_see);
@@ -82,7 +82,7 @@ class prefill {
                          shape().head_dim);
           }
           if (head_.bounds_scores) {
-            group.measure_norms(shape().head_dim);
+            group.measure_norms(shape().head_dim, rounding_slack<Operand>);
             const float norm = norms[t - tiling.of(resident.first)];
             const bias_bound bias = head_.largest_bias(head, rows[g], range, factors.bias);
             if (tile_vanishes(group, shape().head_dim, norm, bias, factors.softcap,
@@ -91,7 +91,7 @@ class prefill {
             }
           }
           if (!found) {
-            head_.find_tile(range, tile, memory_.key_buffer, memory_.value_buffer);
+            head_.find_tile(range, memory_.tile, tile);
             if (t > first_tile) {
               head_.expect_keys(tiling.rows(t - 1), tile);
             } else if (piece + 1 == head_.pieces) {
@@ -101,6 +101,7 @@ class prefill {
             }
             found = true;
           }
+          group.template round<Operand>(shape().head_dim);
           if (attend_tile(group, biases[g], masks[g], tile, tile_is, factors.softcap)) {
             group.has_outputs = true;
           }
@@ -113,7 +114,7 @@ class prefill {
       if (!head_.has_bias) continue;
       for (index_t lane = 0; lane < rows[g].count; ++lane) {
         if (group.maximum[lane] >= extreme_exponent) continue;
-        head_.attend_extreme_row(head, rows[g].first_row + lane, memory_.value_buffer);
+        head_.attend_extreme_row(head, rows[g].first_row + lane, memory_.tile.values);
       }
     }
   }
@@ -126,11 +127,11 @@ class prefill {
 
   void start_group(std::size_t g, index_t head, const group_rows& rows, float factor) {
     static_assert(tiles::group_rows <= tiles::tile_keys,
-                  "key_buffer must hold the queries of a group");
+                  "tile.keys must hold the queries of a group");
     const float* queries[tiles::group_rows];
-    head_.find_queries(head, rows.first_row, rows.count, memory_.key_buffer, queries);
+    head_.find_queries(head, rows.first_row, rows.count, memory_.tile.keys, queries);
     query_group<Isa>& group = memory_.groups[g];
-    group.start(queries, rows.count, factor, shape().head_dim);
+    group.template start<Operand>(queries, rows.count, factor, shape().head_dim);
     if (head_.statistics.any()) group.statistics.start(group.width);
   }
 
@@ -138,20 +139,20 @@ class prefill {
   /// sequence is often short. Returns false if no query saw a key of the tile.
   template <int Vectors = Isa::tile_vectors>
   bool attend_tile(const query_group<Isa>& group, const Biases& biases, const mask_type& masks,
-                   key_tile<Isa>& tile, tile_class tile_is, float softcap) const {
+                   key_tile<Isa, Operand>& tile, tile_class tile_is, float softcap) const {
     if constexpr (Vectors > 1) {
       if (group.width < Vectors * lanes<Isa>) {
         return attend_tile<Vectors - 1>(group, biases, masks, tile, tile_is, softcap);
       }
     }
-    return tile_attention<Isa, Vectors, Biases, mask_type>{group,
-                                                           biases,
-                                                           masks,
-                                                           shape().head_dim,
-                                                           shape().value_dim,
-                                                           softcap,
-                                                           memory_.weights,
-                                                           head_.statistics.any()}
+    return tile_attention<Isa, Vectors, Operand, Biases, mask_type>{group,
+                                                                    biases,
+                                                                    masks,
+                                                                    shape().head_dim,
+                                                                    shape().value_dim,
+                                                                    softcap,
+                                                                    memory_.weights,
+                                                                    head_.statistics.any()}
         .run(tile, tile_is);
   }
 
@@ -160,8 +161,8 @@ class prefill {
 };
 
 // Defined outside the class, and so not inline: relpos::kernels contains a compiled copy.
-template <class Isa, class Biases, class ElementMasks>
-void prefill<Isa, Biases, ElementMasks>::attend(index_t head, index_t block) {
+template <class Isa, class Biases, class ElementMasks, class Operand>
+void prefill<Isa, Biases, ElementMasks, Operand>::attend(index_t head, index_t block) {
   attend_block(head, block * tiles::block_rows,
                std::make_index_sequence<static_cast<std::size_t>(tiles::groups)>());
 }

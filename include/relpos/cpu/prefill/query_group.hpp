@@ -12,6 +12,7 @@
 #include "relpos/cpu/lowered_head.hpp"
 #include "relpos/cpu/prefill/geometry.hpp"
 #include "relpos/cpu/prefill/group_statistics.hpp"
+#include "relpos/cpu/prefill/operand.hpp"
 #include "relpos/rows/rotation.hpp"
 #include "relpos/simd/exp2.hpp"
 #include "relpos/simd/transpose.hpp"
@@ -28,22 +29,28 @@ struct query_group {
   index_t rows = 0;          // queries that exist; nothing reads the results of the other lanes
   float* packed = nullptr;   // [head_dim][width], times the folded scale
   float* queries = nullptr;  // read by the product: `packed` rotated, or `packed` itself
-  float* outputs = nullptr;  // [value_dim][width], sum of weight * value, if has_outputs
-  float* maximum = nullptr;  // [width], running maximum of the exponents, base 2
-  float* sum = nullptr;      // [width], sum of weights relative to it
-  float* norm = nullptr;     // [width], Euclidean norm of `queries`
+  bfloat16_pair* rounded = nullptr;  // [pairs of channels][width], `queries` in pairs; or null
+  float* outputs = nullptr;          // [value_dim][width], sum of weight * value, if has_outputs
+  float* maximum = nullptr;          // [width], running maximum of the exponents, base 2
+  float* sum = nullptr;              // [width], sum of weights relative to it
+  float* norm = nullptr;  // [width], Euclidean norm of `queries` times the factor of scores
   group_statistics statistics{};
-  index_t key_block = 0;     // the block that the queries are rotated to
-  bool measured = false;     // `norm` belongs to the current `queries`
-  bool has_outputs = false;  // else all are zero, and their memory is not written yet
+  index_t key_block = 0;      // the block that the queries are rotated to
+  float score_factor = 1.0f;  // multiplies the products of pairs
+  bool measured = false;      // `norm` belongs to the current `queries`
+  bool are_rounded = false;   // `rounded` belongs to them
+  bool has_outputs = false;   // else all are zero, and their memory is not written yet
 
   /// Takes the memory of a group. `rotates`: the queries are rotated between the blocks of a
-  /// rotation.
-  static query_group take(arena& memory, const attention_shape& shape, bool rotates) {
+  /// rotation. `in_pairs`: the products are of pairs.
+  static query_group take(arena& memory, const attention_shape& shape, bool rotates,
+                          bool in_pairs) {
     constexpr index_t width = geometry<Isa>::group_rows;
     query_group group;
     group.packed = memory.take<float>(shape.head_dim * width);
     group.queries = rotates ? memory.take<float>(shape.head_dim * width) : group.packed;
+    const index_t pairs_of_row = in_pairs ? ceil_div(shape.head_dim, 2) : 0;
+    group.rounded = memory.take<bfloat16_pair>(pairs_of_row * width);
     group.outputs = memory.take<float>(shape.value_dim * width);
     group.maximum = memory.take<float>(width);
     group.sum = memory.take<float>(width);
@@ -52,15 +59,20 @@ struct query_group {
     return group;
   }
 
-  /// Packs `count` query rows, times `factor`, and resets the softmax.
+  /// Packs `count` query rows and resets the softmax. `factor` multiplies the queries; if `Operand`
+  /// is a pair, whose rounding it would disturb, their products.
+  template <class Operand>
   void start(const float* const* row, index_t count, float factor, index_t channels) {
     width = ceil_div(count, lanes<Isa>) * lanes<Isa>;
     rows = count;
+    const float query_factor = is_pair<Operand> ? 1.0f : factor;
+    score_factor = is_pair<Operand> ? factor : 1.0f;
     for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
-      pack_vector(row + lane, count - lane, factor, channels, packed + lane);
+      pack_vector(row + lane, count - lane, query_factor, channels, packed + lane);
     }
     key_block = not_rotated;
     measured = false;
+    are_rounded = false;
     has_outputs = false;
     for (index_t lane = 0; lane < width; ++lane) {
       // A lane without a query must not keep a tile from being skipped: no score is above its
@@ -77,6 +89,7 @@ struct query_group {
     if (key_block == target_block) return;
     key_block = target_block;
     measured = false;
+    are_rounded = false;
     // A group is narrower than a block: its queries lie in one, or in two.
     const index_t block = rotation_rows::block_of(q_pos);
     const int_pack<Isa> first_count(
@@ -106,8 +119,37 @@ struct query_group {
               queries + rotating.end() * width);
   }
 
-  /// Computes `norm` of the queries in their current rotation.
-  void measure_norms(index_t channels) {
+  /// Rounds the queries in their current rotation, if the operands are pairs.
+  template <class Operand>
+  void round(index_t channels) {
+    if constexpr (is_pair<Operand>) {
+      using real = float_pack<Isa>;
+      if (are_rounded) return;
+      are_rounded = true;
+      for (index_t c = 0; c < channels; c += 2) {
+        const float* const first = queries + c * width;
+        for (index_t lane = 0; lane < width; lane += lanes<Isa>) {
+          const real second = c + 1 < channels ? real::load(first + width + lane) : real(0.0f);
+          pair_pack<Isa>::rounded(real::load(first + lane), second)
+              .store(rounded + c / 2 * width + lane);
+        }
+      }
+    }
+  }
+
+  /// The queries as the score product reads them.
+  template <class Operand>
+  const Operand* operands() const {
+    if constexpr (is_pair<Operand>) {
+      return rounded;
+    } else {
+      return queries;
+    }
+  }
+
+  /// Computes `norm` of the queries in their current rotation. `slack`: the largest factor by which
+  /// rounded operands may increase a product of norms.
+  void measure_norms(index_t channels, float slack) {
     using real = float_pack<Isa>;
     if (measured) return;
     measured = true;
@@ -119,7 +161,8 @@ struct query_group {
       }
       square.store(norm + lane);
     }
-    for (index_t lane = 0; lane < width; ++lane) norm[lane] = std::sqrt(norm[lane]);
+    const float factor = slack * std::abs(score_factor);
+    for (index_t lane = 0; lane < width; ++lane) norm[lane] = factor * std::sqrt(norm[lane]);
   }
 
   /// Writes out, lse and statistics (stage/softmax.hpp). `first` is the row of lane 0.

@@ -16,31 +16,53 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// Replaces the scores of operand `k`, in rows of `width` floats, by weights relative to `maximum`,
+/// and adds these to `sum`. Weights that are rounded to pairs are added before: the sum is as exact
+/// as with floats. A pair takes the place of row k. Calls weighed(score, weight) for each weight.
+template <class Isa, class Operand, class Weighed>
+RELPOS_INLINE void weigh(float* scores, index_t k, index_t width, float_pack<Isa> maximum,
+                         float_pack<Isa>& sum, const Weighed& weighed) {
+  using real = float_pack<Isa>;
+  const auto weight_of = [&](index_t row) RELPOS_LAMBDA {
+    const real score = real::load(scores + row * width);
+    const real weight = exp2<Isa>(score - maximum);
+    sum = sum + weight;
+    weighed(score, weight);
+    return weight;
+  };
+  if constexpr (is_pair<Operand>) {
+    const real first = weight_of(2 * k);
+    const real second = weight_of(2 * k + 1);
+    pair_pack<Isa>::rounded(first, second)
+        .store(reinterpret_cast<bfloat16_pair*>(scores + k * width));
+  } else {
+    weight_of(k).store(scores + k * width);
+  }
+}
+
 /// Does the work of tile_attention::exponentiate, with the same bits, and adds the scores to the
 /// statistics of the rows: replaces the scores of a tile, [key][lane], by weights relative to the
 /// new `maximum`. `rescale` receives the factor by which the sums of earlier tiles are multiplied.
-template <class Isa, int Vectors>
+template <class Isa, class Operand, int Vectors>
 RELPOS_NOINLINE void collect_statistics(const query_group<Isa>& group,
-                                        const needed_keys<Vectors>& keys, float* weights,
+                                        const needed_keys<Vectors>& operands, float* weights,
                                         const float_pack<Isa> (&maximum)[Vectors],
                                         float_pack<Isa> (&rescale)[Vectors]) {
   using real = float_pack<Isa>;
+  constexpr index_t width = Vectors * lanes<Isa>;
   for (int v = 0; v < Vectors; ++v) {
     const index_t lane = v * lanes<Isa>;
     const real old_maximum = real::load(group.maximum + lane);
     const real weight_sum = real::load(group.sum + lane);
     rescale[v] = exp2<Isa>(old_maximum - maximum[v]);
-    if (keys.count[v] == 0) continue;
+    if (operands.count[v] == 0) continue;
     statistics_lanes<Isa> statistics(group.statistics, lane, old_maximum, maximum[v], rescale[v],
                                      weight_sum, real::load(weights + lane));
     real sum(0.0f);
-    for (index_t k = 0; k < keys.count[v]; ++k) {
-      float* const data = weights + k * Vectors * lanes<Isa> + lane;
-      const real score = real::load(data);
-      const real weight = exp2<Isa>(score - maximum[v]);
-      weight.store(data);
-      sum = sum + weight;
-      statistics.add(score, maximum[v], weight);
+    for (index_t k = 0; k < operands.count[v]; ++k) {
+      weigh<Isa, Operand>(weights + lane, k, width, maximum[v], sum,
+                          [&](real score, real weight)
+                              RELPOS_LAMBDA { statistics.add(score, maximum[v], weight); });
     }
     maximum[v].store(group.maximum + lane);
     fma(weight_sum, rescale[v], sum).store(group.sum + lane);
@@ -49,11 +71,12 @@ RELPOS_NOINLINE void collect_statistics(const query_group<Isa>& group,
 }
 
 /// The stages of one group, and its memory for the weights of a tile.
-template <class Isa, int Vectors, class BiasStages, class MaskStage>
+template <class Isa, int Vectors, class Operand, class BiasStages, class MaskStage>
 struct tile_attention {
   using real = float_pack<Isa>;
   using tiles = geometry<Isa>;
   static constexpr index_t width = Vectors * lanes<Isa>;
+  static constexpr int numbers = numbers_of<Operand>;
 
   const query_group<Isa>& group;
   const BiasStages& biases;  // a tuple, in argument order; then cap, row factors
@@ -64,52 +87,57 @@ struct tile_attention {
   float* weights;  // [tile_keys][width]
   bool collects;   // statistics
 
-  /// The keys of a tile that the group computes: the strips that are not skipped, packed one after
-  /// another.
+  /// The places of a tile that the group computes: the strips that are not skipped, packed one
+  /// after another.
   struct live_keys {
     index_t count = 0;
-    needed_keys<Vectors> needed = {};
+    needed_keys<Vectors> needed = {};  // operands
     bool any_partial = false;
-    const float* values[tiles::tile_keys];
+    const Operand* values[tiles::tile_keys / numbers];
   };
 
   /// Returns false if no query saw a key of the tile.
-  RELPOS_NOINLINE bool run(key_tile<Isa>& tile, tile_class tile_is) const {
+  RELPOS_NOINLINE bool run(key_tile<Isa, Operand>& tile, tile_class tile_is) const {
     real maximum[Vectors];
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) maximum[v] = real::load(group.maximum + v * lanes<Isa>);
 
     live_keys live;
     constexpr int rows = Isa::tile_rows;
+    static_assert(rows % numbers == 0);
+    const bool classifies = tile_is == tile_class::partial || tile.has_gaps();
     for (index_t first = 0; first < tile.count; first += rows) {
       const index_t count = std::min<index_t>(rows, tile.count - first);
       tile_class strip_is = tile_is;
-      if (tile_is == tile_class::partial) {
-        strip_is = masks.classify(tile.first_row + first, tile.first_row + first + count);
+      if (classifies) {
+        const key_range range = tile.rows_of(first, count);
+        strip_is = masks.classify(range.first, range.last);
         if (strip_is == tile_class::skip) continue;
+        if (range.last - range.first != count) strip_is = tile_class::partial;
       }
       tile.fetch_next();
       const bool partial = strip_is == tile_class::partial;
       if (count == rows) {
         score_strip<rows>(tile, first, partial, live, maximum);
       } else {
-        for (index_t k = first; k < first + count; ++k)
-          score_strip<1>(tile, k, partial, live, maximum);
+        for (index_t k = first; k < first + count; k += numbers)
+          score_strip<numbers>(tile, k, partial, live, maximum);
       }
     }
     if (live.count == 0) return false;
 
     real rescale[Vectors];
     if (collects) {
-      collect_statistics<Isa, Vectors>(group, live.needed, weights, maximum, rescale);
+      collect_statistics<Isa, Operand, Vectors>(group, live.needed, weights, maximum, rescale);
     } else {
       exponentiate(live.needed, maximum, rescale);
     }
-    if (live.any_partial && !all_finite<Isa>(live.values, live.count, value_dim)) {
-      accumulate_values<Isa, Vectors, true>(live.values, weights, live.needed, value_dim, rescale,
+    const auto* const operands = reinterpret_cast<const Operand*>(weights);
+    if (live.any_partial && !all_finite<Isa>(live.values, live.count / numbers, value_dim)) {
+      accumulate_values<Isa, Vectors, true>(live.values, operands, live.needed, value_dim, rescale,
                                             !group.has_outputs, group.outputs);
     } else {
-      accumulate_values<Isa, Vectors, false>(live.values, weights, live.needed, value_dim, rescale,
+      accumulate_values<Isa, Vectors, false>(live.values, operands, live.needed, value_dim, rescale,
                                              !group.has_outputs, group.outputs);
     }
     return true;
@@ -119,13 +147,12 @@ struct tile_attention {
   /// Computes the scores of `Rows` keys. Product, bias and running maximum stay in registers; with
   /// a softcap or a partial mask, the stages after the product run key by key.
   template <int Rows>
-  RELPOS_INLINE void score_strip(const key_tile<Isa>& tile, index_t first, bool partial,
+  RELPOS_INLINE void score_strip(const key_tile<Isa, Operand>& tile, index_t first, bool partial,
                                  live_keys& live, real (&maximum)[Vectors]) const {
     float* const out = weights + live.count * width;
     const int blind = partial ? masks.template blind_vectors<Vectors>(tile.first_row + first) : 0;
     if (softcap == 0.0f && !partial) {
-      auto scores =
-          score_product<Isa, Rows, Vectors>(tile.keys + first, group.queries, width, head_dim);
+      auto scores = products<Rows, 0>(tile.keys + first);
       add_to_strip(tile.first_row + first, scores.vectors);
       RELPOS_UNROLL
       for (int r = 0; r < Rows; ++r) {
@@ -140,7 +167,12 @@ struct tile_attention {
       });
       if (partial) {
         for (index_t r = 0; r < Rows; ++r) {
-          finish_scores<true>(tile.first_row + first + r, blind, out + r * width, maximum);
+          const index_t row = tile.first_row + first + r;
+          if (is_pair<Operand> && (row < tile.rows.first || row >= tile.rows.last)) {
+            std::fill(out + r * width, out + (r + 1) * width, hidden_score);
+          } else {
+            finish_scores<true>(row, blind, out + r * width, maximum);
+          }
         }
       } else {
         for (index_t r = 0; r < Rows; ++r) {
@@ -148,25 +180,43 @@ struct tile_attention {
         }
       }
     }
-    for (int r = 0; r < Rows; ++r) live.values[live.count + r] = tile.values[first + r];
+    for (int r = 0; r < Rows; r += numbers) {
+      live.values[(live.count + r) / numbers] = tile.values[(first + r) / numbers];
+    }
     live.count += Rows;
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) {
-      if (v >= blind) live.needed.count[v] = live.count;
+      if (v >= blind) live.needed.count[v] = live.count / numbers;
     }
   }
 
-  /// Stores the products of the vectors after the first `Skipped`.
+  /// The products of the vectors after the first `Skipped`, in units of the exponent.
   template <int Rows, int Skipped>
-  RELPOS_INLINE void store_products(const float* const* keys, float* out) const {
-    constexpr index_t first = Skipped * lanes<Isa>;
-    const auto scores =
-        score_product<Isa, Rows, Vectors - Skipped>(keys, group.queries + first, width, head_dim);
+  RELPOS_INLINE register_tile<Isa, Rows, Vectors - Skipped> products(
+      const Operand* const* keys) const {
+    constexpr int used = Vectors - Skipped;
+    auto scores = score_product<Isa, Rows, used>(
+        keys, group.template operands<Operand>() + Skipped * lanes<Isa>, width,
+        ceil_div(head_dim, index_t{numbers}));
+    if constexpr (is_pair<Operand>) {
+      const real factor(group.score_factor);
+      RELPOS_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        RELPOS_UNROLL
+        for (int v = 0; v < used; ++v) scores.vectors[r][v] = scores.vectors[r][v] * factor;
+      }
+    }
+    return scores;
+  }
+
+  template <int Rows, int Skipped>
+  RELPOS_INLINE void store_products(const Operand* const* keys, float* out) const {
+    const auto scores = products<Rows, Skipped>(keys);
     RELPOS_UNROLL
     for (int r = 0; r < Rows; ++r) {
       RELPOS_UNROLL
       for (int v = 0; v < Vectors - Skipped; ++v) {
-        scores.vectors[r][v].store(out + r * width + first + v * lanes<Isa>);
+        scores.vectors[r][v].store(out + r * width + (v + Skipped) * lanes<Isa>);
       }
     }
   }
@@ -247,8 +297,8 @@ struct tile_attention {
 
   /// Replaces scores by weights relative to the new maximum. `rescale` receives the factor of the
   /// earlier sums.
-  RELPOS_INLINE void exponentiate(const needed_keys<Vectors>& keys, const real (&maximum)[Vectors],
-                                  real (&rescale)[Vectors]) const {
+  RELPOS_INLINE void exponentiate(const needed_keys<Vectors>& operands,
+                                  const real (&maximum)[Vectors], real (&rescale)[Vectors]) const {
     real sum[Vectors];
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) {
@@ -257,13 +307,11 @@ struct tile_attention {
       maximum[v].store(group.maximum + lane);
       sum[v] = real(0.0f);
     }
-    keys.for_each([&](index_t k, auto skipped) RELPOS_LAMBDA {
+    operands.for_each([&](index_t k, auto skipped) RELPOS_LAMBDA {
       RELPOS_UNROLL
       for (int v = skipped; v < Vectors; ++v) {
-        float* const data = weights + k * width + v * lanes<Isa>;
-        const real weight = exp2<Isa>(real::load(data) - maximum[v]);
-        weight.store(data);
-        sum[v] = sum[v] + weight;
+        weigh<Isa, Operand>(weights + v * lanes<Isa>, k, width, maximum[v], sum[v],
+                            [](real, real) RELPOS_LAMBDA {});
       }
     });
     RELPOS_UNROLL

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 
 #include "relpos/core/workspace.hpp"
+#include "relpos/cpu/prefill/key_tile.hpp"
 #include "relpos/cpu/prefill/query_group.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -12,24 +14,25 @@ template <class Isa>
 struct prefill_workspace {
   std::array<query_group<Isa>, static_cast<std::size_t>(geometry<Isa>::groups)> groups;
   float* weights;        // [tile_keys][group_rows]
-  float* row_buffer;     // one converted key row
+  float* row_buffer;     // one converted row
   float* stored_row;     // a converted row before its rotation
   float* rotors_of_row;  // rotors of a row, for explicit positions
-  float* key_buffer;     // converted keys of a tile; before the first tile, converted queries
-  float* value_buffer;   // converted values of a tile
+  tile_buffers tile;     // before the first tile, `tile.keys` holds converted queries
   float* coefficients;   // of mixed biases, [groups][terms of all policies][group_rows]
 
-  /// `rotates`: there is a rotation. `by_tile`: queries are rotated between its blocks.
-  /// `mixed_terms`: of all mixed biases together.
+  /// `rotates`: there is a rotation. `by_tile`: queries are rotated between its blocks. `pairs`:
+  /// the products are of pairs. `mixed_terms`: of all mixed biases together.
   prefill_workspace(arena& memory, const attention_shape& shape, bool rotates, bool by_tile,
-                    index_t mixed_terms) {
-    for (auto& group : groups) group = query_group<Isa>::take(memory, shape, by_tile);
+                    bool pairs, index_t mixed_terms) {
+    for (auto& group : groups) group = query_group<Isa>::take(memory, shape, by_tile, pairs);
     weights = memory.take<float>(geometry<Isa>::tile_keys * geometry<Isa>::group_rows);
-    row_buffer = memory.take<float>(shape.head_dim);
+    row_buffer = memory.take<float>(std::max(shape.head_dim, pairs ? shape.value_dim : 0));
     stored_row = memory.take<float>(rotates ? shape.head_dim : 0);
     rotors_of_row = memory.take<float>(rotates && !by_tile ? 2 * shape.head_dim : 0);
-    key_buffer = memory.take<float>(geometry<Isa>::tile_keys * shape.head_dim);
-    value_buffer = memory.take<float>(geometry<Isa>::tile_keys * shape.value_dim);
+    tile.keys = memory.take<float>(geometry<Isa>::tile_keys * shape.head_dim);
+    tile.values = memory.take<float>(geometry<Isa>::tile_keys * shape.value_dim);
+    tile.row = row_buffer;
+    tile.rounded = memory.take<bfloat16>(pairs ? 2 * shape.value_dim : 0);
     coefficients = memory.take<float>(mixed_terms * geometry<Isa>::block_rows);
   }
 };
