@@ -23,6 +23,8 @@ constexpr index_t key_heads = 8;
 /// A sequence in a cache, and one query per head.
 template <class Stored, class Cache>
 struct decoding {
+  static constexpr bool scaled = storage_traits<Stored>::is_scaled;
+
   decoding(index_t group, index_t length, index_t head_dim, index_t page_rows, const Cache&)
       : lengths{length} {
     const index_t heads = group * key_heads;
@@ -38,13 +40,13 @@ struct decoding {
         x = static_cast<std::remove_reference_t<decltype(x)>>(value * spread);
       }
     };
-    const float spread = std::is_same_v<Stored, int8> ? 127.0f : 1.0f;
+    const float spread = scaled ? 127.0f : 1.0f;
     fill(keys, count, spread);
     fill(values, count, spread);
     fill(q_data, static_cast<std::size_t>(heads * head_dim), 1.0f);
     out_data.resize(q_data.size());
     memory = {view<Stored, 4>(keys.data(), shape), view<Stored, 4>(values.data(), shape)};
-    if constexpr (std::is_same_v<Stored, int8>) {
+    if constexpr (scaled) {
       scales.assign(static_cast<std::size_t>(key_heads * length), 1.0f / 127.0f);
       memory.key_scales = view<float, 3>(scales.data(), {slabs, key_heads, rows});
       memory.value_scales = memory.key_scales;
@@ -177,6 +179,8 @@ void serving_caches(const effort& how, report& to) {
     compare("bfloat16", make_step<bfloat16>("bfloat16", 1, length, head_dim, 0, line, mask));
     compare("half", make_step<half>("half", 1, length, head_dim, 0, line, mask));
     compare("int8", make_step<int8>("int8", 1, length, head_dim, 0, line, mask));
+    compare("float8_e4m3", make_step<float8_e4m3>("e4m3", 1, length, head_dim, 0, line, mask));
+    compare("float8_e5m2", make_step<float8_e5m2>("e5m2", 1, length, head_dim, 0, line, mask));
     compare("8 heads per key head",
             make_step<float>("gqa", 8, length, head_dim, 0, alibi{slopes}, mask));
     compare("pages of 16 keys",

@@ -47,6 +47,13 @@
 #define RELPOS_HAS_AVX512 0
 #endif
 
+/// Whether one instruction looks up 64 bytes in a table of 128.
+#if RELPOS_HAS_AVX512 && defined(__AVX512VBMI__)
+#define RELPOS_HAS_AVX512_VBMI 1
+#else
+#define RELPOS_HAS_AVX512_VBMI 0
+#endif
+
 /// Whether one instruction multiplies pairs of bfloat16 numbers.
 #if RELPOS_HAS_AVX512 && defined(__AVX512BF16__)
 #define RELPOS_HAS_AVX512_BF16 1

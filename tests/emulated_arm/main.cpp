@@ -18,6 +18,8 @@ int main() {
       support::faults_of_widening<bfloat16, native, vector128, generic<4>, generic<16>>() +
       support::faults_of_widening<half, native, vector128, generic<4>, generic<16>>() +
       support::faults_of_widening<int8, native, vector128, generic<4>, generic<16>>() +
+      support::faults_of_widening<relpos::float8_e4m3, native, vector128, generic<4>>() +
+      support::faults_of_widening<relpos::float8_e5m2, native, vector128, generic<4>>() +
       support::faults_of_rounding<bfloat16>() + support::faults_of_rounding<half>() +
       support::faults_of_quantising() + support::faults_of_scales();
   std::fputs(faults.c_str(), stderr);

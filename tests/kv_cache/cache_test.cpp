@@ -47,6 +47,7 @@ TEST(cache, keys_are_rounded_once_they_are_rotated) {
   expect_rounded_once_rotated<relpos::bfloat16>();
   expect_rounded_once_rotated<relpos::half>();
   expect_rounded_once_rotated<relpos::int8>();
+  expect_rounded_once_rotated<relpos::float8_e4m3>();
 }
 
 // Of a row of zeros and one that is not finite: a step of 0, and of NaN.
@@ -62,6 +63,29 @@ TEST(cache, int8_steps) {
   EXPECT_EQ(of.memory.key_scales.values[1], 2.0f);
   EXPECT_EQ(of.memory.key_scales.values[2], 1.0f);
   EXPECT_TRUE(std::isnan(of.memory.key_scales.values[3]));
+}
+
+// 448 and 57344 are the largest numbers; the scale is a power of two.
+TEST(cache, float8_scales) {
+  const auto scales = []<class Stored>(Stored) {
+    own_contiguous<Stored> of({.batch = 1, .rows = 6, .head_dim = 2, .value_dim = 1});
+    inputs<float> in{{}, tensor<float>({1, 1, 6, 2}), tensor<float>({1, 1, 6, 1}, 1.0f)};
+    in.k.values = {448.0f,   1.0f, -448.1f,   0.0f, 3.5f,
+                   0.25f,    0.0f, 0x1p-119f, 1.0f, -support::infinity,
+                   0x1p127f, 1.0f};
+    support::append_rows(of, in, 0, 6);
+    return of.memory.key_scales.values;
+  };
+  const std::vector<float> e4m3 = scales(relpos::float8_e4m3());
+  EXPECT_EQ(e4m3[0], 1.0f);
+  EXPECT_EQ(e4m3[1], 2.0f);
+  EXPECT_EQ(e4m3[2], 0x1p-7f);
+  EXPECT_EQ(e4m3[3], 0.0f);
+  EXPECT_TRUE(std::isnan(e4m3[4]));
+  EXPECT_EQ(e4m3[5], 0x1p119f);
+  const std::vector<float> e5m2 = scales(relpos::float8_e5m2());
+  EXPECT_EQ(e5m2[0], 0x1p-7f);
+  EXPECT_EQ(e5m2[2], 0x1p-14f);
 }
 
 TEST(cache, other_encodings) {

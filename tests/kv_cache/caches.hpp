@@ -42,9 +42,8 @@ struct slabs {
     poison(value_scales);
   }
 
-  /// Scales are of int8 alone.
   relpos::cache_memory<Stored> memory() {
-    if constexpr (std::is_same_v<Stored, relpos::int8>) {
+    if constexpr (relpos::storage_traits<Stored>::is_scaled) {
       return {keys.view(), values.view(), key_scales.view(), value_scales.view()};
     } else {
       return {keys.view(), values.view()};

@@ -26,5 +26,9 @@ TEST(contiguous_cache, of_half_is_the_reference_over_rounded_rows) {
 TEST(contiguous_cache, of_int8_is_the_reference_over_rounded_rows) {
   expect_stored<relpos::int8>();
 }
+TEST(contiguous_cache, of_float8_is_the_reference_over_rounded_rows) {
+  expect_stored<relpos::float8_e4m3>();
+  expect_stored<relpos::float8_e5m2>();
+}
 
 }  // namespace

@@ -113,6 +113,7 @@ TEST(cache_hidden_rows, of_float) { expect_any_cache<float>(); }
 TEST(cache_hidden_rows, of_bfloat16) { expect_any_cache<relpos::bfloat16>(); }
 TEST(cache_hidden_rows, of_half) { expect_any_cache<relpos::half>(); }
 TEST(cache_hidden_rows, of_int8) { expect_any_cache<relpos::int8>(); }
+TEST(cache_hidden_rows, of_float8) { expect_any_cache<relpos::float8_e4m3>(); }
 TEST(cache_hidden_rows, of_a_ring) { expect_any_row<own_ring<relpos::int8>>(); }
 
 }  // namespace

@@ -26,7 +26,7 @@ using support::tensor;
 /// The keys of an own cache, and values among them.
 template <class Stored>
 relpos::cache_memory<Stored> latent(const relpos::cache_memory<Stored>& of) {
-  if constexpr (std::is_same_v<Stored, relpos::int8>) {
+  if constexpr (relpos::storage_traits<Stored>::is_scaled) {
     return latent_memory(of.keys, of.values.shape[3], of.key_scales);
   } else {
     return latent_memory(of.keys, of.values.shape[3]);
@@ -75,7 +75,10 @@ void expect_no_difference(const Own& empty, index_t query_heads, index_t queries
   support::expect_same_attention(one, apart, query_heads, queries);
 }
 
-TEST(latent, sequences) { expect_no_difference(own_contiguous<relpos::int8>(small_cache), 4, 2); }
+TEST(latent, sequences) {
+  expect_no_difference(own_contiguous<relpos::int8>(small_cache), 4, 2);
+  expect_no_difference(own_contiguous<relpos::float8_e4m3>(small_cache), 4, 2);
+}
 
 TEST(latent, rings) {
   cache_sizes short_ring = small_cache;

@@ -83,6 +83,10 @@ TEST(cache_one_row, of_float) { expect_lengths<relpos::native, float>(); }
 TEST(cache_one_row, of_bfloat16) { expect_lengths<relpos::native, relpos::bfloat16>(); }
 TEST(cache_one_row, of_half) { expect_lengths<relpos::native, relpos::half>(); }
 TEST(cache_one_row, of_int8) { expect_lengths<relpos::native, relpos::int8>(); }
+TEST(cache_one_row, of_float8) {
+  expect_lengths<relpos::native, relpos::float8_e4m3>();
+  expect_lengths<relpos::native, relpos::float8_e5m2>();
+}
 TEST(cache_one_row, of_sixteen_lanes_on_any_machine) {
   expect_lengths<support::sixteen_lanes, relpos::int8>();
 }

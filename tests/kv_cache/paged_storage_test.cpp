@@ -22,5 +22,8 @@ TEST(paged_cache, of_bfloat16_is_the_reference_over_rounded_rows) {
 }
 TEST(paged_cache, of_half_is_the_reference_over_rounded_rows) { expect_stored<relpos::half>(); }
 TEST(paged_cache, of_int8_is_the_reference_over_rounded_rows) { expect_stored<relpos::int8>(); }
+TEST(paged_cache, of_float8_is_the_reference_over_rounded_rows) {
+  expect_stored<relpos::float8_e5m2>();
+}
 
 }  // namespace

@@ -45,7 +45,10 @@ double logit_error(const inputs<float>& in, double growth) {
     return largest_norm(in.q) * std::sqrt(2.0) * growth / 254.0;
   } else {
     const double u = storage_rounding<Stored>();
-    return u * largest_norm(in.q) * largest_norm(in.k) / std::sqrt(channels);
+    const double of_sizes = u * largest_norm(in.q) * largest_norm(in.k) / std::sqrt(channels);
+    if (sizeof(Stored) > 1) return of_sizes;
+    // Below the least normal number, half a step is 2^-10 of a largest number above 2^7, or less.
+    return of_sizes + largest_norm(in.q) * std::sqrt(2.0) * growth * 0x1p-17;
   }
 }
 

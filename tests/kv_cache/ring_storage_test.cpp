@@ -26,5 +26,8 @@ TEST(ring_cache, of_bfloat16_is_the_reference_over_rounded_rows) {
 }
 TEST(ring_cache, of_half_is_the_reference_over_rounded_rows) { expect_stored<relpos::half>(); }
 TEST(ring_cache, of_int8_is_the_reference_over_rounded_rows) { expect_stored<relpos::int8>(); }
+TEST(ring_cache, of_float8_is_the_reference_over_rounded_rows) {
+  expect_stored<relpos::float8_e4m3>();
+}
 
 }  // namespace

@@ -4,13 +4,29 @@
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
+#include <vector>
 
 #include "relpos/core/storage.hpp"
 #include "support/random_tensors.hpp"
+#include "support/stored_formats.hpp"
 
 namespace support {
 
-/// A channel of int8 is a number of steps, of which the largest channel has 127.
+/// The nearest number of a float8 format, ties to the even code.
+template <class Stored>
+double nearest_float8(double x) {
+  static const std::vector<double> numbers = float8_numbers<Stored>();
+  const double magnitude = std::abs(x);
+  const auto above = std::lower_bound(numbers.begin(), numbers.end() - 1, magnitude);
+  if (above == numbers.begin()) return std::copysign(0.0, x);
+  const double up = *above - magnitude;
+  const double down = magnitude - *(above - 1);
+  const bool is_upper = up < down || (up == down && (above - numbers.begin()) % 2 == 0);
+  return std::copysign(*(is_upper ? above : above - 1), x);
+}
+
+/// A channel of int8 is a number of steps, of which the largest channel has 127. Channels of float8
+/// are divided by the least power of two under which the largest is a number of the format.
 template <class Stored>
 void round_row(float* row, index_t channels) {
   float largest = 0.0f;
@@ -20,6 +36,15 @@ void round_row(float* row, index_t channels) {
       const float scale = largest < 0x1p-118f ? 0.0f : largest / 127.0f;
       const double steps = static_cast<double>(row[c]) / static_cast<double>(scale);
       row[c] = scale > 0.0f ? static_cast<float>(std::nearbyint(steps)) * scale : 0.0f;
+    } else if constexpr (sizeof(Stored) == 1) {
+      if (largest < 0x1p-118f) {
+        row[c] = 0.0f;
+        continue;
+      }
+      static const double most = float8_numbers<Stored>().back();
+      const double scale = std::exp2(std::ceil(std::log2(static_cast<double>(largest) / most)));
+      row[c] =
+          static_cast<float>(nearest_float8<Stored>(static_cast<double>(row[c]) / scale) * scale);
     } else {
       row[c] = static_cast<float>(Stored(row[c]));
     }

@@ -28,6 +28,11 @@ TEST(floating_point_modes, bfloat16_to_float) { EXPECT_EQ(faults_of_widening<bfl
 TEST(floating_point_modes, half_to_float) { EXPECT_EQ(faults_of_widening<half>(), ""); }
 TEST(floating_point_modes, int8_to_float) { EXPECT_EQ(faults_of_widening<int8>(), ""); }
 
+TEST(floating_point_modes, float8_to_float) {
+  EXPECT_EQ(faults_of_widening<relpos::float8_e4m3>(), "");
+  EXPECT_EQ(faults_of_widening<relpos::float8_e5m2>(), "");
+}
+
 TEST(floating_point_modes, float_to_bfloat16) {
   EXPECT_EQ(support::faults_of_rounding<bfloat16>(), "");
 }

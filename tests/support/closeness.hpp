@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "relpos/core/float8.hpp"
 #include "relpos/core/storage.hpp"
 
 namespace support {
@@ -20,6 +21,8 @@ template <class Out>
 double storage_rounding() {
   if constexpr (std::same_as<Out, relpos::bfloat16>) return 0x1p-8;
   if constexpr (std::same_as<Out, relpos::half>) return 0x1p-11;
+  if constexpr (std::same_as<Out, relpos::float8_e4m3>) return 0x1p-4;
+  if constexpr (std::same_as<Out, relpos::float8_e5m2>) return 0x1p-3;
   return 0.0;
 }
 

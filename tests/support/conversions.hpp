@@ -42,7 +42,7 @@ words bits_of(const std::vector<T>& values) {
     } else if constexpr (sizeof(T) == 2) {
       result.push_back(value.bits);
     } else {
-      result.push_back(static_cast<std::uint8_t>(value));
+      result.push_back(std::bit_cast<std::uint8_t>(value));
     }
   }
   return result;
@@ -55,7 +55,9 @@ template <class Stored>
 std::vector<Stored> all_stored() {
   std::vector<Stored> result;
   if constexpr (sizeof(Stored) == 1) {
-    for (int value = -128; value < 128; ++value) result.push_back(static_cast<Stored>(value));
+    for (int value = -128; value < 128; ++value) {
+      result.push_back(std::bit_cast<Stored>(static_cast<std::int8_t>(value)));
+    }
   } else {
     for (std::uint32_t bits = 0; bits < 0x10000u; ++bits) result.push_back(from_bits<Stored>(bits));
   }
@@ -65,8 +67,14 @@ std::vector<Stored> all_stored() {
 /// A NaN keeps its sign and payload; as a half it becomes quiet.
 template <class Stored>
 std::uint32_t bits_of_float(Stored stored) {
-  if constexpr (sizeof(Stored) == 1) {
+  if constexpr (std::is_same_v<Stored, relpos::int8>) {
     return std::bit_cast<std::uint32_t>(static_cast<float>(stored));
+  } else if constexpr (sizeof(Stored) == 1) {
+    const double value = float8_meaning<Stored>(stored.bits);
+    if (!std::isnan(value)) return std::bit_cast<std::uint32_t>(static_cast<float>(value));
+    // The mantissa of e5m2 remains.
+    return (stored.bits & 0x80u) << 24 | 0x7fc00000u |
+           (std::is_same_v<Stored, relpos::float8_e5m2> ? (stored.bits & 1u) << 21 : 0u);
   } else {
     const auto value = static_cast<float>(meaning<Stored>(stored.bits));
     if (!std::isnan(value)) return std::bit_cast<std::uint32_t>(value);

@@ -5,7 +5,10 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
+#include <vector>
 
+#include "relpos/core/float8.hpp"
 #include "relpos/core/storage.hpp"
 
 namespace support {
@@ -45,6 +48,33 @@ double meaning(std::uint32_t bits) {
   const int lowest = 1 - format<Storage>::bias - mantissa_bits;
   if (exponent == 0) return sign * std::ldexp(mantissa, lowest);
   return sign * std::ldexp(mantissa + (1 << mantissa_bits), lowest + exponent - 1);
+}
+
+/// The number of a code of OFP8: e4m3 has one NaN of each sign and no infinity, e5m2 has both.
+template <class Stored>
+double float8_meaning(std::uint32_t code) {
+  constexpr bool is_e4m3 = std::is_same_v<Stored, relpos::float8_e4m3>;
+  constexpr int mantissa_bits = is_e4m3 ? 3 : 2;
+  constexpr int bias = is_e4m3 ? 7 : 15;
+  const double sign = code & 0x80u ? -1.0 : 1.0;
+  const std::uint32_t magnitude = code & 0x7fu;
+  if (is_e4m3 && magnitude == 0x7fu) return std::numeric_limits<double>::quiet_NaN();
+  if (!is_e4m3 && magnitude == 0x7cu) return sign * INFINITY;
+  if (!is_e4m3 && magnitude > 0x7cu) return std::numeric_limits<double>::quiet_NaN();
+  const auto exponent = static_cast<int>(magnitude >> mantissa_bits);
+  const auto mantissa = static_cast<int>(magnitude & ((1u << mantissa_bits) - 1));
+  if (exponent == 0) return sign * std::ldexp(mantissa, 1 - bias - mantissa_bits);
+  return sign * std::ldexp(mantissa + (1 << mantissa_bits), exponent - bias - mantissa_bits);
+}
+
+/// The numbers of float8, from zero to the largest.
+template <class Stored>
+std::vector<double> float8_numbers() {
+  std::vector<double> result;
+  for (std::uint32_t code = 0; std::isfinite(float8_meaning<Stored>(code)); ++code) {
+    result.push_back(float8_meaning<Stored>(code));
+  }
+  return result;
 }
 
 }  // namespace support

@@ -8,7 +8,6 @@
 // flushed to zero, and under any rounding mode.
 
 #include <bit>
-#include <concepts>
 #include <cstdint>
 
 #include "relpos/config.hpp"
@@ -77,17 +76,39 @@ struct RELPOS_MAY_ALIAS half {
 /// Storage of a cache only: 8 bits, with a scale per row.
 using int8 = std::int8_t;
 
+/// The properties of a storage type; core/float8.hpp has an example. The type also converts to
+/// float, and from float unless its rows are scaled (kv_cache/quantised_row.hpp).
+///
+///   is_tensor         whether q, k, v and out may hold it; otherwise caches alone
+///   is_scaled         whether each row of a cache has a scale, a float
+///   is_always_finite  whether it has no infinity and no NaN
+///   load<Pack>(source)
+///                     a Pack of floats (simd/pack.hpp), for instruction sets that have no
+///                     conversion of the type
 template <class T>
-concept storage = std::same_as<T, float> || std::same_as<T, bfloat16> || std::same_as<T, half>;
+struct storage_traits;
 
-template <class T>
-concept cache_storage = storage<T> || std::same_as<T, int8>;
-
-/// Properties of the rows of a cache that are stored as T.
-template <cache_storage T>
-struct storage_traits {
-  static constexpr bool is_scaled = std::same_as<T, int8>;         // by a float for each row
-  static constexpr bool is_always_finite = std::same_as<T, int8>;  // has no infinity and no NaN
+template <>
+struct storage_traits<float> {
+  static constexpr bool is_tensor = true;
+  static constexpr bool is_scaled = false;
+  static constexpr bool is_always_finite = false;
 };
+template <>
+struct storage_traits<bfloat16> : storage_traits<float> {};
+template <>
+struct storage_traits<half> : storage_traits<float> {};
+template <>
+struct storage_traits<int8> {
+  static constexpr bool is_tensor = false;
+  static constexpr bool is_scaled = true;
+  static constexpr bool is_always_finite = true;
+};
+
+template <class T>
+concept cache_storage = requires { storage_traits<T>::is_scaled; };
+
+template <class T>
+concept storage = cache_storage<T> && storage_traits<T>::is_tensor;
 
 }  // namespace relpos::inline RELPOS_ABI

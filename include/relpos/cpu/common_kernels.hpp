@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "relpos/contract/head_policies.hpp"
+#include "relpos/core/float8.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/cpu/decode/decode.hpp"
 #include "relpos/cpu/prefill/bias_stage.hpp"
@@ -43,7 +44,8 @@ using matrix_stage = element_bias<Isa, matrix_bias>;
   declared template class decode<isa, float, half>;                                      \
   declared template class decode<isa, bfloat16, bfloat16>;                               \
   declared template class decode<isa, half, half>;                                       \
-  declared template class decode<isa, int8, int8>;
+  declared template class decode<isa, int8, int8>;                                       \
+  declared template class decode<isa, float8_e4m3, float8_e4m3>;
 // NOLINTEND(bugprone-macro-parentheses)
 
 RELPOS_WITH_LINKED_KERNELS(RELPOS_COMMON_KERNELS(extern, native))

@@ -14,9 +14,9 @@ template <class Scalar>
 struct storage_of {
   using type = void;
 };
-template <>
-struct storage_of<float> {
-  using type = float;
+template <cache_storage Stored>
+struct storage_of<Stored> {
+  using type = Stored;
 };
 template <>
 struct storage_of<index_t> {  // for positions
@@ -25,10 +25,6 @@ struct storage_of<index_t> {  // for positions
 template <>
 struct storage_of<std::int32_t> {  // for block tables
   using type = std::int32_t;
-};
-template <>
-struct storage_of<int8> {  // for caches
-  using type = int8;
 };
 template <>
 struct storage_of<Eigen::bfloat16> {

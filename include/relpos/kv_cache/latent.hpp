@@ -21,9 +21,11 @@ constexpr cache_memory<Stored> latent_memory(const view<Stored, 4>& keys, index_
   return {keys, keys.slice(3, 0, value_dim)};
 }
 
-/// The same for int8. key_scales [slab, key head, row] has one scale for all channels of a row.
-inline cache_memory<int8> latent_memory(const view<int8, 4>& keys, index_t value_dim,
-                                        const view<float, 3>& key_scales) {
+/// The same in 8 bits. key_scales [slab, key head, row] has one scale for all channels of a row.
+template <cache_storage Stored>
+  requires storage_traits<Stored>::is_scaled
+constexpr cache_memory<Stored> latent_memory(const view<Stored, 4>& keys, index_t value_dim,
+                                             const view<float, 3>& key_scales) {
   return {keys, keys.slice(3, 0, value_dim), key_scales, key_scales};
 }
 

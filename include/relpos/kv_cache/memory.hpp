@@ -27,14 +27,13 @@ bool begin_alike(const view<T, Rank>& a, const view<T, Rank>& b) {
 }
 
 /// Rows in slabs: a slab is a sequence or a page. Channels are contiguous; the other axes may have
-/// any strides. float, bfloat16 and half are stored directly. int8 is stored as round(x / scale)
-/// with scale = max |x| / 127 of each row, in `key_scales` and `value_scales`; rows whose largest
-/// magnitude is below 2^-118 are zeros.
+/// any strides. float, bfloat16 and half are stored directly. int8 and float8 are stored with a scale
+/// for each row, in `key_scales` and `value_scales` (kv_cache/quantised_row.hpp).
 template <cache_storage Stored>
 struct cache_memory {
   view<Stored, 4> keys;         // [slab, key head, row, d]
   view<Stored, 4> values;       // [slab, key head, row, d_v]
-  view<float, 3> key_scales{};  // [slab, key head, row], int8 only
+  view<float, 3> key_scales{};  // [slab, key head, row], 8 bits only
   view<float, 3> value_scales{};
 
   /// Whether the values are the first channels of the keys (kv_cache/latent.hpp), which are stored

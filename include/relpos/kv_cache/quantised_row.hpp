@@ -1,29 +1,47 @@
 #pragma once
-// A row of floats as int8 with one scale: scale = max |x| / 127, rounded to nearest, and each x
-// becomes x / scale, rounded to the nearest integer, ties to even. A row whose largest magnitude is
-// below 2^-118 becomes zeros with a scale of 0.
+// A row of floats in 8 bits, with one scale. A row whose largest magnitude is below 2^-118 becomes
+// zeros with a scale of 0; a row with a number that is not finite is read as NaN.
 //
-// The bits are the same in every mode of the floating-point unit. The scale is computed in integers
-// and is never subnormal, and a subnormal x is less than half a scale: flushing denormals to zero
-// changes nothing. Quotients may be rounded in any direction, because the multiple of the scale is
-// compared with x in double, where both are exact.
+//   int8     scale = max |x| / 127, rounded to nearest; x / scale, rounded to the nearest integer,
+//            ties to even
+//   float8   scale = the least power of two 2^n for which max |x| / 2^n is at most the format's
+//            largest value; x / 2^n, rounded to the format. Division by a power of two is exact, so
+//            x is rounded once. The precision of a floating-point number does not depend on its
+//            size, so max |x| need not become the largest value.
+//
+// The bits are the same in every mode of the floating-point unit. Scales are computed in integers
+// and are never subnormal, and a subnormal x is less than half a step: flushing denormals to zero
+// changes nothing. Quotients of int8 may be rounded in any direction, because the multiple of the
+// scale is compared with x in double, where both are exact.
 
 #include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <limits>
 
+#include "relpos/core/float8.hpp"
 #include "relpos/core/index.hpp"
 #include "relpos/core/storage.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The scale of a row whose largest magnitude has the bits `largest`; NaN if this magnitude is not
+/// The bits of 2^-118: rows of lesser magnitudes become zeros.
+inline constexpr std::uint32_t least_quantised = 0x04800000u;
+
+/// The bits of the largest magnitude of a row.
+inline std::uint32_t largest_magnitude(const float* source, index_t channels) {
+  std::int32_t largest = 0;
+  for (index_t c = 0; c < channels; ++c) {
+    largest = std::max(largest, std::bit_cast<std::int32_t>(source[c]) & 0x7fffffff);
+  }
+  return static_cast<std::uint32_t>(largest);
+}
+
+/// The scale of an int8 row whose largest magnitude has the bits `largest`; NaN if this magnitude is not
 /// finite, so that the row is read as NaN.
 constexpr float quantised_scale(std::uint32_t largest) {
-  constexpr std::uint32_t least = 0x04800000u;  // 2^-118
   if (largest >= 0x7f800000u) return std::numeric_limits<float>::quiet_NaN();
-  if (largest < least) return 0.0f;
+  if (largest < least_quantised) return 0.0f;
   const std::uint32_t mantissa = (largest & 0x007fffffu) | 0x00800000u;
   // The shift gives the quotient a mantissa of 24 bits. 127 is odd, so no quotient is halfway
   // between two mantissas.
@@ -49,17 +67,43 @@ RELPOS_INLINE int8 quantised(float x, float scale) {
 
 /// Writes `channels` floats as int8, and returns their scale.
 inline float quantise_row(const float* source, index_t channels, int8* out) {
-  std::int32_t largest = 0;
-  for (index_t c = 0; c < channels; ++c) {
-    largest = std::max(largest, std::bit_cast<std::int32_t>(source[c]) & 0x7fffffff);
-  }
-  const float scale = quantised_scale(static_cast<std::uint32_t>(largest));
+  const float scale = quantised_scale(largest_magnitude(source, channels));
   if (scale > 0.0f) {
     for (index_t c = 0; c < channels; ++c) out[c] = quantised(source[c], scale);
   } else {
     for (index_t c = 0; c < channels; ++c) out[c] = 0;
   }
   return scale;
+}
+
+/// The scale of a float8 row whose largest magnitude has the bits `largest`, and its inverse, which
+/// is 0 if the row becomes zeros.
+struct float8_scale {
+  float scale = 0.0f;
+  float inverse = 0.0f;
+
+  /// `goal`: the bits of the format's largest number.
+  static constexpr float8_scale of(std::uint32_t largest, std::uint32_t goal) {
+    constexpr std::uint32_t mantissa = 0x007fffffu;
+    if (largest >= 0x7f800000u) return {std::numeric_limits<float>::quiet_NaN(), 0.0f};
+    if (largest < least_quantised) return {};
+    const std::uint32_t above = (largest & mantissa) > (goal & mantissa) ? 1 : 0;
+    const std::uint32_t exponent = (largest >> 23) - (goal >> 23) + above;  // modulo 2^32
+    return {std::bit_cast<float>((127 + exponent) << 23),
+            std::bit_cast<float>((127 - exponent) << 23)};
+  }
+};
+
+/// Writes `channels` floats as 8-bit floating-point numbers, and returns their scale.
+template <class Stored>
+  requires requires { storage_traits<Stored>::largest; }
+float quantise_row(const float* source, index_t channels, Stored* out) {
+  const auto of =
+      float8_scale::of(largest_magnitude(source, channels), storage_traits<Stored>::largest);
+  for (index_t c = 0; c < channels; ++c) {
+    out[c] = of.inverse > 0.0f ? Stored(source[c] * of.inverse) : Stored();
+  }
+  return of.scale;
 }
 
 }  // namespace relpos::inline RELPOS_ABI

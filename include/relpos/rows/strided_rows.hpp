@@ -6,6 +6,7 @@
 #include "relpos/call/kv_source.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/core/view.hpp"
+#include "relpos/simd/load_vectors.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -14,6 +15,14 @@ namespace relpos::inline RELPOS_ABI {
 template <class Isa, class Stored>
 void load_row(const Stored* source, index_t channels, float* out) {
   index_t c = 0;
+  if constexpr (loads_blocks<Isa, Stored>) {
+    constexpr int vectors = block_ops<Isa, Stored>::vectors;
+    for (; c + vectors * lanes<Isa> <= channels; c += vectors * lanes<Isa>) {
+      float_pack<Isa> block[vectors];
+      load_vectors<Isa>(source + c, block);
+      for (int v = 0; v < vectors; ++v) block[v].store(out + c + v * lanes<Isa>);
+    }
+  }
   for (; c + lanes<Isa> <= channels; c += lanes<Isa>) {
     float_pack<Isa>::load(source + c).store(out + c);
   }

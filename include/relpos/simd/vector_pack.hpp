@@ -29,6 +29,8 @@ struct pack {
   using isa = Isa;
   using vector = vector_type<T, Isa>;
   using mask = pack<std::int32_t, Isa>;
+  template <class U>
+  using same_lanes = pack<U, Isa>;
   using ops = vector_ops<Isa>;
   static constexpr int size = Isa::vector_bytes / static_cast<int>(sizeof(T));
 
@@ -43,11 +45,16 @@ struct pack {
     __builtin_memcpy(&v, source, sizeof v);
     return v;
   }
-  /// Loads and converts numbers from 16-bit or 8-bit storage.
+  /// Loads and converts numbers from 16-bit or 8-bit storage: by the instruction set, else by the
+  /// formula of the storage type.
   template <cache_storage S>
     requires(!std::is_same_v<S, T>)
   static RELPOS_INLINE pack load(const S* source) {
-    return ops::load(source);
+    if constexpr (requires { ops::load(source); }) {
+      return ops::load(source);
+    } else {
+      return storage_traits<S>::template load<pack>(source);
+    }
   }
   RELPOS_INLINE void store(T* out) const { __builtin_memcpy(out, &v, sizeof v); }
   static RELPOS_INLINE pack iota() {

@@ -10,6 +10,7 @@
 #include "relpos/core/unroll.hpp"
 #include "relpos/cpu/decode/geometry.hpp"
 #include "relpos/rows/prefetch_row.hpp"
+#include "relpos/simd/load_vectors.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -102,6 +103,22 @@ RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const floa
     RELPOS_UNROLL
     for (int q = 0; q < Queries; ++q) sum[q * count + k] = real(0.0f);
   }
+  if constexpr (loads_blocks_of<Isa, Vectors, Stored>) {
+    RELPOS_UNROLL
+    for (int k = 0; k < count; ++k) {
+      real key[Vectors];
+      load_vectors<Isa>(row[k], key);
+      RELPOS_UNROLL
+      for (int v = 0; v < Vectors; ++v) {
+        RELPOS_UNROLL
+        for (int q = 0; q < Queries; ++q) {
+          sum[q * count + k] =
+              fma(key[v], real::load(queries + q * width + v * lanes<Isa>), sum[q * count + k]);
+        }
+      }
+    }
+    return sum_lanes<Isa>(sum);
+  }
   const auto add = [&](index_t c) RELPOS_LAMBDA {
     real query[Queries];
     RELPOS_UNROLL
@@ -175,13 +192,22 @@ void score_all_rows(const Stored* const* keys, index_t first, index_t last, cons
     };
     constexpr auto four = std::integral_constant<int, 4>();
     constexpr auto any = std::integral_constant<int, 0>();
+    constexpr auto two = std::integral_constant<int, 2>();
+    constexpr auto one = std::integral_constant<int, 1>();
+    [[maybe_unused]] const auto score_vectors = [&](auto vectors) {
+      score(four, vectors);
+      if constexpr (loads_blocks_of<Isa, vectors, Stored>) {
+        score(two, vectors);
+        score(one, vectors);
+      }
+    };
     if constexpr (has_many_registers<Isa>) {
-      if (width == 4 * lanes<Isa>) score(four, four);
-      if (width == 8 * lanes<Isa>) score(four, std::integral_constant<int, 8>());
+      if (width == 4 * lanes<Isa>) score_vectors(four);
+      if (width == 8 * lanes<Isa>) score_vectors(std::integral_constant<int, 8>());
     }
     score(four, any);
-    score(std::integral_constant<int, 2>(), any);
-    score(std::integral_constant<int, 1>(), any);
+    score(two, any);
+    score(one, any);
   };
   const index_t block = passes == 1 ? tile : decode_geometry::block_keys;
   for (index_t k = first; k < last; k += block) score_block(k, std::min(k + block, last));
@@ -210,8 +236,7 @@ RELPOS_NOINLINE void add_values(const Stored* const* values, index_t first, inde
     ahead.template fetch<Ahead>(k);
     const Stored* const row = values[k] + channel;
     real value[Vectors];
-    RELPOS_UNROLL
-    for (int v = 0; v < Vectors; ++v) value[v] = real::load(row + v * lanes<Isa>);
+    load_vectors<Isa>(row, value);
     RELPOS_UNROLL
     for (int r = 0; r < Rows; ++r) {
       const float weight = weights[r * tile + k];
@@ -329,14 +354,16 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
     for (int i = 0; i < lanes<Isa>; ++i) {
       fetch_stored_row<lines, OneRun>(later_keys[i]);
       fetch_stored_row<lines, OneRun>(later_values[i]);
-      const Stored* const value = values.rows[k + i];
-      const Stored* const key = keys.rows[k + i];
+      real key[Vectors];
+      real value[Vectors];
+      load_vectors<Isa>(keys.rows[k + i], key);
+      load_vectors<Isa>(values.rows[k + i], value);
       const real weight(weights[k + i]);
       score[i] = real(0.0f);
       RELPOS_UNROLL
       for (int v = 0; v < Vectors; ++v) {
-        score[i] = fma(real::load(key + v * lanes<Isa>), part[v], score[i]);
-        sum[v] = fma(real::load(value + v * lanes<Isa>), weight, sum[v]);
+        score[i] = fma(key[v], part[v], score[i]);
+        sum[v] = fma(value[v], weight, sum[v]);
       }
     }
     sum_lanes<Isa>(score).store(scores + k);
