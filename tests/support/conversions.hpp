@@ -277,7 +277,7 @@ inline void quantise_by_definition(const float_rows& rows, words& steps, words& 
   const relpos::view<relpos::int8, 4> to(steps.data(), {1, 1, count, rows.channels});
   const relpos::view<float, 3> to_scales(scales.data(), {1, 1, count});
   for (relpos::index_t row = 0; row < count; ++row) {
-    relpos::store_row(rows.values.data() + row * rows.channels, to, to_scales,
+    relpos::store_row(rows.values.data() + row * rows.channels, to, to_scales, {},
                       relpos::cache_cell{0, row}, 0);
   }
 }

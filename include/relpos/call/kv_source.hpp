@@ -36,12 +36,13 @@ RELPOS_INLINE const float* read_row(const Source& source, index_t row, float* bu
 /// A row source that also provides the addresses of rows as they are stored.
 ///
 ///   stored                  the type of an element
-///   is_scaled               whether each row has a scale (8-bit storage)
+///   is_scaled               whether elements are multiples of scales (8-bit storage): one for each
+///                           row, or for each channel of all rows, if has_channel_scales()
 ///   are_contiguous()        whether the channels of each row are contiguous
 ///   find(first, count, out) writes the addresses of rows [first, first + count) to `out`, if their
 ///                           channels are contiguous
-///   find_scales(first, count, out)
-///                           writes the scales of these rows to `out`, if `is_scaled`
+///   find_scales(first, count, out), channel_scale(channel)
+///                           the scales of these rows, the scale of a channel
 template <class Rows>
 concept stored_rows =
     row_source<Rows> && requires(const Rows& rows, index_t row, const typename Rows::stored** out) {
@@ -49,6 +50,8 @@ concept stored_rows =
       rows.find(row, row, out);
       { Rows::is_scaled } -> std::convertible_to<bool>;
     } && (!Rows::is_scaled || requires(const Rows& rows, index_t row, float* out) {
+      { rows.has_channel_scales() } -> std::same_as<bool>;
+      { rows.channel_scale(row) } -> std::same_as<float>;
       rows.find_scales(row, row, out);
     });
 

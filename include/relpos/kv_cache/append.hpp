@@ -24,12 +24,13 @@ status check_append_overlap(const kv_cache<Stored, Placement>& cache,
     if (result) result = check_apart(part, other);
   };
   index_t part_index = 0;
-  cache.memory_parts([&](const labelled_memory& part) {
+  cache.written_parts([&](const labelled_memory& part) {
     index_t other_index = 0;
-    cache.memory_parts([&](const labelled_memory& other) {
+    cache.written_parts([&](const labelled_memory& other) {
       if (other_index++ > part_index) check(part, other);
     });
     ++part_index;
+    cache.channel_scales([&](const labelled_memory& read) { check(part, read); });
     rows.memory_parts([&](const labelled_memory& read) { check(part, read); });
     if (!opts.key_offsets.empty()) {
       check(part, labelled_memory("options.key_offsets", opts.key_offsets.bytes()));
@@ -167,18 +168,18 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
     float plain[max_cache_channels];
     float rotated[max_cache_channels];
     float rotors[2 * max_cache_channels];
-    with_stored_keys<Isa>(keys, rotation, sequence, first + offset, rows.length(sequence),
-                          rows.head_dim(), plain, rotors, [&](const auto& stored_keys) {
-                            for (index_t row = 0; row < rows.length(sequence); ++row) {
-                              const cache_cell cell =
-                                  cache.placement.cell(sequence, first + row, slab_rows);
-                              store_row(read_row(stored_keys, row, rotated), cache.memory.keys,
-                                        cache.memory.key_scales, cell, head);
-                              if (!with_values) continue;
-                              store_row(read_row(values, row, plain), cache.memory.values,
-                                        cache.memory.value_scales, cell, head);
-                            }
-                          });
+    with_stored_keys<Isa>(
+        keys, rotation, sequence, first + offset, rows.length(sequence), rows.head_dim(), plain,
+        rotors, [&](const auto& stored_keys) {
+          for (index_t row = 0; row < rows.length(sequence); ++row) {
+            const cache_cell cell = cache.placement.cell(sequence, first + row, slab_rows);
+            store_row(read_row(stored_keys, row, rotated), cache.memory.keys,
+                      cache.memory.key_scales, cache.memory.key_channel_scales, cell, head);
+            if (!with_values) continue;
+            store_row(read_row(values, row, plain), cache.memory.values, cache.memory.value_scales,
+                      cache.memory.value_channel_scales, cell, head);
+          }
+        });
   });
   // A second pass, because the first pass counts rows from the old lengths.
   runner.run(cache.batch(), [&](index_t sequence, index_t) {

@@ -48,13 +48,13 @@ struct kv_cache {
 
   template <class Isa>
   auto keys(index_t sequence, index_t head) const {
-    return cache_rows<Isa, Stored, Placement>(memory.keys, memory.key_scales, placement, sequence,
-                                              head);
+    return cache_rows<Isa, Stored, Placement>(memory.keys, memory.key_scales,
+                                              memory.key_channel_scales, placement, sequence, head);
   }
   template <class Isa>
   auto values(index_t sequence, index_t head) const {
-    return cache_rows<Isa, Stored, Placement>(memory.values, memory.value_scales, placement,
-                                              sequence, head);
+    return cache_rows<Isa, Stored, Placement>(
+        memory.values, memory.value_scales, memory.value_channel_scales, placement, sequence, head);
   }
 
   key_range evicted([[maybe_unused]] index_t sequence) const {
@@ -81,6 +81,12 @@ struct kv_cache {
 
   template <class Use>
   void memory_parts(const Use& use) const {
+    written_parts(use);
+    channel_scales(use);
+  }
+  /// The two kinds of memory_parts: memory that `append` writes, and scales that it reads.
+  template <class Use>
+  void written_parts(const Use& use) const {
     use(labelled_memory("cache.keys", memory.keys));
     use(labelled_memory("cache.key_scales", memory.key_scales));
     if (!memory.is_latent()) {
@@ -89,6 +95,11 @@ struct kv_cache {
     }
     use(labelled_memory("cache.lengths", byte_range::of(lengths.data(), lengths.size_bytes())));
     placement.memory_parts(use);
+  }
+  template <class Use>
+  void channel_scales(const Use& use) const {
+    use(labelled_memory("cache.key_channel_scales", memory.key_channel_scales));
+    use(labelled_memory("cache.value_channel_scales", memory.value_channel_scales));
   }
 
   /// Refuses a rotation that would rotate the values with the keys.

@@ -27,14 +27,21 @@ bool begin_alike(const view<T, Rank>& a, const view<T, Rank>& b) {
 }
 
 /// Rows in slabs: a slab is a sequence or a page. Channels are contiguous; the other axes may have
-/// any strides. float, bfloat16 and half are stored directly. int8 and float8 are stored with a scale
-/// for each row, in `key_scales` and `value_scales` (kv_cache/quantised_row.hpp).
+/// any strides. float, bfloat16 and half are stored directly. int8 and float8 are multiples of scales
+/// (kv_cache/quantised_row.hpp), of which keys have one kind, and values have one:
+///
+///   key_scales, value_scales                  one scale for each row, which `append` finds
+///   key_channel_scales, value_channel_scales  positive scales that the caller has found for each
+///                                             channel, and that `append` only reads. With strides
+///                                             {1, 0} each head has one, with {0, 0} the cache
 template <cache_storage Stored>
 struct cache_memory {
   view<Stored, 4> keys;         // [slab, key head, row, d]
   view<Stored, 4> values;       // [slab, key head, row, d_v]
   view<float, 3> key_scales{};  // [slab, key head, row], 8 bits only
   view<float, 3> value_scales{};
+  view<const float, 2> key_channel_scales{};  // [key head, d], 8 bits only
+  view<const float, 2> value_channel_scales{};
 
   /// Whether the values are the first channels of the keys (kv_cache/latent.hpp), which are stored
   /// once and read as both.
@@ -44,6 +51,31 @@ struct cache_memory {
 /// The largest number of channels of a cache row. The limit lets `append` rotate rows without
 /// workspace.
 inline constexpr index_t max_cache_channels = 1024;
+
+/// Refuses scales of keys or values that do not fit their shape.
+inline status check_scales(const char* name, const view<float, 3>& of_rows,
+                           const char* channel_name, const view<const float, 2>& of_channels,
+                           const std::array<index_t, 4>& shape) {
+  if (of_channels.data == nullptr) {
+    const std::array<index_t, 3> rows{shape[0], shape[1], shape[2]};
+    if (status valid = check_output(name, of_rows); !valid) return valid;
+    if (of_rows.shape == rows) return {};
+    return status::error(status_code::invalid_shape, "%s: shape is %s, must be %s", name,
+                         shape_text(of_rows.shape).text, shape_text(rows).text);
+  }
+  const std::array<index_t, 2> channels{shape[1], shape[3]};
+  if (of_rows.data != nullptr) {
+    return status::error(status_code::invalid_value,
+                         "%s: are given, but so are %s: rows have one kind of scales, shapes are "
+                         "%s and %s",
+                         name, channel_name, shape_text(of_rows.shape).text,
+                         shape_text(of_channels.shape).text);
+  }
+  if (status valid = check_view(channel_name, of_channels); !valid) return valid;
+  if (of_channels.shape == channels) return {};
+  return status::error(status_code::invalid_shape, "%s: shape is %s, must be %s", channel_name,
+                       shape_text(of_channels.shape).text, shape_text(channels).text);
+}
 
 /// Refuses memory whose shapes, strides or scales do not fit together.
 template <class Stored>
@@ -76,20 +108,19 @@ status check_cache_memory(const cache_memory<Stored>& memory) {
         memory.keys.strides, memory.values.strides);
   }
   if constexpr (storage_traits<Stored>::is_scaled) {
-    const std::array<index_t, 3> rows{k[0], k[1], k[2]};
-    if (status valid = check_output("cache.key_scales", memory.key_scales); !valid) return valid;
-    if (status valid = check_output("cache.value_scales", memory.value_scales); !valid) {
+    if (status valid = check_scales("cache.key_scales", memory.key_scales,
+                                    "cache.key_channel_scales", memory.key_channel_scales, k);
+        !valid) {
       return valid;
     }
-    if (memory.key_scales.shape != rows) {
-      return shapes_differ("cache.key_scales: shape is %s, must be %s", memory.key_scales.shape,
-                           rows);
+    if (status valid = check_scales("cache.value_scales", memory.value_scales,
+                                    "cache.value_channel_scales", memory.value_channel_scales, v);
+        !valid) {
+      return valid;
     }
-    if (memory.value_scales.shape != rows) {
-      return shapes_differ("cache.value_scales: shape is %s, must be %s", memory.value_scales.shape,
-                           rows);
-    }
-    if (memory.is_latent() && !begin_alike(memory.value_scales, memory.key_scales)) {
+    if (memory.is_latent() &&
+        (!begin_alike(memory.value_scales, memory.key_scales) ||
+         !begin_alike(memory.value_channel_scales, memory.key_channel_scales))) {
       return shapes_differ(
           "cache.value_scales: must be cache.key_scales where the values are the first channels of "
           "the keys, values are %s, keys are %s",
@@ -99,15 +130,21 @@ status check_cache_memory(const cache_memory<Stored>& memory) {
   return {};
 }
 
-/// Writes a row of floats to `cell`, converted to the storage type, and its scale if the
-/// type has one.
+/// Writes a row of floats to `cell`, converted to the storage type; in 8 bits by the scales of the
+/// channels if there are any, otherwise by a scale of the row, which is written too.
 template <class Stored>
 void store_row(const float* source, const view<Stored, 4>& rows, const view<float, 3>& scales,
-               const cache_cell& cell, index_t head) {
+               const view<const float, 2>& channel_scales, const cache_cell& cell, index_t head) {
   const index_t channels = rows.shape[3];
   Stored* const out = rows.address(cell.slab, head, cell.row, 0);
   if constexpr (storage_traits<Stored>::is_scaled) {
-    scales(cell.slab, head, cell.row) = quantise_row(source, channels, out);
+    if (channel_scales.data == nullptr) {
+      scales(cell.slab, head, cell.row) = quantise_row(source, channels, out);
+    } else {
+      for (index_t c = 0; c < channels; ++c) {
+        out[c] = quantised<Stored>(source[c], channel_scales(head, c));
+      }
+    }
   } else {
     for (index_t c = 0; c < channels; ++c) out[c] = static_cast<Stored>(source[c]);
   }
@@ -120,10 +157,17 @@ class cache_rows {
   using stored = Stored;
   static constexpr bool is_scaled = storage_traits<Stored>::is_scaled;
 
-  cache_rows(const view<Stored, 4>& rows, const view<float, 3>& scales, const Placement& placement,
+  cache_rows(const view<Stored, 4>& rows, const view<float, 3>& scales,
+             const view<const float, 2>& channel_scales, const Placement& placement,
              index_t sequence, index_t head)
       : rows_(rows.slice(1, head, 1)), placement_(placement), sequence_(sequence) {
-    if constexpr (is_scaled) scales_ = scales.slice(1, head, 1);
+    if constexpr (is_scaled) {
+      if (channel_scales.data != nullptr) {
+        channel_scales_ = channel_scales.slice(0, head, 1);
+      } else {
+        scales_ = scales.slice(1, head, 1);
+      }
+    }
   }
 
   static bool are_contiguous() { return true; }
@@ -135,6 +179,17 @@ class cache_rows {
   }
   RELPOS_INLINE const Stored* at(index_t row) const {
     return place(placement_.cell(sequence_, row, rows_.shape[2]));
+  }
+  /// The scale of a channel in all rows; 1 if rows have scales.
+  float channel_scale(index_t channel) const
+    requires is_scaled
+  {
+    return channel_scales_.data == nullptr ? 1.0f : channel_scales_(0, channel);
+  }
+  bool has_channel_scales() const
+    requires is_scaled
+  {
+    return channel_scales_.data != nullptr;
   }
   void find_scales(index_t first, index_t count, float* out) const
     requires is_scaled
@@ -151,6 +206,10 @@ class cache_rows {
   void load(index_t row, float* out) const {
     load_row<Isa>(at(row), rows_.shape[3], out);
     if constexpr (is_scaled) {
+      if (has_channel_scales()) {
+        for (index_t c = 0; c < rows_.shape[3]; ++c) out[c] *= channel_scale(c);
+        return;
+      }
       float scale = 0.0f;
       find_scales(row, 1, &scale);
       for (index_t c = 0; c < rows_.shape[3]; ++c) out[c] *= scale;
@@ -177,6 +236,7 @@ class cache_rows {
 
   view<Stored, 4> rows_;
   view<float, 3> scales_;
+  view<const float, 2> channel_scales_;
   Placement placement_;
   index_t sequence_;
 };

@@ -27,6 +27,8 @@ class page_layer {
         values_(cache.memory.values),
         key_scales_(cache.memory.key_scales),
         value_scales_(cache.memory.value_scales),
+        key_channel_scales_(cache.memory.key_channel_scales),
+        value_channel_scales_(cache.memory.value_channel_scales),
         lengths_(cache.lengths),
         block_table_(cache.placement.block_table),
         as_stored_(&typed<Stored>) {}
@@ -87,7 +89,7 @@ class page_layer {
   template <class Stored>
   static paged_cache<Stored> as(const page_layer& layer) {
     return {{layer.keys_.as<Stored>(), layer.values_.as<Stored>(), layer.key_scales_,
-             layer.value_scales_},
+             layer.value_scales_, layer.key_channel_scales_, layer.value_channel_scales_},
             layer.lengths_,
             {layer.block_table_}};
   }
@@ -149,6 +151,8 @@ class page_layer {
   any_view values_;
   view<float, 3> key_scales_;
   view<float, 3> value_scales_;
+  view<const float, 2> key_channel_scales_;
+  view<const float, 2> value_channel_scales_;
   std::span<index_t> lengths_;
   view<std::int32_t, 2> block_table_;
   const functions* as_stored_;

@@ -2,12 +2,17 @@
 // A row of floats in 8 bits, with one scale. A row whose largest magnitude is below 2^-118 becomes
 // zeros with a scale of 0; a row with a number that is not finite is read as NaN.
 //
+// The scale of a row is found, the scale of a channel is given:
+//
 //   int8     scale = max |x| / 127, rounded to nearest; x / scale, rounded to the nearest integer,
 //            ties to even
 //   float8   scale = the least power of two 2^n for which max |x| / 2^n is at most the format's
 //            largest value; x / 2^n, rounded to the format. Division by a power of two is exact, so
 //            x is rounded once. The precision of a floating-point number does not depend on its
 //            size, so max |x| need not become the largest value.
+//
+// With the scale of a channel, x / scale saturates: at 127 steps of int8, at the largest number of
+// float8. NaN becomes 0 steps of int8, which has no NaN, and remains NaN in float8.
 //
 // The bits are the same in every mode of the floating-point unit. Scales are computed in integers
 // and are never subnormal, and a subnormal x is less than half a step: flushing denormals to zero
@@ -16,6 +21,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <limits>
 
@@ -51,7 +58,7 @@ constexpr float quantised_scale(std::uint32_t largest) {
 }
 
 /// Returns x / scale, rounded to the nearest integer, ties to even. |x| is at most 127.5 scales.
-RELPOS_INLINE int8 quantised(float x, float scale) {
+RELPOS_INLINE int8 quantised_within(float x, float scale) {
   const auto bits = std::bit_cast<std::int32_t>(x);
   const auto magnitude = std::bit_cast<float>(bits & 0x7fffffff);
   // In any rounding mode, `steps` is at most one too large. In that case x is not half a scale
@@ -69,7 +76,7 @@ RELPOS_INLINE int8 quantised(float x, float scale) {
 inline float quantise_row(const float* source, index_t channels, int8* out) {
   const float scale = quantised_scale(largest_magnitude(source, channels));
   if (scale > 0.0f) {
-    for (index_t c = 0; c < channels; ++c) out[c] = quantised(source[c], scale);
+    for (index_t c = 0; c < channels; ++c) out[c] = quantised_within(source[c], scale);
   } else {
     for (index_t c = 0; c < channels; ++c) out[c] = 0;
   }
@@ -104,6 +111,30 @@ float quantise_row(const float* source, index_t channels, Stored* out) {
     out[c] = of.inverse > 0.0f ? Stored(source[c] * of.inverse) : Stored();
   }
   return of.scale;
+}
+
+/// x / scale as a number of `Stored`, for a positive scale.
+template <class Stored>
+Stored quantised(float x, float scale) {
+  const double magnitude = std::abs(static_cast<double>(x));
+  if constexpr (std::same_as<Stored, int8>) {
+    if (std::isnan(x)) return 0;
+    const bool saturates = magnitude >= 127.0 * static_cast<double>(scale);
+    if (saturates) return static_cast<int8>(x < 0.0f ? -127 : 127);
+    return quantised_within(x, scale);
+  } else {
+    constexpr auto largest = std::bit_cast<float>(storage_traits<Stored>::largest);
+    const double quotient = magnitude / static_cast<double>(scale);
+    float rounded =
+        quotient < static_cast<double>(largest) ? static_cast<float>(quotient) : largest;
+    // A quotient beside the middle of two numbers must not be rounded to it: its float is made odd.
+    if (quotient < static_cast<double>(largest) && static_cast<double>(rounded) != quotient) {
+      auto bits = std::bit_cast<std::uint32_t>(rounded);
+      if (static_cast<double>(rounded) > quotient) --bits;
+      rounded = std::bit_cast<float>(bits | 1u);
+    }
+    return Stored(std::isnan(x) ? x : std::copysign(rounded, x));
+  }
 }
 
 }  // namespace relpos::inline RELPOS_ABI

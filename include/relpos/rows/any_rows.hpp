@@ -34,6 +34,14 @@ class any_rows {
           }
         }) {
     if constexpr (Rows::is_scaled) {
+      if (rows.has_channel_scales()) {
+        scale_channels_ = [](const void* source, index_t channels, float* values) {
+          for (index_t c = 0; c < channels; ++c) {
+            values[c] *= static_cast<const Rows*>(source)->channel_scale(c);
+          }
+        };
+        return;
+      }
       find_scales_ = [](const void* source, index_t first, index_t count, float* out) {
         static_cast<const Rows*>(source)->find_scales(first, count, out);
       };
@@ -41,6 +49,7 @@ class any_rows {
   }
 
   bool are_contiguous() const { return are_contiguous_; }
+  /// Whether each row has a scale.
   bool are_scaled() const { return find_scales_ != nullptr; }
 
   void find(index_t first, index_t count, const Stored** out) const {
@@ -53,6 +62,10 @@ class any_rows {
   void find_scales(index_t first, index_t count, float* out) const {
     find_scales_(rows_, first, count, out);
   }
+  /// Multiplies the values of channels by the scales of channels, if there are any.
+  void scale_channels(index_t channels, float* values) const {
+    if (scale_channels_ != nullptr) scale_channels_(rows_, channels, values);
+  }
   /// One row as floats.
   void copy(index_t row, index_t channels, float* out) const { copy_(rows_, row, channels, out); }
 
@@ -62,6 +75,7 @@ class any_rows {
   void (*find_)(const void*, index_t, index_t, const Stored**);
   void (*find_each_)(const void*, const index_t*, index_t, const Stored**);
   void (*find_scales_)(const void*, index_t, index_t, float*) = nullptr;
+  void (*scale_channels_)(const void*, index_t, float*) = nullptr;
   void (*copy_)(const void*, index_t, index_t, float*);
 };
 

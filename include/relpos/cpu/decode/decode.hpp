@@ -67,7 +67,8 @@ class decode {
   const attention_shape& shape() const { return head_.shape; }
   const decode_geometry& geometry() const { return sequence_.geometry; }
 
-  void pack(const query_rows& rows) const {
+  /// Packs the queries, times the scales of the channels of keys.
+  void pack(const query_rows& rows, const key_rows& keys) const {
     const index_t width = memory_.padded(shape().head_dim);
     rows.for_each_head([&](index_t first, index_t count) {
       const index_t head = rows.head[first];
@@ -77,6 +78,7 @@ class decode {
       for (index_t i = 0; i < count; ++i) {
         float* const out = memory_.packed + (first + i) * width;
         for (index_t c = 0; c < shape().head_dim; ++c) out[c] = queries[i][c] * factor;
+        if (!head_.rotates_by_tile) keys.scale_channels(out);
         std::fill(out + shape().head_dim, out + width, 0.0f);
       }
     });
@@ -139,7 +141,7 @@ class decode {
       const bool is_last = next.first == next.last;
       if (is_last) {
         accumulate(rows, values, i, current, {}, rescale, any_partial, scores);
-        leave(rows, geometry().chunk_of(current.first_row));
+        leave(rows, values, geometry().chunk_of(current.first_row));
         return;
       }
       const key_lanes following = lanes_at(not_hidden_from(next.first_row + tile_keys));
@@ -153,7 +155,7 @@ class decode {
       }
       const index_t chunk = geometry().chunk_of(current.first_row);
       if (chunk != geometry().chunk_of(next.first_row)) {
-        leave(rows, chunk);
+        leave(rows, values, chunk);
         empty(rows);
       }
       std::swap(scores, next_scores);
@@ -181,7 +183,7 @@ class decode {
                           index_t i, const key_lanes& next, float rescale, const float* weights,
                           float* next_scores) const {
     if constexpr (adds_and_scores_together) {
-      rotate_queries(rows, next.first_row);
+      rotate_queries(rows, keys, next.first_row);
       const auto value_stream = values.stream(i);
       const auto key_stream = keys.stream(i + 1);
       const auto add = [&]<int Vectors, bool OneRun>(std::integral_constant<int, Vectors>,
@@ -222,12 +224,13 @@ class decode {
   }
 
   /// Rotates the queries to the block of positions that holds the tile's keys.
-  void rotate_queries(query_rows& rows, index_t tile) const {
+  void rotate_queries(query_rows& rows, const key_rows& keys, index_t tile) const {
     if (!head_.rotates_by_tile) return;
-    rotate_queries(rows, rotation_rows::block_of(tile + head_.position.key_offset),
+    rotate_queries(rows, keys, rotation_rows::block_of(tile + head_.position.key_offset),
                    head_.resident.piece_of(tile + tile_keys));
   }
-  void rotate_queries(query_rows& rows, index_t key_block, index_t piece) const {
+  void rotate_queries(query_rows& rows, const key_rows& keys, index_t key_block,
+                      index_t piece) const {
     if (rows.key_block == key_block) return;
     rows.key_block = key_block;
     const block_rotors rotors = head_.rotors(piece);
@@ -237,6 +240,7 @@ class decode {
       rotate_row<Isa>(memory_.packed + i * width,
                       rotors.between(rotation_rows::block_of(q_pos), key_block), rotors.channels,
                       width, memory_.queries + i * width);
+      keys.scale_channels(memory_.queries + i * width);
     }
   }
 
@@ -245,7 +249,7 @@ class decode {
     if (may_rotate_within_tiles(rows)) {
       score_by_blocks(rows, keys, i, lanes, ahead, scores);
     } else {
-      rotate_queries(rows, lanes.first_row);
+      rotate_queries(rows, keys, lanes.first_row);
       score_lanes(rows, keys, i, lanes, ahead, scores);
     }
     if (!keys.are_scaled()) return;
@@ -271,7 +275,7 @@ class decode {
       const index_t block = block_of(place);
       index_t end = place + 1;
       while (end < lanes.rows.last && block_of(end) == block) ++end;
-      rotate_queries(rows, block, 0);
+      rotate_queries(rows, keys, block, 0);
       const key_lanes part = key_lanes::of<Isa>(lanes.first_row, {place, end});
       const index_t kept = place - lanes.first_row - part.first;
       float scored[most_rows][relpos::lanes<Isa>];
@@ -333,7 +337,7 @@ class decode {
   }
 
   /// Stores the states of the rows after a chunk.
-  void leave(const query_rows& rows, index_t chunk) const {
+  void leave(const query_rows& rows, const value_rows& values, index_t chunk) const {
     for (index_t i = 0; i < rows.count; ++i) {
       const chunk_state state = state_of(rows, i, chunk);
       *state.maximum = rows.maximum[i];
@@ -342,6 +346,7 @@ class decode {
       }
       const float* const outputs = memory_.outputs + i * memory_.padded(shape().value_dim);
       std::copy(outputs, outputs + shape().value_dim, state.outputs);
+      values.scale_channels(state.outputs);
     }
   }
 
@@ -366,10 +371,10 @@ void decode<Isa, Key, Value>::attend(const decode_item& item, const any_rows<Key
   const index_t begin = geometry().row_of(item.first);
   const key_range seen = intersect(rows.seen, {begin, geometry().row_of(item.last)});
   if (seen.last <= seen.first) return;
-  pack(rows);
-  empty(rows);
   key_rows stored_keys(keys, rows.selected, shape().head_dim, memory_.key_rows);
   value_rows stored_values(values, rows.selected, shape().value_dim, memory_.value_rows);
+  pack(rows, stored_keys);
+  empty(rows);
   attend_tiles(rows, seen, begin, stored_keys, stored_values);
 }
 

@@ -35,6 +35,12 @@ class decode_kv_rows {
   /// Whether results must be multiplied by the scales of the rows. Copies are scaled already.
   bool are_scaled() const { return in_place_ && source_.are_scaled(); }
 
+  /// Multiplies the values of channels by scales that all rows have in common. Copies are scaled
+  /// already.
+  void scale_channels(float* values) const {
+    if (in_place_) source_.scale_channels(channels_, values);
+  }
+
   /// Finds the rows of the i-th tile in the order of work, and keeps the rows of the last
   /// known_tiles tiles. A tile without rows repeats the rows of the tile before it.
   void find(index_t i, const key_lanes& lanes) {
