@@ -30,14 +30,22 @@ struct decoding {
     const index_t heads = group * key_heads;
     const index_t rows = page_rows == 0 ? length : page_rows;
     const index_t slabs = length / rows;
-    const std::array<index_t, 4> shape{slabs, key_heads, rows, head_dim};
-    const auto count = static_cast<std::size_t>(key_heads * length * head_dim);
+    constexpr index_t channels = channels_of_element<Stored>;
+    const std::array<index_t, 4> shape{slabs, key_heads, rows, head_dim / channels};
+    const auto count = static_cast<std::size_t>(key_heads * length * head_dim / channels);
     std::minstd_rand random(7);
     const auto fill = [&](auto& of, std::size_t size, float spread) {
       of.resize(size);
+      const auto number = [&] { return static_cast<float>(random() % 2001) / 1000.0f - 1.0f; };
       for (auto& x : of) {
-        const float value = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;
-        x = static_cast<std::remove_reference_t<decltype(x)>>(value * spread);
+        using element = std::remove_reference_t<decltype(x)>;
+        if constexpr (grouped_storage<element>) {
+          float numbers[channels_of_element<element>];
+          for (float& each : numbers) each = number();
+          x = quantised_group<element>(numbers);
+        } else {
+          x = static_cast<element>(number() * spread);
+        }
       }
     };
     const float spread = scaled ? 127.0f : 1.0f;
@@ -181,6 +189,8 @@ void serving_caches(const effort& how, report& to) {
     compare("int8", make_step<int8>("int8", 1, length, head_dim, 0, line, mask));
     compare("float8_e4m3", make_step<float8_e4m3>("e4m3", 1, length, head_dim, 0, line, mask));
     compare("float8_e5m2", make_step<float8_e5m2>("e5m2", 1, length, head_dim, 0, line, mask));
+    compare("int4_group<32>", make_step<int4_group<32>>("q4", 1, length, head_dim, 0, line, mask));
+    compare("int4_group<64>", make_step<int4_group<64>>("q4", 1, length, head_dim, 0, line, mask));
     compare("8 heads per key head",
             make_step<float>("gqa", 8, length, head_dim, 0, alibi{slopes}, mask));
     compare("pages of 16 keys",

@@ -32,8 +32,8 @@ struct slabs {
   tensor<float, 3> value_scales;
 
   slabs(index_t count, index_t rows, const cache_sizes& of)
-      : keys({count, of.key_heads, rows, of.head_dim}),
-        values({count, of.key_heads, rows, of.value_dim}),
+      : keys({count, of.key_heads, rows, of.head_dim / relpos::channels_of_element<Stored>}),
+        values({count, of.key_heads, rows, of.value_dim / relpos::channels_of_element<Stored>}),
         key_scales({count, of.key_heads, rows}),
         value_scales({count, of.key_heads, rows}) {
     poison(keys);

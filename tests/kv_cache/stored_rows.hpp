@@ -27,6 +27,22 @@ double nearest_float8(double x) {
 
 /// A channel of int8 is a number of steps, of which the largest channel has 127. Channels of float8
 /// are divided by the least power of two under which the largest is a number of the format.
+/// Groups of int4 have 16 values from their least channel to their largest.
+template <class Group>
+void round_groups(float* row, index_t channels) {
+  constexpr index_t size = relpos::storage_traits<Group>::channels;
+  for (float* group = row; group < row + channels; group += size) {
+    const auto [least, most] = std::minmax_element(group, group + size);
+    const double zero = static_cast<float>(relpos::half(*least));
+    const double scale = static_cast<float>(relpos::half((*most - *least) / 15.0f));
+    for (index_t c = 0; c < size; ++c) {
+      const float steps = (group[c] - static_cast<float>(zero)) / static_cast<float>(scale);
+      const double code = scale > 0.0 ? std::clamp(std::nearbyint(steps), 0.0f, 15.0f) : 0.0;
+      group[c] = static_cast<float>(zero + scale * code);
+    }
+  }
+}
+
 template <class Stored>
 void round_row(float* row, index_t channels) {
   float largest = 0.0f;
@@ -55,7 +71,11 @@ template <class Stored>
 tensor<float> stored(tensor<float> rows) {
   const index_t channels = rows.shape[3];
   for (auto row = rows.values.begin(); row != rows.values.end(); row += channels) {
-    round_row<Stored>(&*row, channels);
+    if constexpr (relpos::grouped_storage<Stored>) {
+      round_groups<Stored>(&*row, channels);
+    } else {
+      round_row<Stored>(&*row, channels);
+    }
   }
   return rows;
 }

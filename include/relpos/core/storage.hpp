@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "relpos/config.hpp"
+#include "relpos/core/index.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -85,6 +86,8 @@ using int8 = std::int8_t;
 ///   load<Pack>(source)
 ///                     a Pack of floats (simd/pack.hpp), for instruction sets that have no
 ///                     conversion of the type
+///   channels          the number of channels of an element, if more than one (core/int4.hpp); then
+///                     load<Pack>(row, channel)
 template <class T>
 struct storage_traits;
 
@@ -110,5 +113,25 @@ concept cache_storage = requires { storage_traits<T>::is_scaled; };
 
 template <class T>
 concept storage = cache_storage<T> && storage_traits<T>::is_tensor;
+
+/// A storage type whose elements hold several channels each.
+template <class T>
+concept grouped_storage = cache_storage<T> && requires { storage_traits<T>::channels; };
+
+/// The number of channels of an element.
+template <cache_storage T>
+inline constexpr index_t channels_of_element = [] {
+  if constexpr (grouped_storage<T>) {
+    return static_cast<index_t>(storage_traits<T>::channels);
+  } else {
+    return index_t{1};
+  }
+}();
+
+/// The bytes of a row of `channels` channels, whole elements.
+template <cache_storage T>
+constexpr index_t bytes_of_row(index_t channels) {
+  return channels / channels_of_element<T> * static_cast<index_t>(sizeof(T));
+}
 
 }  // namespace relpos::inline RELPOS_ABI

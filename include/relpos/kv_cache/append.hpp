@@ -65,7 +65,7 @@ status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
   if (status valid = cache.check(); !valid) return valid;
   if (status valid = check_values(cache, rows, with_values); !valid) return valid;
   if (status valid = check_key_values(rows.k, rows.v, rows.starts); !valid) return valid;
-  const auto& keys = cache.memory.keys.shape;
+  const std::array<index_t, 4> keys = shape_in_channels(cache.memory.keys);
   if (rows.batch() != cache.batch()) {
     return status::error(status_code::invalid_shape,
                          "k: has %lld sequences, the cache %lld: k is %s, cache.keys are %s",
@@ -73,14 +73,14 @@ status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
                          static_cast<long long>(cache.batch()), shape_text(rows.k.shape).text,
                          shape_text(keys).text);
   }
-  if (rows.key_heads() != keys[1] || rows.head_dim() != keys[3]) {
+  if (rows.key_heads() != keys[1] || rows.head_dim() != cache.head_dim()) {
     return shapes_differ(
         "k: heads and head_dim must equal those in cache.keys, k is %s, keys are %s", rows.k.shape,
         keys);
   }
   if (rows.value_dim() != cache.value_dim()) {
     return shapes_differ("v: value_dim must equal the one in cache.values, v is %s, values are %s",
-                         rows.v.shape, cache.memory.values.shape);
+                         rows.v.shape, shape_in_channels(cache.memory.values));
   }
   status result;
   for (index_t sequence = 0; sequence < cache.batch() && result; ++sequence) {

@@ -36,8 +36,8 @@ struct kv_cache {
 
   index_t batch() const { return static_cast<index_t>(lengths.size()); }
   index_t key_heads() const { return memory.keys.shape[1]; }
-  index_t head_dim() const { return memory.keys.shape[3]; }
-  index_t value_dim() const { return memory.values.shape[3]; }
+  index_t head_dim() const { return channels_of(memory.keys); }
+  index_t value_dim() const { return channels_of(memory.values); }
   index_t length(index_t sequence) const { return lengths[static_cast<std::size_t>(sequence)]; }
   index_t longest() const {
     index_t result = 0;
@@ -157,8 +157,8 @@ struct kv_cache {
                            static_cast<long long>(batch()), static_cast<long long>(sequences),
                            shape_text(q.shape).text);
     }
-    const auto& shape = memory.keys.shape;
-    if (shape[3] != q.shape[3]) {
+    const std::array<index_t, 4> shape = shape_in_channels(memory.keys);
+    if (head_dim() != q.shape[3]) {
       return shapes_differ("cache.keys: head_dim differs, keys are %s, q is %s", shape, q.shape);
     }
     if (shape[1] == 0 ? q.shape[1] != 0 : q.shape[1] % shape[1] != 0) {

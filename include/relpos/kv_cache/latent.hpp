@@ -18,7 +18,7 @@ namespace relpos::inline RELPOS_ABI {
 /// values. If `keys` is a tensor, name `Stored`: `latent_memory<half>(keys, 512)`.
 template <cache_storage Stored>
 constexpr cache_memory<Stored> latent_memory(const view<Stored, 4>& keys, index_t value_dim) {
-  return {keys, keys.slice(3, 0, value_dim)};
+  return {keys, keys.slice(3, 0, value_dim / channels_of_element<Stored>)};
 }
 
 /// The same in 8 bits. key_scales [slab, key head, row] has one scale for all channels of a row.

@@ -27,7 +27,8 @@ bool begin_alike(const view<T, Rank>& a, const view<T, Rank>& b) {
 }
 
 /// Rows in slabs: a slab is a sequence or a page. Channels are contiguous; the other axes may have
-/// any strides. float, bfloat16 and half are stored directly. int8 and float8 are multiples of scales
+/// any strides. float, bfloat16 and half are stored directly. The elements of int4 are groups of
+/// channels (core/int4.hpp). int8 and float8 are multiples of scales
 /// (kv_cache/quantised_row.hpp), of which keys have one kind, and values have one:
 ///
 ///   key_scales, value_scales                  one scale for each row, which `append` finds
@@ -36,7 +37,7 @@ bool begin_alike(const view<T, Rank>& a, const view<T, Rank>& b) {
 ///                                             {1, 0} each head has one, with {0, 0} the cache
 template <cache_storage Stored>
 struct cache_memory {
-  view<Stored, 4> keys;         // [slab, key head, row, d]
+  view<Stored, 4> keys;         // [slab, key head, row, d], or groups of channels for int4
   view<Stored, 4> values;       // [slab, key head, row, d_v]
   view<float, 3> key_scales{};  // [slab, key head, row], 8 bits only
   view<float, 3> value_scales{};
@@ -47,6 +48,18 @@ struct cache_memory {
   /// once and read as both.
   bool is_latent() const { return values.size() > 0 && begin_alike(values, keys); }
 };
+
+/// The number of channels of the rows of keys or values.
+template <class Stored>
+constexpr index_t channels_of(const view<Stored, 4>& rows) {
+  return rows.shape[3] * channels_of_element<Stored>;
+}
+
+/// The shape of keys or values, [slab, key head, row, channel].
+template <class Stored>
+constexpr std::array<index_t, 4> shape_in_channels(const view<Stored, 4>& rows) {
+  return {rows.shape[0], rows.shape[1], rows.shape[2], channels_of(rows)};
+}
 
 /// The largest number of channels of a cache row. The limit lets `append` rotate rows without
 /// workspace.
@@ -97,8 +110,10 @@ status check_cache_memory(const cache_memory<Stored>& memory) {
         "are %s, keys are %s",
         v, k);
   }
-  if (k[3] < 1 || k[3] > max_cache_channels || v[3] > max_cache_channels) {
-    return shapes_differ("cache: a row has 1 to 1024 channels, keys are %s, values are %s", k, v);
+  if (k[3] < 1 || channels_of(memory.keys) > max_cache_channels ||
+      channels_of(memory.values) > max_cache_channels) {
+    return shapes_differ("cache: a row has 1 to 1024 channels, keys are %s, values are %s",
+                         shape_in_channels(memory.keys), shape_in_channels(memory.values));
   }
   if ((memory.keys.size() > 0 && memory.keys.strides[3] != 1) ||
       (memory.values.size() > 0 && memory.values.strides[3] != 1)) {
@@ -135,7 +150,7 @@ status check_cache_memory(const cache_memory<Stored>& memory) {
 template <class Stored>
 void store_row(const float* source, const view<Stored, 4>& rows, const view<float, 3>& scales,
                const view<const float, 2>& channel_scales, const cache_cell& cell, index_t head) {
-  const index_t channels = rows.shape[3];
+  const index_t channels = channels_of(rows);
   Stored* const out = rows.address(cell.slab, head, cell.row, 0);
   if constexpr (storage_traits<Stored>::is_scaled) {
     if (channel_scales.data == nullptr) {
@@ -144,6 +159,10 @@ void store_row(const float* source, const view<Stored, 4>& rows, const view<floa
       for (index_t c = 0; c < channels; ++c) {
         out[c] = quantised<Stored>(source[c], channel_scales(head, c));
       }
+    }
+  } else if constexpr (grouped_storage<Stored>) {
+    for (index_t i = 0; i < rows.shape[3]; ++i) {
+      out[i] = quantised_group<Stored>(source + i * channels_of_element<Stored>);
     }
   } else {
     for (index_t c = 0; c < channels; ++c) out[c] = static_cast<Stored>(source[c]);
@@ -204,7 +223,7 @@ class cache_rows {
     return nullptr;
   }
   void load(index_t row, float* out) const {
-    load_row<Isa>(at(row), rows_.shape[3], out);
+    load_row<Isa>(at(row), channels_of(rows_), out);
     if constexpr (is_scaled) {
       if (has_channel_scales()) {
         for (index_t c = 0; c < rows_.shape[3]; ++c) out[c] *= channel_scale(c);

@@ -11,6 +11,9 @@
 //            x is rounded once. The precision of a floating-point number does not depend on its
 //            size, so max |x| need not become the largest value.
 //
+//   int4     a scale and a zero point for each group of channels (core/int4.hpp), in half; codes are
+//            rounded to nearest, in the default mode of the floating-point unit
+//
 // With the scale of a channel, x / scale saturates: at 127 steps of int8, at the largest number of
 // float8. NaN becomes 0 steps of int8, which has no NaN, and remains NaN in float8.
 //
@@ -28,6 +31,7 @@
 
 #include "relpos/core/float8.hpp"
 #include "relpos/core/index.hpp"
+#include "relpos/core/int4.hpp"
 #include "relpos/core/storage.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -135,6 +139,35 @@ Stored quantised(float x, float scale) {
     }
     return Stored(std::isnan(x) ? x : std::copysign(rounded, x));
   }
+}
+
+/// A group of channels in 4 bits: zero is its least number and scale a 15th of its range, each
+/// rounded to half. Zero and NaN for a number that is not finite, or if half cannot hold them.
+template <grouped_storage Group>
+Group quantised_group(const float* source) {
+  constexpr index_t channels = storage_traits<Group>::channels;
+  float least = source[0];
+  float most = source[0];
+  bool is_finite = true;
+  for (index_t c = 0; c < channels; ++c) {
+    is_finite = is_finite && std::isfinite(source[c]);
+    least = std::min(least, source[c]);
+    most = std::max(most, source[c]);
+  }
+  Group group{};
+  group.zero = half(least);
+  group.scale = half((most - least) / 15.0f);
+  const auto zero = static_cast<float>(group.zero);
+  const auto scale = static_cast<float>(group.scale);
+  if (!is_finite || !std::isfinite(zero) || !std::isfinite(scale)) {
+    group.zero = group.scale = half(std::numeric_limits<float>::quiet_NaN());
+    return group;
+  }
+  for (index_t c = 0; c < channels; ++c) {
+    const float steps = scale > 0.0f ? (source[c] - zero) / scale : 0.0f;
+    group.set_code(c, static_cast<std::uint32_t>(std::clamp(std::nearbyint(steps), 0.0f, 15.0f)));
+  }
+  return group;
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -24,7 +24,7 @@ class expected_rows {
     const stored* found[Capacity];
     left_ = range.last - range.first;
     rows_of_step_ = ceil_div(left_, steps);
-    bytes_ = channels * static_cast<index_t>(sizeof(stored));
+    bytes_ = bytes_of_row<stored>(channels);
     rows.find(range.first, left_, found);
     std::copy(found, found + left_, rows_);
   }

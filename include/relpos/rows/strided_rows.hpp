@@ -19,14 +19,16 @@ void load_row(const Stored* source, index_t channels, float* out) {
     constexpr int vectors = block_ops<Isa, Stored>::vectors;
     for (; c + vectors * lanes<Isa> <= channels; c += vectors * lanes<Isa>) {
       float_pack<Isa> block[vectors];
-      load_vectors<Isa>(source + c, block);
+      load_vectors<Isa>(source, c, block);
       for (int v = 0; v < vectors; ++v) block[v].store(out + c + v * lanes<Isa>);
     }
   }
   for (; c + lanes<Isa> <= channels; c += lanes<Isa>) {
-    float_pack<Isa>::load(source + c).store(out + c);
+    load_channels<Isa>(source, c).store(out + c);
   }
-  for (; c < channels; ++c) out[c] = static_cast<float>(source[c]);
+  if constexpr (!grouped_storage<Stored>) {
+    for (; c < channels; ++c) out[c] = static_cast<float>(source[c]);
+  }
 }
 
 template <class Isa, storage Stored>

@@ -1,6 +1,8 @@
 #pragma once
 // AVX-512 (F, BW, DQ, VL): the operations that the vector extensions lack.
 
+#include "relpos/core/int4.hpp"
+#include "relpos/simd/block_ops.hpp"
 #include "relpos/simd/vector_pack.hpp"
 
 #if RELPOS_HAS_AVX512
@@ -58,6 +60,30 @@ struct vector_ops<avx512> {
   static RELPOS_INLINE floats load(const int8* source) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(source));
     return _mm512_maskz_cvtepi32_ps(all, _mm512_maskz_cvtepi8_epi32(all, bytes));
+  }
+};
+
+/// Groups of 4 bits: a permutation looks up the 16 values that a group has.
+template <int Channels>
+struct block_ops<avx512, int4_group<Channels>> {
+  static constexpr int vectors = Channels / 16;
+
+  static RELPOS_INLINE void load(const int4_group<Channels>* group, pack<float, avx512>* out) {
+    constexpr __mmask16 all = 0xffff;
+    const __m128 factors = _mm_cvtph_ps(_mm_loadu_si32(group));
+    const __m512 scale = _mm512_maskz_broadcastss_ps(all, factors);
+    const __m512 zero = _mm512_maskz_broadcastss_ps(all, _mm_movehdup_ps(factors));
+    const __m512 codes = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512 values = _mm512_fmadd_ps(codes, scale, zero);
+    RELPOS_UNROLL
+    for (int v = 0; v < vectors / 2; ++v) {
+      const __m512i bytes = _mm512_maskz_cvtepu8_epi32(
+          all, _mm_loadu_si128(reinterpret_cast<const __m128i*>(group->codes + 16 * v)));
+      // The permutation ignores all but four bits of an index.
+      out[v] = pack<float, avx512>(_mm512_maskz_permutexvar_ps(all, bytes, values));
+      out[v + vectors / 2] = pack<float, avx512>(
+          _mm512_maskz_permutexvar_ps(all, _mm512_maskz_srli_epi32(all, bytes, 4), values));
+    }
   }
 };
 

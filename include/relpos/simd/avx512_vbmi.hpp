@@ -3,6 +3,7 @@
 
 #include "relpos/core/float8.hpp"
 #include "relpos/simd/block_ops.hpp"
+#include "relpos/simd/pack.hpp"
 
 #if RELPOS_HAS_AVX512_VBMI
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "relpos/simd/pack.hpp"
+#include "relpos/simd/isa.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

@@ -17,6 +17,8 @@ template <class T, int N>
 struct pack<T, generic<N>> {
   using isa = generic<N>;
   using mask = pack<std::int32_t, isa>;
+  template <class U>
+  using same_lanes = pack<U, isa>;
   static constexpr int size = N;
 
   T lane[N];

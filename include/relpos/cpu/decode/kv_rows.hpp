@@ -68,7 +68,8 @@ class decode_kv_rows {
   /// The rows of the i-th tile, which is whole, and of the tile after it. Both have been found.
   row_stream<stored> stream(index_t i) const {
     constexpr index_t last = decode_geometry::tile_keys - 1;
-    return {rows(i), rows(i + 1), rows(i)[last] - rows(i)[0] == last * width_};
+    return {rows(i), rows(i + 1),
+            rows(i)[last] - rows(i)[0] == last * width_ / channels_of_element<stored>};
   }
 
   const stored** rows(index_t i) const {
@@ -109,8 +110,8 @@ class decode_kv_rows {
   /// copied.
   rows_ahead ahead(index_t i, const key_lanes& lanes) const {
     if (!in_place_ || lanes.first == lanes.last) return {};
-    const index_t bytes = channels_ * static_cast<index_t>(sizeof(stored));
-    return {reinterpret_cast<const void* const*>(rows(i)), 0, ceil_div(bytes, 64)};
+    return {reinterpret_cast<const void* const*>(rows(i)), 0,
+            ceil_div(bytes_of_row<stored>(channels_), 64)};
   }
 
  private:

@@ -107,7 +107,7 @@ RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const floa
     RELPOS_UNROLL
     for (int k = 0; k < count; ++k) {
       real key[Vectors];
-      load_vectors<Isa>(row[k], key);
+      load_vectors<Isa>(row[k], 0, key);
       RELPOS_UNROLL
       for (int v = 0; v < Vectors; ++v) {
         RELPOS_UNROLL
@@ -125,7 +125,7 @@ RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const floa
     for (int q = 0; q < Queries; ++q) query[q] = real::load(queries + q * width + c);
     RELPOS_UNROLL
     for (int k = 0; k < count; ++k) {
-      const real key = real::load(row[k] + c);
+      const real key = load_channels<Isa>(row[k], c);
       if constexpr (Queries > 1) RELPOS_FORGET_MEMORY();  // else it is loaded again for every query
       RELPOS_UNROLL
       for (int q = 0; q < Queries; ++q) sum[q * count + k] = fma(key, query[q], sum[q * count + k]);
@@ -234,9 +234,8 @@ RELPOS_NOINLINE void add_values(const Stored* const* values, index_t first, inde
   }
   for (index_t k = first; k < last; ++k) {
     ahead.template fetch<Ahead>(k);
-    const Stored* const row = values[k] + channel;
     real value[Vectors];
-    load_vectors<Isa>(row, value);
+    load_vectors<Isa>(values[k], channel, value);
     RELPOS_UNROLL
     for (int r = 0; r < Rows; ++r) {
       const float weight = weights[r * tile + k];
@@ -330,11 +329,11 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
                                    const float* query, float* scores) {
   using real = float_pack<Isa>;
   constexpr index_t tile = decode_geometry::tile_keys;
-  constexpr int row_bytes = Vectors * lanes<Isa> * static_cast<int>(sizeof(Stored));
-  constexpr int lines = row_bytes / 64;
+  constexpr index_t row_bytes = bytes_of_row<Stored>(Vectors * lanes<Isa>);
+  constexpr int lines = static_cast<int>(ceil_div(row_bytes, 64));
   // The prefetch distance in keys. 4096 bytes ahead are enough to keep memory busy. If rows are
   // contiguous, the shortest distance that is enough is the best; otherwise it is one tile.
-  constexpr index_t enough = 4096 / row_bytes;
+  constexpr index_t enough = 4096 / row_bytes / lanes<Isa> * lanes<Isa>;
   constexpr index_t distance = OneRun ? std::clamp<index_t>(enough, lanes<Isa>, tile) : tile;
   real sum[Vectors];
   real part[Vectors];
@@ -356,8 +355,8 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
       fetch_stored_row<lines, OneRun>(later_values[i]);
       real key[Vectors];
       real value[Vectors];
-      load_vectors<Isa>(keys.rows[k + i], key);
-      load_vectors<Isa>(values.rows[k + i], value);
+      load_vectors<Isa>(keys.rows[k + i], 0, key);
+      load_vectors<Isa>(values.rows[k + i], 0, value);
       const real weight(weights[k + i]);
       score[i] = real(0.0f);
       RELPOS_UNROLL
@@ -382,7 +381,7 @@ RELPOS_NOINLINE bool all_stored_finite(const Stored* const* values, index_t firs
   real zeros(0.0f);
   for (index_t k = first; k < last; ++k) {
     for (index_t c = 0; c < width; c += lanes<Isa>) {
-      zeros = fma(real::load(values[k] + c), real(0.0f), zeros);
+      zeros = fma(load_channels<Isa>(values[k], c), real(0.0f), zeros);
     }
   }
   return !any((zeros == real(0.0f)) == int_pack<Isa>(0));
