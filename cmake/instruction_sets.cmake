@@ -6,12 +6,12 @@ set(RELPOS_TEST_ISAS generic avx2 avx512 avx512_bf16 CACHE STRING
 set(relpos_flags_generic "")
 set(relpos_flags_avx2 -mavx2 -mfma -mf16c)
 set(relpos_flags_avx512 ${relpos_flags_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd)
-set(relpos_flags_avx512_bf16 ${relpos_flags_avx512} -mavx512bf16)
+set(relpos_flags_avx512_bf16 ${relpos_flags_avx512} -mavx512bf16 -mavx512vbmi)
 
 # Every CPU with AVX2 has F16C, which clang 14 cannot be asked about.
 set(relpos_features_avx2 avx2 fma)
 set(relpos_features_avx512 ${relpos_features_avx2} avx512f avx512bw avx512vl avx512dq avx512cd)
-set(relpos_features_avx512_bf16 ${relpos_features_avx512} avx512bf16)
+set(relpos_features_avx512_bf16 ${relpos_features_avx512} avx512bf16 avx512vbmi)
 
 include(CheckCXXSourceRuns)
 

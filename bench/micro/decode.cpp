@@ -5,7 +5,7 @@
 
 #include "measure.hpp"
 #include "relpos/cpu/decode/micro_kernel.hpp"
-#include "relpos/kv_cache/quantised_row.hpp"
+#include "relpos/kv_cache/quantised_group.hpp"
 
 namespace relpos::bench {
 namespace {

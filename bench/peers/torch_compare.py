@@ -1,5 +1,5 @@
-"""relpos as an operator of PyTorch against PyTorch's own attention on the CPU, forward only, in float32: causal, and
-full over short sequences.
+"""relpos as an operator of PyTorch against PyTorch's own attention on the CPU, forward only: causal in float32 and in
+bfloat16, which both multiply as such, and full over short sequences in float32.
 
   SDPA             scaled_dot_product_attention, causal by is_causal=True
   SDPA, matrix     the same with a matrix, made beforehand, of the bias and the mask
@@ -32,7 +32,7 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "examples" / "pytorch_operator")
 import relpos_operator
 import results_file
 
-LARGEST_ERROR = 1e-4
+LARGEST_ERROR = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Shape:
     length: int
     head_dim: int
     mask: str
+    dtype: torch.dtype = torch.float32
 
     @property
     def scale(self):
@@ -56,6 +57,11 @@ class Shape:
 CAUSAL_HEADS = 8
 CAUSAL = [Shape(1, CAUSAL_HEADS, length, 64, "causal") for length in (128, 256, 512, 1024, 2048, 4096, 8192)]
 QUICK = [Shape(1, CAUSAL_HEADS, 2048, 64, "causal")]
+BFLOAT16 = [
+    Shape(1, CAUSAL_HEADS, length, head_dim, "causal", torch.bfloat16)
+    for head_dim in (64, 128)
+    for length in (2048, 8192)
+]
 # Encoders: text of 32 to 256 tokens, speech (Whisper), an image of patches.
 SHORT = [
     Shape(32, 12, 32, 64, "full"),
@@ -183,8 +189,9 @@ def verified(shape, functions, q, k, v, encoding):
             print(f"FlexAttention is left out of {encoding.name}: {type(failure).__name__}: {why}")
             continue
         error = error_of(shape, out, q, k, v, encoding)
-        if not error < LARGEST_ERROR:
-            sys.exit(f"{name}, {encoding.name}: error {error:.1e}, must be below {LARGEST_ERROR}")
+        largest = LARGEST_ERROR[shape.dtype]
+        if not error < largest:
+            sys.exit(f"{name}, {encoding.name}: error {error:.1e}, must be below {largest}")
         result[name] = run
     return result
 
@@ -206,7 +213,8 @@ def compare(shape, setting, encodings, turns, candidates=candidates):
     rows = []
     torch._dynamo.reset()
     for make in encodings:
-        q, k, v = (torch.randn(shape.batch, shape.heads, shape.length, shape.head_dim) for _ in range(3))
+        sizes = (shape.batch, shape.heads, shape.length, shape.head_dim)
+        q, k, v = (torch.randn(sizes).to(shape.dtype) for _ in range(3))
         encoding = make(shape)
         functions = verified(shape, candidates(shape, q, k, v, encoding), q, k, v, encoding)
         seconds = interleaved_seconds(functions, turns)
@@ -239,6 +247,13 @@ def compare_causal(quick):
         encodings = (no_encoding, alibi, flat_alibi, t5) if shape.length in (2048, 8192) else (alibi, t5)
         turns = 5 if quick else max(8, min(200, 40 * 1024 // shape.length))
         rows += compare(shape, shape.mask, encodings, turns)
+    return rows
+
+
+def compare_bfloat16(quick):
+    rows = []
+    for shape in BFLOAT16[:1] if quick else BFLOAT16:
+        rows += compare(shape, shape.mask, (no_encoding, alibi, flat_alibi), 5 if quick or shape.length > 4096 else 20)
     return rows
 
 
@@ -278,6 +293,7 @@ def main():
     for title, setting, run in (
         (f"PyTorch, {threads}, short sequences, full: its time over relpos's", "batch x heads", compare_short),
         (f"PyTorch, {threads}, {CAUSAL_HEADS} heads: its time over relpos's", "mask", compare_causal),
+        (f"PyTorch in bfloat16, {threads}, {CAUSAL_HEADS} heads: its time over relpos's", "mask", compare_bfloat16),
     ):
         print(f"\n{title}\n{'encoding':<14}{setting:<14}{'length':>8}{'relpos':>14}  times as fast as")
         with torch.inference_mode():

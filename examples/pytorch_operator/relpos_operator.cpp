@@ -171,7 +171,10 @@ at::Tensor chosen_attention(const at::Tensor& q, const at::Tensor& k, const at::
   const auto attend = [&](const auto&... policies) {
     if (type == at::kFloat) return attention_of<float>(q, k, v, opts, sees, policies...);
     if (type == at::kBFloat16) {
-      return attention_of<bfloat16>(q, k, v, opts, sees, policies...);
+      // As PyTorch's own attention does.
+      options multiplied = opts;
+      multiplied.arithmetic = arithmetic_type::bfloat16;
+      return attention_of<bfloat16>(q, k, v, multiplied, sees, policies...);
     }
     TORCH_CHECK_VALUE(type == at::kHalf, "q: dtype is ", type,
                       ", must be float32, bfloat16 or float16");

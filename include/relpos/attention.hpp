@@ -50,7 +50,7 @@ std::size_t workspace_bytes_of(index_t workers, const view<Query, 4>& q, const S
   const attention_shape shape = shape_of_call(q, source, opts);
   if (!check_options(opts) || !check_sequence_offsets(opts, shape.batch)) return 0;
   if (!check_policies(policies, shape) || !check_rotation(source, policies)) return 0;
-  if (!check_arithmetic(source, opts)) return 0;
+  if (!check_arithmetic(opts, holds_bfloat16<Source>)) return 0;
   const auto problem = make_problem(view<float, 4>(), read_only<Query>(q), source, {}, opts,
                                     std::tuple_cat(policies, source.masks(opts)));
   return check_sequences(problem) ? call_workspace_bytes<Isa>(problem, workers) : 0;

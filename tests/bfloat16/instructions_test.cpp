@@ -1,5 +1,5 @@
-// Products of bfloat16 save instructions, on no clock: half of them in the products, which are most of
-// a call, less the rounding of weights and the pairs of values.
+// Products of bfloat16 save instructions, on no clock: half of them in the products, which are most
+// of a call, less the rounding of weights and the pairs of values.
 
 #include <gtest/gtest.h>
 
@@ -50,7 +50,7 @@ std::optional<double> instructions_of_keys(arithmetic_type arithmetic) {
 }
 
 TEST(bfloat16_instructions, of_keys) {
-  if (!relpos::multiplies_pairs<relpos::native>) GTEST_SKIP() << "products are float32 here";
+  if (!relpos::has_pair_products<relpos::native>) GTEST_SKIP() << "products are float32 here";
   const auto in_pairs = instructions_of_keys(arithmetic_type::bfloat16);
   const auto in_floats = instructions_of_keys(arithmetic_type::float32);
   if (!in_pairs || !in_floats) GTEST_SKIP() << "there is no way to count here";

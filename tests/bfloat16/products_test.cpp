@@ -23,7 +23,7 @@ using support::inputs;
 using support::sizes;
 
 /// The instruction set of this program, or else plain arrays, which multiply pairs too.
-using pairs = std::conditional_t<relpos::multiplies_pairs<relpos::native>, relpos::native,
+using pairs = std::conditional_t<relpos::has_pair_products<relpos::native>, relpos::native,
                                  relpos::generic<4>>;
 
 options in_pairs(options opts = {}) {
@@ -325,6 +325,62 @@ TEST(bfloat16_products, caches) {
   expect(support::own_ring<bfloat16>(of), 0.0);
   // A cache stores rotated keys rounded, as the product takes them.
   expect(support::own_contiguous<bfloat16>(of), 0.0, relpos::rotary{table});
+}
+
+/// As with float32 products, apart from the rounding of weights, which moves an output by less than
+/// 2^-8 of the largest value, and of rotated rows.
+template <class... Policies>
+void expect_near_float32(const options& opts, const Policies&... policies) {
+  const auto in = support::random_inputs<bfloat16>(square, 18);
+  options in_float = opts;
+  in_float.kernel = relpos::kernel_class::prefill;
+  const auto got = attend_pairs(in, opts, policies...);
+  const auto wanted = support::attend<pairs>(in, in_float, policies...);
+  for (std::size_t i = 0; i < got.out.values.size(); ++i) {
+    ASSERT_NEAR(got.out.values[i], wanted.out.values[i], 0x1p-6f) << i;
+  }
+  for (std::size_t i = 0; i < got.lse.values.size(); ++i) {
+    ASSERT_NEAR(got.lse.values[i], wanted.lse.values[i], 0.05f) << i;
+  }
+}
+
+TEST(bfloat16_products, other_policies) {
+  const std::vector<float> table = support::random_tensor({1, 1, 32, 4}, 19).values;
+  expect_near_float32({.scale = 0.25f}, relpos::t5_bias{table, relpos::bidirectional});
+  const auto coefficients = support::random_tensor({1, 4, 300, 5}, 20);
+  const auto tables = support::random_tensor({1, 1, 5, 299}, 21);
+  expect_near_float32(
+      {}, relpos::causal{},
+      relpos::mixed_bias{coefficients.view(),
+                         relpos::view<const float, 3>(tables.values.data(), {1, 5, 299}), -298});
+  expect_near_float32({}, relpos::causal{}, relpos::softcap_after_bias{3.0f},
+                      relpos::alibi{slopes});
+  expect_near_float32({}, relpos::causal{}, relpos::log_n{100});
+  const std::vector<index_t> starts{0, 17, 130, 300};
+  expect_near_float32({}, relpos::documents{starts}, relpos::causal{});
+  std::vector<std::int32_t> list(300 * 40);
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    list[i] = static_cast<std::int32_t>(i / 40 * 13 % 200 + i % 40);
+  }
+  expect_near_float32(
+      {}, relpos::selected_keys{relpos::view<const std::int32_t, 4>(list.data(), {1, 1, 300, 40})});
+  std::vector<index_t> positions(300);
+  for (std::size_t i = 0; i < 300; ++i) positions[i] = static_cast<index_t>(i * 7 % 1000);
+  const relpos::view<const index_t, 2> at(positions.data(), {1, 300});
+  const relpos::rotary_table rope(relpos::rope_frequencies(20), relpos::pair_layout::half_split);
+  expect_near_float32({}, relpos::rotary{rope}, relpos::token_positions{at, at}, relpos::causal{});
+}
+
+TEST(bfloat16_products, ragged_batch) {
+  const auto in = support::random_inputs<bfloat16>(square, 22);
+  const std::vector<index_t> starts{0, 131, 132, 300};
+  const auto whole = attend_pairs(in, {.query_starts = starts, .key_starts = starts},
+                                  relpos::alibi{slopes}, relpos::causal{});
+  for (std::size_t i = 0; i + 1 < starts.size(); ++i) {
+    const auto alone = attend_pairs(part_of(in, starts[i], starts[i + 1], starts[i], starts[i + 1]),
+                                    {}, relpos::alibi{slopes}, relpos::causal{});
+    expect_rows(alone, whole, starts[i]);
+  }
 }
 
 TEST(bfloat16_products, float32_where_pairs_do_not_help) {

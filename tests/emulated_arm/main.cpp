@@ -21,6 +21,7 @@ int main() {
       support::faults_of_widening<relpos::float8_e4m3, native, vector128, generic<4>>() +
       support::faults_of_widening<relpos::float8_e5m2, native, vector128, generic<4>>() +
       support::faults_of_rounding<bfloat16>() + support::faults_of_rounding<half>() +
+      support::faults_of_dividing<int8>() + support::faults_of_dividing<relpos::float8_e4m3>() +
       support::faults_of_quantising() + support::faults_of_scales();
   std::fputs(faults.c_str(), stderr);
   return faults.empty() ? 0 : 1;

@@ -65,6 +65,31 @@ TEST(cache, int8_steps) {
   EXPECT_TRUE(std::isnan(of.memory.key_scales.values[3]));
 }
 
+// Whatever the size of a row: its numbers, or zeros where its scale would be subnormal.
+template <class Stored>
+void expect_any_size(float least) {
+  for (int power = -140; power < 127; ++power) {
+    for (const float mantissa : {1.0f, 1.75f, 1.875f}) {
+      const float largest = std::ldexp(mantissa, power);
+      own_contiguous<Stored> of({.batch = 1, .rows = 1, .head_dim = 3, .value_dim = 1});
+      inputs<float> in{{}, tensor<float>({1, 1, 1, 3}), tensor<float>({1, 1, 1, 1}, 1.0f)};
+      in.k.values = {largest, -largest / 2, largest / 3};
+      support::append_rows(of, in, 0, 1);
+      std::vector<float> row(3);
+      of.cache().template keys<relpos::native>(0, 0).load(0, row.data());
+      for (std::size_t c = 0; c < 3; ++c) {
+        const float wanted = largest < least ? 0.0f : in.k.values[c];
+        ASSERT_NEAR(row[c], wanted, std::abs(wanted) / 8.0f) << mantissa << " 2^" << power;
+      }
+    }
+  }
+}
+
+TEST(cache, float8_rows_of_any_size) {
+  expect_any_size<relpos::float8_e4m3>(0x1p-118f);
+  expect_any_size<relpos::float8_e5m2>(0x1p-111f);
+}
+
 // 448 and 57344 are the largest numbers; the scale is a power of two.
 TEST(cache, float8_scales) {
   const auto scales = []<class Stored>(Stored) {

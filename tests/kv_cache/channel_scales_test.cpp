@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
 #include <string>
 #include <utility>
 #include <vector>
@@ -228,6 +229,80 @@ void expect_refused(const std::string& message, const Change& change) {
   EXPECT_EQ(own.lengths[0], 0);
 }
 
+TEST(channel_scales, refused_where_rows_have_none) {
+  own_contiguous<relpos::half> own({.rows = 4, .head_dim = 8, .value_dim = 8});
+  const std::vector<float> some(8, 1.0f);
+  auto cache = own.cache();
+  cache.memory.key_channel_scales = view<const float, 2>(some.data(), {1, 8});
+  const tensor<float> rows({1, 1, 1, 8}, 1.0f);
+  const relpos::status done = relpos::append(relpos::serial{}, cache, rows.view(), rows.view());
+  EXPECT_STREQ(done.message,
+               "cache.key_channel_scales, value_channel_scales: are given, but only rows of 8 bits "
+               "have scales");
+}
+
+// The keys of ONNX Runtime's GroupQueryAttention: rotated by their whole position, in codes down
+// to -128, by one scale for all or by scales of channels.
+TEST(channel_scales, keys_of_onnx_runtime) {
+  const cache_sizes of{.batch = 1, .key_heads = 2, .rows = 300, .head_dim = 64, .value_dim = 64};
+  own_contiguous<int8> own(of);
+  own.lengths[0] = 300;
+  support::random_numbers random(5);
+  for (auto* const codes : {&own.memory.keys.values, &own.memory.values.values}) {
+    for (int8& code : *codes) code = static_cast<int8>(random.between(-128, 127));
+  }
+  const scales by(2, 64, 9);
+  const auto q = support::random_tensor({1, 4, 5, 64}, 10, 0.2f);
+  for (const auto& view_of_scales : {by.per_tensor(), by.per_channel()}) {
+    const auto cache = with_channel_scales(own, view_of_scales, view_of_scales);
+    tensor<float> k({1, 2, 300, 64}), v({1, 2, 300, 64});
+    for (index_t h = 0; h < 2; ++h) {
+      for (index_t row = 0; row < 300; ++row) {
+        for (index_t c = 0; c < 64; ++c) {
+          const float scale = view_of_scales(h, c);
+          k(0, h, row, c) = static_cast<float>(own.memory.keys(0, h, row, c)) * scale;
+          v(0, h, row, c) = static_cast<float>(own.memory.values(0, h, row, c)) * scale;
+        }
+      }
+    }
+    for (const auto kernel : {relpos::kernel_class::prefill, relpos::kernel_class::decode}) {
+      const relpos::options opts{.kernel = kernel};
+      support::expect_reference(support::attend_cache(cache, q.view(), opts, relpos::causal{}),
+                                q.view(), std::as_const(k).view(), std::as_const(v).view(), opts,
+                                relpos::causal{});
+    }
+  }
+}
+
+// Pages keep the scales of channels when they are copied.
+TEST(channel_scales, forked_pages) {
+  const cache_sizes of{.batch = 2, .key_heads = 1, .rows = 64, .head_dim = 8, .value_dim = 8};
+  const scales by(1, 8, 3);
+  own_paged<int8> own(of, 16);
+  const auto cache = with_channel_scales(own, by.per_channel(), by.per_channel());
+  const auto in =
+      support::random_inputs({.key_length = 50, .head_dim = 8, .value_dim = 8}, 4, 0.5f);
+  const auto append = [&](index_t sequence, index_t first, index_t last) {
+    ASSERT_TRUE(own.pool.reserve(cache, sequence, cache.length(sequence) + last - first));
+    std::vector<index_t> starts{0, sequence == 0 ? last - first : 0, last - first};
+    const relpos::status done = relpos::append(
+        relpos::serial{}, cache, in.k.view().slice(2, first, last - first),
+        in.v.view().slice(2, first, last - first), relpos::options{.key_starts = starts});
+    ASSERT_TRUE(done) << done.message;
+  };
+  append(0, 0, 40);
+  ASSERT_TRUE(own.pool.fork(cache, 0, 1));
+  append(1, 40, 50);
+  std::vector<float> row(8);
+  for (index_t i = 0; i < 50; ++i) {
+    cache.keys<relpos::native>(1, 0).load(i, row.data());
+    for (index_t c = 0; c < 8; ++c) {
+      ASSERT_EQ(row[static_cast<std::size_t>(c)],
+                stored_number<int8>(in.k(0, 0, i, c), by.per_channel()(0, c)));
+    }
+  }
+}
+
 TEST(channel_scales, refusals) {
   static const std::vector<float> some(64, 1.0f);
   expect_refused(
@@ -238,6 +313,18 @@ TEST(channel_scales, refusals) {
                  [](auto& memory, auto&) {
                    memory.value_channel_scales = view<const float, 2>(some.data(), {2, 7});
                  });
+  for (const float bad : {0.0f, -1.0f, 1e-40f, support::infinity, support::not_a_number}) {
+    static std::vector<float> scales_of_two_heads(16, 1.0f);
+    scales_of_two_heads[11] = bad;
+    char message[160];
+    std::snprintf(message, sizeof message,
+                  "cache.key_channel_scales: is %g for head 1 and channel 3, must be finite and at "
+                  "least 2^-126",
+                  static_cast<double>(bad));
+    expect_refused(message, [](auto& memory, auto&) {
+      memory.key_channel_scales = view<const float, 2>(scales_of_two_heads.data(), {2, 8});
+    });
+  }
   expect_refused("cache.value_scales: shape is [0, 0, 0], must be [1, 2, 4]",
                  [](auto& memory, auto&) { memory.value_channel_scales = {}; });
 }

@@ -116,6 +116,7 @@ TEST(int4_cache, rows_of_one_number) {
   EXPECT_EQ(row_of(std::vector<float>(32, 0.0f)), std::vector<float>(32, 0.0f));
   EXPECT_EQ(row_of(std::vector<float>(32, -3.5f)), std::vector<float>(32, -3.5f));
   EXPECT_EQ(row_of(std::vector<float>(32, 1e-10f)), std::vector<float>(32, 0.0f));
+  for (const float x : row_of(std::vector<float>(32, 0.1f))) EXPECT_NEAR(x, 0.1f, 0x1p-20f);
 }
 
 TEST(int4_cache, numbers_that_half_cannot_hold) {
@@ -132,15 +133,17 @@ TEST(int4_cache, numbers_that_half_cannot_hold) {
   EXPECT_NEAR(got[3], 65504.0f, 70.0f);
 }
 
-// Half a scale, and what the rounding of scale and zero to half adds: 15 scales and zero have
-// errors of 2^-11 of themselves.
+// Half a scale. zero is at most 2^-10 of itself, or a subnormal step, below the least number; scale
+// is as much above a 15th of the way to the largest. Float rounds x / scale, below 15, once more.
 TEST(int4_cache, error_of_a_channel) {
-  for (std::uint32_t seed = 0; seed < 200; ++seed) {
-    const float spread = std::ldexp(1.0f, static_cast<int>(seed % 20) - 10);
+  for (std::uint32_t seed = 0; seed < 400; ++seed) {
+    const float spread = std::ldexp(1.0f, static_cast<int>(seed % 40) - 25);
     const std::vector<float> channels = support::random_tensor({1, 1, 1, 32}, seed, spread).values;
     const auto [least, most] = std::minmax_element(channels.begin(), channels.end());
     const float range = *most - *least;
-    const float bound = range / 30.0f + 0x1p-11f * (range + std::abs(*least)) * 1.01f;
+    const float way = range + std::max(0x1p-10f * std::abs(*least), 0x1p-24f);
+    const float scale = std::max(way / 15.0f * (1.0f + 0x1p-10f), way / 15.0f + 0x1p-24f);
+    const float bound = scale * (0.5f + 15.0f * 0x1p-22f);
     const std::vector<float> got = row_of(channels);
     for (std::size_t c = 0; c < 32; ++c) {
       ASSERT_LE(std::abs(got[c] - channels[c]), bound) << seed << ", channel " << c;

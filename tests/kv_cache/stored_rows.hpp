@@ -27,14 +27,29 @@ double nearest_float8(double x) {
 
 /// A channel of int8 is a number of steps, of which the largest channel has 127. Channels of float8
 /// are divided by the least power of two under which the largest is a number of the format.
-/// Groups of int4 have 16 values from their least channel to their largest.
+/// The nearest half on one side of x, by a search among all of them.
+inline double half_beside(double x, bool below) {
+  static const std::vector<double> halves = [] {
+    std::vector<double> result;
+    for (std::uint32_t bits = 0; bits < 0x7c00u; ++bits) {
+      result.push_back(meaning<relpos::half>(bits));
+      result.push_back(-meaning<relpos::half>(bits));
+    }
+    std::sort(result.begin(), result.end());
+    return result;
+  }();
+  const auto above = std::lower_bound(halves.begin(), halves.end(), x);
+  return *above == x || !below ? *above : *(above - 1);
+}
+
+/// Groups of int4 have 16 values, from a half below their least channel to beyond their largest.
 template <class Group>
 void round_groups(float* row, index_t channels) {
   constexpr index_t size = relpos::storage_traits<Group>::channels;
   for (float* group = row; group < row + channels; group += size) {
     const auto [least, most] = std::minmax_element(group, group + size);
-    const double zero = static_cast<float>(relpos::half(*least));
-    const double scale = static_cast<float>(relpos::half((*most - *least) / 15.0f));
+    const double zero = half_beside(*least, true);
+    const double scale = half_beside((*most - static_cast<float>(zero)) / 15.0f, false);
     for (index_t c = 0; c < size; ++c) {
       const float steps = (group[c] - static_cast<float>(zero)) / static_cast<float>(scale);
       const double code = scale > 0.0 ? std::clamp(std::nearbyint(steps), 0.0f, 15.0f) : 0.0;

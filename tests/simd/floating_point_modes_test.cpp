@@ -39,6 +39,11 @@ TEST(floating_point_modes, float_to_bfloat16) {
 TEST(floating_point_modes, float_to_half) { EXPECT_EQ(support::faults_of_rounding<half>(), ""); }
 
 TEST(floating_point_modes, rows_to_int8) { EXPECT_EQ(support::faults_of_quantising(), ""); }
+TEST(floating_point_modes, rows_to_8_bits) {
+  EXPECT_EQ(support::faults_of_dividing<int8>(), "");
+  EXPECT_EQ(support::faults_of_dividing<relpos::float8_e4m3>(), "");
+  EXPECT_EQ(support::faults_of_dividing<relpos::float8_e5m2>(), "");
+}
 TEST(floating_point_modes, scales_of_int8) { EXPECT_EQ(support::faults_of_scales(), ""); }
 
 }  // namespace

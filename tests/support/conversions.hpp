@@ -321,6 +321,42 @@ inline std::string faults_of_scales() {
          first_fault("steps", bits_of(rows.values), bits_of(steps), wanted_steps);
 }
 
+/// Rows of 8 bits, and numbers by the scales of channels, have in every mode the bits of the
+/// default mode; subnormal numbers too.
+template <class Stored>
+std::string faults_of_dividing() {
+  float_rows rows = rows_to_quantise();
+  const auto channels = static_cast<std::size_t>(rows.channels);
+  for (std::size_t row = 0; row < rows.values.size(); row += channels) {
+    for (std::size_t c = 2; c < channels; c += 7) rows.values[row + c] = 0x1p-127f;
+  }
+  const std::size_t count = rows.values.size() / channels;
+  std::vector<Stored> wanted_row(rows.values.size()), wanted_number(rows.values.size());
+  std::string faults;
+  for (const floating_point_mode& mode : floating_point_modes) {
+    std::vector<Stored> by_row(rows.values.size()), by_channel(rows.values.size());
+    in_mode(mode, [&] {
+      for (std::size_t row = 0; row < count; ++row) {
+        relpos::quantise_row(rows.values.data() + row * channels, rows.channels,
+                             by_row.data() + row * channels);
+      }
+      for (std::size_t i = 0; i < by_channel.size(); ++i) {
+        const float scale = i % 3 == 0 ? 0x1.02p-126f : i % 3 == 1 ? 0x1.6p-3f : 1e20f;
+        by_channel[i] = relpos::quantised<Stored>(rows.values[i], scale);
+      }
+    });
+    if (&mode == &floating_point_modes.front()) {
+      wanted_row = by_row;
+      wanted_number = by_channel;
+    }
+    faults += first_fault(std::string("a row, ") + mode.name, bits_of(rows.values), bits_of(by_row),
+                          bits_of(wanted_row));
+    faults += first_fault(std::string("by the scale of a channel, ") + mode.name,
+                          bits_of(rows.values), bits_of(by_channel), bits_of(wanted_number));
+  }
+  return faults;
+}
+
 /// A mode that this processor does not take would be no test.
 inline std::string faults_of_modes() {
   std::string faults;

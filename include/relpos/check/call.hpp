@@ -35,10 +35,9 @@ inline status check_options(const options& opts) {
   return check_offset("options.query_offset", opts.query_offset.value_or(0));
 }
 
-/// Refuses products of numbers that a source does not hold.
-template <class Source>
-status check_arithmetic(const Source&, const options& opts) {
-  if (holds_bfloat16<Source> || opts.arithmetic == arithmetic_type::float32) return {};
+/// Refuses products of bfloat16 unless k and v hold it.
+inline status check_arithmetic(const options& opts, bool k_and_v_are_bfloat16) {
+  if (k_and_v_are_bfloat16 || opts.arithmetic == arithmetic_type::float32) return {};
   return status::error(status_code::invalid_value,
                        "options.arithmetic: is bfloat16, k and v must hold bfloat16");
 }

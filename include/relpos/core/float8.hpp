@@ -18,29 +18,46 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The code of a magnitude, given as the bits of a float, without a largest code.
+/// The code of mantissa 2^(exponent - 150), for a mantissa of 24 bits or fewer, without a largest
+/// code. The leading bit of a mantissa with fewer bits is found first.
 template <int MantissaBits, int Bias>
-constexpr std::uint32_t float8_code(std::uint32_t magnitude) {
-  constexpr std::uint32_t least_normal = 128 - Bias;  // its exponent in a float
-  const std::uint32_t exponent = magnitude >> 23;
+constexpr std::uint32_t float8_code(std::uint32_t mantissa, int exponent) {
+  if (mantissa == 0) return 0;
+  const int missing = std::countl_zero(mantissa) - 8;
+  mantissa <<= missing;
+  exponent -= missing;
+  constexpr int least_normal = 128 - Bias;
   if (exponent >= least_normal) {
-    return shift_right_to_nearest(magnitude - ((least_normal - 1) << 23), 23 - MantissaBits);
+    const auto rebiased = static_cast<std::uint32_t>(exponent - (least_normal - 1)) << 23;
+    return shift_right_to_nearest(rebiased + (mantissa & 0x007fffffu), 23 - MantissaBits);
   }
-  // Subnormal: the mantissa in steps of 2^(1 - Bias - MantissaBits).
-  const std::uint32_t shift = 23 - MantissaBits + (least_normal - exponent);
-  if (shift > 24) return 0;
-  return shift_right_to_nearest((magnitude & 0x007fffffu) | 0x00800000u, shift);
+  // Subnormal: steps of 2^(1 - Bias - MantissaBits).
+  const int shift = 23 - MantissaBits + (least_normal - exponent);
+  return shift > 24 ? 0 : shift_right_to_nearest(mantissa, static_cast<unsigned>(shift));
+}
+
+/// The code of a finite magnitude, given as the bits of a float, over 2^power.
+template <int MantissaBits, int Bias>
+constexpr std::uint32_t float8_code_of(std::uint32_t magnitude, int power) {
+  const bool is_normal = magnitude >= 0x00800000u;
+  const std::uint32_t mantissa = magnitude & 0x007fffffu;
+  const int exponent = is_normal ? static_cast<int>(magnitude >> 23) : 1;
+  return float8_code<MantissaBits, Bias>(is_normal ? mantissa | 0x00800000u : mantissa,
+                                         exponent - power);
 }
 
 struct RELPOS_MAY_ALIAS float8_e4m3 {
   std::uint8_t bits = 0;
 
   constexpr float8_e4m3() = default;
-  constexpr explicit float8_e4m3(float value) {
+  constexpr explicit float8_e4m3(float value) : float8_e4m3(value, 0) {}
+  /// value / 2^power, rounded once.
+  constexpr float8_e4m3(float value, int power) {
     constexpr std::uint32_t nan = 0x7f;
     const auto whole = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t magnitude = whole & 0x7fffffffu;
-    const std::uint32_t code = magnitude < 0x7f800000u ? float8_code<3, 7>(magnitude) : nan;
+    const std::uint32_t code =
+        magnitude < 0x7f800000u ? float8_code_of<3, 7>(magnitude, power) : nan;
     bits = static_cast<std::uint8_t>((whole >> 24 & 0x80u) | (code < nan ? code : nan));
   }
   constexpr explicit operator float() const {
@@ -58,14 +75,16 @@ struct RELPOS_MAY_ALIAS float8_e5m2 {
   std::uint8_t bits = 0;
 
   constexpr float8_e5m2() = default;
-  constexpr explicit float8_e5m2(float value) {
+  constexpr explicit float8_e5m2(float value) : float8_e5m2(value, 0) {}
+  /// value / 2^power, rounded once.
+  constexpr float8_e5m2(float value, int power) {
     constexpr std::uint32_t infinity = 0x7c;
     constexpr std::uint32_t nan = 0x7e;
     const auto whole = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t magnitude = whole & 0x7fffffffu;
     std::uint32_t code = nan;
     if (magnitude <= 0x7f800000u) {
-      code = magnitude < 0x7f800000u ? float8_code<2, 15>(magnitude) : infinity;
+      code = magnitude < 0x7f800000u ? float8_code_of<2, 15>(magnitude, power) : infinity;
       if (code > infinity) code = infinity;
     }
     bits = static_cast<std::uint8_t>((whole >> 24 & 0x80u) | code);
@@ -82,7 +101,7 @@ struct storage_traits<float8_e4m3> {
   static constexpr bool is_tensor = false;
   static constexpr bool is_scaled = true;
   static constexpr bool is_always_finite = false;
-  static constexpr std::uint32_t largest = 0x43e00000u;  // 448
+  static constexpr std::uint32_t largest_bits = 0x43e00000u;  // of 448, as a float
 
   /// The formula of float8_e4m3::operator float.
   template <class Pack>
@@ -109,7 +128,7 @@ struct storage_traits<float8_e5m2> {
   static constexpr bool is_tensor = false;
   static constexpr bool is_scaled = true;
   static constexpr bool is_always_finite = false;
-  static constexpr std::uint32_t largest = 0x47600000u;  // 57344
+  static constexpr std::uint32_t largest_bits = 0x47600000u;  // of 57344, as a float
 
   template <class Pack>
   static RELPOS_INLINE Pack load(const float8_e5m2* source) {

@@ -1,7 +1,8 @@
 #pragma once
-// Storage types of q, k, v and out: float, and two 16-bit formats. Arithmetic is float32, except for
-// products of bfloat16 where a call asks for them (options.arithmetic). The 16-bit formats are bit-compatible with the types of the same names of
-// Eigen, CUDA and C23, and may read and write the memory of those types.
+// Storage types of q, k, v and out: float, and two 16-bit formats. Arithmetic is float32, except
+// for products of bfloat16 where a call asks for them (options.arithmetic). The 16-bit formats are
+// bit-compatible with the types of the same names of Eigen, CUDA and C23, and may read and write
+// the memory of those types.
 //
 // Conversion to 16 bits rounds to nearest, ties to even; NaN stays NaN. Conversions in both
 // directions return the same bits in every mode of the floating-point unit: with denormals kept or
@@ -77,8 +78,9 @@ struct RELPOS_MAY_ALIAS half {
 /// Storage of a cache only: 8 bits, with a scale per row.
 using int8 = std::int8_t;
 
-/// The properties of a storage type; core/float8.hpp has an example. The type also converts to
-/// float, and from float unless its rows are scaled (kv_cache/quantised_row.hpp).
+/// The properties of a storage type; core/float8.hpp has an example. A type whose elements are
+/// numbers also converts to float, and from float. kv_cache/quantised_row.hpp writes scaled rows,
+/// kv_cache/quantised_group.hpp groups of channels.
 ///
 ///   is_tensor         whether q, k, v and out may hold it; otherwise caches alone
 ///   is_scaled         whether each row of a cache has a scale, a float
@@ -87,7 +89,8 @@ using int8 = std::int8_t;
 ///                     a Pack of floats (simd/pack.hpp), for instruction sets that have no
 ///                     conversion of the type
 ///   channels          the number of channels of an element, if more than one (core/int4.hpp); then
-///                     load<Pack>(row, channel)
+///                     load<Pack>(row, channel), and no scale of the row
+///   largest_bits      the largest number, as the bits of a float, of a scaled floating-point type
 template <class T>
 struct storage_traits;
 

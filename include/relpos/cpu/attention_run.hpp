@@ -81,8 +81,8 @@ void attend_prefill(const problem_sequence<Problem>& sequence,
                                                                                              memory)
           .attend(block.head, block.index);
     };
-    if constexpr (can_multiply_pairs<Isa, typename Problem::source_type>) {
-      if (multiplies_pairs_of<Isa>(sequence.call)) {
+    if constexpr (compiles_pairs<Isa, typename Problem::source_type>) {
+      if (call_multiplies_pairs<Isa>(sequence.call)) {
         attend(std::type_identity<bfloat16_pair>());
         continue;
       }

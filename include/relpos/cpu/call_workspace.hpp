@@ -34,7 +34,7 @@ class call_workspace<Isa, attention_problem<Out, Query, Source, Policies...>>
                           .rotation = rotates,
                           .rotates_by_tile = by_tile,
                           .rotates_keys = rotates_keys,
-                          .multiplies_pairs = multiplies_pairs_of<Isa>(problem),
+                          .multiplies_pairs = call_multiplies_pairs<Isa>(problem),
                           .mixed_terms = mixed_terms(problem.policies)}) {
     std::size_t i = 0;
     const auto take_table = [&]<class Policy>(const Policy& policy) {

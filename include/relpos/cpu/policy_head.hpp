@@ -140,7 +140,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
   void find_tile([[maybe_unused]] const key_range& range,
                  [[maybe_unused]] const tile_buffers& buffers,
                  [[maybe_unused]] key_tile<Isa, bfloat16_pair>& tile) const override {
-    if constexpr (can_multiply_pairs<Isa, typename Problem::source_type>) {
+    if constexpr (compiles_pairs<Isa, typename Problem::source_type>) {
       tile.find(keys_, values_, range, sequence_.position.key_offset, sequence_.shape, buffers);
     }
   }

@@ -36,7 +36,7 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
     if (!valid_) return;
     const attention_shape shape = shape_of_call(q, source, opts);
     valid_ = check_call(outputs, q, source, opts, shape, policies);
-    if (valid_) valid_ = check_arithmetic(source, opts);
+    if (valid_) valid_ = check_arithmetic(opts, holds_bfloat16<Source>);
     if (valid_) valid_ = check_workers(runner);
     if (!valid_) return;
     options resolved = opts;

@@ -50,6 +50,7 @@ device_workspace_bytes workspace_bytes(const on_stream&, const view<T, 4>& q, co
   const attention_shape shape = shape_of_call(q, source, opts);
   if (!check_options(opts) || !check_sequence_offsets(opts, shape.batch)) return {};
   if (!check_policies(policies, shape)) return {};
+  if (!check_arithmetic(opts, std::is_same_v<stored, bfloat16>)) return {};
   return measure_device_workspace(
       make_problem(view<float, 4>(), view<const stored, 4>(q), source, {}, opts, policies));
 }
@@ -59,7 +60,8 @@ device_workspace_bytes workspace_bytes(const on_stream&, const view<T, 4>& q, co
 /// or bfloat16, all the same; rows begin at multiples of 16 bytes. `attention<head_dims<128>>(...)`
 /// compiles kernels for head_dim 128 only.
 ///
-/// Options are the same as on the CPU, except that `tolerance` changes nothing. options.lse and
+/// Options are the same as on the CPU, except that `tolerance` and `arithmetic` change nothing:
+/// 16-bit tensors are always multiplied as such. options.lse and
 /// options.statistics are in device memory; the lists of the options, and their data, are in host
 /// memory. A call that is refused writes nothing.
 template <class Dims = all_head_dims, class Out, class T, class... Arguments>
@@ -77,6 +79,7 @@ status attention(const on_stream& gpu, const device_workspace& memory, const vie
   const attention_shape shape = shape_of_call(q, source, opts);
   if (status valid = check_call(outputs, q, source, opts, shape, policies); !valid) return valid;
   if (status valid = check_device_call<Dims>(q, k, v, opts); !valid) return valid;
+  if (status valid = check_arithmetic(opts, std::is_same_v<stored, bfloat16>); !valid) return valid;
   const auto problem =
       make_problem(out, view<const stored, 4>(q), source, opts.lse, opts, policies);
   if (status valid = check_sequences(problem); !valid) return valid;

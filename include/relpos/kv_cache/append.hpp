@@ -50,7 +50,7 @@ status check_values(const kv_cache<Stored, Placement>& cache, const tensor_kv<Ke
                          "v: is given, but the values of the cache are the first %lld channels of "
                          "its keys: append k alone, v is %s, cache.keys are %s",
                          static_cast<long long>(cache.value_dim()), shape_text(rows.v.shape).text,
-                         shape_text(memory.keys.shape).text);
+                         shape_text(shape_in_channels(memory.keys)).text);
   }
   if (with_values || memory.is_latent() || memory.values.size() == 0) return {};
   return shapes_differ(
@@ -63,6 +63,15 @@ template <class Stored, class Placement, class Key, class Value>
 status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Key, Value>& rows,
                     bool with_values) {
   if (status valid = cache.check(); !valid) return valid;
+  if (status valid = check_divisors("cache.key_channel_scales", cache.memory.key_channel_scales);
+      !valid) {
+    return valid;
+  }
+  if (status valid =
+          check_divisors("cache.value_channel_scales", cache.memory.value_channel_scales);
+      !valid) {
+    return valid;
+  }
   if (status valid = check_values(cache, rows, with_values); !valid) return valid;
   if (status valid = check_key_values(rows.k, rows.v, rows.starts); !valid) return valid;
   const std::array<index_t, 4> keys = shape_in_channels(cache.memory.keys);

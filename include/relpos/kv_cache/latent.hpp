@@ -17,8 +17,9 @@ namespace relpos::inline RELPOS_ABI {
 /// Memory of keys [slab, key head, row, d], whose first `value_dim` channels, at most d, are the
 /// values. If `keys` is a tensor, name `Stored`: `latent_memory<half>(keys, 512)`.
 template <cache_storage Stored>
+  requires(!grouped_storage<Stored>)
 constexpr cache_memory<Stored> latent_memory(const view<Stored, 4>& keys, index_t value_dim) {
-  return {keys, keys.slice(3, 0, value_dim / channels_of_element<Stored>)};
+  return {keys, keys.slice(3, 0, value_dim)};
 }
 
 /// The same in 8 bits. key_scales [slab, key head, row] has one scale for all channels of a row.

@@ -2,13 +2,16 @@
 // The caller's memory of a cache, and the functions that write and read its rows.
 
 #include <algorithm>
+#include <cmath>
 #include <concepts>
+#include <limits>
 
 #include "relpos/call/kv_source.hpp"
 #include "relpos/check/shapes.hpp"
 #include "relpos/core/storage.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/kv_cache/placement.hpp"
+#include "relpos/kv_cache/quantised_group.hpp"
 #include "relpos/kv_cache/quantised_row.hpp"
 #include "relpos/rows/strided_rows.hpp"
 
@@ -134,12 +137,39 @@ status check_cache_memory(const cache_memory<Stored>& memory) {
       return valid;
     }
     if (memory.is_latent() &&
-        (!begin_alike(memory.value_scales, memory.key_scales) ||
-         !begin_alike(memory.value_channel_scales, memory.key_channel_scales))) {
+        !begin_alike(memory.value_channel_scales, memory.key_channel_scales)) {
+      return shapes_differ(
+          "cache.value_channel_scales: must be cache.key_channel_scales where the values are the "
+          "first channels of the keys, values are %s, keys are %s",
+          v, k);
+    }
+    if (memory.is_latent() && !begin_alike(memory.value_scales, memory.key_scales)) {
       return shapes_differ(
           "cache.value_scales: must be cache.key_scales where the values are the first channels of "
           "the keys, values are %s, keys are %s",
           v, k);
+    }
+  } else if (memory.key_channel_scales.data != nullptr ||
+             memory.value_channel_scales.data != nullptr) {
+    return status::error(status_code::invalid_value,
+                         "cache.key_channel_scales, value_channel_scales: are given, but only rows "
+                         "of 8 bits have scales");
+  }
+  return {};
+}
+
+/// Refuses scales of channels by which `append` could not divide.
+inline status check_divisors(const char* name, const view<const float, 2>& scales) {
+  if (scales.data == nullptr) return {};
+  for (index_t head = 0; head < scales.shape[0]; ++head) {
+    for (index_t channel = 0; channel < scales.shape[1]; ++channel) {
+      const float scale = scales(head, channel);
+      if (scale >= std::numeric_limits<float>::min() && std::isfinite(scale)) continue;
+      return status::error(status_code::invalid_value,
+                           "%s: is %g for head %lld and channel %lld, must be finite and at least "
+                           "2^-126",
+                           name, static_cast<double>(scale), static_cast<long long>(head),
+                           static_cast<long long>(channel));
     }
   }
   return {};
@@ -175,6 +205,8 @@ class cache_rows {
  public:
   using stored = Stored;
   static constexpr bool is_scaled = storage_traits<Stored>::is_scaled;
+  static_assert(!is_scaled || !grouped_storage<Stored>,
+                "relpos: groups of channels have scales of their own");
 
   cache_rows(const view<Stored, 4>& rows, const view<float, 3>& scales,
              const view<const float, 2>& channel_scales, const Placement& placement,

@@ -1,8 +1,5 @@
 #pragma once
-// A row of floats in 8 bits, with one scale. A row whose largest magnitude is below 2^-118 becomes
-// zeros with a scale of 0; a row with a number that is not finite is read as NaN.
-//
-// The scale of a row is found, the scale of a channel is given:
+// Rows of floats in 8 bits, as multiples of scales. A row has one scale, which is found here:
 //
 //   int8     scale = max |x| / 127, rounded to nearest; x / scale, rounded to the nearest integer,
 //            ties to even
@@ -11,16 +8,17 @@
 //            x is rounded once. The precision of a floating-point number does not depend on its
 //            size, so max |x| need not become the largest value.
 //
-//   int4     a scale and a zero point for each group of channels (core/int4.hpp), in half; codes are
-//            rounded to nearest, in the default mode of the floating-point unit
+// A row whose scale would be subnormal becomes zeros with a scale of 0: max |x| below 2^-118, with
+// float8_e5m2 below 2^-111. A row with a number that is not finite is read as NaN.
 //
-// With the scale of a channel, x / scale saturates: at 127 steps of int8, at the largest number of
-// float8. NaN becomes 0 steps of int8, which has no NaN, and remains NaN in float8.
+// The scale of a channel is given, a normal positive number. x / scale then saturates: at 127 steps
+// of int8, at the largest number of float8. NaN becomes 0 steps of int8, which has no NaN, and
+// remains NaN in float8.
 //
-// The bits are the same in every mode of the floating-point unit. Scales are computed in integers
-// and are never subnormal, and a subnormal x is less than half a step: flushing denormals to zero
-// changes nothing. Quotients of int8 may be rounded in any direction, because the multiple of the
-// scale is compared with x in double, where both are exact.
+// The bits are the same in every mode of the floating-point unit. Scales of rows and float8 numbers
+// are computed in integers. A subnormal x is less than half a step of an int8 row: flushing
+// denormals to zero changes nothing. Quotients may be rounded in any direction, because multiples
+// of the scale are compared with x in double, where both are exact.
 
 #include <algorithm>
 #include <bit>
@@ -31,12 +29,11 @@
 
 #include "relpos/core/float8.hpp"
 #include "relpos/core/index.hpp"
-#include "relpos/core/int4.hpp"
 #include "relpos/core/storage.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The bits of 2^-118: rows of lesser magnitudes become zeros.
+/// The bits of 2^-118: int8 rows of lesser magnitudes become zeros.
 inline constexpr std::uint32_t least_quantised = 0x04800000u;
 
 /// The bits of the largest magnitude of a row.
@@ -48,8 +45,8 @@ inline std::uint32_t largest_magnitude(const float* source, index_t channels) {
   return static_cast<std::uint32_t>(largest);
 }
 
-/// The scale of an int8 row whose largest magnitude has the bits `largest`; NaN if this magnitude is not
-/// finite, so that the row is read as NaN.
+/// The scale of an int8 row whose largest magnitude has the bits `largest`; NaN if this magnitude is
+/// not finite, so that the row is read as NaN.
 constexpr float quantised_scale(std::uint32_t largest) {
   if (largest >= 0x7f800000u) return std::numeric_limits<float>::quiet_NaN();
   if (largest < least_quantised) return 0.0f;
@@ -87,87 +84,61 @@ inline float quantise_row(const float* source, index_t channels, int8* out) {
   return scale;
 }
 
-/// The scale of a float8 row whose largest magnitude has the bits `largest`, and its inverse, which
-/// is 0 if the row becomes zeros.
-struct float8_scale {
-  float scale = 0.0f;
-  float inverse = 0.0f;
-
-  /// `goal`: the bits of the format's largest number.
-  static constexpr float8_scale of(std::uint32_t largest, std::uint32_t goal) {
-    constexpr std::uint32_t mantissa = 0x007fffffu;
-    if (largest >= 0x7f800000u) return {std::numeric_limits<float>::quiet_NaN(), 0.0f};
-    if (largest < least_quantised) return {};
-    const std::uint32_t above = (largest & mantissa) > (goal & mantissa) ? 1 : 0;
-    const std::uint32_t exponent = (largest >> 23) - (goal >> 23) + above;  // modulo 2^32
-    return {std::bit_cast<float>((127 + exponent) << 23),
-            std::bit_cast<float>((127 - exponent) << 23)};
-  }
-};
-
 /// Writes `channels` floats as 8-bit floating-point numbers, and returns their scale.
 template <class Stored>
-  requires requires { storage_traits<Stored>::largest; }
+  requires requires { storage_traits<Stored>::largest_bits; }
 float quantise_row(const float* source, index_t channels, Stored* out) {
-  const auto of =
-      float8_scale::of(largest_magnitude(source, channels), storage_traits<Stored>::largest);
-  for (index_t c = 0; c < channels; ++c) {
-    out[c] = of.inverse > 0.0f ? Stored(source[c] * of.inverse) : Stored();
+  constexpr std::uint32_t goal = storage_traits<Stored>::largest_bits;
+  constexpr std::uint32_t mantissa = 0x007fffffu;
+  const std::uint32_t largest = largest_magnitude(source, channels);
+  const int power = static_cast<int>(largest >> 23) - static_cast<int>(goal >> 23) +
+                    ((largest & mantissa) > (goal & mantissa) ? 1 : 0);
+  const bool is_finite = largest < 0x7f800000u;
+  const bool is_small = (largest >> 23) < (goal >> 23) - 126;
+  if (!is_finite || is_small) {
+    for (index_t c = 0; c < channels; ++c) out[c] = Stored();
+    return is_finite ? 0.0f : std::numeric_limits<float>::quiet_NaN();
   }
-  return of.scale;
+  for (index_t c = 0; c < channels; ++c) out[c] = Stored(source[c], power);
+  return std::bit_cast<float>(static_cast<std::uint32_t>(127 + power) << 23);
 }
 
-/// x / scale as a number of `Stored`, for a positive scale.
+/// The magnitude of a finite float, subnormal or not, in every mode of the floating-point unit.
+inline double exact_magnitude(float x) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(x) & 0x7fffffffu;
+  if (bits >= 0x00800000u) return static_cast<double>(std::bit_cast<float>(bits));
+  return static_cast<double>(bits) * 0x1p-149;
+}
+
+/// x / scale as a number of `Stored`, for the scale of a channel.
 template <class Stored>
 Stored quantised(float x, float scale) {
-  const double magnitude = std::abs(static_cast<double>(x));
+  const bool is_negative = std::signbit(x);
+  const double magnitude = exact_magnitude(x);
+  const double quotient = magnitude / static_cast<double>(scale);
   if constexpr (std::same_as<Stored, int8>) {
     if (std::isnan(x)) return 0;
-    const bool saturates = magnitude >= 127.0 * static_cast<double>(scale);
-    if (saturates) return static_cast<int8>(x < 0.0f ? -127 : 127);
-    return quantised_within(x, scale);
+    if (quotient >= 127.0) return static_cast<int8>(is_negative ? -127 : 127);
+    auto steps = static_cast<std::int32_t>(quotient);
+    const double twice_middle = static_cast<double>(2 * steps + 1) * static_cast<double>(scale);
+    const bool is_tie = 2.0 * magnitude == twice_middle;
+    if (2.0 * magnitude > twice_middle || (is_tie && steps % 2 != 0)) ++steps;
+    return static_cast<int8>(is_negative ? -steps : steps);
   } else {
-    constexpr auto largest = std::bit_cast<float>(storage_traits<Stored>::largest);
-    const double quotient = magnitude / static_cast<double>(scale);
-    float rounded =
-        quotient < static_cast<double>(largest) ? static_cast<float>(quotient) : largest;
-    // A quotient beside the middle of two numbers must not be rounded to it: its float is made odd.
-    if (quotient < static_cast<double>(largest) && static_cast<double>(rounded) != quotient) {
-      auto bits = std::bit_cast<std::uint32_t>(rounded);
-      if (static_cast<double>(rounded) > quotient) --bits;
-      rounded = std::bit_cast<float>(bits | 1u);
-    }
-    return Stored(std::isnan(x) ? x : std::copysign(rounded, x));
+    constexpr auto largest = std::bit_cast<float>(storage_traits<Stored>::largest_bits);
+    if (std::isnan(x)) return Stored(x);
+    if (quotient >= static_cast<double>(largest)) return Stored(is_negative ? -largest : largest);
+    // The first 24 bits of the quotient, the last of which is 1 if others follow: rounded again, it
+    // is on the same side of every middle of two numbers as the quotient.
+    const auto bits = std::bit_cast<std::uint64_t>(quotient);
+    if (bits == 0) return Stored(is_negative ? -0.0f : 0.0f);
+    const auto upper = static_cast<std::uint32_t>((bits >> 29 & 0x007fffffu) | 0x00800000u);
+    const std::uint32_t rest = (bits & 0x1fffffffu) != 0 ? 1u : 0u;
+    // mantissa 2^(exponent - 1075 + 29), as a float over a power of two
+    const int exponent = static_cast<int>(bits >> 52) - 1046;
+    const auto number = static_cast<float>(static_cast<std::int32_t>(upper | rest));
+    return Stored(is_negative ? -number : number, -exponent);
   }
-}
-
-/// A group of channels in 4 bits: zero is its least number and scale a 15th of its range, each
-/// rounded to half. Zero and NaN for a number that is not finite, or if half cannot hold them.
-template <grouped_storage Group>
-Group quantised_group(const float* source) {
-  constexpr index_t channels = storage_traits<Group>::channels;
-  float least = source[0];
-  float most = source[0];
-  bool is_finite = true;
-  for (index_t c = 0; c < channels; ++c) {
-    is_finite = is_finite && std::isfinite(source[c]);
-    least = std::min(least, source[c]);
-    most = std::max(most, source[c]);
-  }
-  Group group{};
-  group.zero = half(least);
-  group.scale = half((most - least) / 15.0f);
-  const auto zero = static_cast<float>(group.zero);
-  const auto scale = static_cast<float>(group.scale);
-  if (!is_finite || !std::isfinite(zero) || !std::isfinite(scale)) {
-    group.zero = group.scale = half(std::numeric_limits<float>::quiet_NaN());
-    return group;
-  }
-  for (index_t c = 0; c < channels; ++c) {
-    const float steps = scale > 0.0f ? (source[c] - zero) / scale : 0.0f;
-    group.set_code(c, static_cast<std::uint32_t>(std::clamp(std::nearbyint(steps), 0.0f, 15.0f)));
-  }
-  return group;
 }
 
 }  // namespace relpos::inline RELPOS_ABI

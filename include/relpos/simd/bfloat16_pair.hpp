@@ -10,9 +10,10 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Whether an instruction set has products of pairs.
+/// Whether an instruction set has products of pairs. Plain arrays have them for tests; where they
+/// replace vectors, in a .cu file, they would only be slow.
 template <class Isa>
-concept multiplies_pairs = requires { sizeof(pair_ops<Isa>); };
+concept has_pair_products = RELPOS_HAS_VECTORS && requires { sizeof(pair_ops<Isa>); };
 
 /// One pair per lane.
 template <class Isa>

@@ -3,8 +3,9 @@
 //
 //   fma(a, b, sum) = a.first b.first + (a.second b.second + sum)
 //
-// Each of the two sums is rounded once, to nearest, ties to even, in every mode of the
-// floating-point unit. A subnormal number, operand or sum, counts as a zero of its sign.
+// Each of the two sums is rounded once, to nearest, ties to even. A subnormal number, operand or
+// sum, counts as a zero of its sign. The instruction does so in every mode of the floating-point
+// unit; the plain arrays that define it, in its default mode.
 
 #include <bit>
 #include <cstdint>

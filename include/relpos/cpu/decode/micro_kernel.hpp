@@ -117,25 +117,27 @@ RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const floa
         }
       }
     }
-    return sum_lanes<Isa>(sum);
-  }
-  const auto add = [&](index_t c) RELPOS_LAMBDA {
-    real query[Queries];
-    RELPOS_UNROLL
-    for (int q = 0; q < Queries; ++q) query[q] = real::load(queries + q * width + c);
-    RELPOS_UNROLL
-    for (int k = 0; k < count; ++k) {
-      const real key = load_channels<Isa>(row[k], c);
-      if constexpr (Queries > 1) RELPOS_FORGET_MEMORY();  // else it is loaded again for every query
-      RELPOS_UNROLL
-      for (int q = 0; q < Queries; ++q) sum[q * count + k] = fma(key, query[q], sum[q * count + k]);
-    }
-  };
-  if constexpr (Vectors > 0) {
-    RELPOS_UNROLL
-    for (int v = 0; v < Vectors; ++v) add(v * lanes<Isa>);
   } else {
-    for (index_t c = 0; c < width; c += lanes<Isa>) add(c);
+    const auto add = [&](index_t c) RELPOS_LAMBDA {
+      real query[Queries];
+      RELPOS_UNROLL
+      for (int q = 0; q < Queries; ++q) query[q] = real::load(queries + q * width + c);
+      RELPOS_UNROLL
+      for (int k = 0; k < count; ++k) {
+        const real key = load_channels<Isa>(row[k], c);
+        if constexpr (Queries > 1) RELPOS_FORGET_MEMORY();  // else loaded again for every query
+        RELPOS_UNROLL
+        for (int q = 0; q < Queries; ++q) {
+          sum[q * count + k] = fma(key, query[q], sum[q * count + k]);
+        }
+      }
+    };
+    if constexpr (Vectors > 0) {
+      RELPOS_UNROLL
+      for (int v = 0; v < Vectors; ++v) add(v * lanes<Isa>);
+    } else {
+      for (index_t c = 0; c < width; c += lanes<Isa>) add(c);
+    }
   }
   return sum_lanes<Isa>(sum);
 }

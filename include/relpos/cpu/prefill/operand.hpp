@@ -1,6 +1,7 @@
 #pragma once
 // The operands of the two products of prefill: floats, or pairs of bfloat16 numbers. The score
-// product pairs neighbouring channels, the value product pairs the keys at positions 2 i and 2 i + 1.
+// product pairs neighbouring channels, the value product pairs the keys at positions 2 i and
+// 2 i + 1.
 
 #include <concepts>
 #include <type_traits>
@@ -21,17 +22,17 @@ inline constexpr int numbers_of = is_pair<Operand> ? 2 : 1;
 
 /// Whether calls over a source can multiply pairs: only these compile the kernel for pairs.
 template <class Isa, class Source>
-inline constexpr bool can_multiply_pairs = multiplies_pairs<Isa> && holds_bfloat16<Source>;
+inline constexpr bool compiles_pairs = has_pair_products<Isa> && holds_bfloat16<Source>;
 
 /// Whether prefill multiplies pairs in a call.
 template <class Isa, class Problem>
-bool multiplies_pairs_of(const Problem& problem) {
-  return can_multiply_pairs<Isa, typename Problem::source_type> &&
+bool call_multiplies_pairs(const Problem& problem) {
+  return compiles_pairs<Isa, typename Problem::source_type> &&
          problem.opts.arithmetic == arithmetic_type::bfloat16;
 }
 
-/// The largest factor by which rounding may increase |q| |k|: 1 + 2^-8 for each of two numbers, with
-/// room to spare.
+/// The largest factor by which rounding may increase |q| |k|: 1 + 2^-8 for each of two numbers,
+/// with room to spare.
 template <class Operand>
 inline constexpr float rounding_slack = is_pair<Operand> ? 1.01f : 1.0f;
 
