@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -149,6 +150,62 @@ TEST(int4_cache, error_of_a_channel) {
       ASSERT_LE(std::abs(got[c] - channels[c]), bound) << seed << ", channel " << c;
     }
   }
+}
+
+/// Numbers of a normal distribution, by Box and Muller.
+tensor<float> normal_tensor(std::array<index_t, 4> shape, std::uint32_t seed) {
+  tensor<float> result(shape);
+  support::random_numbers random(seed);
+  for (float& x : result.values) {
+    const double radius = std::sqrt(-2.0 * std::log(0.5 + 0.4999999 * random.uniform()));
+    x = static_cast<float>(radius * std::cos(3.141592653589793 * random.uniform()));
+  }
+  return result;
+}
+
+// Of rows of unit-normal numbers. The errors of a key's channels, at most half a scale each, move a
+// logit by at most `moved`, and weights by e^(2 moved); an error of values moves the output as far.
+template <class Group>
+void expect_error_of_decode(index_t channels, double documented) {
+  constexpr index_t keys = 4096;
+  support::inputs<float> in{normal_tensor({1, 8, 1, channels}, 1),
+                            normal_tensor({1, 8, keys, channels}, 2),
+                            normal_tensor({1, 8, keys, channels}, 3)};
+  own_contiguous<Group> own(
+      {.batch = 1, .key_heads = 8, .rows = keys, .head_dim = channels, .value_dim = channels});
+  support::append_rows(own, in, 0, keys);
+  const auto got =
+      support::attend_cache(own.cache(), std::as_const(in.q).view(), relpos::options{});
+  std::vector<double> exact, lse;
+  support::run_reference(exact, lse, std::as_const(in.q).view(), std::as_const(in.k).view(),
+                         std::as_const(in.v).view(), {});
+  double half_scale = 0.0;
+  for (const auto* const memory : {&own.memory.keys, &own.memory.values}) {
+    for (const Group& group : memory->values) {
+      half_scale = std::max(half_scale, static_cast<double>(static_cast<float>(group.scale)) / 2.0);
+    }
+  }
+  double largest_value = 0.0;
+  for (const float x : in.v.values) largest_value = std::max(largest_value, std::abs(double{x}));
+  for (index_t h = 0; h < 8; ++h) {
+    double sum_of_query = 0.0;
+    for (index_t c = 0; c < channels; ++c) sum_of_query += std::abs(double{in.q(0, h, 0, c)});
+    const double moved = sum_of_query / std::sqrt(static_cast<double>(channels)) * half_scale;
+    const double bound = half_scale + std::expm1(2.0 * moved) * largest_value;
+    for (index_t c = 0; c < channels; ++c) {
+      const double error =
+          std::abs(got.out(0, h, 0, c) - exact[static_cast<std::size_t>(h * channels + c)]);
+      ASSERT_LE(error, bound);
+      ASSERT_LE(error, documented);
+    }
+  }
+}
+
+TEST(int4_cache, error_of_decode) {
+  expect_error_of_decode<int4_group<32>>(64, 0.011);
+  expect_error_of_decode<int4_group<64>>(64, 0.012);
+  expect_error_of_decode<int4_group<32>>(128, 0.011);
+  expect_error_of_decode<int4_group<64>>(128, 0.012);
 }
 
 TEST(int4_cache, hidden_rows) {
