@@ -42,13 +42,6 @@ struct tile_places {
   expected_rows<capacity> next_values;
   expected_rows<geometry<Isa>::block_rows> next_queries;
 
-  /// The rows of places [first, first + number).
-  key_range rows_of(index_t first, index_t number) const {
-    return intersect(rows, {first_row + first, first_row + first + number});
-  }
-  /// Whether the first or the last place has no row.
-  bool has_gaps() const { return count != rows.last - rows.first; }
-
   void expect_nothing() {
     next_keys.clear();
     next_values.clear();
@@ -76,6 +69,17 @@ struct key_tile : tile_places<Isa> {
 
   const Operand* keys[capacity];              // of each place
   const Operand* values[capacity / numbers];  // of each operand
+
+  /// The rows of places [first, first + number).
+  RELPOS_INLINE key_range rows_of(index_t first, index_t number) const {
+    const key_range places{this->first_row + first, this->first_row + first + number};
+    if constexpr (numbers == 1) return places;
+    return intersect(this->rows, places);
+  }
+  /// Whether the first or the last place has no row. One number is an operand by itself.
+  RELPOS_INLINE bool has_gaps() const {
+    return numbers > 1 && this->count != this->rows.last - this->rows.first;
+  }
 
   /// Finds the rows of `range`. `key_offset` is the position of row 0.
   template <stored_rows Keys, stored_rows Values>
