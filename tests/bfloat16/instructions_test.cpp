@@ -17,7 +17,7 @@ using relpos::arithmetic_type;
 using relpos::bfloat16;
 using relpos::index_t;
 
-/// Of a call of one block of queries over so many keys.
+/// The instructions of a call of one block of queries over `keys` keys.
 std::optional<long> instructions(index_t keys, arithmetic_type arithmetic) {
   const auto in = support::random_inputs<bfloat16>(
       {.batch = 1,

@@ -17,13 +17,7 @@ namespace {
 using relpos::float8_e4m3;
 using relpos::float8_e5m2;
 using support::float8_meaning;
-
-template <class Stored>
-Stored of_code(std::uint32_t code) {
-  Stored result;
-  result.bits = static_cast<std::uint8_t>(code);
-  return result;
-}
+using support::from_bits;
 
 template <class Stored>
 class float8 : public testing::Test {};
@@ -32,7 +26,7 @@ TYPED_TEST_SUITE(float8, formats);
 
 TYPED_TEST(float8, every_code_becomes_its_number) {
   for (std::uint32_t code = 0; code < 256; ++code) {
-    const auto value = static_cast<float>(of_code<TypeParam>(code));
+    const auto value = static_cast<float>(from_bits<TypeParam>(code));
     const double wanted = float8_meaning<TypeParam>(code);
     if (std::isnan(wanted)) {
       EXPECT_TRUE(std::isnan(value)) << code;

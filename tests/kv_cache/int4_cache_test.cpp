@@ -163,8 +163,9 @@ tensor<float> normal_tensor(std::array<index_t, 4> shape, std::uint32_t seed) {
   return result;
 }
 
-// Of rows of unit-normal numbers. The errors of a key's channels, at most half a scale each, move a
-// logit by at most `moved`, and weights by e^(2 moved); an error of values moves the output as far.
+// Rows hold unit-normal numbers. The errors of a key's channels, at most half a scale each, move a
+// logit by at most `moved`, and weights by e^(2 moved). The errors of values move the output by at
+// most half a scale.
 template <class Group>
 void expect_error_of_decode(index_t channels, double documented) {
   constexpr index_t keys = 4096;

@@ -31,7 +31,7 @@ struct format<relpos::half> {
 template <class Storage>
 Storage from_bits(std::uint32_t bits) {
   Storage result;
-  result.bits = static_cast<std::uint16_t>(bits);
+  result.bits = static_cast<decltype(result.bits)>(bits);
   return result;
 }
 

@@ -69,9 +69,9 @@ struct options {
   /// prefill.
   kernel_class kernel = kernel_class::automatic;
 
-  /// With bfloat16, k and v must hold bfloat16. It concerns the kernel prefill on instruction sets
-  /// that multiply bfloat16 (AVX512_BF16); elsewhere products are float32. The kernel decode waits
-  /// for memory, not for products. GPUs always multiply the numbers of the tensors.
+  /// With bfloat16, k and v must hold bfloat16. It concerns the kernel prefill in code that is
+  /// compiled for AVX512_BF16; elsewhere, and in the kernel decode, which waits for memory, products
+  /// are float32. GPUs always multiply the numbers of the tensors.
   arithmetic_type arithmetic = arithmetic_type::float32;
 };
 

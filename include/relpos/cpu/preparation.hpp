@@ -169,7 +169,7 @@ class preparation<Isa, attention_problem<Out, Query, Source, Policies...>> {
   template <row_source Rows>
   float norm_of(const key_range& range, const Rows& rows,
                 const prefill_workspace<Isa>& memory) const {
-    return largest_norm(rows, range.first, range.last, shape().head_dim, memory.row_buffer);
+    return largest_norm(rows, range.first, range.last, shape().head_dim, memory.tile.row);
   }
 
   bool uses_bound(const attention_shape& sequence) const {

@@ -63,12 +63,13 @@ template <class Stored, class Placement, class Key, class Value>
 status check_append(const kv_cache<Stored, Placement>& cache, const tensor_kv<Key, Value>& rows,
                     bool with_values) {
   if (status valid = cache.check(); !valid) return valid;
-  if (status valid = check_divisors("cache.key_channel_scales", cache.memory.key_channel_scales);
+  if (status valid =
+          check_channel_scales("cache.key_channel_scales", cache.memory.key_channel_scales);
       !valid) {
     return valid;
   }
   if (status valid =
-          check_divisors("cache.value_channel_scales", cache.memory.value_channel_scales);
+          check_channel_scales("cache.value_channel_scales", cache.memory.value_channel_scales);
       !valid) {
     return valid;
   }

@@ -159,7 +159,7 @@ status check_cache_memory(const cache_memory<Stored>& memory) {
 }
 
 /// Refuses scales of channels by which `append` could not divide.
-inline status check_divisors(const char* name, const view<const float, 2>& scales) {
+inline status check_channel_scales(const char* name, const view<const float, 2>& scales) {
   if (scales.data == nullptr) return {};
   for (index_t head = 0; head < scales.shape[0]; ++head) {
     for (index_t channel = 0; channel < scales.shape[1]; ++channel) {

@@ -58,18 +58,23 @@ constexpr float quantised_scale(std::uint32_t largest) {
   return std::bit_cast<float>((((largest >> 23) - shift) << 23) + (quotient - 0x00800000u));
 }
 
+/// The integer nearest to magnitude / scale, ties to even. `steps` is the quotient without its
+/// fraction. In any rounding mode it is at most one too large; then magnitude is not half a scale
+/// above steps * scale, but just below it, and `steps` does not grow.
+RELPOS_INLINE std::int32_t nearest_steps(std::int32_t steps, double magnitude, float scale) {
+  const double twice = 2.0 * magnitude;
+  const double twice_middle = static_cast<double>(2 * steps + 1) * static_cast<double>(scale);
+  const std::int32_t is_above = twice > twice_middle ? 1 : 0;
+  const std::int32_t is_tie = twice == twice_middle ? 1 : 0;
+  return steps + (is_above | (is_tie & steps));
+}
+
 /// Returns x / scale, rounded to the nearest integer, ties to even. |x| is at most 127.5 scales.
 RELPOS_INLINE int8 quantised_within(float x, float scale) {
   const auto bits = std::bit_cast<std::int32_t>(x);
   const auto magnitude = std::bit_cast<float>(bits & 0x7fffffff);
-  // In any rounding mode, `steps` is at most one too large. In that case x is not half a scale
-  // above steps * scale, but just below it, so the comparisons below do not increase `steps`.
-  auto steps = static_cast<std::int32_t>(magnitude / scale);
-  const double twice = 2.0 * static_cast<double>(magnitude);
-  const double twice_middle = static_cast<double>(2 * steps + 1) * static_cast<double>(scale);
-  const std::int32_t is_above = twice > twice_middle ? 1 : 0;
-  const std::int32_t is_tie = twice == twice_middle ? 1 : 0;
-  steps += is_above | (is_tie & steps);
+  const std::int32_t steps = nearest_steps(static_cast<std::int32_t>(magnitude / scale),
+                                           static_cast<double>(magnitude), scale);
   return static_cast<int8>(bits < 0 ? -steps : steps);
 }
 
@@ -119,10 +124,7 @@ Stored quantised(float x, float scale) {
   if constexpr (std::same_as<Stored, int8>) {
     if (std::isnan(x)) return 0;
     if (quotient >= 127.0) return static_cast<int8>(is_negative ? -127 : 127);
-    auto steps = static_cast<std::int32_t>(quotient);
-    const double twice_middle = static_cast<double>(2 * steps + 1) * static_cast<double>(scale);
-    const bool is_tie = 2.0 * magnitude == twice_middle;
-    if (2.0 * magnitude > twice_middle || (is_tie && steps % 2 != 0)) ++steps;
+    const std::int32_t steps = nearest_steps(static_cast<std::int32_t>(quotient), magnitude, scale);
     return static_cast<int8>(is_negative ? -steps : steps);
   } else {
     constexpr auto largest = std::bit_cast<float>(storage_traits<Stored>::largest_bits);

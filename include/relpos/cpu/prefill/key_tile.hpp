@@ -23,7 +23,7 @@ namespace relpos::inline RELPOS_ABI {
 struct tile_buffers {
   float* keys = nullptr;        // [tile_keys][head_dim]
   float* values = nullptr;      // [tile_keys][value_dim]
-  float* row = nullptr;         // [head_dim or value_dim], before it is rounded
+  float* row = nullptr;         // [head_dim], or value_dim if larger with pairs: one converted row
   bfloat16* rounded = nullptr;  // [2][value_dim]
 };
 

@@ -14,7 +14,6 @@ template <class Isa>
 struct prefill_workspace {
   std::array<query_group<Isa>, static_cast<std::size_t>(geometry<Isa>::groups)> groups;
   float* weights;        // [tile_keys][group_rows]
-  float* row_buffer;     // one converted row
   float* stored_row;     // a converted row before its rotation
   float* rotors_of_row;  // rotors of a row, for explicit positions
   tile_buffers tile;     // before the first tile, `tile.keys` holds converted queries
@@ -26,12 +25,11 @@ struct prefill_workspace {
                     bool pairs, index_t mixed_terms) {
     for (auto& group : groups) group = query_group<Isa>::take(memory, shape, by_tile, pairs);
     weights = memory.take<float>(geometry<Isa>::tile_keys * geometry<Isa>::group_rows);
-    row_buffer = memory.take<float>(std::max(shape.head_dim, pairs ? shape.value_dim : 0));
     stored_row = memory.take<float>(rotates ? shape.head_dim : 0);
     rotors_of_row = memory.take<float>(rotates && !by_tile ? 2 * shape.head_dim : 0);
     tile.keys = memory.take<float>(geometry<Isa>::tile_keys * shape.head_dim);
     tile.values = memory.take<float>(geometry<Isa>::tile_keys * shape.value_dim);
-    tile.row = row_buffer;
+    tile.row = memory.take<float>(std::max(shape.head_dim, pairs ? shape.value_dim : 0));
     tile.rounded = memory.take<bfloat16>(pairs ? 2 * shape.value_dim : 0);
     coefficients = memory.take<float>(mixed_terms * geometry<Isa>::block_rows);
   }
