@@ -73,7 +73,7 @@ foreach(header IN LISTS headers)
 
   string(REGEX MATCHALL "\n[ \t]*#[ \t]*(if|ifdef|ifndef|elif|else)[^a-z]" conditions "${text}")
   list(LENGTH conditions count)
-  if(header MATCHES "^relpos/(simd/(vector_pack|vector128|avx2|avx512|avx512_bf16|avx512_vbmi|neon)|cuda/(arch/.*|attention|stream_device)|eigen/gpu)\\.hpp$")
+  if(header MATCHES "^relpos/(simd/(vector_pack|vector128|avx2|avx512|avx512_vbmi|bfloat16/(avx512_bf16|amx)|neon)|cuda/(arch/.*|attention|stream_device)|eigen/gpu)\\.hpp$")
     if(count GREATER 1)
       complain("a backend has one #if, around its body")
     endif()

@@ -1,17 +1,20 @@
 # Which instruction sets programs are built for, beside the native one: sets relpos_isas and relpos_flags_<isa>.
 
-set(RELPOS_TEST_ISAS generic avx2 avx512 avx512_bf16 CACHE STRING
+set(RELPOS_TEST_ISAS generic avx2 avx512 avx512_bf16 amx CACHE STRING
   "Instruction sets to test; those that this machine cannot run are left out")
 
 set(relpos_flags_generic "")
 set(relpos_flags_avx2 -mavx2 -mfma -mf16c)
 set(relpos_flags_avx512 ${relpos_flags_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd)
 set(relpos_flags_avx512_bf16 ${relpos_flags_avx512} -mavx512bf16 -mavx512vbmi)
+set(relpos_flags_amx ${relpos_flags_avx512_bf16} -mamx-tile -mamx-bf16)
 
 # Every CPU with AVX2 has F16C, which clang 14 cannot be asked about.
 set(relpos_features_avx2 avx2 fma)
 set(relpos_features_avx512 ${relpos_features_avx2} avx512f avx512bw avx512vl avx512dq avx512cd)
 set(relpos_features_avx512_bf16 ${relpos_features_avx512} avx512bf16 avx512vbmi)
+# Tests emulate AMX where it is missing (tests/amx/emulated_amx.hpp).
+set(relpos_features_amx ${relpos_features_avx512_bf16})
 
 include(CheckCXXSourceRuns)
 
@@ -32,7 +35,7 @@ endfunction()
 set(relpos_isas "")
 foreach(isa IN LISTS RELPOS_TEST_ISAS)
   if(NOT DEFINED relpos_flags_${isa})
-    message(FATAL_ERROR "RELPOS_TEST_ISAS: unknown instruction set '${isa}' (generic, avx2, avx512, avx512_bf16)")
+    message(FATAL_ERROR "RELPOS_TEST_ISAS: unknown instruction set '${isa}' (generic, avx2, avx512, avx512_bf16, amx)")
   endif()
   relpos_check_host(${isa})
   if(RELPOS_HOST_RUNS_${isa})

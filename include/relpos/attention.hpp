@@ -53,7 +53,8 @@ std::size_t workspace_bytes_of(index_t workers, const view<Query, 4>& q, const S
   if (!check_arithmetic(opts, holds_bfloat16<Source>)) return 0;
   const auto problem = make_problem(view<float, 4>(), read_only<Query>(q), source, {}, opts,
                                     std::tuple_cat(policies, source.masks(opts)));
-  return check_sequences(problem) ? call_workspace_bytes<Isa>(problem, workers) : 0;
+  if (!check_sequences(problem) || !check_matrix_unit<Isa>(problem)) return 0;
+  return call_workspace_bytes<Isa>(problem, workers);
 }
 
 /// Bytes of workspace that `attention` needs with these tensors, arguments and executor. The size

@@ -63,6 +63,16 @@
 #define RELPOS_WITH_BFLOAT16_PRODUCTS(...)
 #endif
 
+/// Whether instructions multiply matrices of bfloat16 numbers. A process has to ask its system for
+/// them, and relpos knows how to ask Linux.
+// (clang 14 has other names for the two macros.)
+#if RELPOS_HAS_AVX512_BF16 && (defined(__AMX_TILE__) || defined(__AMXTILE__)) && \
+    (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__x86_64__) && defined(__linux__)
+#define RELPOS_HAS_AMX_BF16 1
+#else
+#define RELPOS_HAS_AMX_BF16 0
+#endif
+
 /// Whether one instruction multiplies and adds. 0 for a GPU, whose compiler already uses that
 /// instruction for a * b + c.
 #if !defined(__CUDA_ARCH__) && (defined(__FP_FAST_FMAF) || defined(__FMA__))
@@ -77,7 +87,7 @@
 // an inline function to code that was compiled, and may have to run, without AVX-512.
 //
 // The name also covers the extensions that compilers use without intrinsics. Examples: generic_abi,
-// generic_avx_fma_abi, avx512_bmi2_bf16_abi.
+// generic_avx_fma_abi, avx512_bmi2_bf16_amx_abi.
 #if !RELPOS_HAS_VECTORS
 #define RELPOS_ABI_SET arrays
 #elif RELPOS_HAS_AVX512
@@ -120,7 +130,9 @@
 #define RELPOS_ABI_PERMUTE
 #endif
 
-#if RELPOS_HAS_AVX512_BF16
+#if RELPOS_HAS_AMX_BF16
+#define RELPOS_ABI_PAIRS _bf16_amx
+#elif RELPOS_HAS_AVX512_BF16
 #define RELPOS_ABI_PAIRS _bf16
 #else
 #define RELPOS_ABI_PAIRS

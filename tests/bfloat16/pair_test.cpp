@@ -8,7 +8,7 @@
 #include <limits>
 #include <random>
 
-#include "relpos/simd/bfloat16_pair.hpp"
+#include "relpos/simd/bfloat16/pair_pack.hpp"
 #include "support/floating_point_modes.hpp"
 
 namespace {

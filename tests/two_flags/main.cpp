@@ -12,6 +12,7 @@ two_flags_answer answer_with_avx_fma(const two_flags_call& call);
 two_flags_answer answer_with_avx2(const two_flags_call& call);
 two_flags_answer answer_with_avx512(const two_flags_call& call);
 two_flags_answer answer_with_avx512_bf16(const two_flags_call& call);
+two_flags_answer answer_with_amx(const two_flags_call& call);
 
 namespace {
 
@@ -104,6 +105,9 @@ int main() {
 #endif
 #ifdef RELPOS_HAVE_AVX512_BF16
   check("avx512_bf16", answer_with_avx512_bf16(call), 16);
+#endif
+#ifdef RELPOS_HAVE_AMX
+  check("amx", answer_with_amx(call), 16);
 #endif
   expect(static_cast<int>(code.size()) == units, "all", "translation units share a function");
   return failed ? 1 : 0;

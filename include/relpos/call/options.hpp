@@ -70,8 +70,9 @@ struct options {
   kernel_class kernel = kernel_class::automatic;
 
   /// With bfloat16, k and v must hold bfloat16. It concerns the kernel prefill in code that is
-  /// compiled for AVX512_BF16; elsewhere, and in the kernel decode, which waits for memory, products
-  /// are float32. GPUs always multiply the numbers of the tensors.
+  /// compiled for AVX512_BF16 or AMX; elsewhere, and in the kernel decode, which waits for memory,
+  /// products are float32. A call that needs AMX asks the system for it, and is refused without it.
+  /// GPUs always multiply the numbers of the tensors.
   arithmetic_type arithmetic = arithmetic_type::float32;
 };
 

@@ -20,7 +20,7 @@ enum class status_code {
   workspace_too_small,
   scratch_too_small [[deprecated("relpos: renamed to workspace_too_small")]] = workspace_too_small,
   invalid_value,
-  device  // a GPU or its driver
+  device  // a GPU or its driver, or a part of the processor that the system withholds
 };
 
 /// Converts to true if the call succeeded. If it failed, it has written nothing.

@@ -43,6 +43,7 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
     resolved.statistics = outputs.statistics;  // for `partial`, those in its state
     problem_.emplace(outputs.out, q, source, outputs.lse_or_none(), shape, resolved, policies);
     valid_ = check_sequences(*problem_);
+    if (valid_) valid_ = check_matrix_unit<Isa>(*problem_);
     if (!valid_) {
       problem_.reset();
       return;

@@ -6,7 +6,8 @@
 
 #include "relpos/call/kv_source.hpp"
 #include "relpos/core/storage.hpp"
-#include "relpos/simd/bfloat16_pair.hpp"
+#include "relpos/simd/bfloat16/pair_pack.hpp"
+#include "relpos/simd/transpose.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -56,6 +57,25 @@ void join_rows(const bfloat16* first, const bfloat16* second, index_t channels,
   }
   for (; c < channels; ++c) {
     out[c] = {first == nullptr ? bfloat16() : first[c], second == nullptr ? bfloat16() : second[c]};
+  }
+}
+
+/// Pairs the numbers of rows 2 i and 2 i + 1 of as many rows as two vectors have lanes, by channel:
+/// `out` is [channel][i], padded with zeros to whole vectors of channels. A null row is zero.
+template <class Isa>
+void join_columns(const bfloat16* const* rows, index_t channels, bfloat16_pair* out) {
+  using real = float_pack<Isa>;
+  constexpr index_t n = lanes<Isa>;
+  for (index_t c = 0; c < channels; c += n) {
+    const auto from = [&](index_t row) { return rows[row] == nullptr ? nullptr : rows[row] + c; };
+    real block[n];
+    for (index_t i = 0; i < n; ++i) {
+      bfloat16_pair pairs[n] = {};
+      join_rows<Isa>(from(2 * i), from(2 * i + 1), std::min(n, channels - c), pairs);
+      block[i] = real::load(reinterpret_cast<const float*>(pairs));
+    }
+    transpose<Isa>(block);
+    for (index_t i = 0; i < n; ++i) block[i].store(reinterpret_cast<float*>(out + (c + i) * n));
   }
 }
 

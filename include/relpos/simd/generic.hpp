@@ -13,9 +13,9 @@ namespace relpos::inline RELPOS_ABI {
 template <class T, class Isa>
 struct pack;
 
-template <class T, int N>
-struct pack<T, generic<N>> {
-  using isa = generic<N>;
+template <class T, int N, bool HasMatrixUnit>
+struct pack<T, generic<N, HasMatrixUnit>> {
+  using isa = generic<N, HasMatrixUnit>;
   using mask = pack<std::int32_t, isa>;
   template <class U>
   using same_lanes = pack<U, isa>;

@@ -16,8 +16,9 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Plain arrays of N lanes. They define the meaning of a pack, and tests run the code of wide
 /// vectors with them on a machine that lacks such vectors. With 16 lanes `registers` is the number
-/// of AVX-512, so that tests run the code that AVX-512 takes.
-template <int N>
+/// of AVX-512, so that tests run the code that AVX-512 takes. `HasMatrixUnit`: with the matrix unit
+/// of simd/bfloat16/matrix_unit.hpp.
+template <int N, bool HasMatrixUnit = false>
 struct generic {
   static constexpr const char* name = "generic";
   static constexpr int vector_bytes = 4 * N;

@@ -6,6 +6,10 @@
 // converted copies. Pairs of bfloat16 numbers: a pointer per key row, likewise, and a pointer per
 // pair of value rows, which are always copied. The keys of a pair are at positions 2 i and 2 i + 1,
 // however a sequence is cut into calls; the first and the last pair may lack one of them.
+//
+// For a matrix unit: panels of 32 keys, which begin at a multiple of 32 in absolute position and
+// may lack keys likewise. Key rows are copied one behind the other, and values to panels
+// [channel][pair of keys].
 
 #include <algorithm>
 
@@ -21,10 +25,10 @@ namespace relpos::inline RELPOS_ABI {
 
 /// Memory for the rows of a tile that cannot be read in place.
 struct tile_buffers {
-  float* keys = nullptr;        // [tile_keys][head_dim]
-  float* values = nullptr;      // [tile_keys][value_dim]
+  float* keys = nullptr;        // [tile_keys][head_dim], or of pairs [tile_keys][padded_pairs]
+  float* values = nullptr;      // [tile_keys][value_dim], or of pairs [panel][padded_values][16]
   float* row = nullptr;         // [head_dim], or value_dim if larger with pairs: one converted row
-  bfloat16* rounded = nullptr;  // [2][value_dim]
+  bfloat16* rounded = nullptr;  // [keys of a pair or a panel][value_dim]
 };
 
 /// The places of a tile, one for each number of its operands, and the rows that are fetched while
@@ -34,7 +38,7 @@ struct tile_places {
   static constexpr index_t capacity = geometry<Isa>::tile_keys;
 
   key_range rows;
-  index_t first_row = 0;  // the row of place 0: rows.first, or the row before it
+  index_t first_row = 0;  // the row of place 0: rows.first, or up to 31 rows before it
   index_t count = 0;      // of places
 
   // Rows that are probably read after this tile: of the tile before it, or of the next work item.
@@ -62,23 +66,30 @@ struct tile_places {
 
 template <class Isa, class Operand>
 struct key_tile : tile_places<Isa> {
-  static constexpr index_t numbers = numbers_of<Operand>;
+  /// The places that belong together: of an operand, or of a panel.
+  static constexpr index_t places =
+      in_matrices<Isa, Operand> ? summed_numbers<Isa> : numbers_of<Operand>;
   // A tile begins at a multiple of its size, so its places fit.
   static constexpr index_t capacity = tile_places<Isa>::capacity;
-  static_assert(capacity % numbers == 0);
+  static_assert(capacity % places == 0);
 
-  const Operand* keys[capacity];              // of each place
-  const Operand* values[capacity / numbers];  // of each operand
+  const Operand* keys[capacity];             // of each place
+  const Operand* values[capacity / places];  // of each operand or panel
 
   /// The rows of places [first, first + number).
   RELPOS_INLINE key_range rows_of(index_t first, index_t number) const {
-    const key_range places{this->first_row + first, this->first_row + first + number};
-    if constexpr (numbers == 1) return places;
-    return intersect(this->rows, places);
+    const key_range found{this->first_row + first, this->first_row + first + number};
+    if constexpr (places == 1) return found;
+    return intersect(this->rows, found);
   }
-  /// Whether the first or the last place has no row. One number is an operand by itself.
+  /// Whether some of the first or the last places have no row. One number is an operand by itself.
   RELPOS_INLINE bool has_gaps() const {
-    return numbers > 1 && this->count != this->rows.last - this->rows.first;
+    return places > 1 && this->count != this->rows.last - this->rows.first;
+  }
+
+  /// The operands of one entry of `values`.
+  static constexpr index_t operands_of_values(index_t channels) {
+    return in_matrices<Isa, Operand> ? padded_values<Isa>(channels) * (places / 2) : channels;
   }
 
   /// Finds the rows of `range`. `key_offset` is the position of row 0.
@@ -86,15 +97,15 @@ struct key_tile : tile_places<Isa> {
   void find(const Keys& key_rows, const Values& value_rows, const key_range& range,
             index_t key_offset, const attention_shape& shape, const tile_buffers& buffers) {
     this->rows = range;
-    this->first_row = floor_div(range.first + key_offset, numbers) * numbers - key_offset;
-    this->count = ceil_div(range.last - this->first_row, numbers) * numbers;
+    this->first_row = floor_div(range.first + key_offset, places) * places - key_offset;
+    this->count = ceil_div(range.last - this->first_row, places) * places;
     if constexpr (is_pair<Operand>) {
       for (index_t i = 0; i < this->count; ++i) {
         // A place without a row reads its neighbour's key.
         const index_t row = std::clamp(this->first_row + i, range.first, range.last - 1);
         keys[i] = pairs_of_key(key_rows, row, i, shape.head_dim, buffers);
       }
-      for (index_t i = 0; i < this->count / 2; ++i) {
+      for (index_t i = 0; i < this->count / places; ++i) {
         values[i] = pairs_of_values(value_rows, i, shape.value_dim, buffers);
       }
     } else {
@@ -106,34 +117,39 @@ struct key_tile : tile_places<Isa> {
   }
 
  private:
-  /// A key as pairs of neighbouring channels; the last pair of an odd number has a zero.
+  /// A key as pairs of neighbouring channels, padded with zeros.
   template <stored_rows Keys>
   static const bfloat16_pair* pairs_of_key(const Keys& key_rows, index_t row, index_t place,
                                            index_t channels, const tile_buffers& buffers) {
-    const index_t padded = ceil_div(channels, 2) * 2;
+    const index_t padded = 2 * padded_pairs<Isa>(channels);
     bfloat16* const copy = reinterpret_cast<bfloat16*>(buffers.keys) + place * padded;
     const bfloat16* found = read_rounded_row<Isa>(key_rows, row, channels, buffers.row, copy);
-    if (channels != padded) {
+    if (in_matrices<Isa, Operand> || channels != padded) {
       if (found != copy) std::copy(found, found + channels, copy);
-      copy[channels] = bfloat16();
+      std::fill(copy + channels, copy + padded, bfloat16());
       found = copy;
     }
     return reinterpret_cast<const bfloat16_pair*>(found);
   }
 
-  /// The values of two places, in pairs.
+  /// One entry of the values, in pairs.
   template <stored_rows Values>
-  const bfloat16_pair* pairs_of_values(const Values& value_rows, index_t operand, index_t channels,
+  const bfloat16_pair* pairs_of_values(const Values& value_rows, index_t entry, index_t channels,
                                        const tile_buffers& buffers) const {
-    const bfloat16* found[2] = {};
-    for (index_t i = 0; i < 2; ++i) {
-      const index_t row = this->first_row + 2 * operand + i;
+    const bfloat16* found[places] = {};
+    for (index_t i = 0; i < places; ++i) {
+      const index_t row = this->first_row + entry * places + i;
       if (row < this->rows.first || row >= this->rows.last) continue;
       found[i] = read_rounded_row<Isa>(value_rows, row, channels, buffers.row,
                                        buffers.rounded + i * channels);
     }
-    auto* const out = reinterpret_cast<bfloat16_pair*>(buffers.values) + operand * channels;
-    join_rows<Isa>(found[0], found[1], channels, out);
+    auto* const out =
+        reinterpret_cast<bfloat16_pair*>(buffers.values) + entry * operands_of_values(channels);
+    if constexpr (in_matrices<Isa, Operand>) {
+      join_columns<Isa>(found, channels, out);
+    } else {
+      join_rows<Isa>(found[0], found[1], channels, out);
+    }
     return out;
   }
 };

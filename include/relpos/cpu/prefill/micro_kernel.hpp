@@ -18,13 +18,13 @@ template <int Vectors>
 struct needed_keys {
   index_t count[Vectors];
 
-  /// Calls use(key, skipped) for every key. `skipped`, a constant, is the number of leading vectors
-  /// that need no more keys.
-  template <class Use>
+  /// Calls use(key, skipped) for every key, or for the first of every `Step`. `skipped`, a
+  /// constant, is the number of leading vectors that need no more keys.
+  template <index_t Step = 1, class Use>
   RELPOS_INLINE void for_each(const Use& use) const {
     index_t key = 0;
     unroll<Vectors>([&](auto skipped) RELPOS_LAMBDA {
-      for (; key < count[skipped]; ++key) use(key, skipped);
+      for (; key < count[skipped]; key += Step) use(key, skipped);
     });
   }
 };

@@ -1,14 +1,16 @@
 #pragma once
 // The operands of the two products of prefill: floats, or pairs of bfloat16 numbers. The score
 // product pairs neighbouring channels, the value product pairs the keys at positions 2 i and
-// 2 i + 1.
+// 2 i + 1. A matrix unit, where there is one, multiplies 16 pairs of channels or keys at once.
 
 #include <concepts>
 #include <type_traits>
 
 #include "relpos/call/kv_source.hpp"
 #include "relpos/call/options.hpp"
-#include "relpos/simd/bfloat16_pair.hpp"
+#include "relpos/simd/bfloat16/amx.hpp"
+#include "relpos/simd/bfloat16/matrix_unit.hpp"
+#include "relpos/simd/bfloat16/pair_pack.hpp"
 #include "relpos/simd/pack.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -29,6 +31,58 @@ template <class Isa, class Problem>
 bool call_multiplies_pairs(const Problem& problem) {
   return compiles_pairs<Isa, typename Problem::source_type> &&
          problem.opts.arithmetic == arithmetic_type::bfloat16;
+}
+
+/// Whether a matrix unit multiplies the operands.
+template <class Isa, class Operand>
+inline constexpr bool in_matrices = is_pair<Operand> && has_matrix_unit<Isa>;
+
+/// The unit that a work item holds while it multiplies.
+struct no_unit {};
+template <class Isa, class Operand>
+struct product_unit {
+  using type = no_unit;
+};
+template <class Isa, class Operand>
+  requires in_matrices<Isa, Operand>
+struct product_unit<Isa, Operand> {
+  using type = matrix_unit<Isa>;
+};
+
+/// Refuses a call whose prefill needs a matrix unit that the system withholds.
+template <class Isa, class Problem>
+status check_matrix_unit([[maybe_unused]] const Problem& problem) {
+  if constexpr (has_matrix_unit<Isa>) {
+    if (!call_multiplies_pairs<Isa>(problem)) return {};
+    for (index_t sequence = 0; sequence < problem.shape.batch; ++sequence) {
+      if (!is_decoded(problem.opts, problem.shape_of(sequence))) {
+        return matrix_unit<Isa>::permission();
+      }
+    }
+  }
+  return {};
+}
+
+/// The numbers that a product of a matrix unit sums: operands are padded with zeros to a multiple.
+template <class Isa>
+inline constexpr index_t summed_numbers = 2;
+template <class Isa>
+  requires has_matrix_unit<Isa>
+inline constexpr index_t summed_numbers<Isa> = 2 * matrix_unit<Isa>::depth;
+
+/// The pairs in a padded row of keys or queries.
+template <class Isa>
+constexpr index_t padded_pairs(index_t channels) {
+  return ceil_div(channels, summed_numbers<Isa>) * summed_numbers<Isa> / 2;
+}
+/// The channels in a padded tile of values.
+template <class Isa>
+constexpr index_t padded_values(index_t channels) {
+  if constexpr (has_matrix_unit<Isa>) {
+    return ceil_div(channels, index_t{matrix_unit<Isa>::rows}) * matrix_unit<Isa>::rows;
+  } else {
+    return channels;
+  }
 }
 
 /// The largest factor by which rounding may increase |q| |k|: 1 + 2^-8 for each of two numbers,

@@ -61,6 +61,7 @@ class prefill {
     const key_range some_see{std::min({masks[G].extremes().some_first...}),
                              std::max({masks[G].extremes().some_last...})};
     key_tile<Isa, Operand> tile;
+    typename product_unit<Isa, Operand>::type unit;
     for (index_t piece = 0; piece < head_.pieces; ++piece) {
       const key_range resident = head_.resident.piece(piece);
       const key_range keys_of_piece = intersect(resident, some_see);
@@ -102,7 +103,7 @@ class prefill {
             found = true;
           }
           group.template round<Operand>(shape().head_dim);
-          if (attend_tile(group, biases[g], masks[g], tile, tile_is, factors.softcap)) {
+          if (attend_tile(group, biases[g], masks[g], tile, tile_is, factors.softcap, unit)) {
             group.has_outputs = true;
           }
         }
@@ -139,10 +140,11 @@ class prefill {
   /// sequence is often short. Returns false if no query saw a key of the tile.
   template <int Vectors = Isa::tile_vectors>
   bool attend_tile(const query_group<Isa>& group, const Biases& biases, const mask_type& masks,
-                   key_tile<Isa, Operand>& tile, tile_class tile_is, float softcap) const {
+                   key_tile<Isa, Operand>& tile, tile_class tile_is, float softcap,
+                   typename product_unit<Isa, Operand>::type& unit) const {
     if constexpr (Vectors > 1) {
       if (group.width < Vectors * lanes<Isa>) {
-        return attend_tile<Vectors - 1>(group, biases, masks, tile, tile_is, softcap);
+        return attend_tile<Vectors - 1>(group, biases, masks, tile, tile_is, softcap, unit);
       }
     }
     return tile_attention<Isa, Vectors, Operand, Biases, mask_type>{group,
@@ -152,7 +154,8 @@ class prefill {
                                                                     shape().value_dim,
                                                                     softcap,
                                                                     memory_.weights,
-                                                                    head_.statistics.any()}
+                                                                    head_.statistics.any(),
+                                                                    unit}
         .run(tile, tile_is);
   }
 

@@ -49,7 +49,7 @@ struct query_group {
     query_group group;
     group.packed = memory.take<float>(shape.head_dim * width);
     group.queries = rotates ? memory.take<float>(shape.head_dim * width) : group.packed;
-    const index_t pairs_of_row = in_pairs ? ceil_div(shape.head_dim, 2) : 0;
+    const index_t pairs_of_row = in_pairs ? padded_pairs<Isa>(shape.head_dim) : 0;
     group.rounded = memory.take<bfloat16_pair>(pairs_of_row * width);
     group.outputs = memory.take<float>(shape.value_dim * width);
     group.maximum = memory.take<float>(width);
@@ -134,6 +134,8 @@ struct query_group {
               .store(rounded + c / 2 * width + lane);
         }
       }
+      std::fill(rounded + ceil_div(channels, 2) * width,
+                rounded + padded_pairs<Isa>(channels) * width, bfloat16_pair());
     }
   }
 

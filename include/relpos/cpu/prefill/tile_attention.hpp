@@ -8,6 +8,7 @@
 #include "relpos/cpu/prefill/bias_stage.hpp"
 #include "relpos/cpu/prefill/key_tile.hpp"
 #include "relpos/cpu/prefill/mask_stage.hpp"
+#include "relpos/cpu/prefill/matrix_product.hpp"
 #include "relpos/cpu/prefill/micro_kernel.hpp"
 #include "relpos/cpu/prefill/query_group.hpp"
 #include "relpos/simd/exp2.hpp"
@@ -77,6 +78,11 @@ struct tile_attention {
   using tiles = geometry<Isa>;
   static constexpr index_t width = Vectors * lanes<Isa>;
   static constexpr int numbers = numbers_of<Operand>;
+  using tile_type = key_tile<Isa, Operand>;
+  using unit_type = typename product_unit<Isa, Operand>::type;
+  static constexpr bool has_unit = in_matrices<Isa, Operand>;
+  // The keys that masks classify and whose products are computed together: a strip, or a panel.
+  static constexpr int step = has_unit ? tile_type::places : Isa::tile_rows;
 
   const query_group<Isa>& group;
   const BiasStages& biases;  // a tuple, in argument order; then cap, row factors
@@ -86,6 +92,7 @@ struct tile_attention {
   float softcap;   // factor of tanh in units of the exponent, 0 for none
   float* weights;  // [tile_keys][width]
   bool collects;   // statistics
+  unit_type& unit;
 
   /// The places of a tile that the group computes: the strips that are not skipped, packed one
   /// after another.
@@ -93,21 +100,21 @@ struct tile_attention {
     index_t count = 0;
     needed_keys<Vectors> needed = {};  // operands
     bool any_partial = false;
-    const Operand* values[tiles::tile_keys / numbers];
+    const Operand* values[tiles::tile_keys / tile_type::places];
   };
 
   /// Returns false if no query saw a key of the tile.
-  RELPOS_NOINLINE bool run(key_tile<Isa, Operand>& tile, tile_class tile_is) const {
+  RELPOS_NOINLINE bool run(tile_type& tile, tile_class tile_is) const {
     real maximum[Vectors];
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) maximum[v] = real::load(group.maximum + v * lanes<Isa>);
 
     live_keys live;
     constexpr int rows = Isa::tile_rows;
-    static_assert(rows % numbers == 0);
+    static_assert(rows % numbers == 0 && step % rows == 0);
     const bool classifies = tile_is == tile_class::partial || tile.has_gaps();
-    for (index_t first = 0; first < tile.count; first += rows) {
-      const index_t count = std::min<index_t>(rows, tile.count - first);
+    for (index_t first = 0; first < tile.count; first += step) {
+      const index_t count = std::min<index_t>(step, tile.count - first);
       tile_class strip_is = tile_is;
       if (classifies) {
         const key_range range = tile.rows_of(first, count);
@@ -115,13 +122,17 @@ struct tile_attention {
         if (strip_is == tile_class::skip) continue;
         if (range.last - range.first != count) strip_is = tile_class::partial;
       }
-      tile.fetch_next();
       const bool partial = strip_is == tile_class::partial;
-      if (count == rows) {
-        score_strip<rows>(tile, first, partial, live, maximum);
+      if constexpr (has_unit) {
+        score_panel(tile, first, partial, live, maximum);
       } else {
-        for (index_t k = first; k < first + count; k += numbers)
-          score_strip<numbers>(tile, k, partial, live, maximum);
+        tile.fetch_next();
+        if (count == rows) {
+          score_strip<rows>(tile, first, partial, live, maximum);
+        } else {
+          for (index_t k = first; k < first + count; k += numbers)
+            score_strip<numbers>(tile, k, partial, live, maximum);
+        }
       }
     }
     if (live.count == 0) return false;
@@ -133,7 +144,13 @@ struct tile_attention {
       exponentiate(live.needed, maximum, rescale);
     }
     const auto* const operands = reinterpret_cast<const Operand*>(weights);
-    if (live.any_partial && !all_finite<Isa>(live.values, live.count / numbers, value_dim)) {
+    const bool guarded =
+        live.any_partial && !all_finite<Isa>(live.values, live.count / tile_type::places,
+                                             tile_type::operands_of_values(value_dim));
+    if constexpr (has_unit) {
+      accumulate_panels<Isa, Vectors>(unit, live.values, operands, live.needed, value_dim, rescale,
+                                      !group.has_outputs, guarded, group.outputs);
+    } else if (guarded) {
       accumulate_values<Isa, Vectors, true>(live.values, operands, live.needed, value_dim, rescale,
                                             !group.has_outputs, group.outputs);
     } else {
@@ -144,15 +161,62 @@ struct tile_attention {
   }
 
  private:
-  /// Computes the scores of `Rows` keys. Product, bias and running maximum stay in registers; with
-  /// a softcap or a partial mask, the stages after the product run key by key.
+  /// Computes the scores of a strip of `Rows` keys and adds it to the live keys.
   template <int Rows>
-  RELPOS_INLINE void score_strip(const key_tile<Isa, Operand>& tile, index_t first, bool partial,
+  RELPOS_INLINE void score_strip(const tile_type& tile, index_t first, bool partial,
                                  live_keys& live, real (&maximum)[Vectors]) const {
+    const int blind = blind_vectors(tile, first, partial);
+    score_keys<Rows>(tile, first, partial, blind, weights + live.count * width, maximum);
+    live.any_partial |= partial;
+    add_live<Rows>(tile, first, blind, live);
+  }
+
+  /// The same for a panel, whose products the matrix unit computes.
+  void score_panel(tile_type& tile, index_t first, bool partial, live_keys& live,
+                   real (&maximum)[Vectors]) const {
+    const int blind = blind_vectors(tile, first, partial);
     float* const out = weights + live.count * width;
-    const int blind = partial ? masks.template blind_vectors<Vectors>(tile.first_row + first) : 0;
+    unroll<Vectors>([&](auto skipped) RELPOS_LAMBDA {
+      if (blind == skipped) {
+        multiply_panel<Isa, skipped, Vectors>(unit, tile.keys[first], group.rounded,
+                                              padded_pairs<Isa>(head_dim), out);
+      }
+    });
+    constexpr int rows = Isa::tile_rows;
+    for (index_t r = 0; r < step; r += rows) {
+      tile.fetch_next();
+      score_keys<rows>(tile, first + r, partial, blind, out + r * width, maximum);
+    }
+    live.any_partial |= partial;
+    add_live<step>(tile, first, blind, live);
+  }
+
+  RELPOS_INLINE int blind_vectors(const tile_type& tile, index_t first, bool partial) const {
+    return partial ? masks.template blind_vectors<Vectors>(tile.first_row + first) : 0;
+  }
+
+  template <int Rows>
+  RELPOS_INLINE void add_live(const tile_type& tile, index_t first, int blind,
+                              live_keys& live) const {
+    constexpr int places = tile_type::places;
+    for (int r = 0; r < Rows; r += places) {
+      live.values[(live.count + r) / places] = tile.values[(first + r) / places];
+    }
+    live.count += Rows;
+    RELPOS_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      if (v >= blind) live.needed.count[v] = live.count / numbers;
+    }
+  }
+
+  /// Computes the scores of `Rows` keys. Product, bias and running maximum stay in registers; with
+  /// a softcap or a partial mask, the stages after the product run key by key. `out` already holds
+  /// the products of a matrix unit.
+  template <int Rows>
+  RELPOS_INLINE void score_keys(const tile_type& tile, index_t first, bool partial, int blind,
+                                float* out, real (&maximum)[Vectors]) const {
     if (softcap == 0.0f && !partial) {
-      auto scores = products<Rows, 0>(tile.keys + first);
+      auto scores = products<Rows, 0>(tile.keys + first, out);
       add_to_strip(tile.first_row + first, scores.vectors);
       RELPOS_UNROLL
       for (int r = 0; r < Rows; ++r) {
@@ -161,7 +225,6 @@ struct tile_attention {
         store(scores.vectors[r], out + r * width);
       }
     } else {
-      live.any_partial |= partial;
       unroll<Vectors>([&](auto skipped) RELPOS_LAMBDA {
         if (blind == skipped) store_products<Rows, skipped>(tile.keys + first, out);
       });
@@ -180,24 +243,28 @@ struct tile_attention {
         }
       }
     }
-    for (int r = 0; r < Rows; r += numbers) {
-      live.values[(live.count + r) / numbers] = tile.values[(first + r) / numbers];
-    }
-    live.count += Rows;
-    RELPOS_UNROLL
-    for (int v = 0; v < Vectors; ++v) {
-      if (v >= blind) live.needed.count[v] = live.count / numbers;
-    }
   }
 
-  /// The products of the vectors after the first `Skipped`, in units of the exponent.
+  /// The products of the vectors after the first `Skipped`, in units of the exponent. A matrix unit
+  /// has stored them in `out`.
   template <int Rows, int Skipped>
   RELPOS_INLINE register_tile<Isa, Rows, Vectors - Skipped> products(
-      const Operand* const* keys) const {
+      const Operand* const* keys, [[maybe_unused]] const float* out) const {
     constexpr int used = Vectors - Skipped;
-    auto scores = score_product<Isa, Rows, used>(
-        keys, group.template operands<Operand>() + Skipped * lanes<Isa>, width,
-        ceil_div(head_dim, index_t{numbers}));
+    register_tile<Isa, Rows, used> scores;
+    if constexpr (has_unit) {
+      RELPOS_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        RELPOS_UNROLL
+        for (int v = 0; v < used; ++v) {
+          scores.vectors[r][v] = real::load(out + r * width + (v + Skipped) * lanes<Isa>);
+        }
+      }
+    } else {
+      scores = score_product<Isa, Rows, used>(
+          keys, group.template operands<Operand>() + Skipped * lanes<Isa>, width,
+          ceil_div(head_dim, index_t{numbers}));
+    }
     if constexpr (is_pair<Operand>) {
       const real factor(group.score_factor);
       RELPOS_UNROLL
@@ -211,7 +278,7 @@ struct tile_attention {
 
   template <int Rows, int Skipped>
   RELPOS_INLINE void store_products(const Operand* const* keys, float* out) const {
-    const auto scores = products<Rows, Skipped>(keys);
+    const auto scores = products<Rows, Skipped>(keys, out);
     RELPOS_UNROLL
     for (int r = 0; r < Rows; ++r) {
       RELPOS_UNROLL

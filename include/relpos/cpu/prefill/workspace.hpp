@@ -27,10 +27,13 @@ struct prefill_workspace {
     weights = memory.take<float>(geometry<Isa>::tile_keys * geometry<Isa>::group_rows);
     stored_row = memory.take<float>(rotates ? shape.head_dim : 0);
     rotors_of_row = memory.take<float>(rotates && !by_tile ? 2 * shape.head_dim : 0);
-    tile.keys = memory.take<float>(geometry<Isa>::tile_keys * shape.head_dim);
-    tile.values = memory.take<float>(geometry<Isa>::tile_keys * shape.value_dim);
+    const index_t key_pairs = pairs ? padded_pairs<Isa>(shape.head_dim) : 0;
+    const index_t value_pairs = pairs ? ceil_div(padded_values<Isa>(shape.value_dim), 2) : 0;
+    tile.keys = memory.take<float>(geometry<Isa>::tile_keys * std::max(shape.head_dim, key_pairs));
+    tile.values =
+        memory.take<float>(geometry<Isa>::tile_keys * std::max(shape.value_dim, value_pairs));
     tile.row = memory.take<float>(std::max(shape.head_dim, pairs ? shape.value_dim : 0));
-    tile.rounded = memory.take<bfloat16>(pairs ? 2 * shape.value_dim : 0);
+    tile.rounded = memory.take<bfloat16>(pairs ? summed_numbers<Isa> * shape.value_dim : 0);
     coefficients = memory.take<float>(mixed_terms * geometry<Isa>::block_rows);
   }
 };

@@ -5,8 +5,8 @@
 #include <bit>
 #include <cstdint>
 
-#include "relpos/simd/avx512_bf16.hpp"
-#include "relpos/simd/pair_ops.hpp"
+#include "relpos/simd/bfloat16/avx512_bf16.hpp"
+#include "relpos/simd/bfloat16/pair_ops.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 

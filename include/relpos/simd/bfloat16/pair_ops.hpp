@@ -30,10 +30,11 @@ struct RELPOS_MAY_ALIAS bfloat16_pair {
 template <class Isa>
 struct pair_ops;
 
-template <int N>
-struct pair_ops<generic<N>> {
-  using floats = pack<float, generic<N>>;
-  using words = pack<std::uint32_t, generic<N>>;
+template <int N, bool HasMatrixUnit>
+struct pair_ops<generic<N, HasMatrixUnit>> {
+  using isa = generic<N, HasMatrixUnit>;
+  using floats = pack<float, isa>;
+  using words = pack<std::uint32_t, isa>;
 
   static constexpr float without_subnormals(float x) {
     const auto bits = std::bit_cast<std::uint32_t>(x);

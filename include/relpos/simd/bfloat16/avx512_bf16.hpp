@@ -1,7 +1,7 @@
 #pragma once
 // AVX512_BF16: products of pairs of bfloat16 numbers beside AVX-512.
 
-#include "relpos/simd/pair_ops.hpp"
+#include "relpos/simd/bfloat16/pair_ops.hpp"
 
 #if RELPOS_HAS_AVX512_BF16
 
