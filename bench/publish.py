@@ -22,6 +22,8 @@ HEAD = """# Benchmarks
 
 `bench/publish.py` writes this page from [bench/results](../bench/results). [Limits](limits.md) explains the figures.
 
+![Time against length: relpos, FlexAttention, and SDPA with a bias matrix](pictures/time_against_length.svg)
+
     ./dev bench            the sections that need no Python library, into build/bench/results.json
     ./dev bench torch      PyTorch, into the same file
     ./dev bench runtimes   ONNX Runtime, OpenVINO and ggml, into the same file
