@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "compare.hpp"
+#include "first_bytes.hpp"
 #include "other_biases.hpp"
 #include "sharpness.hpp"
 #include "sheet.hpp"

@@ -1,28 +1,10 @@
 #include "text.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstdio>
-#include <cstring>
-#include <memory>
 #include <stdexcept>
 
 namespace demo {
-
-std::string first_bytes(const std::string& path, std::size_t limit) {
-  const auto refuse = [&](const char* reason) {
-    throw std::runtime_error("cannot read " + path + ": " + reason);
-  };
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                             &std::fclose);
-  if (!file) refuse(std::strerror(errno));
-  std::string text(limit, '\0');
-  text.resize(std::fread(text.data(), 1, limit, file.get()));
-  if (std::ferror(file.get()) != 0) refuse(std::strerror(errno));  // a directory, among others
-  if (text.empty()) refuse("it is empty");
-  return text;
-}
 
 float fixed_numbers::next() {
   // SplitMix64 (Steele, Lea, Flood, 2014). The standard library's distributions differ by vendor.

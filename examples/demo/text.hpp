@@ -3,7 +3,6 @@
 
 #include <relpos/relpos.hpp>
 
-#include <cstddef>
 #include <string>
 
 namespace demo {
@@ -15,10 +14,6 @@ using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMa
 
 inline constexpr int heads = 8;
 inline constexpr int head_dim = 64;
-
-/// The first bytes of a file, at most `limit`. Throws std::runtime_error, with a message of one
-/// line, for a file that cannot be read or is empty.
-std::string first_bytes(const std::string& path, std::size_t limit);
 
 /// Numbers in [-1, 1] that are the same on every machine.
 class fixed_numbers {

@@ -1,20 +1,17 @@
 #include "evaluation.hpp"
 
+#include <relpos/relpos.hpp>
+
 #include <chrono>
 #include <cmath>
 #include <numeric>
 #include <random>
-#include <stdexcept>
 #include <string>
 
 #include "threads.hpp"
 
 namespace extrapolation {
 namespace {
-
-void check(const relpos::status& done) {
-  if (!done) throw std::runtime_error(done.message);
-}
 
 long size_of(std::string_view text) { return static_cast<long>(text.size()); }
 
@@ -132,7 +129,7 @@ double resolution(const subject& of, std::string_view text, long length) {
         const auto call =
             relpos::prepare(relpos::serial{}, no_out, q, k, no_values, policies..., opts);
         memory.resize(std::max(memory.size(), call.workspace_bytes()));
-        check(call.run(relpos::serial{}, memory));
+        relpos::throw_unless(call.run(relpos::serial{}, memory));
       });
       for (long i = 0; i < heads * queries; ++i) {
         const long distance = length - queries + i % queries - key;
@@ -156,8 +153,8 @@ sharpness measure(const subject& of, std::string_view text, const temperatures& 
       const relpos::options opts{.scale = score_scale};
       const auto add = [&](relpos::sharpness statistic, double& sum) {
         double of_all = 0.0;
-        check(relpos::measure_sharpness(several_threads{of.threads}, statistic, {&of_all, 1}, in.q,
-                                        in.k, policies..., opts));
+        relpos::throw_unless(relpos::measure_sharpness(
+            several_threads{of.threads}, statistic, {&of_all, 1}, in.q, in.k, policies..., opts));
         sum += of_all / layers;
       };
       add(relpos::sharpness::entropy, result.entropy);
@@ -183,8 +180,9 @@ temperatures align(const subject& of, std::string_view text, long length) {
     reader reads(of.of, of.model, trained_length);
     reads.read(piece(text, i * trained_length, trained_length), [&](const layer_inputs& in) {
       std::vector<double> of_heads(heads);
-      check(relpos::measure_sharpness(several_threads{of.threads}, statistic, of_heads, in.q, in.k,
-                                      bias, relpos::causal{}, opts));
+      relpos::throw_unless(relpos::measure_sharpness(several_threads{of.threads}, statistic,
+                                                     of_heads, in.q, in.k, bias, relpos::causal{},
+                                                     opts));
       for (std::size_t head = 0; head < of_heads.size(); ++head) {
         targets[static_cast<std::size_t>(in.layer)][head] +=
             of_heads[head] / static_cast<double>(pieces);
@@ -195,9 +193,9 @@ temperatures align(const subject& of, std::string_view text, long length) {
   reader reads(of.of, of.model, length);
   reads.read(piece(text, 0, length), [&](const layer_inputs& in) {
     auto& solved = reads.layer_temperatures()[static_cast<std::size_t>(in.layer)];
-    check(relpos::align_temperatures(several_threads{of.threads}, statistic,
-                                     targets[static_cast<std::size_t>(in.layer)], solved, in.q,
-                                     in.k, bias, relpos::causal{}, opts));
+    relpos::throw_unless(relpos::align_temperatures(
+        several_threads{of.threads}, statistic, targets[static_cast<std::size_t>(in.layer)], solved,
+        in.q, in.k, bias, relpos::causal{}, opts));
   });
   return reads.layer_temperatures();
 }

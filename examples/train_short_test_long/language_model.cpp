@@ -2,17 +2,17 @@
 
 #include <unsupported/Eigen/SpecialFunctions>
 
+#include "first_bytes.hpp"
 #include "safetensors.hpp"
-#include "text.hpp"
 
 namespace extrapolation {
 
 language_model::language_model(const std::string& path) {
-  const safetensors file(path, read_file(path, std::size_t{1} << 30));
+  const safetensors file(path, first_bytes(path, std::size_t{1} << 30));
   const auto stored = [&](const std::string& name, long rows, long columns) {
     return Eigen::Map<const matrix>(file.values(name, {rows, columns}).data(), rows, columns);
   };
-  /// PyTorch's [outputs, inputs], transposed.
+  // PyTorch's [outputs, inputs], transposed.
   const auto product = [&](const std::string& name, long inputs, long outputs) -> matrix {
     return stored(name, outputs, inputs).transpose();
   };

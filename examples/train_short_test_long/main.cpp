@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "evaluation.hpp"
+#include "first_bytes.hpp"
 #include "generation.hpp"
 #include "report.hpp"
-#include "text.hpp"
 
 namespace {
 
@@ -106,12 +106,12 @@ double peak_mebibytes() {
 
 results evaluate(const arguments& given, std::string_view text) {
   const unsigned threads = std::max(1u, std::thread::hardware_concurrency());
-  results all{given.lengths, {}};
+  results all{given.lengths, {}, 0.0};
   std::size_t done = 0;
   for (const variant* each : given.variants) {
     const language_model model(given.weights + "/" + each->model + ".safetensors");
     const subject of{*each, model, threads};
-    result_row row{each, {}, {}, 0.0};
+    result_row row{each, {}, {}};
     const bool changes_nothing = each->beyond == stretch::none && !each->is_second_seed;
     if (changes_nothing) row.bits_in_window = predict_in_window(of, text);
     for (const long length : given.lengths) {
@@ -126,16 +126,16 @@ results evaluate(const arguments& given, std::string_view text) {
       if (changes_nothing && length <= 2048) cell.resolution = resolution(of, text, length);
       row.cells.push_back(cell);
     }
-    row.peak_mebibytes = peak_mebibytes();
     all.rows.push_back(row);
     ++done;
   }
   std::fprintf(stderr, "\r\033[K");
+  all.peak_mebibytes = peak_mebibytes();
   return all;
 }
 
 int run(arguments given) {
-  const std::string text = read_file(given.file, most_bytes);
+  const std::string text = first_bytes(given.file, most_bytes);
   if (given.generated > 0) {
     for (const variant* each : given.variants) {
       const language_model model(given.weights + "/" + each->model + ".safetensors");

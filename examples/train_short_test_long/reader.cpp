@@ -1,17 +1,14 @@
 #include "reader.hpp"
 
+#include <relpos/relpos.hpp>
+
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 
 namespace extrapolation {
 namespace {
 
 using relpos::view;
-
-void check(const relpos::status& done) {
-  if (!done) throw std::runtime_error(done.message);
-}
 
 /// Rows [length, width] of all heads as a tensor.
 view<float, 4> by_head(matrix& rows) {
@@ -54,7 +51,7 @@ matrix reader::read_on(std::string_view text) {
         {view<float, 4>(own.keys.data(), shape), view<float, 4>(own.values.data(), shape)},
         own.rows};
     with_layer_policies(in.layer, in.qkv, [&](const auto&... policies) {
-      check(relpos::append(relpos::serial{}, cache, in.k, in.v, policies...));
+      relpos::throw_unless(relpos::append(relpos::serial{}, cache, in.k, in.v, policies...));
       run(relpos::prepare(relpos::serial{}, by_head(out), in.q, cache, policies...,
                           relpos::options{.scale = score_scale}));
     });
@@ -70,8 +67,9 @@ matrix reader::states_of(std::string_view text, long first_position, const Atten
     states.row(row) = std::sqrt(static_cast<float>(width)) * model_.embedding.row(byte);
   }
   if (of_.by == encoding::sinusoidal) {
-    check(relpos::add_sinusoidal(view<float, 3>(states.data(), {1, length, width}),
-                                 relpos::sinusoidal_layout::interleaved, first_position));
+    relpos::throw_unless(relpos::add_sinusoidal(view<float, 3>(states.data(), {1, length, width}),
+                                                relpos::sinusoidal_layout::interleaved,
+                                                first_position));
   }
   matrix attended(length, width);
   for (long layer = 0; layer < layers; ++layer) {
@@ -93,7 +91,7 @@ matrix reader::states_of(std::string_view text, long first_position, const Atten
 template <class Call>
 void reader::run(const Call& call) {
   memory_.resize(std::max(memory_.size(), call.workspace_bytes()));
-  check(call.run(relpos::serial{}, memory_));
+  relpos::throw_unless(call.run(relpos::serial{}, memory_));
 }
 
 }  // namespace extrapolation

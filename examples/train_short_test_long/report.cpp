@@ -73,9 +73,7 @@ void print(const results& all) {
   print_table(all, "Thousand bytes per second", [](const result_cell& cell) {
     return formatted("%.1f", cell.predicted.bytes_per_second / 1000.0);
   });
-  if (!all.rows.empty()) {
-    std::printf("\nPeak memory of the process: %.0f MiB\n", all.rows.back().peak_mebibytes);
-  }
+  std::printf("\nPeak memory of the process: %.0f MiB\n", all.peak_mebibytes);
 }
 
 void write_csv(const results& all, const std::string& path) {

@@ -21,12 +21,12 @@ struct result_row {
   const variant* of;
   std::vector<result_cell> cells;          // of each length
   std::optional<double> bits_in_window{};  // of variants that change nothing
-  double peak_mebibytes = 0.0;
 };
 
 struct results {
   std::vector<long> lengths;
   std::vector<result_row> rows;
+  double peak_mebibytes = 0.0;  // of the process
 };
 
 void print(const results& all);

@@ -39,11 +39,9 @@ struct several_threads {
 
   template <class Item>
   void run(long items, const Item& item) const {
-    std::atomic<long> worker = 0;
     std::atomic<long> next = 0;
-    for_each_item(workers(), count, [&](long) {
-      const long own = worker++;
-      for (long i = next++; i < items; i = next++) item(i, own);
+    for_each_item(workers(), count, [&](long worker) {
+      for (long i = next++; i < items; i = next++) item(i, worker);
     });
   }
 };

@@ -1,5 +1,7 @@
 #include "variant.hpp"
 
+#include <algorithm>
+
 namespace extrapolation {
 
 std::span<const variant> variants() {

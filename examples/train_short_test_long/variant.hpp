@@ -42,15 +42,10 @@ using temperatures = std::vector<std::vector<float>>;  // [layer][head]
 /// The rotations of a variant for texts of one length.
 relpos::rotary_frequencies frequencies_of(const variant& of, long length);
 
-/// Calls use(policies...) with the policies of a layer. `q` is [length, 3 * width], the packed
-/// projections, of which a mixed bias takes its coefficients; `rotation` may be null where none is.
-template <class Use>
-void with_policies(const variant& of, const language_model& model, long layer, const matrix& qkv,
-                   const relpos::rotary_table* rotation, const std::vector<float>& temperature,
-                   const Use& use);
-
 inline constexpr float score_scale = 0.17677669f;  // 1 / sqrt(head_dim)
 
+/// Calls use(policies...) with the policies of a layer. `qkv` is [length, 3 * width], the packed
+/// projections, of which a mixed bias takes its coefficients; `rotation` may be null where none is.
 template <class Use>
 void with_policies(const variant& of, const language_model& model, long layer, const matrix& qkv,
                    const relpos::rotary_table* rotation, const std::vector<float>& temperature,
@@ -75,11 +70,10 @@ void with_policies(const variant& of, const language_model& model, long layer, c
       return use(t5_bias{model.t5_table, unidirectional}, head_temperature{temperature}, causal{});
     case encoding::mixed: {
       const layer_weights& weights = model.of_layer[static_cast<std::size_t>(layer)];
-      // [row * head, term]: the queries of all heads of a row lie side by side.
       const long rows = qkv.rows();
       const Eigen::Map<const matrix, 0, Eigen::OuterStride<>> queries(
           qkv.data(), rows, width, Eigen::OuterStride<>(qkv.cols()));
-      matrix coefficients(rows, heads * mixed_terms);
+      matrix coefficients(rows, heads * mixed_terms);  // [row, head and term]
       for (long head = 0; head < heads; ++head) {
         coefficients.middleCols(head * mixed_terms, mixed_terms).noalias() =
             queries.middleCols(head * head_dim, head_dim) * weights.mix;

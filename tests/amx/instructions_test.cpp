@@ -35,10 +35,16 @@ support::amx_counts counts_of_call(const support::sizes& of) {
           after.stores - before.stores};
 }
 
+class amx_instructions : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!support::amx_is_emulated()) GTEST_SKIP() << "the processor's own AMX counts nothing";
+  }
+};
+
 constexpr index_t block_rows = relpos::geometry<relpos::native>::block_rows;
 
-TEST(amx_instructions, of_a_block) {
-  if (!support::amx_is_emulated()) GTEST_SKIP() << "the processor's own AMX counts nothing";
+TEST_F(amx_instructions, of_a_block) {
   constexpr index_t keys = 256, head_dim = 64, value_dim = 96;
   const auto counts = counts_of_call({.batch = 1,
                                       .query_heads = 1,
@@ -60,8 +66,7 @@ TEST(amx_instructions, of_a_block) {
 }
 
 // A short group of queries takes no products of vectors that it does not fill.
-TEST(amx_instructions, of_a_few_queries) {
-  if (!support::amx_is_emulated()) GTEST_SKIP() << "the processor's own AMX counts nothing";
+TEST_F(amx_instructions, of_a_few_queries) {
   const auto counts = counts_of_call({.batch = 1,
                                       .query_heads = 1,
                                       .key_heads = 1,
@@ -75,8 +80,7 @@ TEST(amx_instructions, of_a_few_queries) {
 }
 
 // Each block of queries configures the tiles of its own thread.
-TEST(amx_instructions, of_two_blocks) {
-  if (!support::amx_is_emulated()) GTEST_SKIP() << "the processor's own AMX counts nothing";
+TEST_F(amx_instructions, of_two_blocks) {
   const auto counts = counts_of_call({.batch = 1,
                                       .query_heads = 1,
                                       .key_heads = 1,
