@@ -82,16 +82,14 @@ inline status check_merge(const partial_state& into, const partial_state& from) 
   if (status valid = check_merged_statistics(into.statistics, from.statistics, rows); !valid) {
     return valid;
   }
-  const auto written = written_memory(
-      call_outputs<float>{into.out, into.lse, into.statistics, "into.out", "into.lse"});
-  const auto read = written_memory(
-      call_outputs<float>{from.out, from.lse, from.statistics, "from.out", "from.lse"});
-  for (const labelled_memory& output : written) {
-    for (const labelled_memory& input : read) {
-      if (status valid = check_apart(output, input); !valid) return valid;
-    }
-  }
-  return check_all_apart(written);
+  const call_outputs<float> written{into.out, into.lse, into.statistics, "into.out", "into.lse"};
+  const call_outputs<float> read{from.out, from.lse, from.statistics, "from.out", "from.lse"};
+  status result;
+  for_each_written(written, [&](const labelled_memory& output) {
+    for_each_written(read,
+                     [&](const labelled_memory& input) { check_apart(output, input, result); });
+  });
+  return result ? check_outputs_apart(written) : result;
 }
 
 /// `sink` is the sink logit that both states have counted; -inf if there is none.
@@ -165,12 +163,12 @@ status merge(const Executor& runner, const partial_state& into, const partial_st
   const attention_shape sizes{
       .batch = shape[0], .query_heads = shape[1], .query_length = shape[2], .value_dim = shape[3]};
   if (status valid = check_policies(policies, sizes); !valid) return valid;
-  for (const labelled_memory& output : written_memory(
-           call_outputs<float>{into.out, into.lse, into.statistics, "into.out", "into.lse"})) {
-    if (status valid = check_apart_from_policies(output, policy_data(policies)); !valid) {
-      return valid;
-    }
-  }
+  status apart;
+  for_each_written(call_outputs<float>{into.out, into.lse, into.statistics, "into.out", "into.lse"},
+                   [&](const labelled_memory& output) {
+                     if (apart) apart = check_apart_from_policies(output, policy_data(policies));
+                   });
+  if (!apart) return apart;
   merge_rows(runner, into, from, [&](index_t batch, index_t head, index_t row) {
     return sink_logit(bind_all(policies, batch, head), row);
   });

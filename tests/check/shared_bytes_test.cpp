@@ -172,8 +172,9 @@ TEST(shared_bytes, what_is_not_decided_is_not_called_overlapping) {
   };
   EXPECT_EQ(decide(relpos::max_sharing_steps), sharing::unknown);
   EXPECT_EQ(decide(1 << 30), sharing::none);
-  const relpos::status refused = relpos::check_apart(relpos::labelled_memory("out", byte),
-                                                     relpos::labelled_memory("q", tangled));
+  relpos::status refused;
+  relpos::check_apart(relpos::labelled_memory("out", byte), relpos::labelled_memory("q", tangled),
+                      refused);
   EXPECT_EQ(refused.code, relpos::status_code::overlap);
   EXPECT_STREQ(refused.message,
                "out: memory of out [1, 1] may overlap q [40, 40, 40, 40]: the ranges that they "

@@ -29,7 +29,6 @@ struct labelled_memory {
         bytes(memory),
         elements(strided_bytes::of_range(memory.first, memory.last)) {}
 
-  bool is_empty() const { return bytes.first == bytes.last; }
   shape_text text() const { return shape_text(elements.shape.data(), elements.rank); }
 };
 
@@ -52,39 +51,40 @@ RELPOS_NOINLINE inline status check_elements_apart(const labelled_memory& writte
   }
 }
 
-/// Refuses written memory that shares a byte with another argument. The elements of one may lie
-/// between the elements of the other.
-inline status check_apart(const labelled_memory& written, const labelled_memory& other) {
-  if (!written.bytes.overlaps(other.bytes)) return {};
-  return check_elements_apart(written, other);
+/// Makes `result` the refusal of written memory that shares a byte with another argument, unless
+/// `result` is a failure already. The elements of one may lie between the elements of the other.
+inline void check_apart(const labelled_memory& written, const labelled_memory& other,
+                        status& result) {
+  if (result && written.bytes.overlaps(other.bytes)) result = check_elements_apart(written, other);
 }
 
-/// The memory of all outputs of a call; empty for absent outputs.
-template <class Out, class Real>
-std::array<labelled_memory, 7> written_memory(const call_outputs<Out, Real>& outputs) {
-  const auto statistics = outputs.statistics.all();
-  const auto memory = [](const auto& statistic) {
-    return labelled_memory(statistic.name, statistic.rows_or_none());
+/// Calls use(labelled_memory) for each output of a call that has elements.
+template <class Out, class Real, class Use>
+void for_each_written(const call_outputs<Out, Real>& outputs, const Use& use) {
+  const auto use_elements = [&](const char* name, const auto& array) {
+    if (array.size() > 0) use(labelled_memory(name, array));
   };
-  return {labelled_memory(outputs.lse_name, outputs.lse_or_none()),
-          labelled_memory(outputs.out_name, outputs.out),
-          memory(statistics[0]),
-          memory(statistics[1]),
-          memory(statistics[2]),
-          memory(statistics[3]),
-          memory(statistics[4])};
+  if (outputs.lse) use_elements(outputs.lse_name, *outputs.lse);
+  use_elements(outputs.out_name, outputs.out);
+  if (!outputs.statistics.any()) return;
+  for (const auto& statistic : outputs.statistics.all()) {
+    if (statistic.rows) use_elements(statistic.name, *statistic.rows);
+  }
 }
 
 /// Refuses two outputs that overlap.
-template <std::size_t Count>
-status check_all_apart(const std::array<labelled_memory, Count>& written) {
-  for (std::size_t i = 0; i < Count; ++i) {
-    if (written[i].is_empty()) continue;
-    for (std::size_t j = i + 1; j < Count; ++j) {
-      if (status valid = check_apart(written[i], written[j]); !valid) return valid;
-    }
-  }
-  return {};
+template <class Out, class Real>
+status check_outputs_apart(const call_outputs<Out, Real>& outputs) {
+  status result;
+  index_t place = 0;
+  for_each_written(outputs, [&](const labelled_memory& written) {
+    index_t other_place = 0;
+    for_each_written(outputs, [&](const labelled_memory& other) {
+      if (other_place++ > place) check_apart(written, other, result);
+    });
+    ++place;
+  });
+  return result;
 }
 
 RELPOS_NOINLINE inline status refuse_over_policy(const labelled_memory& written) {
@@ -150,9 +150,8 @@ RELPOS_NOINLINE status check_apart_from_reads(const labelled_memory& written,
                                               const view<Query, 4>& q, const Source& source,
                                               const options& opts) {
   status result;
-  for_each_read(q, source, opts, [&](const labelled_memory& read) {
-    if (result) result = check_apart(written, read);
-  });
+  for_each_read(q, source, opts,
+                [&](const labelled_memory& read) { check_apart(written, read, result); });
   return result;
 }
 
@@ -169,13 +168,11 @@ status check_apart_from_inputs(const labelled_memory& written, const view<Query,
 template <class Out, class Real, class Query, class Source>
 status check_overlap(const call_outputs<Out, Real>& outputs, const view<Query, 4>& q,
                      const Source& source, const options& opts, const policy_data& policies) {
-  const auto memory = written_memory(outputs);
-  for (const labelled_memory& written : memory) {
-    if (written.is_empty()) continue;
-    status valid = check_apart_from_inputs(written, q, source, opts, policies);
-    if (!valid) return valid;
-  }
-  return check_all_apart(memory);
+  status result;
+  for_each_written(outputs, [&](const labelled_memory& written) {
+    if (result) result = check_apart_from_inputs(written, q, source, opts, policies);
+  });
+  return result ? check_outputs_apart(outputs) : result;
 }
 
 /// Refuses workspace of fewer than `needed` bytes.
@@ -192,11 +189,10 @@ status check_workspace_overlap(const byte_range& memory, const call_outputs<Out,
                                const view<Query, 4>& q, const Source& source, const options& opts,
                                const policy_data& policies) {
   const labelled_memory used("workspace", memory);
-  for (const labelled_memory& written : written_memory(outputs)) {
-    if (written.is_empty()) continue;
-    if (status valid = check_apart(used, written); !valid) return valid;
-  }
-  return check_apart_from_inputs(used, q, source, opts, policies);
+  status result;
+  for_each_written(outputs,
+                   [&](const labelled_memory& written) { check_apart(used, written, result); });
+  return result ? check_apart_from_inputs(used, q, source, opts, policies) : result;
 }
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -21,7 +21,7 @@ status check_append_overlap(const kv_cache<Stored, Placement>& cache,
                             const policy_data& policies) {
   status result;
   const auto check = [&](const labelled_memory& part, const labelled_memory& other) {
-    if (result) result = check_apart(part, other);
+    check_apart(part, other, result);
   };
   index_t part_index = 0;
   cache.written_parts([&](const labelled_memory& part) {
