@@ -13,7 +13,7 @@ using point = std::pair<double, double>;
 
 class svg {
  public:
-  /// `anchor` is start, middle or end; `style` holds further attributes.
+  /// `anchor` is start, middle or end; `style` holds further attributes, here and below.
   void add_text(double x, double y, const std::string& content, int size,
                 const char* anchor = "start", const std::string& style = "") {
     put("<text x=\"", number(x), "\" y=\"", number(y), "\" font-size=\"", std::to_string(size),
@@ -25,12 +25,14 @@ class svg {
         number(height), "\" fill=\"none\" stroke=\"#999\"/>\n");
   }
 
-  void add_line(const std::vector<point>& points, const std::string& colour, double width) {
+  void add_line(const std::vector<point>& points, const std::string& colour, double width,
+                const std::string& style = "") {
     put("<path d=\"");
     for (std::size_t i = 0; i < points.size(); ++i) {
       put(i == 0 ? "M" : "L", number(points[i].first), " ", number(points[i].second));
     }
-    put("\" fill=\"none\" stroke=\"", colour, "\" stroke-width=\"", number(width), "\"/>\n");
+    put("\" fill=\"none\" stroke=\"", colour, "\" stroke-width=\"", number(width), "\" ", style,
+        "/>\n");
   }
 
   /// Cells of `pixels` x `pixels`, all of one colour; a cell is (column, row).

@@ -44,15 +44,27 @@ reader reader_of(const subject& of, long length, const temperatures& aligned) {
 
 }  // namespace
 
-prediction predict_in_pieces(const subject& of, std::string_view text, long length,
+spans spans_of(std::string_view text, long bytes, long count) {
+  spans result;
+  for (long i = 0; i < count; ++i) {
+    const long first = count == 1 ? 0 : (size_of(text) - bytes - 1) * i / (count - 1);
+    result.push_back(piece(text, first, bytes + 1));
+  }
+  return result;
+}
+
+prediction predict_in_pieces(const subject& of, const spans& read, long length,
                              const temperatures& aligned) {
   const auto start = std::chrono::steady_clock::now();
-  const long count = (size_of(text) - 1) / length;
+  const long of_span = (size_of(read.front()) - 1) / length;
+  const long count = static_cast<long>(read.size()) * of_span;
   std::vector<double> all(static_cast<std::size_t>(count)), last = all;
   for_each_item(count, of.threads, [&](long i) {
+    const std::string_view span = read[static_cast<std::size_t>(i / of_span)];
+    const long first = i % of_span * length;
     reader reads = reader_of(of, length, aligned);
-    const matrix states = reads.read(piece(text, i * length, length));
-    const auto bits = bits_of(reads.logits(states), piece(text, i * length + 1, length));
+    const matrix states = reads.read(piece(span, first, length));
+    const auto bits = bits_of(reads.logits(states), piece(span, first + 1, length));
     all[static_cast<std::size_t>(i)] = mean(bits);
     last[static_cast<std::size_t>(i)] = mean({bits.end() - trained_length, bits.end()});
   });
@@ -60,17 +72,19 @@ prediction predict_in_pieces(const subject& of, std::string_view text, long leng
   return {mean(all), mean(last), static_cast<double>(count * length) / seconds.count()};
 }
 
-double predict_in_window(const subject& of, std::string_view text) {
+double predict_in_window(const subject& of, const spans& read) {
   constexpr long stride = 64;
-  const long count = (size_of(text) - 1) / stride;
+  const long of_span = (size_of(read.front()) - 1) / stride;
+  const long count = static_cast<long>(read.size()) * of_span;
   std::vector<double> all(static_cast<std::size_t>(count));
   for_each_item(count, of.threads, [&](long i) {
+    const std::string_view span = read[static_cast<std::size_t>(i / of_span)];
     reader reads(of.of, of.model, trained_length);
-    const long end = (i + 1) * stride;
+    const long end = (i % of_span + 1) * stride;
     const long first = std::max(0L, end - trained_length);
-    const matrix states = reads.read(piece(text, first, end - first));
+    const matrix states = reads.read(piece(span, first, end - first));
     const auto bits =
-        bits_of(reads.logits(states.bottomRows(stride)), piece(text, end - stride + 1, stride));
+        bits_of(reads.logits(states.bottomRows(stride)), piece(span, end - stride + 1, stride));
     all[static_cast<std::size_t>(i)] = mean(bits);
   });
   return mean(all);
@@ -79,7 +93,7 @@ double predict_in_window(const subject& of, std::string_view text) {
 double find_keys(const subject& of, std::string_view text, long length,
                  const temperatures& aligned) {
   constexpr long digits = 5;
-  const long count = std::clamp(16384 / length, 4L, 16L);
+  const long count = std::clamp(32768 / length, 4L, 32L);
   std::vector<double> found(static_cast<std::size_t>(count));
   for_each_item(count, of.threads, [&](long i) {
     std::mt19937 random(static_cast<unsigned>(i));

@@ -2,6 +2,7 @@
 // What is measured: how well a variant predicts a text at a length, and whether it finds a key.
 
 #include <string_view>
+#include <vector>
 
 #include "reader.hpp"
 
@@ -14,19 +15,23 @@ struct subject {
   unsigned threads;
 };
 
-/// The bits per byte of a text in pieces of one length, each alone, and of the last
+/// Parts of a text, evenly spaced. The last byte of a span is only predicted.
+using spans = std::vector<std::string_view>;
+spans spans_of(std::string_view text, long bytes, long count);
+
+/// The bits per byte of spans in pieces of one length, each alone, and of the last
 /// `trained_length` bytes of each piece: those have seen most of it.
 struct prediction {
   double bits = 0.0;
   double bits_of_last = 0.0;
   double bytes_per_second = 0.0;
 };
-prediction predict_in_pieces(const subject& of, std::string_view text, long length,
+prediction predict_in_pieces(const subject& of, const spans& read, long length,
                              const temperatures& aligned);
 
 /// The bits per byte where each byte sees at most the trained length: a window that moves by 64
 /// bytes and is read anew each time.
-double predict_in_window(const subject& of, std::string_view text);
+double predict_in_window(const subject& of, const spans& read);
 
 /// The share of keys of five digits that the variant repeats when asked at the end of a text of
 /// this length: all five digits are its first choice.

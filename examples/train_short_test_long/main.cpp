@@ -26,7 +26,7 @@ constexpr const char* usage =
     "usage: train_short_test_long [--weights FOLDER] [--encoding NAME] [--lengths N,N...] "
     "[--out FOLDER] [--generate N] FILE";
 
-/// The bytes that each length predicts: a multiple of 8192.
+/// The bytes that each length predicts, in as many spans as the longest pieces allow.
 constexpr long read_bytes = 32768;
 constexpr std::size_t most_bytes = std::size_t{1} << 28;
 
@@ -105,6 +105,10 @@ double peak_mebibytes() {
 }
 
 results evaluate(const arguments& given, std::string_view text) {
+  const long longest = std::ranges::max(given.lengths);
+  const auto predictable = static_cast<long>(text.size()) - 1;
+  const spans read =
+      spans_of(text, longest, std::max(1L, std::min(read_bytes, predictable) / longest));
   const unsigned threads = std::max(1u, std::thread::hardware_concurrency());
   results all{given.lengths, {}, 0.0};
   std::size_t done = 0;
@@ -113,17 +117,21 @@ results evaluate(const arguments& given, std::string_view text) {
     const subject of{*each, model, threads};
     result_row row{each, {}, {}};
     const bool changes_nothing = each->beyond == stretch::none && !each->is_second_seed;
-    if (changes_nothing) row.bits_in_window = predict_in_window(of, text);
+    if (changes_nothing) row.bits_in_window = predict_in_window(of, read);
     for (const long length : given.lengths) {
       std::fprintf(stderr, "\r\033[K%zu of %zu: %s, %ld bytes", done + 1, given.variants.size(),
                    each->name, length);
-      const temperatures aligned = align(of, text, length);
-      result_cell cell{predict_in_pieces(of, text, length, aligned), {}, {}, {}};
-      if (!each->is_second_seed) cell.keys_found = find_keys(of, text, length, aligned);
-      if (each->by == encoding::t5) {
-        cell.sharp = measure(of, text.substr(0, static_cast<std::size_t>(length)), aligned);
+      const temperatures aligned = align(of, read.front(), length);
+      result_cell cell{predict_in_pieces(of, read, length, aligned), {}, {}, {}};
+      // Who finds none at the first length is not asked at the others.
+      const bool may_find = row.cells.empty() || row.cells.front().keys_found.value_or(0.0) > 0.0;
+      if (!each->is_second_seed && may_find) {
+        cell.keys_found = find_keys(of, text, length, aligned);
       }
-      if (changes_nothing && length <= 2048) cell.resolution = resolution(of, text, length);
+      if (each->by == encoding::t5) {
+        cell.sharp = measure(of, read.front().substr(0, static_cast<std::size_t>(length)), aligned);
+      }
+      if (changes_nothing && length <= 2048) cell.resolution = resolution(of, read.front(), length);
       row.cells.push_back(cell);
     }
     all.rows.push_back(row);
@@ -157,9 +165,7 @@ int run(arguments given) {
     throw std::runtime_error(given.file + " has " + std::to_string(bytes) + " bytes, pieces of " +
                              std::to_string(longest) + " need " + std::to_string(longest + 1));
   }
-  const long used = std::min(bytes, std::max(longest, read_bytes) + 1);
-  const results all =
-      evaluate(given, std::string_view(text).substr(0, static_cast<std::size_t>(used)));
+  const results all = evaluate(given, text);
   print(all);
   write_csv(all, given.out + "/results.csv");
   write_svg(all, given.out + "/bits_per_byte.svg");

@@ -44,6 +44,41 @@ void print_table(const results& all, const char* title,
   }
 }
 
+/// One colour for all variants of an encoding.
+const char* colour_of(encoding by) {
+  switch (by) {
+    case encoding::none:
+      return "#111111";
+    case encoding::sinusoidal:
+      return "#888888";
+    case encoding::rope:
+      return "#1f77b4";
+    case encoding::xpos:
+      return "#2ca02c";
+    case encoding::alibi:
+      return "#d62728";
+    case encoding::t5:
+      return "#e67300";
+    default:
+      return "#9467bd";
+  }
+}
+
+/// What changes an encoding beyond the training length is dashed.
+const char* dashes_of(const variant& of) {
+  switch (of.beyond) {
+    case stretch::none:
+      return "";
+    case stretch::linear:
+    case stretch::entropy:
+      return "stroke-dasharray=\"2 3\"";
+    case stretch::ntk:
+      return "stroke-dasharray=\"8 3 2 3\"";
+    default:
+      return "stroke-dasharray=\"7 3\"";
+  }
+}
+
 }  // namespace
 
 void print(const results& all) {
@@ -104,9 +139,6 @@ void write_csv(const results& all, const std::string& path) {
 void write_svg(const results& all, const std::string& path) {
   constexpr double left = 60, top = 40, plot_width = 520, plot_height = 360;
   constexpr double highest = 8.0;
-  static const char* const colours[] = {"#888888", "#d62728", "#1f77b4", "#9ecae1", "#17becf",
-                                        "#2ca02c", "#98df8a", "#9467bd", "#c5b0d5", "#ff7f0e",
-                                        "#ffbb78", "#8c564b", "#e377c2", "#bcbd22", "#000000"};
   double lowest = highest;
   for (const result_row& row : all.rows) {
     for (const result_cell& cell : row.cells) lowest = std::min(lowest, cell.predicted.bits);
@@ -145,13 +177,13 @@ void write_svg(const results& all, const std::string& path) {
   double label = top + plot_height + 20;
   for (const std::size_t i : order) {
     const result_row& row = all.rows[i];
-    const std::string colour = colours[i % std::size(colours)];
+    const std::string colour = colour_of(row.of->by);
     std::vector<demo::point> points;
     points.reserve(row.cells.size());
     for (std::size_t at = 0; at < row.cells.size(); ++at) {
       points.emplace_back(x_of(all.lengths[at]), y_of(row.cells[at].predicted.bits));
     }
-    picture.add_line(points, colour, row.of->beyond == stretch::none ? 2.0 : 1.5);
+    picture.add_line(points, colour, row.of->is_second_seed ? 1.0 : 2.0, dashes_of(*row.of));
     label = std::min(label - 15, y_of(last_bits(i)) + 4);
     picture.add_text(left + plot_width + 8, label,
                      std::string(row.of->name) + "  " + formatted("%.2f", last_bits(i)), 12,

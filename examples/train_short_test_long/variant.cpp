@@ -7,17 +7,21 @@ namespace extrapolation {
 std::span<const variant> variants() {
   using enum encoding;
   static constexpr variant all[] = {
+      {"none", "nope-0", none},
       {"sinusoidal", "sinusoidal-0", sinusoidal},
       {"rope", "rope-0", rope},
+      {"rope-seed-2", "rope-1", rope, stretch::none, true},
       {"rope-linear", "rope-0", rope, stretch::linear},
       {"rope-ntk", "rope-0", rope, stretch::ntk},
       {"rope-yarn", "rope-0", rope, stretch::yarn},
       {"xpos", "xpos-0", xpos},
       {"xpos-blockwise", "xpos-0", xpos, stretch::blockwise},
       {"alibi", "alibi-0", alibi},
+      {"alibi-seed-2", "alibi-1", alibi, stretch::none, true},
       {"t5", "t5-0", t5},
       {"t5-max-probability", "t5-0", t5, stretch::max_probability},
       {"t5-entropy", "t5-0", t5, stretch::entropy},
+      {"mixed", "mixed-0", mixed},
   };
   return all;
 }

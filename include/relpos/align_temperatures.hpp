@@ -1,7 +1,8 @@
 #pragma once
 // Temperatures that make attention over long inputs as sharp as it was at the training length, from
 // statistics of the model's own queries and keys, measured in the fused pass: no attention matrix
-// (Chi, Fan, Rudnicky, arXiv 2311.00684; model/temperature_alignment.hpp).
+// (after the idea of Chi, Fan, Rudnicky, arXiv 2311.00684, of which only the abstract was at hand:
+// statistics, rows and solver are this library's; model/temperature_alignment.hpp).
 //
 //   std::vector<double> targets(heads);     // at the training length
 //   relpos::measure_sharpness(runner, relpos::sharpness::entropy, targets, q, k, policies...);

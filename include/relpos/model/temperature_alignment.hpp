@@ -5,6 +5,9 @@
 //
 //   the logarithm of the largest probability     the entropy
 //
+// The statistics, their rows and the solver are this library's, after the idea of the paper, of
+// which only the abstract was at hand.
+//
 // Both are monotone in the temperature, so statistics of the model's own logits determine it
 // (align_temperatures.hpp measures them in the fused pass). Independent Gaussian logits have closed
 // forms.
