@@ -1,9 +1,15 @@
 # Which instruction sets programs are built for, beside the native one: sets relpos_isas and relpos_flags_<isa>.
 
-set(RELPOS_TEST_ISAS generic avx2 avx512 avx512_bf16 amx CACHE STRING
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
+  set(relpos_known_isas neon)
+else()
+  set(relpos_known_isas generic avx2 avx512 avx512_bf16 amx)
+endif()
+set(RELPOS_TEST_ISAS ${relpos_known_isas} CACHE STRING
   "Instruction sets to test; those that this machine cannot run are left out")
 
 set(relpos_flags_generic "")
+set(relpos_flags_neon "")
 set(relpos_flags_avx2 -mavx2 -mfma -mf16c)
 set(relpos_flags_avx512 ${relpos_flags_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd)
 set(relpos_flags_avx512_bf16 ${relpos_flags_avx512} -mavx512bf16 -mavx512vbmi)
@@ -20,8 +26,8 @@ include(CheckCXXSourceRuns)
 
 # Sets RELPOS_HOST_RUNS_<isa> in the cache.
 function(relpos_check_host isa)
-  if(isa STREQUAL "generic")
-    set(RELPOS_HOST_RUNS_generic ON CACHE INTERNAL "")
+  if(isa MATCHES "^(generic|neon)$")
+    set(RELPOS_HOST_RUNS_${isa} ON CACHE INTERNAL "")
   elseif(CMAKE_CROSSCOMPILING OR NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
     set(RELPOS_HOST_RUNS_${isa} OFF CACHE INTERNAL "")
   else()
@@ -34,8 +40,9 @@ endfunction()
 
 set(relpos_isas "")
 foreach(isa IN LISTS RELPOS_TEST_ISAS)
-  if(NOT DEFINED relpos_flags_${isa})
-    message(FATAL_ERROR "RELPOS_TEST_ISAS: unknown instruction set '${isa}' (generic, avx2, avx512, avx512_bf16, amx)")
+  if(NOT isa IN_LIST relpos_known_isas)
+    list(JOIN relpos_known_isas ", " names)
+    message(FATAL_ERROR "RELPOS_TEST_ISAS: unknown instruction set '${isa}' (${names})")
   endif()
   relpos_check_host(${isa})
   if(RELPOS_HOST_RUNS_${isa})
@@ -45,5 +52,5 @@ foreach(isa IN LISTS RELPOS_TEST_ISAS)
   endif()
 endforeach()
 if(NOT relpos_isas)
-  set(relpos_isas generic)
+  list(GET relpos_known_isas 0 relpos_isas)
 endif()

@@ -47,6 +47,12 @@
 #define RELPOS_HAS_AVX512 0
 #endif
 
+#if RELPOS_HAS_VECTORS && defined(__aarch64__) && defined(__ARM_NEON)
+#define RELPOS_HAS_NEON 1
+#else
+#define RELPOS_HAS_NEON 0
+#endif
+
 /// Whether one instruction looks up 64 bytes in a table of 128.
 #if RELPOS_HAS_AVX512 && defined(__AVX512VBMI__)
 #define RELPOS_HAS_AVX512_VBMI 1
@@ -94,6 +100,8 @@
 #define RELPOS_ABI_SET avx512
 #elif RELPOS_HAS_AVX2
 #define RELPOS_ABI_SET avx2
+#elif RELPOS_HAS_NEON
+#define RELPOS_ABI_SET neon
 #else
 #define RELPOS_ABI_SET generic
 #endif

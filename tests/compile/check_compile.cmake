@@ -1,6 +1,9 @@
 # Compiles `source` and compares the outcome with `kind`: must_pass or must_fail.
 
-set(command ${compiler} -std=c++20 -fsyntax-only -I ${include})
+set(command ${compiler} -std=c++20 -fsyntax-only)
+foreach(directory IN LISTS includes)
+  list(APPEND command -I ${directory})
+endforeach()
 foreach(directory IN LISTS system_includes)
   list(APPEND command -isystem ${directory})
 endforeach()

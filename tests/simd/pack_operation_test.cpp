@@ -99,7 +99,8 @@ void expect_lanewise(const std::vector<T>& values, OfPacks of_packs, OfScalars o
 
 template <class Isa>
 constexpr bool always_fused =
-    std::is_same_v<Isa, relpos::avx2> || std::is_same_v<Isa, relpos::avx512>;
+    std::is_same_v<Isa, relpos::avx2> || std::is_same_v<Isa, relpos::avx512> ||
+    std::is_same_v<Isa, relpos::neon>;
 
 std::int32_t mask(bool condition) { return condition ? -1 : 0; }
 

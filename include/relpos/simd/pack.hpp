@@ -3,14 +3,14 @@
 // kernels and the vector-generic members of policies use. A comparison returns int32 lanes of 0 and
 // -1.
 //
-// docs/extending.md lists the files that a new instruction set takes. NEON has none yet, and runs
-// as vector128.
+// docs/extending.md lists the files that a new instruction set takes.
 
 #include <type_traits>
 
 #include "relpos/simd/avx2.hpp"
 #include "relpos/simd/avx512.hpp"
 #include "relpos/simd/generic.hpp"
+#include "relpos/simd/neon.hpp"
 #include "relpos/simd/vector128.hpp"
 
 namespace relpos::inline RELPOS_ABI {

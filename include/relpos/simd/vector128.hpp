@@ -1,6 +1,6 @@
 #pragma once
 // 16-byte vectors without intrinsics, for every processor that GCC and clang compile for: SSE2 on
-// x86-64, NEON on Arm.
+// x86-64.
 
 #include "relpos/simd/vector_pack.hpp"
 

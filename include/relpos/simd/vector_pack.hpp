@@ -56,7 +56,13 @@ struct pack {
       return storage_traits<S>::template load<pack>(source);
     }
   }
-  RELPOS_INLINE void store(T* out) const { __builtin_memcpy(out, &v, sizeof v); }
+  RELPOS_INLINE void store(T* out) const {
+    if constexpr (requires { ops::store(v, out); }) {
+      ops::store(v, out);
+    } else {
+      __builtin_memcpy(out, &v, sizeof v);
+    }
+  }
   static RELPOS_INLINE pack iota() {
     return []<int... I>(std::integer_sequence<int, I...>) RELPOS_LAMBDA {
       return pack(vector{static_cast<T>(I)...});
@@ -91,7 +97,11 @@ struct pack {
   /// Sums of neighbouring lanes. Every four lanes of the result are two sums of `a`, then two sums
   /// of `b`, from the same four lanes.
   static RELPOS_INLINE pack add_neighbours(pack a, pack b) {
-    return of_neighbours<0>(a, b) + of_neighbours<1>(a, b);
+    if constexpr (requires { ops::add_neighbours(a.v, b.v); }) {
+      return ops::add_neighbours(a.v, b.v);
+    } else {
+      return of_neighbours<0>(a, b) + of_neighbours<1>(a, b);
+    }
   }
   /// Lane-by-lane sums of neighbouring groups of four lanes: the sums of `a`, then the sums of `b`.
   /// A pack has two such groups or more.

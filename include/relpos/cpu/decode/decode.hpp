@@ -192,10 +192,13 @@ class decode {
                                             key_stream, memory_.queries, next_scores);
       };
       const auto add_some = [&](auto vectors) {
-        if (value_stream.is_one_run && key_stream.is_one_run) {
-          add(vectors, std::true_type());
-        } else {
-          add(vectors, std::false_type());
+        // A row has whole elements, which may hold more channels than so many vectors.
+        if constexpr (vectors * lanes<Isa> % channels_of_element<Key> == 0) {
+          if (value_stream.is_one_run && key_stream.is_one_run) {
+            add(vectors, std::true_type());
+          } else {
+            add(vectors, std::false_type());
+          }
         }
       };
       if (keys.width() == 4 * lanes<Isa>) {

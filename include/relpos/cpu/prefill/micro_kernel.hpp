@@ -9,6 +9,7 @@
 #include "relpos/core/unroll.hpp"
 #include "relpos/cpu/prefill/operand.hpp"
 #include "relpos/simd/pack.hpp"
+#include "relpos/simd/tanh.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 
@@ -163,6 +164,19 @@ RELPOS_INLINE void accumulate_values(const Operand* const* values, const Operand
   }
   for (; c < channels; ++c) {
     value_product<Isa, 1, Vectors, Guarded>(values, weights, keys, c, rescale, is_first, outputs);
+  }
+}
+
+/// Caps the scores of `Rows` keys in memory, [Rows][width], without the first `blind` vectors. Not
+/// inlined: the constants of tanh would take registers of the products.
+template <class Isa, int Rows, int Vectors>
+RELPOS_NOINLINE void cap_scores(float softcap, index_t blind, float* scores) {
+  using real = float_pack<Isa>;
+  for (index_t r = 0; r < Rows; ++r) {
+    for (index_t v = blind; v < Vectors; ++v) {
+      float* const score = scores + (r * Vectors + v) * lanes<Isa>;
+      (real(softcap) * tanh<Isa>(real::load(score))).store(score);
+    }
   }
 }
 

@@ -12,7 +12,6 @@
 #include "relpos/cpu/prefill/micro_kernel.hpp"
 #include "relpos/cpu/prefill/query_group.hpp"
 #include "relpos/simd/exp2.hpp"
-#include "relpos/simd/tanh.hpp"
 #include "relpos/stage/score.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -228,6 +227,7 @@ struct tile_attention {
       unroll<Vectors>([&](auto skipped) RELPOS_LAMBDA {
         if (blind == skipped) store_products<Rows, skipped>(tile.keys + first, out);
       });
+      if (softcap != 0.0f) cap_scores<Isa, Rows, Vectors>(softcap, blind, out);
       if (partial) {
         for (index_t r = 0; r < Rows; ++r) {
           const index_t row = tile.first_row + first + r;
@@ -297,7 +297,6 @@ struct tile_attention {
     RELPOS_UNROLL
     for (int v = 0; v < Vectors; ++v) {
       score[v] = Partial && v < blind ? real(0.0f) : real::load(scores + v * lanes<Isa>);
-      if (softcap != 0.0f) score[v] = real(softcap) * tanh<Isa>(score[v]);
     }
     add_biases(key_row, score);
     if constexpr (Partial) hide(key_row, score);
