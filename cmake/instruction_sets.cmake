@@ -1,4 +1,4 @@
-# Which instruction sets programs are built for, beside the native one: sets relpos_isas and relpos_flags_<isa>.
+# Which instruction sets tests are built for: sets relpos_isas.
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   set(relpos_known_isas neon)
@@ -8,12 +8,7 @@ endif()
 set(RELPOS_TEST_ISAS ${relpos_known_isas} CACHE STRING
   "Instruction sets to test; those that this machine cannot run are left out")
 
-set(relpos_flags_generic "")
-set(relpos_flags_neon "")
-set(relpos_flags_avx2 -mavx2 -mfma -mf16c)
-set(relpos_flags_avx512 ${relpos_flags_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd)
-set(relpos_flags_avx512_bf16 ${relpos_flags_avx512} -mavx512bf16 -mavx512vbmi)
-set(relpos_flags_amx ${relpos_flags_avx512_bf16} -mamx-tile -mamx-bf16)
+include(${CMAKE_CURRENT_LIST_DIR}/instruction_set_flags.cmake)
 
 # Every CPU with AVX2 has F16C, which clang 14 cannot be asked about.
 set(relpos_features_avx2 avx2 fma)
