@@ -11,7 +11,7 @@ function(relpos_add_c_library name)
   set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
   target_sources(${name} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${PROJECT_SOURCE_DIR}/include/relpos_c.h)
-  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
   math(EXPR version "${PROJECT_VERSION_MAJOR} * 10000 + ${PROJECT_VERSION_MINOR} * 100 + ${PROJECT_VERSION_PATCH}")
   target_compile_definitions(${name} PRIVATE RELPOS_VERSION=${version})
   get_target_property(type ${name} TYPE)
@@ -33,8 +33,6 @@ function(relpos_add_c_library name)
     string(TOUPPER ${set} set_upper)
     target_compile_definitions(${name} PRIVATE RELPOS_C_HAS_${set_upper})
   endforeach()
-  # Sources of a target that is linked, not its usage: the headers stay away from C.
-  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/include)
 endfunction()
 
 set(RELPOS_C "" CACHE STRING

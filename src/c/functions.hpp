@@ -17,6 +17,6 @@ struct functions {
 };
 
 // The sets that instruction_set.cpp may be compiled for.
-extern const functions baseline, avx2, avx512, avx512_bf16, amx;
+extern const functions baseline, avx2, avx512;
 
 }  // namespace relpos_c

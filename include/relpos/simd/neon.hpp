@@ -1,9 +1,10 @@
 #pragma once
-// NEON of 64-bit Arm: the operations that the vector extensions lack. Every such processor has a
-// fused multiply-add.
+// NEON of 64-bit Arm: what instructions do better than the vector extensions in vector128.hpp.
+// Every such processor has a fused multiply-add. Maximum and minimum stay with the extensions: fmax
+// gives NaN where either is one, fmaxnm the number, and max the second.
 
 #include "relpos/simd/block_ops.hpp"
-#include "relpos/simd/vector_pack.hpp"
+#include "relpos/simd/vector128.hpp"
 
 #if RELPOS_HAS_NEON
 
@@ -12,18 +13,8 @@
 namespace relpos::inline RELPOS_ABI {
 
 template <>
-struct vector_ops<neon> {
-  using floats = vector_type<float, neon>;
-  using ints = vector_type<std::int32_t, neon>;
-  using words = vector_type<std::uint32_t, neon>;
-
-  static RELPOS_INLINE floats broadcast(float x) { return floats{x, x, x, x}; }
-  static RELPOS_INLINE ints broadcast(std::int32_t x) { return ints{x, x, x, x}; }
-  static RELPOS_INLINE words broadcast(std::uint32_t x) { return words{x, x, x, x}; }
+struct vector_ops<neon> : vector_ops<vector128> {
   static RELPOS_INLINE floats fma(floats a, floats b, floats c) { return vfmaq_f32(c, a, b); }
-  // fmax gives NaN where either is one, fmaxnm the number: not always the second.
-  static RELPOS_INLINE floats max(floats a, floats b) { return a > b ? a : b; }
-  static RELPOS_INLINE floats min(floats a, floats b) { return a < b ? a : b; }
   static RELPOS_INLINE floats floor(floats x) { return vrndmq_f32(x); }
   static RELPOS_INLINE floats add_neighbours(floats a, floats b) { return vpaddq_f32(a, b); }
   static RELPOS_INLINE bool any(ints condition) {
