@@ -4,15 +4,15 @@
 // (after the idea of Chi, Fan, Rudnicky, arXiv 2311.00684, of which only the abstract was at hand:
 // statistics, rows and solver are this library's; model/temperature_alignment.hpp).
 //
+// Solve layers in order: the input of a layer depends on the temperatures of the layers before it.
+// These functions are tools, not steps of inference: they allocate.
+
 //   std::vector<double> targets(heads);     // at the training length
 //   relpos::measure_sharpness(runner, relpos::sharpness::entropy, targets, q, k, policies...);
 //   std::vector<float> temperatures(heads); // at the longer one
 //   relpos::align_temperatures(runner, relpos::sharpness::entropy, targets, temperatures, longer_q,
 //                              longer_k, policies...);
 //   relpos::attention(..., policies..., relpos::head_temperature{temperatures});
-//
-// Solve layers in order: the input of a layer depends on the temperatures of the layers before it.
-// These functions are tools, not steps of inference: they allocate.
 
 #include <algorithm>
 #include <cmath>
@@ -26,13 +26,23 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The statistic that is aligned: the mean over rows of ln(largest probability), or of the entropy.
-enum class sharpness { max_probability, entropy };
+/// @addtogroup alignment
+/// @{
 
+/// The statistic that is aligned: the mean over rows of ln(largest probability), or of the entropy.
+enum class sharpness {
+  max_probability,  ///< ln of the largest probability of a row
+  entropy           ///< in nats
+};
+
+/// Measures the mean sharpness of attention over rows.
+///
 /// Writes the means of the statistic to `of_heads`, which has one element per query head, or one
 /// for all heads together. A mean is over all batch entries and over the rows that see at least
 /// half as many keys as the row that sees the most: all rows of bidirectional attention, the second
 /// half of the rows of causal attention. It is NaN if there is no such row.
+///
+/// @snippet reference.cpp align
 template <class Isa = native, executor Executor, class Query, class Key, class... Arguments>
 status measure_sharpness(const Executor& runner, sharpness statistic, std::span<double> of_heads,
                          const view<Query, 4>& q, const view<Key, 4>& k,
@@ -86,10 +96,11 @@ status measure_sharpness(const Executor& runner, sharpness statistic, std::span<
   return {};
 }
 
-/// Finds the temperatures, from 1/64 to 1, at which these queries and keys have the means
-/// `targets`. A target that no temperature in this range reaches gets the nearer end of the range.
-/// There is one target and temperature per query head, or one for all heads together. The call
-/// measures at most 28 times.
+/// Finds the temperatures at which these queries and keys are as sharp as given.
+///
+/// The means are `targets`, the temperatures from 1/64 to 1. A target that no temperature in this
+/// range reaches gets the nearer end of the range. There is one target and temperature per query
+/// head, or one for all heads together. The call measures at most 28 times.
 template <class Isa = native, executor Executor, class Query, class Key, class... Arguments>
 status align_temperatures(const Executor& runner, sharpness statistic,
                           std::span<const double> targets, std::span<float> temperatures,
@@ -137,5 +148,7 @@ status align_temperatures(const Executor& runner, sharpness statistic,
   }
   return {};
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,6 +1,16 @@
 #pragma once
 // Attention with positional encoding, mask and temperature fused into one loop, over views.
 //
+//   s = scale R q.R k;  s = softcap tanh(s / softcap);  s = cap(s + bias) factor / temperature
+//   S = e^sink + sum of e^s over the visible keys;  p = e^s / S;  out = p V;  lse = ln S
+//
+// A row that sees no key has out = 0 and lse = -inf. Keys and values that a query does not see have
+// no influence on its row, not even NaN. Arithmetic is float32, except for products if
+// options.arithmetic says so; weights below e^-87.3 of the row's largest are exactly 0.
+//
+// No function over views throws or allocates: the caller provides the workspace and reads the
+// status. The same functions over Eigen tensors allocate and throw (eigen/attention.hpp).
+
 //   const auto call = relpos::prepare(relpos::serial{}, out, q, k, v, policies...);
 //   std::vector<std::byte> memory(call.workspace_bytes());
 //   relpos::status done = call.run(relpos::serial{}, memory);
@@ -8,16 +18,6 @@
 // or, with a workspace that is large enough (workspace_bytes),
 //
 //   relpos::status done = relpos::attention(relpos::serial{}, memory, out, q, k, v, policies...);
-//
-// No function here throws or allocates: the caller provides the workspace and reads the status. The
-// same functions over Eigen tensors, which allocate and throw, are in eigen/attention.hpp.
-//
-//   s = scale R q.R k;  s = softcap tanh(s / softcap);  s = cap(s + bias) factor / temperature
-//   S = e^sink + sum of e^s over the visible keys;  p = e^s / S;  out = p V;  lse = ln S
-//
-// A row that sees no key has out = 0 and lse = -inf. Keys and values that a query does not see have
-// no influence on its row, not even NaN. Arithmetic is float32, except for products if
-// options.arithmetic says so; weights below e^-87.3 of the row's largest are exactly 0.
 
 #include <optional>
 #include <tuple>
@@ -36,9 +36,11 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// A read-only view of q, k or v.
 template <class T>
 using read_only = view<const std::remove_const_t<T>, 4>;
 
+/// The source of keys and values in tensors.
 template <class Key, class Value>
 using tensor_kv_of = tensor_kv<std::remove_const_t<Key>, std::remove_const_t<Value>>;
 
@@ -57,10 +59,14 @@ std::size_t workspace_bytes_of(index_t workers, const view<Query, 4>& q, const S
   return call_workspace_bytes<Isa>(problem, workers);
 }
 
-/// Bytes of workspace that `attention` needs with these tensors, arguments and executor. The size
-/// is linear in the lengths and in the executor's number of workers. Only the states of the kernel
-/// `decode`, one per query row and 1024 keys, grow with query length x key length. Returns 0 for a
-/// call that `attention` refuses because of these tensors or arguments.
+/// @addtogroup prepare
+/// @{
+
+/// Bytes of workspace that `attention` needs with these tensors, arguments and executor.
+///
+/// The size is linear in the lengths and in the executor's number of workers. Only the states of
+/// the kernel `decode`, one per query row and 1024 keys, grow with query length x key length.
+/// Returns 0 for a call that `attention` refuses because of these tensors or arguments.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
           class... Arguments>
 std::size_t workspace_bytes(const Executor& runner, const view<Query, 4>& q, const view<Key, 4>& k,
@@ -81,11 +87,14 @@ std::size_t workspace_bytes(const Executor& runner, const view<Query, 4>& q, con
                                  policies_of(arguments...));
 }
 
+/// @deprecated Renamed to workspace_bytes.
 template <class Isa = native, class... Arguments>
 [[deprecated("relpos: renamed to workspace_bytes")]] std::size_t scratch_bytes(
     const Arguments&... arguments) noexcept {
   return relpos::workspace_bytes<Isa>(arguments...);
 }
+
+/// @}
 
 /// The result of every overload of `prepare`, for any outputs and any kv source. `valid` is the
 /// result of checks made before; a failure refuses the call.
@@ -102,13 +111,14 @@ auto prepare_call(const Executor& runner, const status& valid, const call_output
       runner, valid, outputs, read_only<Query>(q), source, opts, policies);
 }
 
-/// Checks a call of `attention` and computes its workspace size. The call may then be run any
-/// number of times:
+/// @addtogroup prepare
+/// @{
+
+/// Checks a call of `attention` and computes its workspace size.
 ///
-///   const relpos::alibi bias{slopes};
-///   const auto call = relpos::prepare(runner, out, q, k, v, bias, relpos::causal{});
-///   std::vector<std::byte> memory(call.workspace_bytes());
-///   relpos::status done = call.run(runner, memory);
+/// The result, a prepared_call, may then be run any number of times:
+///
+/// @snippet view_form.cpp prepare
 ///
 /// `prepare` itself never fails: if the call is refused, `valid` and `run` return the failure.
 /// cpu/prepared_call.hpp lists the data that the result copies and the data that it refers to.
@@ -134,13 +144,22 @@ auto prepare(const Executor& runner, const view<Out, 4>& out, const view<Query, 
                            cache, opts, arguments...);
 }
 
+/// @}
+
+/// @addtogroup attention
+/// @{
+
+/// Attention over views.
+///
 /// out [batch, heads, query, d_v] = attention of q [batch, heads, query, d] over
 /// k [batch, key heads, key, d] and v [batch, key heads, key, d_v]. The number of heads is a
 /// multiple of the number of key heads.
 ///
 /// Elements are float, bfloat16 or half; the views may differ in type. `arguments` are policies and
 /// at most one `options`, in any order. Several biases are added, several masks are and-ed. On
-/// failure nothing is written.
+/// failure nothing is written, and the status names the argument.
+///
+/// @snippet view_form.cpp refused
 template <class Isa = native, executor Executor, class Out, class Query, class Key, class Value,
           class... Arguments>
 status attention(const Executor& runner, workspace memory, const view<Out, 4>& out,
@@ -149,8 +168,9 @@ status attention(const Executor& runner, workspace memory, const view<Out, 4>& o
   return relpos::prepare<Isa>(runner, out, q, k, v, arguments...).run(runner, memory);
 }
 
-/// Attention over the rows of a cache (kv_cache/kv_cache.hpp). `append` has rotated its keys; the
-/// policies of this call include the same rotation.
+/// Attention over the rows of a cache.
+///
+/// `append` has rotated its keys; the policies of this call include the same rotation.
 template <class Isa = native, executor Executor, class Out, class Query, kv_source Source,
           class... Arguments>
 status attention(const Executor& runner, workspace memory, const view<Out, 4>& out,
@@ -158,6 +178,8 @@ status attention(const Executor& runner, workspace memory, const view<Out, 4>& o
                  const Arguments&... arguments) noexcept {
   return relpos::prepare<Isa>(runner, out, q, cache, arguments...).run(runner, memory);
 }
+
+/// @}
 
 /// Refuses options of `partial` without query_offset or query_offsets, or with lse or statistics.
 inline status check_partial(const options& opts) {
@@ -179,6 +201,9 @@ inline status check_partial(const options& opts) {
   return {};
 }
 
+/// @addtogroup partial
+/// @{
+
 /// Prepares a call of `partial`.
 template <class Isa = native, executor Executor, class Query, class Key, class Value,
           class... Arguments>
@@ -197,8 +222,10 @@ auto prepare(const Executor& runner, const partial_state& state, const view<Quer
                            tensor_kv_of<Key, Value>{k, v, opts.key_starts}, opts, arguments...);
 }
 
-/// Attention over a slice of the keys. `merge` combines the states of disjoint slices. If the call
-/// has sinks, each state counts them, and `merge` is given them too.
+/// Attention over a slice of the keys.
+///
+/// `merge` combines the states of disjoint slices. If the call has sinks, each state counts them,
+/// and `merge` is given them too.
 ///
 /// `options.query_offset` (or query_offsets) must be given. `options.key_offset` is the position of
 /// the slice's first key. Both count from the first key of the whole sequence.
@@ -210,9 +237,16 @@ status partial(const Executor& runner, workspace memory, const partial_state& st
   return relpos::prepare<Isa>(runner, state, q, k, v, arguments...).run(runner, memory);
 }
 
-/// Attention by definition, one score at a time in the arithmetic type `Real` (double: the oracle
-/// of the tests; float: the yardstick of their tolerance). Slow. It writes `lse`, if given, and
-/// ignores options.lse; statistics are rounded to float.
+/// @}
+
+/// @addtogroup reference
+/// @{
+
+/// Attention by definition, one score at a time.
+///
+/// The arithmetic type is `Real` (double: the oracle of the tests; float: the yardstick of their
+/// tolerance). Slow. It writes `lse`, if given, and ignores options.lse; statistics are rounded to
+/// float.
 template <class Real, class Query, class Key, class Value, class... Arguments>
 status reference_attention(const view<Real, 4>& out,
                            const std::type_identity_t<std::optional<view<Real, 3>>>& lse,
@@ -244,5 +278,7 @@ status reference_attention(const view<Real, 4>& out,
   }
   return {};
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -23,13 +23,17 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Normalised attention over some of the keys: out [batch, head, query, d_v] and the natural-log
-/// sum of exponentials lse [batch, head, query], -inf (with out ignored) where no key was seen.
+/// @addtogroup partial
+/// @{
+
+/// Normalised attention over some of the keys.
 struct partial_state {
-  view<float, 4> out;
-  view<float, 3> lse;
-  row_statistics statistics{};  // the statistics wanted over all keys
+  view<float, 4> out;           ///< [batch, head, query, d_v]
+  view<float, 3> lse;           ///< [batch, head, query]; -inf, with out ignored, without a key
+  row_statistics statistics{};  ///< the statistics wanted over all keys
 };
+
+/// @}
 
 /// Refuses statistics that cannot be merged: `from` must have every statistic that `into` has,
 /// logit_mean needs logit_count, and logit_variance needs both.
@@ -64,6 +68,7 @@ inline status check_merged_statistics(const row_statistics& into, const row_stat
   return {};
 }
 
+/// Refuses states that do not fit together, or share memory.
 inline status check_merge(const partial_state& into, const partial_state& from) {
   if (status valid = check_output("into.out", into.out); !valid) return valid;
   if (status valid = check_output("into.lse", into.lse); !valid) return valid;
@@ -92,7 +97,7 @@ inline status check_merge(const partial_state& into, const partial_state& from) 
   return result ? check_outputs_apart(written) : result;
 }
 
-/// `sink` is the sink logit that both states have counted; -inf if there is none.
+/// Merges one row. `sink` is the sink logit that both states have counted; -inf if there is none.
 inline void merge_row(const partial_state& into, const partial_state& from, float sink,
                       index_t batch, index_t head, index_t row) {
   const float empty = -std::numeric_limits<float>::infinity();
@@ -124,7 +129,7 @@ inline void merge_row(const partial_state& into, const partial_state& from, floa
   lse = larger + std::log1p(growth);
 }
 
-/// `sink_of` is (batch, head, row) -> the sink logit of a query.
+/// Merges all rows. `sink_of` is (batch, head, row) -> the sink logit of a query.
 template <executor Executor, class SinkOf>
 void merge_rows(const Executor& runner, const partial_state& into, const partial_state& from,
                 const SinkOf& sink_of) {
@@ -138,8 +143,14 @@ void merge_rows(const Executor& runner, const partial_state& into, const partial
   });
 }
 
-/// Merges `from` into `into`: states of the same queries over disjoint keys. The executor runs one
-/// item per head of each batch entry.
+/// @addtogroup partial
+/// @{
+
+/// Merges `from` into `into`: states of the same queries over disjoint keys.
+///
+/// The executor runs one item per head of each batch entry. The states may not share memory. Their
+/// statistics merge too: `from` has every statistic that `into` has, logit_mean needs logit_count,
+/// and logit_variance both.
 template <executor Executor>
 status merge(const Executor& runner, const partial_state& into,
              const partial_state& from) noexcept {
@@ -150,8 +161,10 @@ status merge(const Executor& runner, const partial_state& into,
   return {};
 }
 
-/// Merges states of calls with sinks: `sink_logits` or `row_sink_logits`, the same that both calls
-/// had: a state that has not counted them gives wrong numbers. The merged state counts them once.
+/// Merges states of calls with sinks.
+///
+/// `sinks` are `sink_logits` or `row_sink_logits`, the same that both calls had: a state that has
+/// not counted them gives wrong numbers. The merged state counts them once.
 template <executor Executor, class Sinks>
   requires has_sink<head_policy_of<Sinks>>
 status merge(const Executor& runner, const partial_state& into, const partial_state& from,
@@ -174,5 +187,7 @@ status merge(const Executor& runner, const partial_state& into, const partial_st
   });
   return {};
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

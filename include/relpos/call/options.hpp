@@ -10,27 +10,37 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The choice between the two kernels. With the same kernel and instruction set, the bits of a row
-/// depend only on its own query, keys and positions.
+/// @addtogroup options
+/// @{
+
+/// The choice between the two kernels.
+///
+/// With the same kernel and instruction set, the bits of a row depend only on its own query, keys
+/// and positions.
 enum class kernel_class {
-  automatic,  // decode for one query row, or up to 16 that share a key head; else prefill
-  prefill,    // many queries: queries in the SIMD lanes, bound by arithmetic
-  decode      // few queries: channels in the SIMD lanes, bound by reading keys and values
+  automatic,  ///< decode for one query row, or up to 16 that share a key head; else prefill
+  prefill,    ///< many queries: queries in the SIMD lanes, bound by arithmetic
+  decode      ///< few queries: channels in the SIMD lanes, bound by reading keys and values
 };
 
-/// The numbers that the two products of attention multiply. Their sums, the softmax and all stages
-/// between are float32.
+/// The numbers that the two products of attention multiply.
+///
+/// Their sums, the softmax and all stages between are float32.
 enum class arithmetic_type {
-  float32,
-  bfloat16  // queries, keys, values and weights are rounded to bfloat16 before they are multiplied
+  float32,  ///< the default
+  bfloat16  ///< queries, keys, values and weights are rounded to bfloat16 first
 };
 
+/// The options of a call: scale, softcap, outputs for each row, positions, kernel.
+///
 /// Given anywhere after the tensors, at most once: `options{.softcap = 30.0f, .lse = lse}`.
+///
+/// @snippet reference.cpp options
 struct options {
   /// The factor of q.k, finite. Default: a policy's default_scale, else 1 / sqrt(head_dim).
   std::optional<float> scale{};
 
-  /// s = softcap tanh(s / softcap), after scale and before the bias; 0 is off.
+  /// s = softcap tanh(s / softcap), after scale and before the bias; finite, and 0 is off.
   float softcap = 0.0f;
 
   /// The share of a row's sum of weights that may be missing from it, from 0 to 1e-3: whole tiles
@@ -54,8 +64,9 @@ struct options {
   /// Position of the first key row.
   index_t key_offset = 0;
 
-  /// One offset for each sequence of the batch, instead of query_offset and key_offset.
+  /// [sequences]: one offset for each sequence of the batch, instead of query_offset.
   index_list query_offsets{};
+  /// [sequences], instead of key_offset.
   index_list key_offsets{};
 
   /// The cumulative lengths of a ragged batch without padding, from 0 to the number of rows: one
@@ -63,6 +74,7 @@ struct options {
   /// the one batch entry of q and out [1, head, row, channel], and of k and v. The rows of policies
   /// and their tables per sequence are indexed as if each sequence were padded to the longest.
   index_list query_starts{};
+  /// The same for k and v, [sequences + 1].
   index_list key_starts{};
 
   /// The kernel. By default the number of queries decides. Calls with statistics always use
@@ -75,6 +87,8 @@ struct options {
   /// GPUs always multiply the numbers of the tensors.
   arithmetic_type arithmetic = arithmetic_type::float32;
 };
+
+/// @}
 
 /// The largest number of query rows that share one pass over the keys and values of a key head.
 /// Each query counts once per query head of the group.

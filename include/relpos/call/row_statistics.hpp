@@ -7,17 +7,27 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Statistics of each row, outputs [batch, head, query] that are written if present:
+/// @addtogroup options
+/// @{
+
+/// Outputs for largest probability, entropy and moments of the logits of each row.
+///
+/// Each is [batch, head, query], and written if present:
 /// `options{.statistics = {.entropy = entropy}}`. They are computed in the same pass, with O(1)
 /// memory per row. A row that sees no key has 0 in all of them.
+///
+/// @snippet reference.cpp statistics
 struct row_statistics {
-  std::optional<view<float, 3>> max_probability{};  // the largest p
-  std::optional<view<float, 3>> entropy{};          // - sum of p ln p, in nats
-  // Moments of the logits s of the softmax, over the visible keys whose logit is not -inf.
-  std::optional<view<float, 3>> logit_count{};  // exact to 2^24
+  std::optional<view<float, 3>> max_probability{};  ///< the largest p
+  std::optional<view<float, 3>> entropy{};          ///< minus the sum of p ln p, in nats
+  /// The number of visible keys whose logit is not -inf, exact to 2^24.
+  std::optional<view<float, 3>> logit_count{};
+  /// The mean of the logits s of these keys.
   std::optional<view<float, 3>> logit_mean{};
-  std::optional<view<float, 3>> logit_variance{};  // divided by the count
+  /// Their variance, divided by the count.
+  std::optional<view<float, 3>> logit_variance{};
 
+  /// @privatesection Checks and kernels read these members.
   struct labelled_rows {
     const char* name;
     std::optional<view<float, 3>> rows;
@@ -35,5 +45,7 @@ struct row_statistics {
   bool any() const { return max_probability || entropy || of_logits(); }
   bool of_logits() const { return logit_count || logit_mean || logit_variance; }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

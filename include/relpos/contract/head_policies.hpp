@@ -12,10 +12,16 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// bias = slope (k_pos - q_pos), for policies that are linear in the distance.
-struct linear_bias {
-  float slope;
+/// @addtogroup own_policies
+/// @{
 
+/// The head policy of a bias that is linear in the distance, slope (k_pos - q_pos).
+///
+/// A policy whose `bind` returns it shares the kernels that relpos::kernels has compiled.
+struct linear_bias {
+  float slope;  ///< per position
+
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   template <class Real>
   RELPOS_INLINE constexpr Real bias(Real distance) const {
     return slope * distance;
@@ -32,16 +38,21 @@ struct linear_bias {
   }
 };
 
-/// bias = matrix[query row, key row], for one head.
+/// The head policy of a bias matrix[query row, key row], for one head.
+///
+/// A policy whose `bind` returns it shares the kernels that relpos::kernels has compiled.
 struct matrix_bias {
-  const float* data;
-  index_t query_stride;  // in elements
-  index_t key_stride;
+  const float* data;     ///< of query row 0 and key row 0
+  index_t query_stride;  ///< in elements
+  index_t key_stride;    ///< in elements
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr float bias_element(index_t query_row, index_t key_row) const {
     return data[query_row * query_stride + key_row * key_stride];
   }
 };
+
+/// @}
 
 /// The keys of a ring that a query sees: attention sinks (Xiao et al., arXiv 2309.17453), and a
 /// window of resident rows.

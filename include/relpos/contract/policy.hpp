@@ -117,6 +117,7 @@ constexpr auto bind(const Policy& policy, index_t batch, index_t head) {
   }
 }
 
+/// The type of a policy's head policies.
 template <class Policy>
 using head_policy_of = decltype(bind(std::declval<const Policy&>(), index_t{}, index_t{}));
 
@@ -255,11 +256,14 @@ inline constexpr int bias_count =
     (computes_bias<head_policy_of<Policy>> ? 1 : 0) + (tabulates_bias<Policy> ? 1 : 0) +
     (mixes_bias<Policy> ? 1 : 0) + (stores_bias<head_policy_of<Policy>> ? 1 : 0) +
     (has_key_terms<head_policy_of<Policy>> ? 1 : 0);
+/// Whether a policy is a bias.
 template <class Policy>
 inline constexpr bool is_bias = bias_count<Policy> > 0;
+/// Whether a policy is a mask.
 template <class Policy>
 inline constexpr bool is_mask =
     masks_range<head_policy_of<Policy>> || masks_elements<head_policy_of<Policy>>;
+/// Whether a policy is a temperature.
 template <class Policy>
 inline constexpr bool is_temperature = sets_temperature<head_policy_of<Policy>>;
 
@@ -319,11 +323,21 @@ constexpr bool vanishes_over([[maybe_unused]] const Policy& policy,
   }
 }
 
+/// @addtogroup own_policies
+/// @{
+
+/// An encoding, a mask, a temperature or another stage of attention: a trivially copyable struct
+/// that has the members of at least one stage.
+///
+/// @copydoc contract/policy.hpp
+/// @include user_struct.cpp
 template <class Policy>
 concept policy = std::is_trivially_copyable_v<Policy> &&
                  (is_rotation<Policy> || is_bias<Policy> || is_mask<Policy> ||
                   selects_keys<Policy> || is_temperature<Policy> ||
                   scales_rows<head_policy_of<Policy>> || caps_after_bias<head_policy_of<Policy>> ||
                   has_sink<head_policy_of<Policy>> || places_tokens<Policy>);
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -18,12 +18,18 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The two channels of a row that are pair i. A model is trained with one layout; the other layout
-/// returns wrong numbers without an error.
+/// @addtogroup frequencies
+/// @{
+
+/// The two channels of a row that are pair i.
+///
+/// A model is trained with one layout; the other layout returns wrong numbers without an error.
 enum class pair_layout {
-  interleaved,  // 2 i and 2 i + 1: the paper, GPT-J, torchscale, Meta's Llama
-  half_split    // i and i + pairs: GPT-NeoX, Hugging Face
+  interleaved,  ///< 2 i and 2 i + 1: the paper, GPT-J, torchscale, Meta's Llama
+  half_split    ///< i and i + pairs: GPT-NeoX, Hugging Face
 };
+
+/// @}
 
 /// A pair of channels, or the factor of a pair: the complex number a + i b. `Real` is a number or a
 /// vector of numbers.
@@ -37,11 +43,15 @@ struct channel_pair {
   }
 };
 
+/// @addtogroup own_policies
+/// @{
+
 /// The complex factor of a pair in a score: real + i imaginary.
 struct rotor {
-  double real = 1.0;
-  double imaginary = 0.0;
+  double real = 1.0;       ///< the real part
+  double imaginary = 0.0;  ///< the imaginary part
 };
+/// @deprecated Renamed to rotor.
 using turn [[deprecated("relpos: renamed to rotor")]] = rotor;
 
 /// The largest number of axes of a token's position that a rotation reads.
@@ -49,6 +59,8 @@ inline constexpr index_t max_axes = 4;
 
 /// The number of positions in a block.
 inline constexpr index_t rotation_block = 512;
+
+/// @}
 
 /// The channels of a row that rotate, [first, end()); all others stay.
 struct rotated_channels {
@@ -59,18 +71,26 @@ struct rotated_channels {
   constexpr index_t end() const { return first + 2 * pairs; }
 };
 
+/// @addtogroup own_policies
+/// @{
+
+/// The tables of a rotating policy, for the positions of a block.
+///
 /// Row r of a table is for offset r in a block: real parts of all pairs, then imaginary parts.
+///
+/// @copydoc rotation.hpp
 struct rotation_rows {
-  index_t pairs = 0;
-  pair_layout layout = pair_layout::half_split;
-  const float* queries = nullptr;  // [rotation_block][2][pairs]
-  const float* keys = nullptr;     // the same size; the product uses the conjugate
-  bool decays = false;             // the rotors of queries and keys differ in magnitude
+  index_t pairs = 0;                             ///< of channels
+  pair_layout layout = pair_layout::half_split;  ///< the channels of a pair
+  const float* queries = nullptr;                ///< [rotation_block][2][pairs]
+  const float* keys = nullptr;                   ///< the same size; the product uses the conjugate
+  bool decays = false;  ///< the rotors of queries and keys differ in magnitude
   /// The axis of a token's position by which each pair rotates; null: all by the first.
   const std::uint8_t* axis_of_pair = nullptr;
-  index_t axes = 1;
-  index_t first_channel = 0;  // of the pairs
+  index_t axes = 1;           ///< the number of axes, up to max_axes
+  index_t first_channel = 0;  ///< of the pairs
 
+  /// @privatesection Kernels call these members.
   constexpr rotated_channels channels() const { return {first_channel, pairs, layout}; }
   constexpr index_t axis_of(index_t pair) const {
     return axis_of_pair == nullptr ? 0 : axis_of_pair[pair];
@@ -82,5 +102,7 @@ struct rotation_rows {
     return table + (position - block_of(position) * rotation_block) * 2 * pairs;
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -9,15 +9,21 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The list of one query: numbers of blocks of keys, ascending, each once. Block j has the
-/// positions [j * block_keys, (j + 1) * block_keys). Numbers of -1 fill the end of a list, and count
-/// as larger than all others.
-struct key_selection {
-  const std::int32_t* blocks = nullptr;
-  index_t stride = 1;
-  index_t size = 0;
-  index_t block_keys = 1;
+/// @addtogroup own_policies
+/// @{
 
+/// The list of the keys that one query selects.
+///
+/// It has numbers of blocks of keys, ascending, each once. Block j has the positions [j *
+/// block_keys, (j + 1) * block_keys). Numbers of -1 fill the end of a list, and count as larger
+/// than all others.
+struct key_selection {
+  const std::int32_t* blocks = nullptr;  ///< the first number
+  index_t stride = 1;                    ///< between two numbers, in elements
+  index_t size = 0;                      ///< numbers, -1 included
+  index_t block_keys = 1;                ///< keys of a block
+
+  /// @privatesection Kernels call these members.
   constexpr index_t block(index_t i) const {
     const index_t number = blocks[i * stride];
     return number < 0 ? std::numeric_limits<index_t>::max() : number;
@@ -74,5 +80,7 @@ struct key_selection {
     return first;
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -12,19 +12,25 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A reference to contiguous numbers that the caller keeps alive: any lvalue with `data()` and
-/// `size()` (std::vector, std::array, an Eigen vector or tensor), or a temporary that owns nothing
-/// (std::span).
+/// @addtogroup tensors
+/// @{
+
+/// A reference to contiguous numbers that the caller keeps alive: slopes, tables, positions.
+///
+/// Any lvalue with `data()` and `size()` (std::vector, std::array, an Eigen vector or tensor), or a
+/// temporary that owns nothing (std::span).
 template <class T>
 struct borrowed_values {
-  const T* data = nullptr;
-  index_t size = 0;
-  // The shape, where the container is a rank-2 tensor; otherwise 0 x 0 and only `size` is known.
+  const T* data = nullptr;  ///< the caller's
+  index_t size = 0;         ///< the number of elements
+  /// The shape, where the container is a rank-2 tensor; otherwise 0 x 0 and only `size` is known.
   index_t rows = 0;
-  index_t columns = 0;
+  index_t columns = 0;  ///< the same
 
+  /// No numbers.
   constexpr borrowed_values() = default;
 
+  /// Refers to any container with `data()` and `size()`. A temporary that owns its data does not compile.
   template <class Container>
     requires(!std::is_same_v<std::remove_cvref_t<Container>, borrowed_values> &&
              requires(Container& container) {
@@ -52,6 +58,7 @@ struct borrowed_values {
     }
   }
 
+  /// Whether the numbers lie in this memory.
   bool overlaps(const byte_range& memory) const {
     return byte_range::of(data, static_cast<std::size_t>(size) * sizeof(T)).overlaps(memory);
   }
@@ -63,8 +70,12 @@ struct borrowed_values {
 
 /// Slopes and tables.
 using borrowed_data = borrowed_values<float>;
+/// @deprecated Renamed to borrowed_data.
 using named_data [[deprecated("relpos: renamed to borrowed_data")]] = borrowed_data;
+/// @deprecated Renamed to borrowed_values.
 template <class T>
 using named_values [[deprecated("relpos: renamed to borrowed_values")]] = borrowed_values<T>;
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -46,10 +46,19 @@ constexpr std::uint32_t float8_code_of(std::uint32_t magnitude, int power) {
                                          exponent - power);
 }
 
-struct RELPOS_MAY_ALIAS float8_e4m3 {
-  std::uint8_t bits = 0;
+/// @addtogroup storage
+/// @{
 
+/// Storage of a cache only: 1 sign, 4 exponent, 3 mantissa bits; largest value 448; NaN but no
+/// infinity.
+///
+/// @copydoc float8.hpp
+struct RELPOS_MAY_ALIAS float8_e4m3 {
+  std::uint8_t bits = 0;  ///< the code of OFP8
+
+  /// Zero.
   constexpr float8_e4m3() = default;
+  /// The nearest number, ties to even.
   constexpr explicit float8_e4m3(float value) : float8_e4m3(value, 0) {}
   /// value / 2^power, rounded once.
   constexpr float8_e4m3(float value, int power) {
@@ -60,6 +69,7 @@ struct RELPOS_MAY_ALIAS float8_e4m3 {
         magnitude < 0x7f800000u ? float8_code_of<3, 7>(magnitude, power) : nan;
     bits = static_cast<std::uint8_t>((whole >> 24 & 0x80u) | (code < nan ? code : nan));
   }
+  /// Exact.
   constexpr explicit operator float() const {
     const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x80u) << 24;
     const std::uint32_t magnitude = bits & 0x7fu;
@@ -71,10 +81,16 @@ struct RELPOS_MAY_ALIAS float8_e4m3 {
   }
 };
 
+/// Storage of a cache only: 1 sign, 5 exponent, 2 mantissa bits: the upper half of a `half`;
+/// largest value 57344.
+///
+/// @copydoc float8.hpp
 struct RELPOS_MAY_ALIAS float8_e5m2 {
-  std::uint8_t bits = 0;
+  std::uint8_t bits = 0;  ///< the code of OFP8
 
+  /// Zero.
   constexpr float8_e5m2() = default;
+  /// The nearest number, ties to even.
   constexpr explicit float8_e5m2(float value) : float8_e5m2(value, 0) {}
   /// value / 2^power, rounded once.
   constexpr float8_e5m2(float value, int power) {
@@ -89,6 +105,7 @@ struct RELPOS_MAY_ALIAS float8_e5m2 {
     }
     bits = static_cast<std::uint8_t>((whole >> 24 & 0x80u) | code);
   }
+  /// Exact.
   constexpr explicit operator float() const {
     half upper;
     upper.bits = static_cast<std::uint16_t>(bits << 8);
@@ -96,6 +113,9 @@ struct RELPOS_MAY_ALIAS float8_e5m2 {
   }
 };
 
+/// @}
+
+/// @cond
 template <>
 struct storage_traits<float8_e4m3> {
   static constexpr bool is_tensor = false;
@@ -139,5 +159,7 @@ struct storage_traits<float8_e5m2> {
     return Pack::load(upper);
   }
 };
+
+/// @endcond
 
 }  // namespace relpos::inline RELPOS_ABI

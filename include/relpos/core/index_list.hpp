@@ -9,12 +9,19 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A reference to 32-bit or 64-bit integers that the caller keeps alive, one per sequence of a
-/// batch (cumulative lengths: one more): any lvalue with `data()` and `size()`, or a std::span.
+/// @addtogroup tensors
+/// @{
+
+/// A reference to 32-bit or 64-bit integers that the caller keeps alive: offsets, starts.
+///
+/// One per sequence of a batch (cumulative lengths: one more): any lvalue with `data()` and
+/// `size()`, or a std::span.
 class index_list {
  public:
+  /// No integers.
   constexpr index_list() = default;
 
+  /// Refers to any container with `data()` and `size()`. A temporary that owns its data does not compile.
   template <class Container>
     requires(!std::is_same_v<std::remove_cvref_t<Container>, index_list> &&
              requires(Container& container) {
@@ -37,6 +44,7 @@ class index_list {
     }
   }
 
+  /// @privatesection Checks and kernels read these members.
   constexpr index_t size() const { return size_; }
   constexpr bool empty() const { return size_ == 0; }
   constexpr bool is_null() const { return size_ > 0 && wide_ == nullptr && narrow_ == nullptr; }
@@ -57,5 +65,7 @@ class index_list {
   const std::int32_t* narrow_ = nullptr;
   index_t size_ = 0;
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -18,33 +18,46 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The storage of `Channels` channels, 32 or 64. Byte i holds channel i in its lower half and
-/// channel i + Channels / 2 in its upper half.
+/// @addtogroup storage
+/// @{
+
+/// Storage of a cache only: 32 or 64 channels of four bits, with a scale and a zero point.
+///
+/// Byte i holds channel i in its lower half and channel i + Channels / 2 in its upper half.
+///
+/// @copydoc int4.hpp
+/// @snippet reference.cpp int4
 template <int Channels>
 struct RELPOS_MAY_ALIAS int4_group {
   static_assert(Channels == 32 || Channels == 64, "relpos: a group has 32 or 64 channels");
 
-  half scale;
-  half zero;
-  std::uint8_t codes[Channels / 2] = {};
+  half scale;                             ///< of a code
+  half zero;                              ///< the number of code 0
+  std::uint8_t codes[Channels / 2] = {};  ///< two to a byte
 
+  /// The code of a channel, from 0 to 15.
   constexpr std::uint32_t code(index_t channel) const {
     constexpr index_t middle = Channels / 2;
     const std::uint32_t byte = codes[channel % middle];
     return channel < middle ? byte & 15u : byte >> 4;
   }
+  /// Sets the code of a channel, from 0 to 15.
   constexpr void set_code(index_t channel, std::uint32_t code) {
     constexpr index_t middle = Channels / 2;
     std::uint8_t& byte = codes[channel % middle];
     byte = static_cast<std::uint8_t>(channel < middle ? (byte & 0xf0u) | code
                                                       : (byte & 0x0fu) | code << 4);
   }
-  /// The product is exact, so the value is rounded once, whether or not it is fused with the sum.
+  /// The number of a channel. The product is exact, so the value is rounded once, whether or not it
+  /// is fused with the sum.
   constexpr float value(index_t channel) const {
     return static_cast<float>(code(channel)) * static_cast<float>(scale) + static_cast<float>(zero);
   }
 };
 
+/// @}
+
+/// @cond
 template <int Channels>
 struct storage_traits<int4_group<Channels>> {
   static constexpr bool is_tensor = false;
@@ -72,5 +85,7 @@ struct storage_traits<int4_group<Channels>> {
                Pack(static_cast<float>(group.zero)));
   }
 };
+
+/// @endcond
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -8,6 +8,10 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup own_policies
+/// @{
+
+/// The magnitude.
 template <std::floating_point Real>
 constexpr Real abs(Real x) {
   return x < Real(0) ? -x : x;
@@ -40,5 +44,7 @@ template <std::floating_point Real>
 constexpr Real select(bool condition, Real a, Real b) {
   return condition ? a : b;
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -6,15 +6,20 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-struct attention_shape {
-  index_t batch = 0;
-  index_t query_heads = 0;
-  index_t key_heads = 0;  // divides query_heads: grouped-query attention
-  index_t query_length = 0;
-  index_t key_length = 0;
-  index_t head_dim = 0;
-  index_t value_dim = 0;
+/// @addtogroup own_policies
+/// @{
 
+/// The sizes of one attention call, which a policy's `check` reads.
+struct attention_shape {
+  index_t batch = 0;         ///< sequences
+  index_t query_heads = 0;   ///< heads of q and out
+  index_t key_heads = 0;     ///< divides query_heads: grouped-query attention
+  index_t query_length = 0;  ///< rows of the longest sequence of q
+  index_t key_length = 0;    ///< rows of the longest sequence of k
+  index_t head_dim = 0;      ///< channels of q and k
+  index_t value_dim = 0;     ///< channels of v and out
+
+  /// The sizes of a call over tensors.
   template <class Query, class Key, class Value>
   static attention_shape of(const view<Query, 4>& q, const view<Key, 4>& k,
                             const view<Value, 4>& v) {
@@ -26,5 +31,7 @@ struct attention_shape {
     return query_head / (query_heads / key_heads);
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -11,25 +11,35 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup errors
+/// @{
+
+/// The kind of a failure.
 enum class status_code {
-  ok,
-  invalid_shape,
-  invalid_stride,
-  null_data,
-  overlap,
-  workspace_too_small,
+  ok,                   ///< success
+  invalid_shape,        ///< a shape, a rank or a number of elements that does not fit
+  invalid_stride,       ///< strides that this argument cannot have
+  null_data,            ///< elements without memory
+  overlap,              ///< an output or the workspace that shares memory with another argument
+  workspace_too_small,  ///< fewer bytes than `workspace_bytes` says
+  /// @deprecated Renamed to workspace_too_small.
   scratch_too_small [[deprecated("relpos: renamed to workspace_too_small")]] = workspace_too_small,
-  invalid_value,
-  device  // a GPU or its driver, or a part of the processor that the system withholds
+  invalid_value,  ///< a number out of its range, or arguments that contradict each other
+  device          ///< a GPU or its driver, or a part of the processor that the system withholds
 };
 
-/// Converts to true if the call succeeded. If it failed, it has written nothing.
+/// The outcome of a call: converts to true if it succeeded.
+///
+/// A call that failed has written nothing. `message` names the argument and both shapes.
+///
+/// @snippet view_form.cpp refused
 struct [[nodiscard]] status {
-  static constexpr int message_capacity = 320;
+  static constexpr int message_capacity = 320;  ///< bytes of a message, with the zero at its end
 
-  status_code code = status_code::ok;
-  char message[message_capacity] = {};
+  status_code code = status_code::ok;   ///< the kind of failure
+  char message[message_capacity] = {};  ///< one sentence; empty after success
 
+  /// Whether the call succeeded.
   constexpr explicit operator bool() const { return code == status_code::ok; }
 
   /// A failure with a printf-style message, cut at the capacity.
@@ -53,6 +63,8 @@ struct [[nodiscard]] status {
     return result;
   }
 };
+
+/// @}
 
 // Shapes in messages.
 

@@ -22,27 +22,39 @@ constexpr std::uint32_t shift_right_to_nearest(std::uint32_t value, unsigned bit
   return (value + below_half + ((value >> bits) & 1u)) >> bits;
 }
 
-/// 1 sign, 8 exponent, 7 mantissa bits: the upper half of a float.
-struct RELPOS_MAY_ALIAS bfloat16 {
-  std::uint16_t bits = 0;
+/// @addtogroup storage
+/// @{
 
+/// 1 sign, 8 exponent, 7 mantissa bits: the upper half of a float.
+///
+/// @copydoc storage.hpp
+struct RELPOS_MAY_ALIAS bfloat16 {
+  std::uint16_t bits = 0;  ///< sign, exponent and mantissa
+
+  /// Zero.
   constexpr bfloat16() = default;
+  /// The nearest number, ties to even.
   constexpr explicit bfloat16(float value) {
     const auto whole = std::bit_cast<std::uint32_t>(value);
     const bool is_nan = (whole & 0x7fffffffu) > 0x7f800000u;
     bits = static_cast<std::uint16_t>(is_nan ? (whole | 0x00400000u) >> 16
                                              : shift_right_to_nearest(whole, 16));
   }
+  /// Exact.
   constexpr explicit operator float() const {
     return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
   }
 };
 
 /// IEEE 754 binary16: 1 sign, 5 exponent, 10 mantissa bits; largest finite value 65504.
+///
+/// @copydoc storage.hpp
 struct RELPOS_MAY_ALIAS half {
-  std::uint16_t bits = 0;
+  std::uint16_t bits = 0;  ///< sign, exponent and mantissa
 
+  /// Zero.
   constexpr half() = default;
+  /// The nearest number, ties to even.
   constexpr explicit half(float value) {
     const auto whole = std::bit_cast<std::uint32_t>(value);
     const auto sign = static_cast<std::uint16_t>((whole >> 16) & 0x8000u);
@@ -60,6 +72,7 @@ struct RELPOS_MAY_ALIAS half {
     }
     bits = static_cast<std::uint16_t>(sign | result);
   }
+  /// Exact.
   constexpr explicit operator float() const {
     const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
     const std::uint32_t magnitude = bits & 0x7fffu;
@@ -78,9 +91,11 @@ struct RELPOS_MAY_ALIAS half {
 /// Storage of a cache only: 8 bits, with a scale per row.
 using int8 = std::int8_t;
 
-/// The properties of a storage type; core/float8.hpp has an example. A type whose elements are
-/// numbers also converts to float, and from float. kv_cache/quantised_row.hpp writes scaled rows,
-/// kv_cache/quantised_group.hpp groups of channels.
+/// The properties of a storage type, to be specialised for a type of your own.
+///
+/// core/float8.hpp has an example. A type whose elements are numbers also converts to float, and
+/// from float. kv_cache/quantised_row.hpp writes scaled rows, kv_cache/quantised_group.hpp groups
+/// of channels.
 ///
 ///   is_tensor         whether q, k, v and out may hold it; otherwise caches alone
 ///   is_scaled         whether each row of a cache has a scale, a float
@@ -94,6 +109,9 @@ using int8 = std::int8_t;
 template <class T>
 struct storage_traits;
 
+/// @}
+
+/// @cond
 template <>
 struct storage_traits<float> {
   static constexpr bool is_tensor = true;
@@ -111,11 +129,20 @@ struct storage_traits<int8> {
   static constexpr bool is_always_finite = true;
 };
 
+/// @endcond
+
+/// @addtogroup storage
+/// @{
+
+/// A type that caches can hold: float, bfloat16, half, int8, float8_e4m3, float8_e5m2, int4_group.
 template <class T>
 concept cache_storage = requires { storage_traits<T>::is_scaled; };
 
+/// A type that q, k, v and out can hold: float, bfloat16, half.
 template <class T>
 concept storage = cache_storage<T> && storage_traits<T>::is_tensor;
+
+/// @}
 
 /// A storage type whose elements hold several channels each.
 template <class T>

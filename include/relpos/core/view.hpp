@@ -9,18 +9,25 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The conversion of a foreign tensor type to a view. Specialise it with
+/// @addtogroup tensors
+/// @{
+
+/// The conversion of a foreign tensor type to a view, to be specialised.
+///
+/// The members of a specialisation are
 ///
 ///   value_type, rank, static view<value_type, rank> of(Tensor&)
 ///   owns_nothing     true: a temporary may be viewed
 ///
-/// eigen/view.hpp specialises it for Eigen's tensors, eigen/dense.hpp for its vectors and matrices.
+/// `eigen/view.hpp` specialises it for Eigen's tensors, `eigen/dense.hpp` for its vectors and
+/// matrices.
 template <class Tensor>
 struct view_traits;
 
 template <class T, int Rank>
 struct view;
 
+/// A tensor of which a view of rank `Rank` of `T` can be made.
 template <class Tensor, class T, int Rank>
 concept viewable_as = requires(Tensor& tensor) {
   requires view_traits<Tensor>::rank == Rank;
@@ -28,17 +35,22 @@ concept viewable_as = requires(Tensor& tensor) {
   view_traits<Tensor>::of(tensor);
 };
 
-/// A strided array of rank `Rank`. Strides count elements, not bytes. The strides of inputs may be
-/// zero (broadcast) or negative. Attention reads and writes [batch, head, position, channel].
+/// A pointer, a shape and strides: a tensor of rank `Rank` that somebody else owns.
+///
+/// Strides count elements, not bytes. The strides of inputs may be zero (broadcast) or negative.
+/// Attention reads and writes [batch, head, position, channel].
+///
+/// @snippet view_form.cpp views
 template <class T, int Rank>
 struct view {
-  using value_type = T;
-  using index_array = std::array<index_t, static_cast<std::size_t>(Rank)>;
+  using value_type = T;                                                     ///< const for inputs
+  using index_array = std::array<index_t, static_cast<std::size_t>(Rank)>;  ///< one per axis
 
-  T* data = nullptr;
-  index_array shape{};
-  index_array strides{};
+  T* data = nullptr;      ///< the first element
+  index_array shape{};    ///< the extents of the axes
+  index_array strides{};  ///< in elements
 
+  /// No elements.
   constexpr view() = default;
 
   /// A contiguous row-major array.
@@ -50,6 +62,7 @@ struct view {
     }
   }
 
+  /// An array with any strides.
   constexpr view(T* first, index_array extents, index_array steps)
       : data(first), shape(extents), strides(steps) {}
 
@@ -63,6 +76,7 @@ struct view {
   template <class Tensor>
     requires viewable_as<Tensor, T, Rank>
   view(Tensor& tensor) : view(view_traits<Tensor>::of(tensor)) {}
+  /// A view of a temporary that owns nothing, such as another kind of view.
   template <class Tensor>
     requires(!std::is_lvalue_reference_v<Tensor>) && viewable_as<Tensor, T, Rank>
   view(Tensor&& tensor) : view(view_traits<Tensor>::of(tensor)) {
@@ -88,6 +102,7 @@ struct view {
     return result;
   }
 
+  /// The element at these indices, which are not checked.
   template <class... Indices>
     requires(sizeof...(Indices) == Rank)
   constexpr T& operator()(Indices... indices) const {
@@ -104,5 +119,7 @@ struct view {
     return data + offset;
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

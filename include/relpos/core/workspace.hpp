@@ -10,12 +10,17 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup prepare
+/// @{
+
 /// Memory that the caller provides for the duration of one call, with any alignment.
 struct workspace {
-  void* data = nullptr;
-  std::size_t bytes = 0;
+  void* data = nullptr;   ///< of any alignment
+  std::size_t bytes = 0;  ///< at least `workspace_bytes` of the call
 
+  /// No memory.
   constexpr workspace() = default;
+  /// `size` bytes of memory.
   constexpr workspace(void* memory, std::size_t size) : data(memory), bytes(size) {}
 
   /// All bytes of a container (std::vector<std::byte>, std::array<std::byte, N>) that outlives the
@@ -28,7 +33,10 @@ struct workspace {
   constexpr workspace(Container& container) : data(container.data()), bytes(container.size()) {}
 };
 
+/// @deprecated Renamed to workspace.
 using scratch [[deprecated("relpos: renamed to workspace")]] = workspace;
+
+/// @}
 
 /// Hands out consecutive pieces of a block, each on a cache line of its own.
 class arena {

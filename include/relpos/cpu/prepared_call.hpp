@@ -15,14 +15,21 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @cond
 template <class Isa, class Out, class Query, class Source, class Policies>
 class prepared_call;
+/// @endcond
 
-/// Keeps the views and policies of its call, and refers to their data. Numbers in tensors may
+/// @addtogroup prepare
+/// @{
+
+/// A call that has been checked, whose workspace size is known, and that may run any number of
+/// times: the result of `prepare`.
+///
+/// It keeps the views and policies of its call, and refers to their data. Numbers in tensors may
 /// change between two runs, and so may the matrices, gates and coefficients of policies. Checked
 /// data may not change: shapes and strides, lists of sequences, block tables, all other data of
-/// policies. A cache whose lengths have changed is another call, and
-/// `run` refuses it.
+/// policies. A cache whose lengths have changed is another call, and `run` refuses it.
 template <class Isa, class Out, class Query, class Source, class... Policies>
 class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
  public:
@@ -58,6 +65,7 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
 
   /// The bytes of workspace that `run` needs; 0 if the call is not valid.
   std::size_t workspace_bytes() const { return workspace_bytes_; }
+  /// @deprecated Renamed to workspace_bytes.
   [[deprecated("relpos: renamed to workspace_bytes")]] std::size_t scratch_bytes() const {
     return workspace_bytes_;
   }
@@ -118,5 +126,7 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
   std::size_t workspace_bytes_ = 0;
   std::optional<problem_type> problem_;
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,12 +1,6 @@
 #pragma once
 // Attention on a GPU of compute capability 8.0 or later, over views of device memory.
 //
-//   const relpos::on_stream gpu{stream};
-//   const relpos::device_workspace_bytes need =
-//       relpos::workspace_bytes(gpu, q, k, v, policies...);
-//   const relpos::status done =
-//       relpos::attention(gpu, {device, host}, out, q, k, v, policies...);
-//
 // Policies are the same as on the CPU. The host reads the data of `bind`, `tabulated_bias`,
 // `visible_keys` and `logit_factor` during the call: slopes, tables, starts of documents. The
 // device reads the data of all other members: an additive matrix, gates. Both evaluate masks of
@@ -16,6 +10,12 @@
 //
 // The call returns when its work is in the stream. It allocates nothing. If the host workspace is
 // page-locked, it waits for nothing.
+
+//   const relpos::on_stream gpu{stream};
+//   const relpos::device_workspace_bytes need =
+//       relpos::workspace_bytes(gpu, q, k, v, policies...);
+//   const relpos::status done =
+//       relpos::attention(gpu, {device, host}, out, q, k, v, policies...);
 
 #include <type_traits>
 
@@ -30,13 +30,17 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Where a call runs.
+/// @addtogroup gpu
+/// @{
+
+/// The stream that a call runs on.
 struct on_stream {
-  cudaStream_t stream = nullptr;
+  cudaStream_t stream = nullptr;  ///< the caller's; null: the default stream
 };
 
-/// The bytes of workspace that `attention` needs on the device and on the host. 0 for a call that
-/// is refused.
+/// The bytes of workspace that `attention` needs on the device and on the host.
+///
+/// 0 for a call that is refused.
 template <class Dims = all_head_dims, class T, class... Arguments>
 device_workspace_bytes workspace_bytes(const on_stream&, const view<T, 4>& q, const view<T, 4>& k,
                                        const view<T, 4>& v,
@@ -55,6 +59,8 @@ device_workspace_bytes workspace_bytes(const on_stream&, const view<T, 4>& q, co
       make_problem(view<float, 4>(), view<const stored, 4>(q), source, {}, opts, policies));
 }
 
+/// Attention over views of device memory.
+///
 /// out [batch, heads, query, d] = attention of q [batch, heads, query, d] over k and v [batch, key
 /// heads, key, d], all in device memory. head_dim is 64, 96, 128 or 256; q, k and v are float, half
 /// or bfloat16, all the same; rows begin at multiples of 16 bytes. `attention<head_dims<128>>(...)`
@@ -64,6 +70,8 @@ device_workspace_bytes workspace_bytes(const on_stream&, const view<T, 4>& q, co
 /// 16-bit tensors are always multiplied as such. options.lse and
 /// options.statistics are in device memory; the lists of the options, and their data, are in host
 /// memory. A call that is refused writes nothing.
+///
+/// @copydoc relpos/cuda/attention.hpp
 template <class Dims = all_head_dims, class Out, class T, class... Arguments>
 status attention(const on_stream& gpu, const device_workspace& memory, const view<Out, 4>& out,
                  const view<T, 4>& q, const view<T, 4>& k, const view<T, 4>& v,
@@ -95,6 +103,8 @@ status attention(const on_stream& gpu, const device_workspace& memory, const vie
   stream_device device(gpu.stream);
   return run_device_call<Dims>(device, problem, memory);
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI
 

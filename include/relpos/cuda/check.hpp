@@ -11,13 +11,20 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Head dimensions that kernels are compiled for. Naming only the dimensions that occur saves
-/// compile time.
+/// @addtogroup gpu
+/// @{
+
+/// Head dimensions that kernels are compiled for: 64, 96, 128, 256.
+///
+/// Naming only the dimensions that occur saves compile time.
+///
+/// @snippet gpu.cu attention
 template <int... Dims>
 struct head_dims {
   static_assert(((Dims == 64 || Dims == 96 || Dims == 128 || Dims == 256) && ...),
                 "relpos: on a GPU head_dim is 64, 96, 128 or 256");
 
+  /// @privatesection Calls read these members.
   static constexpr bool has(index_t head_dim) { return ((head_dim == Dims) || ...); }
 
   /// Calls use(std::integral_constant<int, head_dim>()).
@@ -26,8 +33,12 @@ struct head_dims {
     ((head_dim == Dims ? use(std::integral_constant<int, Dims>()) : void()), ...);
   }
 };
+/// All head dimensions, the default.
 using all_head_dims = head_dims<64, 96, 128, 256>;
 
+/// @}
+
+/// Refuses policies that GPUs lack, when it compiles.
 template <class T, class... Arguments>
 constexpr bool check_device_arguments() {
   static_assert(

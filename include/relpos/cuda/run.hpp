@@ -8,18 +8,26 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The caller's workspace: device memory, and host memory, preferably page-locked. The host memory
-/// must not change until the stream has passed the call. Any alignment.
+/// @addtogroup gpu
+/// @{
+
+/// The caller's workspace of a call on a GPU: device memory, and host memory.
+///
+/// Host memory is preferably page-locked. It must not change until the stream has passed the call.
+/// Any alignment.
 struct device_workspace {
-  workspace device;
-  workspace host;
+  workspace device;  ///< of the GPU
+  workspace host;    ///< of the CPU, preferably page-locked
 };
-/// The bytes of each that a call needs.
+/// The bytes that a call on a GPU needs on the device and on the host.
 struct device_workspace_bytes {
-  std::size_t device = 0;
-  std::size_t host = 0;
+  std::size_t device = 0;  ///< of device_workspace::device
+  std::size_t host = 0;    ///< of device_workspace::host
 };
 
+/// @}
+
+/// Counts the bytes.
 template <class Problem>
 device_workspace_bytes measure_device_workspace(const Problem& problem) {
   arena host, device;

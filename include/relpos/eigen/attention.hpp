@@ -30,6 +30,7 @@ concept eigen_expression =
     std::is_base_of_v<Eigen::TensorBase<std::remove_cvref_t<T>, Eigen::ReadOnlyAccessors>,
                       std::remove_cvref_t<T>>;
 
+/// Refuses expressions and tensors without four axes, when it compiles.
 template <class... Tensors>
 constexpr bool check_tensors() {
   static_assert(
@@ -42,9 +43,15 @@ constexpr bool check_tensors() {
   return true;
 }
 
+/// @addtogroup errors
+/// @{
+
+/// Throws std::invalid_argument with the message of a status that failed.
 inline void throw_unless(const status& done) {
   if (!done) throw std::invalid_argument(std::string("relpos: ") + done.message);
 }
+
+/// @}
 
 /// Runs a prepared call, in workspace that it allocates.
 template <executor Executor, class Call>
@@ -54,8 +61,16 @@ void run_with_workspace(const Executor& runner, const Call& call) {
   throw_unless(call.run(runner, workspace(memory.get(), bytes)));
 }
 
-/// Fills `out` [batch, heads, query, d_v] on an Eigen::DefaultDevice or Eigen::ThreadPoolDevice.
-/// Allocates workspace, linear in the lengths.
+/// @addtogroup attention
+/// @{
+
+/// Fills an Eigen tensor `out` [batch, heads, query, d_v] on an Eigen device.
+///
+/// The device is an Eigen::DefaultDevice or Eigen::ThreadPoolDevice; Eigen defines the second under
+/// EIGEN_USE_THREADS. Allocates workspace, linear in the lengths. Throws std::invalid_argument,
+/// with the argument's name and both shapes, before `out` is written.
+///
+/// @snippet threads.cpp device
 template <eigen_device Device, eigen_expression Out, eigen_expression Query, eigen_expression Key,
           eigen_expression Value, class... Arguments>
 void attention(const Device& device, Out&& out, const Query& q, const Key& k, const Value& v,
@@ -67,7 +82,9 @@ void attention(const Device& device, Out&& out, const Query& q, const Key& k, co
                                              view_of(v), arguments...));
 }
 
-/// Fills `out` from the rows of a cache (kv_cache/kv_cache.hpp).
+/// Fills an Eigen tensor `out` from the rows of a cache.
+///
+/// @snippet token_cache.cpp cache
 template <eigen_device Device, eigen_expression Out, eigen_expression Query, kv_source Cache,
           class... Arguments>
 void attention(const Device& device, Out&& out, const Query& q, const Cache& cache,
@@ -79,7 +96,13 @@ void attention(const Device& device, Out&& out, const Query& q, const Cache& cac
                      relpos::prepare(runner, view_of(out), view_of(q), cache, arguments...));
 }
 
-/// Appends the rows of k [batch, key heads, new row, d] and v to each sequence.
+/// @}
+
+/// @addtogroup append
+/// @{
+
+/// Appends Eigen tensors k [batch, key heads, new row, d] and v to each sequence of a cache. Throws
+/// std::invalid_argument if it refuses them.
 template <eigen_device Device, kv_source Cache, eigen_expression Key, eigen_expression Value,
           class... Arguments>
 void append(const Device& device, const Cache& cache, const Key& k, const Value& v,
@@ -88,14 +111,24 @@ void append(const Device& device, const Cache& cache, const Key& k, const Value&
   throw_unless(append(executor_of(device), cache, view_of(k), view_of(v), arguments...));
 }
 
-/// The same for a cache whose values are the first channels of its keys (kv_cache/latent.hpp).
+/// Appends an Eigen tensor to a cache whose values are the first channels of its keys.
 template <eigen_device Device, kv_source Cache, eigen_expression Key, class... Arguments>
 void append(const Device& device, const Cache& cache, const Key& k, const Arguments&... arguments) {
   static_assert(check_tensors<const Key>());
   throw_unless(append(executor_of(device), cache, view_of(k), arguments...));
 }
 
-/// Returns [batch, heads, query, d_v] of q's scalar type, computed on the calling thread.
+/// @}
+
+/// @addtogroup attention
+/// @{
+
+/// Attention over Eigen tensors, computed on the calling thread.
+///
+/// Returns [batch, heads, query, d_v] of q's scalar type. Throws std::invalid_argument if the call
+/// is refused.
+///
+/// @include quick_start.cpp
 template <eigen_expression Query, eigen_expression Key, eigen_expression Value, class... Arguments>
 auto attention(const Query& q, const Key& k, const Value& v, const Arguments&... arguments) {
   static_assert(check_tensors<const Query, const Key, const Value>());
@@ -106,8 +139,17 @@ auto attention(const Query& q, const Key& k, const Value& v, const Arguments&...
   return out;
 }
 
-/// Fills the state of a slice of the keys, to be merged (`merge`) with the states of the other
-/// slices. Positions refer to the whole sequence, so options.query_offset must be given.
+/// @}
+
+/// @addtogroup partial
+/// @{
+
+/// Attention over a slice of the keys in Eigen tensors.
+///
+/// Fills a state, to be merged (`merge`) with the states of the other slices. Positions refer to
+/// the whole sequence, so options.query_offset must be given.
+///
+/// @snippet split_keys.cpp partial
 template <eigen_device Device, eigen_expression Query, eigen_expression Key, eigen_expression Value,
           class... Arguments>
 void partial(const Device& device, const partial_state& state, const Query& q, const Key& k,
@@ -118,10 +160,12 @@ void partial(const Device& device, const partial_state& state, const Query& q, c
       runner, relpos::prepare(runner, state, view_of(q), view_of(k), view_of(v), arguments...));
 }
 
-/// Merges `from` into `into`: states of the same queries over disjoint keys.
+/// Merges `from` into `into` on an Eigen device. Throws std::invalid_argument if they do not fit.
 template <eigen_device Device>
 void merge(const Device& device, const partial_state& into, const partial_state& from) {
   throw_unless(merge(executor_of(device), into, from));
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

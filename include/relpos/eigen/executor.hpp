@@ -11,18 +11,25 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The executor of a ThreadPoolDevice. The calling thread takes part, so there is one worker more
-/// than threads. If a thread of the pool calls, it runs all items alone, because the other threads
-/// may be waiting for it.
+/// @addtogroup executors
+/// @{
+
+/// The executor of an Eigen::ThreadPoolDevice.
+///
+/// The calling thread takes part, so there is one worker more than threads. If a thread of the pool
+/// calls, it runs all items alone, because the other threads may be waiting for it.
 ///
 /// `Device` is a parameter because Eigen defines ThreadPoolDevice only under EIGEN_USE_THREADS.
 template <class Device>
 class pool_executor {
  public:
+  /// Takes a device, which must outlive it.
   explicit pool_executor(const Device& device) : device_(device) {}
 
+  /// The threads of the pool, and the caller.
   index_t workers() const { return static_cast<index_t>(device_.numThreads()) + 1; }
 
+  /// Runs all items.
   template <class Item>
   void run(index_t count, Item&& item) const {
     if (count <= 1 || device_.currentThreadId() >= 0) {
@@ -57,14 +64,18 @@ class pool_executor {
   const Device& device_;
 };
 
+/// The executor of the calling thread.
 inline serial executor_of(const Eigen::DefaultDevice&) { return {}; }
 
+/// The executor of a pool. Eigen has it under EIGEN_USE_THREADS.
 inline pool_executor<Eigen::ThreadPoolDevice> executor_of(const Eigen::ThreadPoolDevice& device) {
   return pool_executor<Eigen::ThreadPoolDevice>(device);
 }
 
-/// A device that attention can run on.
+/// A device of Eigen that attention can run on: DefaultDevice or ThreadPoolDevice.
 template <class Device>
 concept eigen_device = requires(const Device& device) { executor_of(device); };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

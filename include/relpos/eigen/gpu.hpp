@@ -1,8 +1,6 @@
 #pragma once
 // Attention over Eigen tensors in device memory, on the stream of an Eigen::GpuDevice
-// (define EIGEN_USE_GPU before any header of Eigen is included):
-//
-//   relpos::attention(gpu, out, q, k, v, relpos::alibi{slopes}, relpos::causal{});
+// (define EIGEN_USE_GPU before any header of Eigen is included).
 //
 // out, q, k and v are TensorMaps of device memory, of float, Eigen::half or Eigen::bfloat16; out
 // may have another type. cuda/attention.hpp describes the computation. Workspace is allocated and
@@ -21,8 +19,16 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup gpu
+/// @{
+
+/// Attention over Eigen tensors in device memory, on the stream of an Eigen::GpuDevice.
+///
 /// Throws std::invalid_argument if the call is refused, and std::runtime_error if the device
 /// reports an error.
+///
+/// @copydoc gpu.hpp
+/// @snippet gpu.cu attention
 template <class Dims = all_head_dims, eigen_expression Out, eigen_expression Query,
           eigen_expression Key, eigen_expression Value, class... Arguments>
 void attention(const Eigen::GpuDevice& device, Out&& out, const Query& q, const Key& k,
@@ -58,6 +64,8 @@ void attention(const Eigen::GpuDevice& device, Out&& out, const Query& q, const 
   }
   throw_error(done);
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI
 

@@ -12,6 +12,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// The view_traits of Eigen's tensors.
 template <class Tensor, bool OwnsNothing>
 struct eigen_view_traits {
   static_assert(
@@ -38,6 +39,7 @@ struct eigen_view_traits {
   }
 };
 
+/// @cond
 template <class Scalar, int Rank, int Options, class Index>
 struct view_traits<Eigen::Tensor<Scalar, Rank, Options, Index>>
     : eigen_view_traits<Eigen::Tensor<Scalar, Rank, Options, Index>, false> {};
@@ -50,15 +52,21 @@ struct view_traits<Eigen::TensorMap<Plain, Options, MakePointer>>
 template <class Plain, int Options, template <class> class MakePointer>
 struct view_traits<const Eigen::TensorMap<Plain, Options, MakePointer>>
     : eigen_view_traits<const Eigen::TensorMap<Plain, Options, MakePointer>, true> {};
+/// @endcond
 
-/// A tensor that attention can read: specialises view_traits.
+/// @addtogroup tensors
+/// @{
+
+/// A tensor that attention can read: Eigen::Tensor or Eigen::TensorMap, RowMajor.
 template <class Tensor>
 concept eigen_tensor = requires { view_traits<std::remove_reference_t<Tensor>>::rank; };
 
-/// Returns a view of a tensor. The tensor must outlive the view.
+/// A view of an Eigen tensor, vector or matrix. The tensor must outlive the view.
 template <class Tensor>
 auto view_of(Tensor& tensor) {
   return view_traits<Tensor>::of(tensor);
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -218,12 +218,19 @@ status append_with(const Executor& runner, const kv_cache<Stored, Placement>& ca
                           rotating_policies(policies));
 }
 
-/// Appends the rows of k [batch, key head, new row, d] and v to each sequence. With
+/// @addtogroup append
+/// @{
+
+/// Appends rows to each sequence of a cache.
+///
+/// The rows are k [batch, key head, new row, d] and v [batch, key head, new row, d_v]. With
 /// options.key_starts, k and v are ragged batches: they hold the new rows of one sequence after
 /// another, bounded by key_starts. A rotation among `arguments`, the same as in the calls of
 /// attention, rotates the keys first: row r of a sequence is at position r + options.key_offset, or
 /// where token_positions{positions, positions} of the new rows say. A cache holds keys of one kind:
 /// all calls over it have token_positions, or none. Existing rows are not moved.
+///
+/// @snippet reference.cpp contiguous
 template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
           class Value, class... Arguments>
 status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
@@ -232,7 +239,7 @@ status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
   return append_with<Isa>(runner, cache, k, v, true, arguments...);
 }
 
-/// The same for a cache whose values are the first channels of its keys (kv_cache/latent.hpp), or
+/// Appends rows to a cache whose values are the first channels of its keys (`latent_memory`), or
 /// have no channels.
 template <class Isa = native, executor Executor, class Stored, class Placement, class Key,
           class... Arguments>
@@ -240,5 +247,7 @@ status append(const Executor& runner, const kv_cache<Stored, Placement>& cache,
               const view<Key, 4>& k, const Arguments&... arguments) noexcept {
   return append_with<Isa>(runner, cache, k, k.slice(3, 0, cache.value_dim()), false, arguments...);
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

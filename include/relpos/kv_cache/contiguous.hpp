@@ -5,10 +5,14 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Slab i is sequence i.
-struct contiguous_placement {
-  static constexpr bool evicts = false;
+/// @addtogroup contiguous_cache
+/// @{
 
+/// The placement of a contiguous_cache: slab i is sequence i.
+struct contiguous_placement {
+  static constexpr bool evicts = false;  ///< no row leaves the cache
+
+  /// @privatesection Caches call these members, which kv_cache/placement.hpp describes.
   static constexpr cache_cell cell(index_t sequence, index_t row, index_t) {
     return {sequence, row};
   }
@@ -40,9 +44,15 @@ struct contiguous_placement {
   static void memory_parts(const Use&) {}
 };
 
+/// A cache in which each sequence has its own slab, with room for its largest number of rows.
+///
 /// `contiguous_cache<bfloat16>{{keys, values}, lengths}`, memory [sequence, key head, capacity,
 /// channel].
+///
+/// @snippet reference.cpp contiguous
 template <cache_storage Stored>
 using contiguous_cache = kv_cache<Stored, contiguous_placement>;
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

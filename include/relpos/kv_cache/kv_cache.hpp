@@ -1,14 +1,14 @@
 #pragma once
-// Keys and values that stay from call to call:
-//
-//   relpos::contiguous_cache<relpos::bfloat16> cache{{keys, values}, lengths};
-//   relpos::append(runner, cache, k, v, relpos::rotary{rope});                 // once per token
-//   relpos::attention(runner, memory, out, q, cache, relpos::rotary{rope}, relpos::causal{});
+// Keys and values that stay from call to call.
 //
 // A cache is a view over the caller's memory. `append` rotates keys once, relative to the blocks of
 // contract/rotation.hpp; rotated keys serve every later query. append and attention take the same
 // policies. append.hpp writes rows. A kind of cache is a placement, which maps rows to
 // memory: contiguous.hpp, ring.hpp and paged.hpp; placement.hpp lists the members of a new one.
+
+//   relpos::contiguous_cache<relpos::bfloat16> cache{{keys, values}, lengths};
+//   relpos::append(runner, cache, k, v, relpos::rotary{rope});                 // once per token
+//   relpos::attention(runner, memory, out, q, cache, relpos::rotary{rope}, relpos::causal{});
 
 #include <span>
 #include <tuple>
@@ -20,30 +20,44 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup caches
+/// @{
+
+/// Keys and values that stay from call to call: contiguous_cache, ring_cache and paged_cache.
+///
 /// `lengths` holds the number of rows of each sequence; append and truncate write it. Row r of a
 /// sequence is at position r + options.key_offset.
+///
+/// @copydetails kv_cache.hpp
 template <cache_storage Stored, cache_placement Placement>
 struct kv_cache {
   static_assert(!Placement::evicts || evicting_placement<Placement>,
                 "relpos: a placement that evicts rows has all of evicting_placement "
                 "(kv_cache/placement.hpp)");
-  static constexpr bool holds_rotated_keys = true;
-  static constexpr bool evicts = Placement::evicts;
+  static constexpr bool holds_rotated_keys = true;   ///< `append` rotates keys
+  static constexpr bool evicts = Placement::evicts;  ///< whether old rows leave the cache
 
-  cache_memory<Stored> memory;
-  std::span<index_t> lengths;
-  Placement placement{};
+  cache_memory<Stored> memory;  ///< the caller's memory of keys and values
+  std::span<index_t> lengths;   ///< [sequences], from 0 to 2^31 - 1; zeros at first
+  Placement placement{};        ///< the places of rows
 
+  /// The number of sequences.
   index_t batch() const { return static_cast<index_t>(lengths.size()); }
+  /// The number of key heads.
   index_t key_heads() const { return memory.keys.shape[1]; }
+  /// The channels of a key, at most 1024.
   index_t head_dim() const { return channels_of(memory.keys); }
+  /// The channels of a value, at most 1024.
   index_t value_dim() const { return channels_of(memory.values); }
+  /// The rows of a sequence.
   index_t length(index_t sequence) const { return lengths[static_cast<std::size_t>(sequence)]; }
+  /// The rows of the longest sequence.
   index_t longest() const {
     index_t result = 0;
     for (const index_t length : lengths) result = std::max(result, length);
     return result;
   }
+  /// @privatesection Calls read the cache by these members.
   static bool lengths_are_equal() { return false; }
 
   template <class Isa>
@@ -113,6 +127,7 @@ struct kv_cache {
         static_cast<long long>(value_dim()));
   }
 
+  /// @publicsection
   /// Refuses a cache whose shapes, lengths or places of rows do not fit together.
   status check() const {
     if (status valid = check_memory(); !valid) return valid;
@@ -121,6 +136,7 @@ struct kv_cache {
     }
     return {};
   }
+  /// @privatesection
   /// The two parts of check(): shapes and lengths, and the places of the rows of one sequence.
   status check_memory() const {
     if (status valid = check_cache_memory(memory); !valid) return valid;
@@ -174,8 +190,15 @@ struct kv_cache {
   }
 };
 
-/// The number of newest rows of a sequence that `truncate` may remove: all rows, except in a ring,
-/// where the window of the next row must stay resident. 0 if the cache or the sequence is invalid.
+/// @}
+
+/// @addtogroup append
+/// @{
+
+/// The number of newest rows of a sequence that `truncate` may remove.
+///
+/// All rows, except in a ring, where the window of the next row must stay resident. 0 if the cache
+/// or the sequence is invalid.
 template <class Stored, class Placement>
 index_t rewindable_rows(const kv_cache<Stored, Placement>& cache, index_t sequence) noexcept {
   if (!cache.check() || !cache.check_sequence(sequence)) return 0;
@@ -186,11 +209,14 @@ index_t rewindable_rows(const kv_cache<Stored, Placement>& cache, index_t sequen
   }
 }
 
-/// Keeps the first `length` rows of a sequence and removes the others, for example rejected draft
-/// tokens. (page_pool::truncate also returns pages.) A ring can remove `rewindable_rows` rows, or
-/// any number if `length` is at most `sinks`; it refuses more, because the window of the next row
-/// would reach evicted rows. So later calls return the same bits as with an unlimited cache and the
-/// same window.
+/// Keeps the first `length` rows of a sequence and removes the others.
+///
+/// It takes rejected draft tokens back, for example. (page_pool::truncate also returns pages.) A
+/// ring can remove `rewindable_rows` rows, or any number if `length` is at most `sinks`; it refuses
+/// more, because the window of the next row would reach evicted rows. So later calls return the
+/// same bits as with an unlimited cache and the same window.
+///
+/// @snippet reference.cpp truncate
 template <class Stored, class Placement>
 status truncate(const kv_cache<Stored, Placement>& cache, index_t sequence,
                 index_t length) noexcept {
@@ -222,5 +248,7 @@ status truncate(const kv_cache<Stored, Placement>& cache, index_t sequence,
   cache.lengths[static_cast<std::size_t>(sequence)] = length;
   return {};
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -29,28 +29,37 @@ bool begin_alike(const view<T, Rank>& a, const view<T, Rank>& b) {
   return true;
 }
 
-/// Rows in slabs: a slab is a sequence or a page. Channels are contiguous; the other axes may have
-/// any strides. float, bfloat16 and half are stored directly. The elements of int4 are groups of
-/// channels (core/int4.hpp). int8 and float8 are multiples of scales
+/// @addtogroup caches
+/// @{
+
+/// The memory of a cache: keys, values and their scales.
+///
+/// Rows are in slabs: a slab is a sequence or a page. Channels are contiguous; the other axes may
+/// have any strides. float, bfloat16 and half are stored directly. The elements of int4 are groups
+/// of channels (core/int4.hpp). int8 and float8 are multiples of scales
 /// (kv_cache/quantised_row.hpp), of which keys have one kind, and values have one:
 ///
 ///   key_scales, value_scales                  one scale for each row, which `append` finds
 ///   key_channel_scales, value_channel_scales  positive scales that the caller has found for each
 ///                                             channel, and that `append` only reads. With strides
 ///                                             {1, 0} each head has one, with {0, 0} the cache
+///
+/// @snippet reference.cpp int8
 template <cache_storage Stored>
 struct cache_memory {
-  view<Stored, 4> keys;         // [slab, key head, row, d], or groups of channels for int4
-  view<Stored, 4> values;       // [slab, key head, row, d_v]
-  view<float, 3> key_scales{};  // [slab, key head, row], 8 bits only
-  view<float, 3> value_scales{};
-  view<const float, 2> key_channel_scales{};  // [key head, d], 8 bits only
-  view<const float, 2> value_channel_scales{};
+  view<Stored, 4> keys;           ///< [slab, key head, row, d], or groups of channels for int4
+  view<Stored, 4> values;         ///< [slab, key head, row, d_v], or groups of channels
+  view<float, 3> key_scales{};    ///< [slab, key head, row], 8 bits only
+  view<float, 3> value_scales{};  ///< [slab, key head, row], 8 bits only
+  view<const float, 2> key_channel_scales{};    ///< [key head, d], 8 bits only
+  view<const float, 2> value_channel_scales{};  ///< [key head, d_v], 8 bits only
 
   /// Whether the values are the first channels of the keys (kv_cache/latent.hpp), which are stored
   /// once and read as both.
   bool is_latent() const { return values.size() > 0 && begin_alike(values, keys); }
 };
+
+/// @}
 
 /// The number of channels of the rows of keys or values.
 template <class Stored>

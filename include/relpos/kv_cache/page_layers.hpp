@@ -17,10 +17,15 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// A paged cache whose storage type is erased. It refers to the same memory as the cache, so it may
-/// outlive the cache object.
+/// @addtogroup paged_cache
+/// @{
+
+/// A paged cache whose storage type is erased, for layers of different types.
+///
+/// It refers to the same memory as the cache, so it may outlive the cache object.
 class page_layer {
  public:
+  /// Erases the storage type of a cache.
   template <cache_storage Stored>
   page_layer(const paged_cache<Stored>& cache)
       : keys_(cache.memory.keys),
@@ -35,10 +40,14 @@ class page_layer {
 
   /// The shape of the keys, [page, key head, row, d].
   const std::array<index_t, 4>& shape() const { return keys_.shape; }
+  /// The rows of each sequence.
   std::span<index_t> lengths() const { return lengths_; }
+  /// The rows of a sequence.
   index_t& length(index_t sequence) const { return lengths_[static_cast<std::size_t>(sequence)]; }
+  /// [sequence, block], as in paged_placement.
   const view<std::int32_t, 2>& block_table() const { return block_table_; }
 
+  /// @privatesection page_pool calls these members.
   bool has_table_of(const page_layer& other) const {
     return is_same(block_table_, other.block_table_);
   }
@@ -158,14 +167,17 @@ class page_layer {
   const functions* as_stored_;
 };
 
-/// All layers of one call: one cache, or a contiguous range of caches or of page_layer. Refers to
-/// them without a copy.
+/// The caches of all layers of a model, as page_pool takes them.
+///
+/// One cache, or a contiguous range of caches or of page_layer. Refers to them without a copy.
 class page_layers {
  public:
+  /// A model of one layer.
   template <cache_storage Stored>
   page_layers(const paged_cache<Stored>& cache)
       : data_(&cache), count_(1), accessor_(layer_at<paged_cache<Stored>>) {}
 
+  /// A vector, array or span of caches, or of page_layer.
   template <std::ranges::contiguous_range Layers>
     requires std::ranges::sized_range<const Layers> &&
                  std::convertible_to<const std::ranges::range_value_t<Layers>&, page_layer>
@@ -174,7 +186,9 @@ class page_layers {
         count_(static_cast<index_t>(std::ranges::size(layers))),
         accessor_(layer_at<std::ranges::range_value_t<Layers>>) {}
 
+  /// The number of layers.
   index_t count() const { return count_; }
+  /// A layer.
   page_layer operator[](index_t layer) const { return accessor_(data_, layer); }
 
  private:
@@ -187,5 +201,7 @@ class page_layers {
   index_t count_;
   page_layer (*accessor_)(const void*, index_t);
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,9 +1,6 @@
 #pragma once
 // The free pages of paged caches, and the number of sequences that use each used page.
 //
-//   relpos::page_pool pool(pages);
-//   relpos::status done = pool.reserve(layers, sequence, length + new_rows);    // then append to every layer
-//
 // `layers` are the caches of all layers of a model (page_layers.hpp), the same ones in every call.
 // They share one block table, and every change of a page is made in the memory of each layer. A
 // model of one layer passes its cache.
@@ -18,6 +15,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup paged_cache
+/// @{
+
+/// The free pages of paged caches, and the number of sequences that use each used page.
+///
+/// @copydetails page_pool.hpp
+/// @snippet reference.cpp page_pool
 class page_pool {
  public:
   /// Pages [0, pages), all free.
@@ -25,14 +29,16 @@ class page_pool {
     for (index_t page = pages; page-- > 0;) free_.push_back(static_cast<std::int32_t>(page));
   }
 
+  /// The number of free pages.
   index_t free_pages() const { return static_cast<index_t>(free_.size()); }
   /// The number of sequences that use a page.
   index_t uses(std::int32_t page) const { return uses_[static_cast<std::size_t>(page)]; }
 
-  /// Reserves the pages that a sequence needs for `rows` rows in all, old and new. If another
-  /// sequence shares a page that will be written, this sequence gets a page of its own instead. The
-  /// new rows may then be appended to every layer. Refuses, and changes nothing, if too few pages
-  /// are free.
+  /// Reserves the pages that a sequence needs for `rows` rows in all, old and new.
+  ///
+  /// If another sequence shares a page that will be written, this sequence gets a page of its own
+  /// instead. The new rows may then be appended to every layer. Refuses, and changes nothing, if
+  /// too few pages are free.
   status reserve(const page_layers& layers, index_t sequence, index_t rows) {
     if (status valid = check(layers, sequence); !valid) return valid;
     if (rows < 0 || rows > max_length) {
@@ -216,5 +222,7 @@ class page_pool {
   std::vector<std::int32_t> free_;
   std::vector<page_layer> served_;  // the layers whose pages are in use
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -9,14 +9,20 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Slab p is page p. The shape of the memory sets the number of rows per page.
+/// @addtogroup paged_cache
+/// @{
+
+/// The placement of a paged_cache: slab p is page p.
+///
+/// The shape of the memory sets the number of rows per page.
 struct paged_placement {
-  static constexpr bool evicts = false;
+  static constexpr bool evicts = false;  ///< no row leaves the cache
 
   /// [sequence, block]: the page of rows [block * page rows, ...). Entries behind a sequence's
   /// length are not read.
   view<std::int32_t, 2> block_table;
 
+  /// @privatesection Caches call these members, which kv_cache/placement.hpp describes.
   constexpr cache_cell cell(index_t sequence, index_t row, index_t page_rows) const {
     // 32 bits, because a 64-bit division takes twice as long.
     const auto narrow_row = static_cast<std::uint32_t>(row);
@@ -72,9 +78,16 @@ struct paged_placement {
   }
 };
 
+/// A cache of pages, any of which can hold any part of any sequence.
+///
 /// `paged_cache<bfloat16>{{keys, values}, lengths, {block_table}}`, memory [page, key head, row,
 /// channel].
+///
+/// @copydetails paged.hpp
+/// @snippet reference.cpp paged
 template <cache_storage Stored>
 using paged_cache = kv_cache<Stored, paged_placement>;
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

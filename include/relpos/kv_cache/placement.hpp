@@ -15,13 +15,18 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup placements
+/// @{
+
 /// The place of a row: a slab, and the row in the slab.
 struct cache_cell {
-  index_t slab = 0;
-  index_t row = 0;
+  index_t slab = 0;  ///< a sequence or a page
+  index_t row = 0;   ///< in the slab
 };
 
-/// The places of the rows of a cache, in slabs of `slab_rows`; `keys` is the shape of cache.keys.
+/// Whatever maps the rows of a cache to its memory.
+///
+/// Rows are in slabs of `slab_rows`; `keys` is the shape of cache.keys. The members are
 ///
 ///   cell(sequence, row, slab_rows)   the place of a row
 ///   run(row, cell, slab_rows)        the number of adjacent rows from `cell` on
@@ -44,7 +49,9 @@ concept cache_placement =
       { Placement::evicts } -> std::convertible_to<bool>;
     };
 
-/// A placement that evicts rows behind the first `sinks`:
+/// A placement that evicts rows behind the first `sinks`.
+///
+/// Its members, beside the ones of cache_placement, are
 ///
 ///   evicted(sequence)                the range of evicted rows
 ///   hidden(sequence, row)            the range of rows that a query at the position of `row` does
@@ -74,5 +81,7 @@ concept evicting_placement = cache_placement<Placement> &&
                                { placement.can_rewind_to(i, i, i, i) } -> std::same_as<bool>;
                                { placement.seen_rows(i) } -> std::same_as<index_t>;
                              };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

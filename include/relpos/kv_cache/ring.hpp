@@ -26,20 +26,26 @@ struct ring_mask {
   }
 };
 
+/// @addtogroup ring_cache
+/// @{
+
+/// The placement of a ring_cache: the oldest rows, sinks and window.
+///
 /// Slab i is sequence i. To append chunks of c rows under a window of w keys, a slab needs
 /// sinks + w + c - 1 rows, and d more if d drafts are removed again. A call whose window reaches an
 /// evicted row is refused if `window` or a mask (window_start) declares the window.
 struct ring_placement {
-  static constexpr bool evicts = true;
+  static constexpr bool evicts = true;  ///< the newest rows overwrite the oldest
 
   /// Per sequence, the first resident row behind the sinks. The caller sets zeros at first; append
   /// and truncate then keep the numbers up to date.
   std::span<index_t> oldest;
-  index_t sinks = 0;
+  index_t sinks = 0;  ///< the first rows of a sequence, which stay; fewer than the rows of a slab
   /// The number of keys behind the sinks that each query sees, its own included. With 0 it sees all
   /// resident rows: the same as a window of slab rows - sinks keys if rows are appended one by one.
   index_t window = 0;
 
+  /// @privatesection Caches call these members, which kv_cache/placement.hpp describes.
   constexpr cache_cell cell(index_t sequence, index_t row, index_t slab_rows) const {
     if (row < sinks) return {sequence, row};
     return {sequence, sinks + (row - sinks) % (slab_rows - sinks)};
@@ -134,9 +140,16 @@ struct ring_placement {
   }
 };
 
+/// A cache of fixed size for a sliding window, whose newest rows overwrite the oldest.
+///
 /// `ring_cache<half>{{keys, values}, lengths, {oldest, sinks, window}}`, memory [sequence, key
 /// head, row, channel].
+///
+/// @copydetails ring.hpp
+/// @snippet reference.cpp ring
 template <cache_storage Stored>
 using ring_cache = kv_cache<Stored, ring_placement>;
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

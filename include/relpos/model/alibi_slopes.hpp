@@ -4,6 +4,7 @@
 //
 // Two rules are published. They agree only if the number of heads is a power of two. With n heads,
 // c = 2^floor(log2 n), B = max_bias:
+//
 //   interleaved (the authors' code; fairseq, BLOOM, MPT, ggml):
 //              h <  c: 2^(-B (h + 1) / c),   h >= c: 2^(-(B / 2) (2 (h - c) + 1) / c)
 //   geometric: 2^(-B (h + 1) / n) for every n
@@ -17,15 +18,23 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-enum class alibi_rule { interleaved, geometric };
+/// @addtogroup slopes
+/// @{
+
+/// The rule by which slopes follow the number of heads.
+enum class alibi_rule {
+  interleaved,  ///< the authors' code; fairseq, BLOOM, MPT, ggml
+  geometric     ///< one sequence for any number of heads
+};
 
 /// The heads [first, first + count) of `total`, as one shard of a tensor-parallel model holds them.
+///
 /// Heads from `total` on are padding, which makes all shards equally large: 66 heads on 8 ranks are
 /// head_shard{9 * rank, 9, 66}.
 struct head_shard {
-  index_t first = 0;
-  index_t count = 0;
-  index_t total = 0;
+  index_t first = 0;  ///< the first head of the shard, at least 0 and below `total`
+  index_t count = 0;  ///< the heads of the shard, padding included, from 0 to 2^60
+  index_t total = 0;  ///< the heads of the model
 
   /// Refuses numbers below 0, a count above 2^60, and a shard that is padding only: a rank that
   /// passes its own number of heads as `total` also makes one.
@@ -72,9 +81,13 @@ inline std::vector<float> alibi_slopes(head_shard shard, alibi_rule rule = alibi
 }
 
 /// The slopes of all heads.
+///
+/// @snippet reference.cpp slopes
 inline std::vector<float> alibi_slopes(index_t heads, alibi_rule rule = alibi_rule::interleaved,
                                        double max_bias = 8.0) {
   return alibi_slopes(head_shard{0, heads, heads}, rule, max_bias);
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

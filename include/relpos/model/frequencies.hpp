@@ -18,16 +18,26 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup frequencies
+/// @{
+
+/// The frequencies of a rotation: the angle of each channel pair per position.
+///
+/// The functions `rope_frequencies`, `yarn_frequencies` and so on fill it; a program may change it
+/// before it makes a rotary_table.
+///
+/// @snippet reference.cpp frequencies
 struct rotary_frequencies {
-  std::vector<double> radians;    // per position
-  double attention_factor = 1.0;  // of cosine and sine: multiplies scores by its square
-  /// Pair i's part of a score is multiplied by 2^(log2_decay[i] (q_pos - k_pos)). Empty: no decay.
+  std::vector<double> radians;    ///< [pair], radians per position, finite
+  double attention_factor = 1.0;  ///< of cosine and sine: multiplies scores by its square
+  /// Pair i's part of a score is multiplied by 2^(log2_decay[i] (q_pos - k_pos)), each from -0.125
+  /// to 0. Empty: no decay.
   std::vector<double> log2_decay{};
   /// The axis of token_positions, below 4, by which each pair rotates. Empty: all by the first.
   std::vector<std::uint8_t> axes{};
 };
 
-/// base^(-2i / rotary_dim).
+/// RoPE's frequencies: base^(-2i / rotary_dim) for pair i.
 inline rotary_frequencies rope_frequencies(index_t rotary_dim, double base = 10000.0) {
   rotary_frequencies result;
   if (rotary_dim < 2 || rotary_dim % 2 != 0 || !(base > 1.0)) return result;
@@ -38,8 +48,9 @@ inline rotary_frequencies rope_frequencies(index_t rotary_dim, double base = 100
   return result;
 }
 
-/// Frequencies whose rotation, without a decay, undoes another's: DeepSeek V4 turns the output of
-/// attention back by the position of its query.
+/// Frequencies whose rotation, without a decay, undoes another's.
+///
+/// DeepSeek V4 turns the output of attention back by the position of its query.
 inline rotary_frequencies inverse_frequencies(rotary_frequencies frequencies) {
   for (double& radians : frequencies.radians) radians = -radians;
   frequencies.attention_factor = 1.0 / frequencies.attention_factor;
@@ -55,8 +66,10 @@ inline rotary_frequencies linear_frequencies(index_t rotary_dim, double factor,
   return result;
 }
 
-/// NTK-aware scaling: base factor^(d / (d - 2)) in place of base, with d = rotary_dim. Keeps the
-/// fastest frequency and divides the slowest by factor. rotary_dim is at least 4.
+/// NTK-aware scaling: a larger base.
+///
+/// base factor^(d / (d - 2)) in place of base, with d = rotary_dim. Keeps the fastest frequency and
+/// divides the slowest by factor. rotary_dim is at least 4.
 inline rotary_frequencies ntk_frequencies(index_t rotary_dim, double factor,
                                           double base = 10000.0) {
   if (!(factor >= 1.0) || rotary_dim < 4) return {};
@@ -64,9 +77,11 @@ inline rotary_frequencies ntk_frequencies(index_t rotary_dim, double factor,
   return rope_frequencies(rotary_dim, base * std::pow(factor, d / (d - 2.0)));
 }
 
-/// Dynamic NTK: NTK with a factor that depends on `length`,
-/// factor length / train_length - (factor - 1), and plain RoPE up to train_length. The frequencies
-/// change with the length, so they do not fit a cache, which holds rotated keys.
+/// Dynamic NTK: NTK-aware scaling by the length of the call.
+///
+/// NTK with a factor that depends on `length`, factor length / train_length - (factor - 1), and
+/// plain RoPE up to train_length. The frequencies change with the length, so they do not fit a
+/// cache, which holds rotated keys.
 inline rotary_frequencies dynamic_ntk_frequencies(index_t rotary_dim, double factor,
                                                   index_t train_length, index_t length,
                                                   double base = 10000.0) {
@@ -76,14 +91,20 @@ inline rotary_frequencies dynamic_ntk_frequencies(index_t rotary_dim, double fac
   return ntk_frequencies(rotary_dim, factor * stretch - (factor - 1.0), base);
 }
 
-/// YaRN's ramp ends at the pairs that turn `fast` and `slow` times over the training length. The
+/// The ends of YaRN's ramp, rounded to whole pairs or exact.
+///
+/// The ramp ends at the pairs that turn `fast` and `slow` times over the training length. The
 /// indices of these pairs are fractions. They are rounded outwards to whole pairs, as in the
 /// paper's code, or kept exact (`"truncate": false` in the rope_scaling of a model's configuration,
 /// as in gpt-oss).
-enum class yarn_ramp { whole_pairs, exact };
+enum class yarn_ramp {
+  whole_pairs,  ///< the paper's code
+  exact         ///< gpt-oss
+};
 
-/// YaRN's factor of cosine and sine, 0.1 mscale ln factor + 1, or 1 if factor is at most 1. Models
-/// whose configuration has `mscale` and `mscale_all_dim` (DeepSeek-V2 and V3) divide:
+/// YaRN's factor of cosine and sine: 0.1 mscale ln factor + 1, or 1 if factor is at most 1.
+///
+/// Models whose configuration has `mscale` and `mscale_all_dim` (DeepSeek-V2 and V3) divide:
 ///
 ///   frequencies.attention_factor = yarn_mscale(factor, mscale) / yarn_mscale(factor, mscale_all_dim)
 ///
@@ -93,9 +114,11 @@ inline double yarn_mscale(double factor, double mscale = 1.0) {
   return factor > 1.0 ? 0.1 * mscale * std::log(factor) + 1.0 : 1.0;
 }
 
-/// YaRN (Peng et al., arXiv 2309.00071): pairs that turn more than `fast` times over the training
-/// length keep their frequency, pairs that turn less than `slow` times have it divided by factor,
-/// with a ramp over the pairs between. Scores are sharpened: cosine and sine are multiplied by
+/// YaRN: low frequencies divided by factor, high ones kept.
+///
+/// Peng et al., arXiv 2309.00071. Pairs that turn more than `fast` times over the training length
+/// keep their frequency, pairs that turn less than `slow` times have it divided by factor, with a
+/// ramp over the pairs between. Scores are sharpened: cosine and sine are multiplied by
 /// yarn_mscale(factor).
 inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, index_t train_length,
                                            double base = 10000.0, double fast = 32.0,
@@ -125,9 +148,10 @@ inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, in
   return result;
 }
 
-/// Llama 3: frequencies of wavelengths below train_length / high are kept, frequencies of
-/// wavelengths above train_length / low are divided by factor, with a ramp over
-/// train_length / wavelength between.
+/// Llama 3's scaling: long wavelengths divided by factor, short ones kept.
+///
+/// Frequencies of wavelengths below train_length / high are kept, frequencies of wavelengths above
+/// train_length / low are divided by factor, with a ramp over train_length / wavelength between.
 inline rotary_frequencies llama3_frequencies(index_t rotary_dim, double factor = 8.0,
                                              index_t train_length = 8192, double base = 500000.0,
                                              double low = 1.0, double high = 4.0) {
@@ -141,10 +165,12 @@ inline rotary_frequencies llama3_frequencies(index_t rotary_dim, double factor =
   return result;
 }
 
-/// LongRoPE (Ding et al., arXiv 2402.13753): a positive divisor for each pair, found by search and
-/// shipped with the model. Scores are sharpened: cosine and sine are multiplied by
-/// sqrt(1 + ln factor / ln train_length). `factor` is the ratio of the longest length to the
-/// training length. train_length is at least 2.
+/// LongRoPE: a divisor for each pair.
+///
+/// Ding et al., arXiv 2402.13753. The divisors are positive, found by search and shipped with the
+/// model. Scores are sharpened: cosine and sine are multiplied by sqrt(1 + ln factor / ln
+/// train_length). `factor` is the ratio of the longest length to the training length. train_length
+/// is at least 2.
 inline rotary_frequencies longrope_frequencies(std::span<const double> divisors, double factor,
                                                index_t train_length, double base = 10000.0) {
   if (!(factor >= 1.0) || train_length < 2) return {};
@@ -158,10 +184,12 @@ inline rotary_frequencies longrope_frequencies(std::span<const double> divisors,
   return result;
 }
 
-/// Proportional RoPE (Gemma 4's global layers; `"rope_type": "proportional"`): the first
-/// floor(fraction head_dim / 2) of all head_dim / 2 pairs rotate, by the frequencies that they have
-/// in a head that rotates whole, / factor; the others do not rotate. With half_split, pairs are
-/// channels i and i + head_dim / 2. `fraction` is above 0 and at most 1.
+/// Proportional RoPE: the first pairs rotate, the others do not.
+///
+/// Gemma 4's global layers; `"rope_type": "proportional"`. The first floor(fraction head_dim / 2)
+/// of all head_dim / 2 pairs rotate, by the frequencies that they have in a head that rotates
+/// whole, / factor; the others do not rotate. With half_split, pairs are channels i and i +
+/// head_dim / 2. `fraction` is above 0 and at most 1.
 inline rotary_frequencies proportional_frequencies(index_t head_dim, double fraction,
                                                    double base = 10000.0, double factor = 1.0) {
   if (!(fraction > 0.0 && fraction <= 1.0)) return {};
@@ -172,17 +200,21 @@ inline rotary_frequencies proportional_frequencies(index_t head_dim, double frac
   return result;
 }
 
-/// zeta of XPOS for one channel pair, (2 i / rotary_dim + gamma) / (1 + gamma): the factor of the
-/// pair's part of a score after scale_base positions.
+/// The decay zeta of XPOS for one channel pair.
+///
+/// (2 i / rotary_dim + gamma) / (1 + gamma): the factor of the pair's part of a score after
+/// scale_base positions.
 inline double xpos_decay(index_t pair, index_t rotary_dim, double gamma = 0.4) {
   const double part = 2.0 * static_cast<double>(pair) / static_cast<double>(rotary_dim);
   return 1.0 - (1.0 - part) / (1.0 + gamma);
 }
 
-/// XPOS (Sun et al., arXiv 2212.10554): the angles of RoPE, and a decay. Pair i's part of a score
-/// is multiplied by zeta_i = (2 i / rotary_dim + gamma) / (1 + gamma) for every scale_base
-/// positions between key and query. For causal attention only, because the factor would grow
-/// towards later keys. gamma and scale_base are positive.
+/// XPOS: the angles of RoPE, and a decay.
+///
+/// Sun et al., arXiv 2212.10554. Pair i's part of a score is multiplied by zeta_i = (2 i /
+/// rotary_dim + gamma) / (1 + gamma) for every scale_base positions between key and query. For
+/// causal attention only, because the factor would grow towards later keys. gamma and scale_base
+/// are positive.
 inline rotary_frequencies xpos_frequencies(index_t rotary_dim, double gamma = 0.4,
                                            double scale_base = 512.0, double base = 10000.0) {
   if (!(gamma > 0.0) || !(scale_base > 0.0)) return {};
@@ -202,8 +234,9 @@ inline rotary_frequencies xpos_frequencies(index_t rotary_dim, double gamma = 0.
 //   out = relpos::attention(q, k, v, relpos::rotary{mrope}, relpos::causal{},
 //                           relpos::token_positions{positions, positions});  // [3, batch, position]
 
-/// The axis of each pair for consecutive sections (Qwen2-VL, Qwen2.5-VL): section a has sections[a]
-/// pairs, which rotate by axis a.
+/// M-RoPE: the axis of each pair for consecutive sections (Qwen2-VL, Qwen2.5-VL).
+///
+/// Section a has sections[a] pairs, which rotate by axis a.
 inline std::vector<std::uint8_t> mrope_axes(std::span<const index_t> sections) {
   std::vector<std::uint8_t> axes;
   for (std::size_t axis = 0; axis < sections.size(); ++axis) {
@@ -212,9 +245,10 @@ inline std::vector<std::uint8_t> mrope_axes(std::span<const index_t> sections) {
   return axes;
 }
 
-/// The axis of each pair for interleaved sections, which give each axis fast and slow pairs
-/// (Qwen3-VL): with A axes, pair i rotates by axis a = i mod A if floor(i / A) < sections[a], else
-/// by the first axis.
+/// M-RoPE: the axis of each pair for interleaved sections (Qwen3-VL).
+///
+/// Interleaving gives each axis fast and slow pairs: with A axes, pair i rotates by axis a = i mod
+/// A if floor(i / A) < sections[a], else by the first axis.
 inline std::vector<std::uint8_t> interleaved_mrope_axes(std::span<const index_t> sections) {
   index_t pairs = 0;
   for (const index_t section : sections) pairs += section;
@@ -234,17 +268,22 @@ inline std::vector<std::uint8_t> interleaved_mrope_axes(std::span<const index_t>
 //   out = relpos::attention(q, k, v, relpos::rotary{axial},
 //                           relpos::token_positions{positions, positions});  // [2, batch, patch]
 
-/// Which frequencies an axis has, with A axes and d = rotary_dim. `own`: all of a head of d / A
-/// channels, base^(-2 A j / d) for its pair j (Qwen2-VL, Llama 4). `dealt`: every A-th of a head of
-/// d channels, base^(-2 (A j + a) / d) for pair j of axis a (Pixtral).
-enum class axial_spacing { own, dealt };
+/// Which frequencies an axis has, with A axes and d = rotary_dim.
+enum class axial_spacing {
+  own,   ///< all of a head of d / A channels, base^(-2 A j / d) for pair j (Qwen2-VL, Llama 4)
+  dealt  ///< every A-th of d channels, base^(-2 (A j + a) / d) for pair j of axis a (Pixtral)
+};
 
-/// Where the pairs of an axis are. `sections`: all pairs of the first axis, then all of the second.
-/// `alternating`: the first pair of each axis, then the second of each (Kimi K2.5).
-enum class axial_order { sections, alternating };
+/// Where the pairs of an axis are.
+enum class axial_order {
+  sections,    ///< all pairs of the first axis, then all of the second
+  alternating  ///< the first pair of each axis, then the second of each (Kimi K2.5)
+};
 
-/// rotary_dim / (2 axes) pairs for each of 1 to 4 axes. rotary_dim is a multiple of 2 axes. The
-/// first axis is the row of a patch in Qwen2-VL and Pixtral, the column in Llama 4 and Kimi K2.5.
+/// Axial RoPE: rotary_dim / (2 axes) pairs for each of 1 to 4 axes.
+///
+/// rotary_dim is a multiple of 2 axes. The first axis is the row of a patch in Qwen2-VL and
+/// Pixtral, the column in Llama 4 and Kimi K2.5.
 inline rotary_frequencies axial_frequencies(index_t rotary_dim, index_t axes, double base = 10000.0,
                                             axial_spacing spacing = axial_spacing::own,
                                             axial_order order = axial_order::sections) {
@@ -263,5 +302,7 @@ inline rotary_frequencies axial_frequencies(index_t rotary_dim, index_t axes, do
   }
   return result;
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

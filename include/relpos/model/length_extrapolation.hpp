@@ -12,10 +12,14 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// The expectation curve g of a rotation: the sum over pairs of
-/// cos(n theta_i) zeta_i^(n / scale_base). The expected score of a key n = `positions_back` before
-/// the query is proportional to it. `frequencies` is the result of `rope_frequencies`,
-/// `xpos_frequencies` or another function of frequencies.hpp.
+/// @addtogroup measures
+/// @{
+
+/// The expectation curve of a rotation: how the expected score falls with the distance.
+///
+/// g(n) is the sum over pairs of cos(n theta_i) zeta_i^(n / scale_base). The expected score of a
+/// key n = `positions_back` before the query is proportional to it. `frequencies` is the result of
+/// `rope_frequencies`, `xpos_frequencies` or another function of frequencies.hpp.
 inline double expected_score(const rotary_frequencies& frequencies, index_t positions_back) {
   const auto n = static_cast<double>(positions_back);
   double sum = 0.0;
@@ -26,9 +30,11 @@ inline double expected_score(const rotary_frequencies& frequencies, index_t posi
   return sum;
 }
 
-/// Attention resolution, sum over i of e^(s_i) (e^(s_i) - e^(s_(i+1))) / (sum over i of e^(s_i))^2,
-/// where scores[i] is the score at distance i. Larger is better; 0 for scores that do not depend on
-/// the distance, and for fewer than two.
+/// Attention resolution: how well attention tells positions apart.
+///
+/// Sum over i of e^(s_i) (e^(s_i) - e^(s_(i+1))) / (sum over i of e^(s_i))^2, where scores[i] is
+/// the score at distance i. Larger is better; 0 for scores that do not depend on the distance, and
+/// for fewer than two.
 inline double attention_resolution(std::span<const double> scores) {
   double largest = -INFINITY;
   for (const double score : scores) largest = std::fmax(largest, score);
@@ -41,5 +47,7 @@ inline double attention_resolution(std::span<const double> scores) {
   }
   return sum > 0.0 ? gain / (sum * sum) : 0.0;
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

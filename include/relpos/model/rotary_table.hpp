@@ -14,12 +14,21 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup frequencies
+/// @{
+
+/// The tables that rotary reads, made once for a model.
+///
 /// `rotary_table(rope_frequencies(head_dim), pair_layout::half_split)`: the rotors of the 512
 /// positions of a block, from exactly reduced float64 angles. Any position is a block and an offset
 /// (contract/rotation.hpp). 4 KiB per pair, or 8 KiB if the frequencies decay (XPOS), because
-/// queries and keys then have a table each.
+/// queries and keys then have a table each. It allocates. Wrong frequencies do not fail here: calls
+/// of attention refuse the table, with the text of `fault`.
+///
+/// @snippet reference.cpp rotary
 class rotary_table {
  public:
+  /// Makes the table.
   rotary_table(const rotary_frequencies& frequencies, pair_layout layout)
       : fault_(fault_of(frequencies)),
         layout_(layout),
@@ -34,8 +43,10 @@ class rotary_table {
   /// The reason why these frequencies make no table; null if they make one.
   const char* fault() const { return fault_; }
 
+  /// The number of channel pairs, half of the channels that rotate.
   index_t pairs() const { return static_cast<index_t>(phases_.size()); }
 
+  /// The tables, as the policy gives them to kernels.
   rotation_rows rows() const {
     const bool decays = !keys_.empty();
     return {pairs(),         layout_,
@@ -54,6 +65,7 @@ class rotary_table {
     return {size * std::cos(angle), size * std::sin(angle)};
   }
 
+  /// Whether the tables lie in this memory.
   bool overlaps(const byte_range& memory) const {
     const auto bytes = [](const std::vector<float>& rows) {
       return byte_range::of(rows.data(), rows.size() * sizeof(float));
@@ -116,5 +128,7 @@ class rotary_table {
   std::vector<float> queries_;
   std::vector<float> keys_;  // empty if equal to queries_
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

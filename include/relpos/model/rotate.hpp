@@ -1,12 +1,12 @@
 #pragma once
 // The rotation of RoPE by itself, for callers who keep rotated keys in a cache of their own.
 //
-//   const auto frequencies = relpos::rope_frequencies(head_dim);
-//   relpos::status done = relpos::rotate(k, frequencies, relpos::pair_layout::half_split, position);
-//
 // Channel pair (a, b) of the row at position p becomes f (a cos - b sin, a sin + b cos) of the
 // angle p radians[i], with f the attention factor. Su et al., "RoFormer", arXiv 2104.09864,
-// equation 34. Or cosines and sines are given, for those who follow a model's float32 to the bit:
+// equation 34. Or cosines and sines are given, for those who follow a model's float32 to the bit.
+
+//   const auto frequencies = relpos::rope_frequencies(head_dim);
+//   relpos::status done = relpos::rotate(k, frequencies, relpos::pair_layout::half_split, position);
 //
 //   relpos::status done = relpos::rotate(k, cosines, sines, relpos::pair_layout::half_split);
 
@@ -26,6 +26,7 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// Refuses frequencies that do not fit the rows, or that decay.
 template <class T>
 status check_rotation(const view<T, 4>& rows, const rotary_frequencies& frequencies) {
   if (status valid = check_output("rows", rows); !valid) return valid;
@@ -94,10 +95,16 @@ void rotate_checked(const view<T, 4>& rows, const rotary_frequencies& frequencie
   }
 }
 
-/// Rotates rows [batch, head, position, channel] in place; row r is at position r +
-/// position_offset, within +-2^60. Channels beyond the pairs (partial rotary) are not changed. The
-/// computation is in float32, from angles in float64. Allocates the cosines and sines of one
-/// position.
+/// @addtogroup rotation
+/// @{
+
+/// Rotates rows [batch, head, position, channel] in place, at consecutive positions.
+///
+/// Row r is at position r + position_offset, within +-2^60. Channels beyond the pairs (partial
+/// rotary) are not changed. The computation is in float32, from angles in float64. Allocates the
+/// cosines and sines of one position. Refuses frequencies that decay (XPOS).
+///
+/// @snippet reference.cpp rotate
 template <storage T>
 status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
               index_t position_offset = 0) {
@@ -108,8 +115,7 @@ status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pai
   return {};
 }
 
-/// The same with explicit positions: one per token, [batch or 1, position], or one per token and
-/// axis, [axis, batch or 1, position].
+/// Rotates rows at explicit positions, one per token and axis: [axis, batch or 1, position].
 template <storage T>
 status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
               const view<const index_t, 3>& of_tokens) {
@@ -129,15 +135,18 @@ status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pai
   });
   return {};
 }
+/// Rotates rows at explicit positions, one per token: [batch or 1, position].
 template <storage T>
 status rotate(const view<T, 4>& rows, const rotary_frequencies& frequencies, pair_layout layout,
               const view<const index_t, 2>& of_tokens) {
   return rotate(rows, frequencies, layout, with_one_axis(of_tokens));
 }
 
-/// Rotates rows by cosines and sines that the caller has, [batch or 1, position, pair]: row r of
-/// `rows` by row r of both. Each product and each sum is rounded once to float32, as models of
-/// float32 written in PyTorch round them. Channels beyond the pairs are not changed.
+/// Rotates rows by cosines and sines that the caller has, [batch or 1, position, pair].
+///
+/// Row r of `rows` is rotated by row r of both. Each product and each sum is rounded once to
+/// float32, as models of float32 written in PyTorch round them. Channels beyond the pairs are not
+/// changed.
 template <storage T>
 status rotate(const view<T, 4>& rows, const view<const float, 3>& cosines,
               const view<const float, 3>& sines, pair_layout layout) {
@@ -186,5 +195,7 @@ status rotate(const view<T, 4>& rows, const view<const float, 3>& cosines,
   }
   return {};
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

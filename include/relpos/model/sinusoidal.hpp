@@ -15,12 +15,18 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup sinusoidal
+/// @{
+
+/// The order of sines and cosines in a row.
 enum class sinusoidal_layout {
-  interleaved,  // sine and cosine of pair i in channels 2 i and 2 i + 1: the paper
-  // Sine and cosine of pair i in channels i and i + d / 2. (The order of tensor2tensor and fairseq,
-  // whose frequencies differ: their last frequency is 1 / base.)
+  interleaved,  ///< sine and cosine of pair i in channels 2 i and 2 i + 1: the paper
+  /// Sine and cosine of pair i in channels i and i + d / 2. (The order of tensor2tensor and
+  /// fairseq, whose frequencies differ: their last frequency is 1 / base.)
   sines_then_cosines
 };
+
+/// @}
 
 /// Calls `use(element, value)` for every element of rows [batch, position, channel] and its
 /// embedding; row r is at position r + position_offset. Angles are off by less than the position
@@ -53,7 +59,14 @@ status for_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index_t 
   return {};
 }
 
+/// @addtogroup sinusoidal
+/// @{
+
 /// Writes the embeddings into rows [batch, position, channel]. The number of channels is even.
+///
+/// Row r is at position r + position_offset, within +-2^60; base is above 1.
+///
+/// @snippet reference.cpp sinusoidal
 template <storage T>
 status fill_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout,
                        index_t position_offset = 0, double base = 10000.0) {
@@ -69,5 +82,7 @@ status add_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index_t 
     element = static_cast<T>(static_cast<float>(element) + value);
   });
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

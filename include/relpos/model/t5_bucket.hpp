@@ -4,7 +4,9 @@
 //
 // With r = k_pos - q_pos, NB buckets per direction (half of num_buckets if bidirectional) and
 // E = NB / 2:
+//
 //   n < E:  n,   else  min(NB - 1, E + trunc(ln(n / E) / ln(max_distance / E) (NB - E)))
+//
 // where n = |r| (bidirectional; r > 0 adds NB) or max(-r, 0) (unidirectional).
 //
 // With num_buckets 32 and max_distance 128, bidirectional, the logarithm is exactly an integer at
@@ -19,10 +21,20 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup buckets
+/// @{
+
 /// Whether keys after the query have buckets of their own (encoders) or share bucket 0 (decoders).
-enum class t5_direction { bidirectional, unidirectional };
+enum class t5_direction {
+  bidirectional,  ///< encoders: half of the buckets are for keys after the query
+  unidirectional  ///< decoders: use `causal` too, because later keys are not hidden
+};
+/// Short for t5_direction::bidirectional.
 inline constexpr t5_direction bidirectional = t5_direction::bidirectional;
+/// Short for t5_direction::unidirectional.
 inline constexpr t5_direction unidirectional = t5_direction::unidirectional;
+
+/// @}
 
 /// A product of small factors, held exactly up to 2^`capacity_bits`.
 class exact_product {
@@ -58,12 +70,19 @@ class exact_product {
   int used_ = 1;
 };
 
-/// The bucket rule of one table. Valid if `t5_bias::check` accepts it.
-struct t5_buckets {
-  index_t num_buckets = 32;
-  index_t max_distance = 128;
-  t5_direction direction = t5_direction::bidirectional;
+/// @addtogroup buckets
+/// @{
 
+/// The bucket rule of one table. Valid if `t5_bias` accepts it.
+///
+/// @copydoc t5_bucket.hpp
+/// @snippet reference.cpp buckets
+struct t5_buckets {
+  index_t num_buckets = 32;    ///< of both directions together
+  index_t max_distance = 128;  ///< distances from here on share the last bucket
+  t5_direction direction = t5_direction::bidirectional;  ///< of encoders or decoders
+
+  /// The buckets of keys on one side.
   constexpr index_t per_direction() const {
     return direction == t5_direction::bidirectional ? num_buckets / 2 : num_buckets;
   }
@@ -106,5 +125,7 @@ struct t5_buckets {
     return left >= right;
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

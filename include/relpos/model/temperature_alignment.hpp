@@ -18,8 +18,13 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// Entropy alignment of Gaussian logits of standard deviation `sigma` > 0:
-/// sigma / sqrt(sigma^2 + 2 ln(length / train_length)). length is at least train_length.
+/// @addtogroup alignment
+/// @{
+
+/// The temperature of entropy alignment for Gaussian logits.
+///
+/// For standard deviation `sigma` > 0 it is sigma / sqrt(sigma^2 + 2 ln(length / train_length)).
+/// length is at least train_length.
 ///
 /// Compared with sampled logits it is too high: by at most 7 % for sigma up to 2, and by more, too
 /// close to 1, when sigma nears sqrt(2 ln train_length), because a few keys then hold most of the
@@ -29,7 +34,8 @@ inline double entropy_temperature(double sigma, index_t train_length, index_t le
   return sigma / std::sqrt(sigma * sigma + 2.0 * std::log(ratio));
 }
 
-/// Maximum-probability alignment of the same logits:
+/// The temperature of maximum-probability alignment for Gaussian logits.
+///
 /// sigma / (sigma + sqrt(2 ln length) - sqrt(2 ln train_length)). length is at least train_length.
 /// The result is too high, by 3 to 13 % for sigma of 2 to 4.
 inline double max_probability_temperature(double sigma, index_t train_length, index_t length) {
@@ -37,16 +43,20 @@ inline double max_probability_temperature(double sigma, index_t train_length, in
   return sigma / (sigma + (largest(length) - largest(train_length)));
 }
 
-/// Finds the temperature in [1 / sharpest, 1] at which a statistic equals a target, by bisection of
-/// 1 / temperature to a relative 1e-6. The statistic is monotone in the temperature. If it does not
-/// reach the target, the result is the nearer end. `target` and the statistics are not NaN.
+/// A search for the temperature in [1 / sharpest, 1] at which a statistic equals a target.
+///
+/// Bisection of 1 / temperature to a relative 1e-6. The statistic is monotone in the temperature.
+/// If it does not reach the target, the result is the nearer end. `target` and the statistics are
+/// not NaN.
 ///
 ///   for (temperature_search search(target); !search.is_done();) search.tell(statistic(search.ask()));
 class temperature_search {
  public:
+  /// Begins a search; 1 / `sharpest` is the lowest temperature.
   explicit temperature_search(double target, double sharpest = 64.0)
       : target_(target), high_(sharpest) {}
 
+  /// Whether `ask` returns the result.
   bool is_done() const { return steps_ >= 2 && !(high_ - low_ > 1e-6 * low_); }
 
   /// The temperature at which to evaluate the statistic next; when done, the result.
@@ -56,6 +66,7 @@ class temperature_search {
     return 2.0 / (low_ + high_);
   }
 
+  /// Takes the statistic at the temperature that `ask` returned.
   void tell(double statistic) {
     ++steps_;
     if (steps_ == 1) {
@@ -89,5 +100,7 @@ double aligned_temperature(const Statistic& statistic, double target, double sha
   while (!search.is_done()) search.tell(static_cast<double>(statistic(search.ask())));
   return search.ask();
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -14,15 +14,25 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup encodings
+/// @{
+
+/// A bias matrix that the caller has, an element for each query and key.
+///
 /// `additive_bias{matrix}`: a view or a tensor [batch, head, query, key] of float. An axis of
 /// extent 1 is broadcast. Indices are rows of this call, whatever the position offsets. Over a
 /// cache the matrix has one column for each row of the longest sequence, including rows that a ring
 /// has evicted; columns of evicted rows may hold any values. The caller keeps the matrix alive.
+///
+/// @copydoc additive_bias.hpp
+/// @snippet reference.cpp additive_bias
 struct additive_bias {
-  view<const float, 4> matrix;
+  view<const float, 4> matrix;  ///< [batch or 1, heads or 1, query or 1, key or 1]
 
+  /// Takes a view, or a tensor with four axes.
   constexpr additive_bias(view<const float, 4> values) : matrix(values) {}
 
+  /// Refuses other types when it compiles, with a message.
   template <class Other>
     requires(!std::is_convertible_v<Other, view<const float, 4>> &&
              !std::is_same_v<Other, additive_bias>)
@@ -32,6 +42,7 @@ struct additive_bias {
                   "axes, [batch, head, query, key]; evaluate an expression first");
   }
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr matrix_bias bind(index_t batch, index_t head) const {
     return {matrix.data + batch * stride(0) + head * stride(1), stride(2), stride(3)};
   }
@@ -64,5 +75,7 @@ struct additive_bias {
     return matrix.shape[axis] == 1 ? 0 : matrix.strides[axis];
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

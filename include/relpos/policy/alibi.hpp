@@ -33,17 +33,27 @@ inline status check_slopes(const char* policy, const char* name, borrowed_data s
                        policy, name, static_cast<long long>(shape.query_heads));
 }
 
-/// `alibi{slopes}`: one slope per query head (alibi_slopes.hpp); the caller keeps them alive.
+/// @addtogroup encodings
+/// @{
+
+/// ALiBi: a bias that is linear in the distance, for causal attention.
+///
+/// `alibi{slopes}`: one slope per query head (`alibi_slopes`); the caller keeps them alive.
 ///
 /// `multiplier` scales all slopes: `alibi_before_scale(head_dim)` for models that add the bias
 /// before dividing by sqrt(head_dim) (Falcon-RW), train_length / length for position interpolation.
+///
+/// @copydoc alibi.hpp
+/// @snippet reference.cpp alibi
 struct alibi {
-  borrowed_data slopes;
-  float multiplier = 1.0f;
+  borrowed_data slopes;     ///< [query heads]
+  float multiplier = 1.0f;  ///< of every slope
 
+  /// The slopes of all query heads, and the multiplier.
   constexpr alibi(borrowed_data head_slopes, double factor = 1.0)
       : slopes(head_slopes), multiplier(static_cast<float>(factor)) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr linear_bias bind(index_t head) const { return {slopes.data[head] * multiplier}; }
   status check(const attention_shape& shape) const {
     return check_slopes("alibi", "slopes", slopes, shape);
@@ -56,5 +66,7 @@ struct alibi {
 inline float alibi_before_scale(index_t head_dim) {
   return 1.0f / std::sqrt(static_cast<float>(head_dim));
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

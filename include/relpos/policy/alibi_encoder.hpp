@@ -47,13 +47,22 @@ struct two_sided_line {
   }
 };
 
-struct alibi_symmetric {
-  borrowed_data slopes;
-  float multiplier = 1.0f;
+/// @addtogroup encodings
+/// @{
 
+/// ALiBi in both directions with the same slope, as in JinaBERT.
+///
+/// @copydoc alibi_encoder.hpp
+/// @snippet reference.cpp alibi_encoder
+struct alibi_symmetric {
+  borrowed_data slopes;     ///< [query heads], which the caller keeps alive
+  float multiplier = 1.0f;  ///< of every slope
+
+  /// The slopes of all query heads, and the multiplier.
   constexpr alibi_symmetric(borrowed_data head_slopes, double factor = 1.0)
       : slopes(head_slopes), multiplier(static_cast<float>(factor)) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr two_sided_line bind(index_t head) const {
     const float slope = slopes.data[head] * multiplier;
     return {slope, slope, 0.0f};
@@ -64,14 +73,20 @@ struct alibi_symmetric {
   bool reads(const byte_range& memory) const { return slopes.overlaps(memory); }
 };
 
+/// ALiBi in both directions, with one slope for keys up to the query and another for keys after it.
+///
+/// @copydoc alibi_encoder.hpp
+/// @snippet reference.cpp alibi_encoder
 struct alibi_two_sided {
-  borrowed_data left_slopes;
-  borrowed_data right_slopes;
-  float multiplier = 1.0f;
+  borrowed_data left_slopes;   ///< [query heads], which the caller keeps alive
+  borrowed_data right_slopes;  ///< [query heads], which the caller keeps alive
+  float multiplier = 1.0f;     ///< of every slope
 
+  /// The slopes of all query heads on both sides, and the multiplier.
   constexpr alibi_two_sided(borrowed_data left, borrowed_data right, double factor = 1.0)
       : left_slopes(left), right_slopes(right), multiplier(static_cast<float>(factor)) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr two_sided_line bind(index_t head) const {
     return {left_slopes.data[head] * multiplier, right_slopes.data[head] * multiplier, 0.0f};
   }
@@ -84,13 +99,19 @@ struct alibi_two_sided {
   }
 };
 
+/// ALiBi in both directions, shifted by half a slope for keys after the query.
+///
+/// @copydoc alibi_encoder.hpp
+/// @snippet reference.cpp alibi_encoder
 struct alibi_offset {
-  borrowed_data slopes;
-  float multiplier = 1.0f;
+  borrowed_data slopes;     ///< [query heads], which the caller keeps alive
+  float multiplier = 1.0f;  ///< of every slope
 
+  /// The slopes of all query heads, and the multiplier.
   constexpr alibi_offset(borrowed_data head_slopes, double factor = 1.0)
       : slopes(head_slopes), multiplier(static_cast<float>(factor)) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr two_sided_line bind(index_t head) const {
     const float slope = slopes.data[head] * multiplier;
     return {slope, slope, slope / 2.0f};
@@ -101,12 +122,17 @@ struct alibi_offset {
   bool reads(const byte_range& memory) const { return slopes.overlaps(memory); }
 };
 
-/// A bias and a mask: the keys on a head's blind side are hidden, not only penalised. Every head
-/// sees the query's own key.
+/// ALiBi in both directions whose heads look to one side only: a bias and a mask.
+///
+/// The keys on a head's blind side are hidden, not only penalised. Every head sees the query's own
+/// key.
+///
+/// @copydoc alibi_encoder.hpp
+/// @snippet reference.cpp alibi_encoder
 struct alibi_one_sided {
-  borrowed_data slopes;
-  index_t left_heads;
-  float multiplier = 1.0f;
+  borrowed_data slopes;     ///< [query heads], which the caller keeps alive
+  index_t left_heads;       ///< the number of heads that see no later key; they come first
+  float multiplier = 1.0f;  ///< of every slope
 
   /// The first half of the heads looks left.
   constexpr alibi_one_sided(borrowed_data head_slopes)
@@ -116,6 +142,7 @@ struct alibi_one_sided {
   constexpr alibi_one_sided(borrowed_data head_slopes, index_t left, double factor = 1.0)
       : slopes(head_slopes), left_heads(left), multiplier(static_cast<float>(factor)) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   struct head_bias : two_sided_line {
     bool looks_left;
 
@@ -137,5 +164,7 @@ struct alibi_one_sided {
   }
   bool reads(const byte_range& memory) const { return slopes.overlaps(memory); }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

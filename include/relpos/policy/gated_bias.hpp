@@ -20,20 +20,30 @@ struct head_gates {
   constexpr float row_gate(index_t query_row) const { return data[query_row * stride]; }
 };
 
+/// @addtogroup encodings
+/// @{
+
+/// A tabulated bias times a factor per query, as in WavLM.
+///
 /// `gated_bias{gates, relative_bias{...}}`, `gated_bias{gates, t5_bias{...}}`: any tabulated bias.
 /// `gates` is a view or tensor of float, [batch, heads, query], indexed by the rows of the call;
 /// the caller keeps it alive. The default scale is 1 / sqrt(head_dim), also with t5_bias.
+///
+/// @copydoc gated_bias.hpp
+/// @snippet reference.cpp gated_bias
 template <class Bias>
 struct gated_bias {
   static_assert(tabulates_bias<Bias>,
                 "relpos: gated_bias takes a bias that is tabulated: relative_bias, t5_bias");
 
-  view<const float, 3> gates;
-  Bias bias;
+  view<const float, 3> gates;  ///< [batch, heads, query]
+  Bias bias;                   ///< relative_bias or t5_bias
 
+  /// The gates of all rows, and the bias that they multiply.
   constexpr gated_bias(view<const float, 3> row_gates, Bias gated_policy)
       : gates(row_gates), bias(gated_policy) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   double tabulated_bias(index_t head, index_t distance) const {
     return static_cast<double>(bias.tabulated_bias(head, distance));
   }
@@ -63,7 +73,11 @@ struct gated_bias {
     return false;
   }
 };
+/// @cond
 template <class Gates, class Bias>
 gated_bias(Gates&&, Bias) -> gated_bias<Bias>;
+/// @endcond
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

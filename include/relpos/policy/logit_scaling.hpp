@@ -3,11 +3,12 @@
 // the model itself counters the dispersion of attention over long inputs. n is the number of keys
 // that the row sees, p the query's position, counted from `first_position`, which is 1 by default:
 //
-//   log_n{train_length}      max(1, ln n / ln train_length)      Chiang, Cholak, arXiv 2202.12172; Su
+//   log_n{train_length}      max(1, ln n / ln train_length)      Chiang, Cholak, arXiv 2202.12172
 //   ssmax{scales}            scale[head] ln n                    Nakanishi, arXiv 2501.19399
-//   position_log{...}        1 + attn_scale ln(floor(p / floor_scale) + 1)   Llama 4; Ministral 3 and
-//                                                                Mistral 4, which count from 0
-//   position_log_ratio{...}      1 + attn_scale ln(max(1, p / length))       Inkling
+//   position_log{...}        1 + attn_scale ln(1 + floor(p / floor_scale))
+//                                                                Llama 4; from 0: Ministral 3
+//   position_log_ratio{...}  1 + attn_scale ln(max(1, p / length))
+//                                                                Inkling
 //   position_power{...}      (1 + p / length)^exponent           Beam
 //   head_position_log{...}   slope[head] ln p + intercept[head]  Mistral Large 4
 //
@@ -23,13 +24,22 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// All masks of the call must be key ranges, because visible keys are counted.
+/// @addtogroup softmax
+/// @{
+
+/// Logit scaling by the number of visible keys, max(1, ln n / ln train_length).
+///
+/// All masks of the call must be key ranges, because visible keys are counted (Chiang, Cholak; Su).
+///
+/// @copydoc logit_scaling.hpp
+/// @snippet reference.cpp logit_scaling
 struct log_n {
-  index_t train_length;
+  index_t train_length;  ///< tokens, at least 2
 
   /// `length` is the training length, at least 2.
   constexpr log_n(std::integral auto length) : train_length(static_cast<index_t>(length)) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   float logit_factor(index_t, index_t visible) const {
     if (visible <= train_length) return 1.0f;
     const double ratio =
@@ -44,13 +54,20 @@ struct log_n {
   }
 };
 
-/// Scalable softmax: one learned scale per query head; the caller keeps them alive. All masks of
-/// the call must be key ranges, because visible keys are counted.
+/// Scalable softmax: logit scaling by scale[head] ln n, n the number of visible keys.
+///
+/// One learned scale per query head, within +-1e30; the caller keeps them alive. All masks of the
+/// call must be key ranges, because visible keys are counted.
+///
+/// @copydoc logit_scaling.hpp
+/// @snippet reference.cpp logit_scaling
 struct ssmax {
-  borrowed_data scales;
+  borrowed_data scales;  ///< [query heads]
 
+  /// The scales of all query heads.
   constexpr ssmax(borrowed_data head_scales) : scales(head_scales) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   struct of_head {
     float scale;
     float logit_factor(index_t, index_t visible) const {
@@ -67,21 +84,29 @@ struct ssmax {
   bool reads(const byte_range& memory) const { return scales.overlaps(memory); }
 };
 
-/// The number of the first position of a sequence: 0 or 1, as the model counts.
+/// @cond
+/// Refuses a number of the first position of a sequence other than 0 or 1.
 inline status check_first_position(const char* policy, index_t first_position) {
   if (first_position == 0 || first_position == 1) return {};
   return status::error(status_code::invalid_value, "%s: first_position is %lld, must be 0 or 1",
                        policy, static_cast<long long>(first_position));
 }
+/// @endcond
 
-/// Llama 4's temperature tuning, for its layers without rotation. `position_log{}` has Llama 4's
-/// numbers. Ministral 3 and Mistral 4 have it in every layer, with
+/// Llama 4's logit scaling by the logarithm of the position.
+///
+/// Temperature tuning, for its layers without rotation. `position_log{}` has Llama 4's numbers.
+/// Ministral 3 and Mistral 4 have it in every layer, with
 /// `position_log{attn_scale, floor_scale, 0}`.
+///
+/// @copydoc logit_scaling.hpp
+/// @snippet reference.cpp logit_scaling
 struct position_log {
-  double attn_scale = 0.1;
-  index_t floor_scale = 8192;  // positions
-  index_t first_position = 1;
+  double attn_scale = 0.1;     ///< within +-1e30
+  index_t floor_scale = 8192;  ///< positions, at least 1
+  index_t first_position = 1;  ///< the number of the first position: 0 or 1
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   float logit_factor(index_t q_pos) const {
     const index_t steps = std::max<index_t>(floor_div(q_pos + first_position, floor_scale), 0);
     return static_cast<float>(1.0 + attn_scale * std::log(static_cast<double>(steps) + 1.0));
@@ -100,12 +125,16 @@ struct position_log {
   }
 };
 
-/// Inkling's law, for its layers of full attention: 1 up to `length`.
+/// Inkling's logit scaling by the logarithm of position over length: 1 up to `length`.
+///
+/// @copydoc logit_scaling.hpp
+/// @snippet reference.cpp logit_scaling
 struct position_log_ratio {
-  double attn_scale;  // within +-1e30
-  index_t length;     // positions, at least 1
-  index_t first_position = 1;
+  double attn_scale;           ///< within +-1e30
+  index_t length;              ///< positions, at least 1
+  index_t first_position = 1;  ///< the number of the first position: 0 or 1
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   float logit_factor(index_t q_pos) const {
     const auto position = static_cast<double>(q_pos + first_position);
     const double ratio = std::max(position / static_cast<double>(length), 1.0);
@@ -126,12 +155,16 @@ struct position_log_ratio {
   }
 };
 
-/// A power of the position. Positions before the first have the factor 1.
+/// Logit scaling by a power of the position (Beam). Positions before the first have the factor 1.
+///
+/// @copydoc logit_scaling.hpp
+/// @snippet reference.cpp logit_scaling
 struct position_power {
-  double exponent;  // within +-2: at any position the factor is finite
-  index_t length;   // positions, at least 1
-  index_t first_position = 1;
+  double exponent;             ///< within +-2: at any position the factor is finite
+  index_t length;              ///< positions, at least 1
+  index_t first_position = 1;  ///< the number of the first position: 0 or 1
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   float logit_factor(index_t q_pos) const {
     const auto position = static_cast<double>(std::max<index_t>(q_pos + first_position, 0));
     return static_cast<float>(std::pow(1.0 + position / static_cast<double>(length), exponent));
@@ -146,13 +179,18 @@ struct position_power {
   }
 };
 
-/// A learned line in the logarithm of the position for each query head; the caller keeps the
-/// numbers alive. A p below 1 counts as 1.
+/// Logit scaling by a learned line in the logarithm of the position (Mistral Large 4).
+///
+/// Each query head has a line; the caller keeps the numbers alive. A p below 1 counts as 1.
+///
+/// @copydoc logit_scaling.hpp
+/// @snippet reference.cpp logit_scaling
 struct head_position_log {
-  borrowed_data slopes;
-  borrowed_data intercepts;
-  index_t first_position = 1;
+  borrowed_data slopes;        ///< [query heads], within +-1e30
+  borrowed_data intercepts;    ///< [query heads], within +-1e30
+  index_t first_position = 1;  ///< the number of the first position: 0 or 1
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   struct of_head {
     float slope, intercept;
     index_t first_position;
@@ -182,5 +220,7 @@ struct head_position_log {
     return slopes.overlaps(memory) || intercepts.overlaps(memory);
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

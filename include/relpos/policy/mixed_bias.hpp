@@ -8,7 +8,7 @@
 // et al., arXiv 1901.02860) adds two learned vectors to the query q: the call gets q + u, the
 // coefficients are the scale times q + v. Inkling mixes 16 terms. The memory is linear in the
 // length, where additive_bias needs a matrix.
-//
+
 //   // embeddings [2 * 16 + 1, head_dim] of distances -16 to 16, clipped
 //   const relpos::view<const float, 3> tables(embeddings, {1, head_dim, 33}, {0, 1, head_dim});
 //   relpos::attention(runner, memory, out, q, k, v,
@@ -21,12 +21,17 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup encodings
+/// @{
+
 /// The values of a table beyond its first and its last distance.
 enum class table_ends {
-  zero,  // none: keys beyond the ends cost hardly anything, where all queries of a group see them
-  repeated  // of the nearest distance in the table
+  zero,     ///< keys beyond the ends cost hardly anything, if all queries of a group see them
+  repeated  ///< of the nearest distance in the table
 };
 
+/// A bias that each query mixes from tables over the distance (Shaw, Transformer-XL, Inkling).
+///
 /// `mixed_bias{coefficients, tables, first_distance, ends}`. `coefficients` is a view or tensor of
 /// float, [batch, heads, query, term], indexed by the rows of the call; a ragged batch is indexed as
 /// if each sequence were padded to the longest. `tables` is [heads or 1, term, distance] for
@@ -34,12 +39,16 @@ enum class table_ends {
 /// alive. Numbers are finite: infinity and NaN make their rows NaN. The bias is added after
 /// options.scale, so coefficients made of a query include the scale. The default scale is
 /// 1 / sqrt(head_dim). On the CPU only.
+///
+/// @copydoc mixed_bias.hpp
+/// @snippet reference.cpp mixed_bias
 struct mixed_bias {
-  view<const float, 4> coefficients;
-  view<const float, 3> tables;
-  index_t first_distance;
-  table_ends ends;
+  view<const float, 4> coefficients;  ///< [batch, heads, query, term]
+  view<const float, 3> tables;        ///< [heads or 1, term, distance]
+  index_t first_distance;             ///< the distance of the tables' first element
+  table_ends ends;                    ///< the values beyond the tables
 
+  /// Coefficients, tables, the distance of the tables' first element, and the values beyond them.
   constexpr mixed_bias(view<const float, 4> row_coefficients, view<const float, 3> term_tables,
                        index_t first_of_tables, table_ends beyond = table_ends::zero)
       : coefficients(row_coefficients),
@@ -47,6 +56,7 @@ struct mixed_bias {
         first_distance(first_of_tables),
         ends(beyond) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr index_t terms() const { return tables.shape[1]; }
   constexpr distance_range varies() const {
     return {first_distance, first_distance + tables.shape[2] - 1};
@@ -96,5 +106,7 @@ struct mixed_bias {
     return byte_range::of(coefficients).overlaps(memory) || byte_range::of(tables).overlaps(memory);
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,7 +1,7 @@
 #pragma once
 // A bias of the distance on another axis of token_positions than the first: the horizontal and
 // vertical distances of boxes in a document (UDOP, LayoutLMv3).
-//
+
 //   relpos::attention(q, k, v, t5_bias{along, bidirectional, {32, 128}},
 //                     on_axis{1, t5_bias{across, bidirectional, {32, 100}}},
 //                     on_axis{2, t5_bias{down, bidirectional, {32, 100}}},
@@ -11,19 +11,28 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup encodings
+/// @{
+
+/// A bias of the distance on another axis of token_positions than the first (UDOP, LayoutLMv3).
+///
 /// `on_axis{axis, bias}`: axis from 0 up to the last of the call's token_positions. The bias is
 /// computed, tabulated or mixed. Without token_positions all axes are the row's position. Tiles of
 /// distant keys are not left out, and a default scale of the bias is not taken over. On the CPU
 /// only.
+///
+/// @snippet reference.cpp on_axis
 template <class Bias>
 struct on_axis {
   static_assert(computes_bias<head_policy_of<Bias>> || has_bias_table<Bias>,
                 "relpos: on_axis holds a bias of the distance");
-  index_t of_tokens;
-  Bias inside;
+  index_t of_tokens;  ///< the axis, from 0 to 3
+  Bias inside;        ///< a bias that is computed, tabulated or mixed
 
+  /// The axis, and a bias of the distance on it.
   constexpr on_axis(index_t axis, const Bias& bias) : of_tokens(axis), inside(bias) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr index_t axis() const { return of_tokens; }
   constexpr auto bind(index_t batch, index_t head) const {
     return relpos::bind(inside, batch, head);
@@ -69,5 +78,7 @@ struct on_axis {
     return false;
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -9,7 +9,7 @@
 // Transformer (Lin et al., arXiv 2503.02130) and GRAPE-A. It decays: where no later number makes up
 // for it, tiles of distant keys whose weights are exactly zero are left out, as under ALiBi. (Gates
 // of mean 0.99 need 9000 positions for that.)
-//
+
 //   std::vector<double> c(length);  // of one head
 //   std::partial_sum(log_gates.begin(), log_gates.end(), c.begin());
 
@@ -62,14 +62,23 @@ struct position_list {
   bool overlaps(const byte_range& memory) const { return byte_range::of(numbers).overlaps(memory); }
 };
 
+/// @addtogroup encodings
+/// @{
+
+/// A bias of the key's position alone: s += b(k_pos).
+///
 /// `key_bias{values}`: a view or tensor of float, [batch or 1, heads or 1, position]. Positions
 /// count from 0, and the list holds the positions of all keys. Minus infinity hides a key. The bias
 /// is added after the scale. The caller keeps the list alive. On the CPU only.
+///
+/// @snippet reference.cpp key_bias
 struct key_bias {
-  position_list<float> values;
+  position_list<float> values;  ///< [batch or 1, heads or 1, position]
 
+  /// Takes a view or tensor of float.
   constexpr key_bias(view<const float, 3> of_positions) : values{of_positions} {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   struct of_head {
     position_list<float>::of_head values;
     constexpr double key_term(index_t k_pos) const { return values.at(k_pos); }
@@ -91,16 +100,23 @@ struct key_bias {
   bool reads(const byte_range& memory) const { return values.overlaps(memory); }
 };
 
+/// The difference of two running sums, s += c(q_pos) - c(k_pos): forget gates.
+///
 /// `cumulative_bias{sums}`: a view or tensor of double, [batch or 1, heads or 1, position]: a sum
 /// over a million gates has no room in float. The difference is rounded to float, not the sums.
 /// Positions count from 0, and the list holds the positions of all queries and keys. Numbers are
 /// within +-1e30. The bias is added after the scale. The caller keeps the list alive. On the CPU
 /// only.
+///
+/// @copydoc position_bias.hpp
+/// @snippet reference.cpp cumulative_bias
 struct cumulative_bias {
-  position_list<double> sums;
+  position_list<double> sums;  ///< [batch or 1, heads or 1, position]
 
+  /// Takes a view or tensor of double.
   constexpr cumulative_bias(view<const double, 3> of_positions) : sums{of_positions} {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   struct of_head {
     position_list<double>::of_head sums;
     constexpr double query_term(index_t q_pos) const { return sums.at(q_pos); }
@@ -125,5 +141,7 @@ struct cumulative_bias {
   }
   bool reads(const byte_range& memory) const { return sums.overlaps(memory); }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

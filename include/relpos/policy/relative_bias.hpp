@@ -10,12 +10,20 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup encodings
+/// @{
+
+/// A bias from any scalar function of head and distance, tabulated once per call.
+///
 /// `relative_bias{[&](index_t head, index_t distance) { return -p[head] * std::log1p(...); }}`.
 ///
 /// distance = k_pos - q_pos. The function is copied and must be trivially copyable: capture vectors
 /// by reference. It may run on several threads of the executor at once, and must not throw. It is
 /// called only for distances that range masks leave visible; under `causal{}` these are never
 /// positive. (With `token_positions`, for all distances between the smallest and the largest.)
+///
+/// @copydetails relative_bias.hpp
+/// @snippet reference.cpp relative_bias
 template <class Function>
 struct relative_bias {
   static_assert(std::is_invocable_r_v<double, const Function&, index_t, index_t>,
@@ -24,13 +32,17 @@ struct relative_bias {
                 "relpos: the function of relative_bias is copied bit by bit: capture containers by "
                 "reference");
 
-  Function function;
+  Function function;  ///< (head, distance) -> a number
 
+  /// Copies the function.
   constexpr relative_bias(Function bias_function) : function(bias_function) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   double tabulated_bias(index_t head, index_t distance) const {
     return static_cast<double>(function(head, distance));
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,17 +1,17 @@
 #pragma once
 // RoPE and XPOS: queries and keys are rotated by their positions before their product.
 //
-//   const relpos::rotary_table rope(relpos::rope_frequencies(head_dim), relpos::pair_layout::half_split);
-//   out = relpos::attention(q, k, v, relpos::rotary{rope}, relpos::causal{});
-//
-//   const relpos::rotary_table xpos(relpos::xpos_frequencies(head_dim), relpos::pair_layout::interleaved);
-//   out = relpos::attention(q, k, v, relpos::rotary{xpos}, relpos::blockwise_causal{train_length / 2});
-//
 // The frequencies decide the encoding. A call rotates each key once, into its workspace, and each
 // query when it packs the query. The loop over keys does no additional work. Angles depend only on
 // differences of positions, so the accuracy is the same at any position and any length.
 // Su et al., "RoFormer", arXiv 2104.09864; Sun et al., "A Length-Extrapolatable
 // Transformer", arXiv 2212.10554.
+
+//   const relpos::rotary_table rope(relpos::rope_frequencies(head_dim), relpos::pair_layout::half_split);
+//   out = relpos::attention(q, k, v, relpos::rotary{rope}, relpos::causal{});
+//
+//   const relpos::rotary_table xpos(relpos::xpos_frequencies(head_dim), relpos::pair_layout::interleaved);
+//   out = relpos::attention(q, k, v, relpos::rotary{xpos}, relpos::blockwise_causal{train_length / 2});
 
 #include <concepts>
 #include <type_traits>
@@ -21,14 +21,23 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup encodings
+/// @{
+
+/// RoPE and XPOS: rotates queries and keys by their positions.
+///
 /// `rotary{table}`: rotates q and k, which are not rotated yet. The caller keeps the table alive.
 /// If head_dim is above 2 * pairs, the remaining channels are not rotated (partial rotary).
 /// `rotary{table, first_channel}`: rotates the channels from first_channel on, as latent attention
 /// (MLA) does behind the channels that are also the values.
+///
+/// @copydetails rotary.hpp
+/// @snippet reference.cpp rotary
 struct rotary {
-  const rotary_table* table;
-  index_t first_channel;
+  const rotary_table* table;  ///< the caller's, not null
+  index_t first_channel;      ///< from 0 to head_dim - 2 pairs
 
+  /// A table that has a name, and the first channel that rotates.
   template <class Table>
     requires std::same_as<std::remove_cvref_t<Table>, rotary_table>
   constexpr rotary(Table&& model_table, index_t first_rotated_channel = 0)
@@ -38,6 +47,7 @@ struct rotary {
                   "and keep it alive, instead of passing a temporary");
   }
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   rotation_rows rotations() const {
     rotation_rows rows = table->rows();
     rows.first_channel = first_channel;
@@ -67,5 +77,7 @@ struct rotary {
   }
   bool reads(const byte_range& memory) const { return table->overlaps(memory); }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -21,22 +21,33 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup encodings
+/// @{
+
+/// A bias that each row has in a table of its own, over buckets of the distance (DeBERTa):
+/// query_tables and key_tables.
+///
 /// `tables` is a view or tensor of float, [batch, heads, row, bucket]; strides are arbitrary.
 /// `buckets` are std::int32_t, one number for each distance key row - query row from first_distance
 /// on; nearer or farther distances have the bucket of the nearest in the list. Queries and keys
 /// begin at the same position, as in an encoder. The bias is added after options.scale: a model
 /// that divides the sum by it has it in the tables. Minus infinity hides a key. The caller keeps both
 /// alive. Not tested on a GPU.
+///
+/// @copydoc row_tables.hpp
+/// @snippet reference.cpp row_tables
 template <bool OfKeys>
 struct row_tables {
-  view<const float, 4> tables;
-  borrowed_values<std::int32_t> buckets;
-  index_t first_distance;
+  view<const float, 4> tables;            ///< [batch, heads, row, bucket]
+  borrowed_values<std::int32_t> buckets;  ///< one for each distance
+  index_t first_distance;                 ///< key row - query row of the first bucket
 
+  /// Tables, the buckets of distances, and the distance of the first bucket.
   constexpr row_tables(view<const float, 4> of_rows, borrowed_values<std::int32_t> of_distances,
                        index_t first_of_distances)
       : tables(of_rows), buckets(of_distances), first_distance(first_of_distances) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   struct of_head {
     const float* data;
     index_t row_stride, bucket_stride;
@@ -111,7 +122,11 @@ struct row_tables {
   static constexpr const char* name() { return OfKeys ? "key_tables" : "query_tables"; }
 };
 
+/// A table for each query row.
 using query_tables = row_tables<false>;
+/// A table for each key row.
 using key_tables = row_tables<true>;
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -16,14 +16,24 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup softmax
+/// @{
+
+/// A learned logit per head in the denominator of the softmax, without a value (gpt-oss).
+///
 /// `sink_logits{values}`: one logit per query head, of magnitude up to 1e30, or -inf for no sink;
 /// the caller keeps them alive. The logit is neither scaled nor divided by a temperature. lse
 /// includes it.
+///
+/// @copydetails sink_logits.hpp
+/// @snippet reference.cpp sink_logits
 struct sink_logits {
-  borrowed_data values;
+  borrowed_data values;  ///< [query heads]
 
+  /// The logits of all query heads.
   constexpr sink_logits(borrowed_data head_logits) : values(head_logits) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   struct of_head {
     float value;
     constexpr float sink_logit() const { return value; }
@@ -37,14 +47,21 @@ struct sink_logits {
   bool reads(const byte_range& memory) const { return values.overlaps(memory); }
 };
 
+/// A sink logit for each query row (Inkling 2).
+///
 /// `row_sink_logits{values}`: one logit for each query row, computed by the model (Inkling 2), a
 /// view or tensor of float, [batch, heads, query], indexed by the rows of the call; otherwise the
-/// same. On the CPU only.
+/// same as sink_logits. On the CPU only.
+///
+/// @copydetails sink_logits.hpp
+/// @snippet reference.cpp row_sink_logits
 struct row_sink_logits {
-  view<const float, 3> values;
+  view<const float, 3> values;  ///< [batch, heads, query]
 
+  /// Takes a view or tensor of float.
   constexpr row_sink_logits(view<const float, 3> logits) : values(logits) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   struct of_head {
     const float* data;
     index_t stride;
@@ -81,5 +98,7 @@ struct row_sink_logits {
   }
   bool reads(const byte_range& memory) const { return byte_range::of(values).overlaps(memory); }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -12,11 +12,20 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup softmax
+/// @{
+
+/// A softcap of score and bias together.
+///
 /// `softcap_after_bias{cap}`: positive, up to 1e30. Minus infinity still hides a key. Logit scaling
 /// and temperature come after it. On the CPU only.
+///
+/// @copydoc softcap_after_bias.hpp
+/// @snippet reference.cpp softcap_after_bias
 struct softcap_after_bias {
-  float cap;
+  float cap;  ///< above 0, at most 1e30
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr float cap_after_bias() const { return cap; }
 
   status check(const attention_shape&) const {
@@ -26,5 +35,7 @@ struct softcap_after_bias {
                          static_cast<double>(cap));
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -14,34 +14,46 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup encodings
+/// @{
+
 /// The order of the table's axes. The last axis is contiguous.
 enum class t5_layout {
-  buckets_by_heads,  // [num_buckets, heads]: Hugging Face's embedding weight
-  heads_by_buckets   // [heads, num_buckets]: Mesh TensorFlow, FasterTransformer
+  buckets_by_heads,  ///< [num_buckets, heads]: Hugging Face's embedding weight
+  heads_by_buckets   ///< [heads, num_buckets]: Mesh TensorFlow, FasterTransformer
 };
 
+/// T5's learned bias of buckets of the distance.
+///
 /// `t5_bias{table, bidirectional}`: 32 buckets, distances up to 128, table [num_buckets, heads].
 /// The caller keeps the table alive. Sets the default scale to 1.
+///
+/// @copydoc t5.hpp
+/// @snippet reference.cpp t5_bias
 struct t5_bias {
-  static constexpr float default_scale = 1.0f;
+  static constexpr float default_scale = 1.0f;  ///< in place of 1 / sqrt(head_dim)
 
+  /// The sizes of the table.
   struct options {
-    index_t num_buckets = 32;
-    index_t max_distance = 128;
-    t5_layout layout = t5_layout::buckets_by_heads;
+    index_t num_buckets = 32;    ///< even; at least 4 if bidirectional, else 2
+    index_t max_distance = 128;  ///< above the buckets of one distance each, at most 2^30
+    t5_layout layout = t5_layout::buckets_by_heads;  ///< the order of the table's axes
   };
 
-  borrowed_data table;
-  t5_buckets buckets;
-  t5_layout layout = t5_layout::buckets_by_heads;
+  borrowed_data table;                             ///< num_buckets x query heads numbers
+  t5_buckets buckets;                              ///< the bucket of each distance
+  t5_layout layout = t5_layout::buckets_by_heads;  ///< the order of the table's axes
 
+  /// A table of 32 buckets and distances up to 128.
   constexpr t5_bias(borrowed_data weights, t5_direction direction)
       : t5_bias(weights, direction, options{}) {}
+  /// A table of other sizes.
   constexpr t5_bias(borrowed_data weights, t5_direction direction, options opts)
       : table(weights),
         buckets{opts.num_buckets, opts.max_distance, direction},
         layout(opts.layout) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   double tabulated_bias(index_t head, index_t distance) const {
     const index_t bucket = buckets.bucket(distance);
     const index_t heads = table.size / buckets.num_buckets;
@@ -109,5 +121,7 @@ struct t5_bias {
                          static_cast<long long>(columns));
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -13,22 +13,40 @@
 
 namespace relpos::inline RELPOS_ABI {
 
-/// `temperature{0.85}`: an integer or floating-point number, > 0 and finite.
-struct temperature {
-  float value;
+/// @addtogroup softmax
+/// @{
 
+/// One temperature for all heads.
+///
+/// `temperature{0.85}`: an integer or floating-point number, > 0 and finite.
+///
+/// @copydoc temperature.hpp
+/// @snippet reference.cpp temperature
+struct temperature {
+  float value;  ///< divides score and bias
+
+  /// Takes any floating-point number.
   constexpr temperature(std::floating_point auto divisor) : value(static_cast<float>(divisor)) {}
+  /// Takes any integer.
   constexpr temperature(std::integral auto divisor) : value(static_cast<float>(divisor)) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr float softmax_temperature() const { return value; }
 };
 
-/// `head_temperature{values}`: one temperature per query head; the caller keeps them alive.
+/// One temperature per query head.
+///
+/// `head_temperature{values}`: each > 0 and finite; the caller keeps them alive.
+///
+/// @copydoc temperature.hpp
+/// @snippet reference.cpp head_temperature
 struct head_temperature {
-  borrowed_data values;
+  borrowed_data values;  ///< [query heads]
 
+  /// The temperatures of all query heads.
   constexpr head_temperature(borrowed_data head_temperatures) : values(head_temperatures) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr temperature bind(index_t head) const { return {values.data[head]}; }
 
   status check(const attention_shape& shape) const {
@@ -36,5 +54,7 @@ struct head_temperature {
   }
   bool reads(const byte_range& memory) const { return values.overlaps(memory); }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -1,13 +1,12 @@
 #pragma once
-// Explicit positions, one per token, for rows that are not consecutive from one offset:
-//
-//   relpos::attention(q, k, v, relpos::rotary{rope}, relpos::causal{},
-//                     relpos::token_positions{q_positions, k_positions});
-//
+// Explicit positions, one per token, for rows that are not consecutive from one offset.
 // They serve left padding, packed sequences that restart, trees of drafts, and axes of time, height
 // and width (M-RoPE). Rotations, biases of a distance and logit scaling by position read them.
 // Masks use row + offset instead: left_padding, documents and tree restrict the keys that a query
 // sees. Kernels read these positions through call/row_positions.hpp.
+
+//   relpos::attention(q, k, v, relpos::rotary{rope}, relpos::causal{},
+//                     relpos::token_positions{q_positions, k_positions});
 
 #include "relpos/check/positions.hpp"
 #include "relpos/contract/policy.hpp"
@@ -15,6 +14,11 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup batches
+/// @{
+
+/// Explicit positions of tokens, on one axis or several (M-RoPE).
+///
 /// `token_positions{queries, keys}`: views or tensors of relpos::index_t, [batch, query] and
 /// [batch, key], or with one position per axis, [axis, batch, query] and [axis, batch, key]. A
 /// batch of extent 1 serves all entries. Positions are within +-2^60, in any order; the caller
@@ -26,17 +30,23 @@ namespace relpos::inline RELPOS_ABI {
 /// varies over no more than that. Rotations that decay with distance (XPOS) are refused, because a
 /// key's decay is relative to its neighbours' decay. Padding and restarts change no visible
 /// distance, so XPOS needs only their masks, without token_positions.
+///
+/// @copydoc token_positions.hpp
+/// @snippet reference.cpp token_positions
 struct token_positions {
-  view<const index_t, 3> queries;
-  view<const index_t, 3> keys;
+  view<const index_t, 3> queries;  ///< [axis, batch or 1, query]
+  view<const index_t, 3> keys;     ///< [axis, batch or 1, key]
 
+  /// One position per token: [batch or 1, query] and [batch or 1, key].
   constexpr token_positions(view<const index_t, 2> query_positions,
                             view<const index_t, 2> key_positions)
       : queries(with_one_axis(query_positions)), keys(with_one_axis(key_positions)) {}
+  /// One position per token and axis.
   constexpr token_positions(view<const index_t, 3> query_positions,
                             view<const index_t, 3> key_positions)
       : queries(query_positions), keys(key_positions) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr index_t axes() const { return queries.shape[0]; }
   constexpr index_t query_position(index_t batch, index_t row, index_t axis) const {
     return explicit_position(queries, batch, row, axis);
@@ -66,5 +76,7 @@ struct token_positions {
     return byte_range::of(queries).overlaps(memory) || byte_range::of(keys).overlaps(memory);
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -55,12 +55,19 @@ constexpr tile_class classify(const HeadPolicy& mask, const tile& region) {
   return both_of(classify_ranges(mask, region), classify_elements(mask, region));
 }
 
-/// `both{a, b}`: a query sees the keys that both masks show. For use inside `either`; the masks of
-/// a call are and-ed without it.
+/// @addtogroup masks
+/// @{
+
+/// Two masks of which both must show a key.
+///
+/// `both{a, b}`: for use inside `either`; the masks of a call are and-ed without it.
+///
+/// @snippet reference.cpp both_either
 template <class A, class B>
 struct both : two_masks<both, A, B> {
   using two_masks<both, A, B>::two_masks;
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr key_range visible_keys(index_t q_pos) const
     requires(masks_range<A> && masks_range<B> && !masks_elements<A> && !masks_elements<B>)
   {
@@ -82,15 +89,22 @@ struct both : two_masks<both, A, B> {
     return both_of(relpos::classify(this->a, region), relpos::classify(this->b, region));
   }
 };
+/// @cond
 template <class A, class B>
 both(A, B) -> both<A, B>;
+/// @endcond
 
-/// `either{a, b}`: a query sees the keys that at least one of the masks shows, as in
-/// `either{both{causal{}, band{255, 0}}, sinks{4}}`.
+/// Two masks of which at least one must show a key.
+///
+/// `either{a, b}`: over a ring, the window is the earlier one of both; a mask without a window does
+/// not count.
+///
+/// @snippet reference.cpp both_either
 template <class A, class B>
 struct either : two_masks<either, A, B> {
   using two_masks<either, A, B>::two_masks;
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   /// The first key of the window, or of the earlier of two windows. A mask without a window does
   /// not count: a ring keeps the sinks beside a window.
   constexpr index_t window_start(index_t q_pos) const
@@ -111,7 +125,11 @@ struct either : two_masks<either, A, B> {
     return either_of(relpos::classify(this->a, region), relpos::classify(this->b, region));
   }
 };
+/// @cond
 template <class A, class B>
 either(A, B) -> either<A, B>;
+/// @endcond
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -11,6 +11,11 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup batches
+/// @{
+
+/// A mask of documents packed into one sequence, none of which sees another.
+///
 /// `documents{starts}`: document i is at positions [starts[i], starts[i + 1]); the last number is
 /// the end of the last document. Positions outside all documents see no key and are not seen. Use
 /// it with `causal{}` for a decoder.
@@ -21,14 +26,18 @@ namespace relpos::inline RELPOS_ABI {
 /// `starts` holds the cumulative lengths that variable-length kernels take: relpos::index_t
 /// (64-bit), each at least the one before. The caller keeps them alive. Cost: a binary search per
 /// query row.
+///
+/// @snippet reference.cpp documents
 template <class Mask = full>
 struct documents {
-  borrowed_values<index_t> starts;
-  sequence_mask<Mask> inside;
+  borrowed_values<index_t> starts;  ///< ascending, within +-2^60
+  sequence_mask<Mask> inside;       ///< the mask of each document
 
+  /// The starts of the documents, and a mask of key ranges.
   constexpr documents(borrowed_values<index_t> boundaries, Mask mask = {})
       : starts(boundaries), inside{mask} {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr key_range visible_keys(index_t q_pos) const {
     const index_t* const end = starts.data + starts.size;
     const index_t* const next = std::upper_bound(starts.data, end, q_pos);
@@ -53,8 +62,12 @@ struct documents {
     return starts.overlaps(memory) || inside.reads(memory);
   }
 };
+/// @cond
 documents(borrowed_values<index_t>) -> documents<full>;
 template <class Mask>
 documents(borrowed_values<index_t>, Mask) -> documents<Mask>;
+/// @endcond
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

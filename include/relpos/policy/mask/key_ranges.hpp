@@ -1,7 +1,7 @@
 #pragma once
 // A range of keys for each position, as a list: masks that differ between the entries of a batch,
 // and masks that data decides. Nothing of query_length x key_length is stored.
-//
+
 //   // Images whose tokens see each other, in a text that is causal (Gemma 3).
 //   std::vector<relpos::index_t> first(length, 0), last(length);
 //   for (relpos::index_t i = 0; i < length; ++i) last[i] = i + 1;
@@ -18,6 +18,11 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup masks
+/// @{
+
+/// A mask by a range of keys for each position, as two lists.
+///
 /// `key_ranges{first, last}`: views or tensors of relpos::index_t, [batch or 1, position].
 ///
 ///   first[batch, q_pos] <= k_pos < last[batch, q_pos]
@@ -25,13 +30,18 @@ namespace relpos::inline RELPOS_ABI {
 /// A query whose range is empty sees no key. Numbers are within +-2^60; positions count from 0, and
 /// the lists hold the positions of all queries. The caller keeps them alive. The mask declares no
 /// window to a ring: beside one, `band` does.
+///
+/// @copydoc key_ranges.hpp
+/// @snippet reference.cpp key_ranges
 struct key_ranges {
-  view<const index_t, 2> first;
-  view<const index_t, 2> last;
+  view<const index_t, 2> first;  ///< [batch or 1, position]
+  view<const index_t, 2> last;   ///< the same shape
 
+  /// The first key of each position, and the one behind the last.
   constexpr key_ranges(view<const index_t, 2> first_keys, view<const index_t, 2> last_keys)
       : first(first_keys), last(last_keys) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   struct of_entry {
     const index_t* first;
     const index_t* last;
@@ -102,5 +112,7 @@ struct key_ranges {
     return {};
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -10,6 +10,11 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup batches
+/// @{
+
+/// The mask of padding in front of prompts of different lengths, whose ends align.
+///
 /// `left_padding{counts}`: the positions before counts[batch] of a batch entry are padding, which
 /// sees no key and is not seen. Use it with `causal{}` for a decoder. Padding does not change
 /// distances, so relative encodings need nothing else.
@@ -19,14 +24,18 @@ namespace relpos::inline RELPOS_ABI {
 /// without padding.
 ///
 /// `counts` holds one relpos::index_t >= 0 per batch entry; the caller keeps it alive.
+///
+/// @snippet reference.cpp left_padding
 template <class Mask = full>
 struct left_padding {
-  borrowed_values<index_t> counts;
-  sequence_mask<Mask> inside;
+  borrowed_values<index_t> counts;  ///< [batch], from 0 to 2^60
+  sequence_mask<Mask> inside;       ///< the mask of each entry's tokens
 
+  /// The counts of padding, and a mask of key ranges.
   constexpr left_padding(borrowed_values<index_t> batch_counts, Mask mask = {})
       : counts(batch_counts), inside{mask} {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   struct of_entry {
     index_t count;
     sequence_mask<Mask> inside;
@@ -50,8 +59,12 @@ struct left_padding {
     return counts.overlaps(memory) || inside.reads(memory);
   }
 };
+/// @cond
 left_padding(borrowed_values<index_t>) -> left_padding<full>;
 template <class Mask>
 left_padding(borrowed_values<index_t>, Mask) -> left_padding<Mask>;
+/// @endcond
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

@@ -8,6 +8,11 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup batches
+/// @{
+
+/// The mask of padding behind sequences of different lengths, for encoders and cross-attention.
+///
 /// `right_padding{lengths}`: in each entry of the batch, keys at positions from lengths[batch] on
 /// are padding, which no query sees.
 ///
@@ -18,11 +23,15 @@ namespace relpos::inline RELPOS_ABI {
 /// (options.query_starts) do not compute them.
 ///
 /// `lengths` holds one relpos::index_t >= 0 per batch entry; the caller keeps it alive.
+///
+/// @snippet reference.cpp right_padding
 struct right_padding {
-  borrowed_values<index_t> lengths;
+  borrowed_values<index_t> lengths;  ///< [batch], from 0 to 2^60
 
+  /// The lengths of all entries.
   constexpr right_padding(borrowed_values<index_t> batch_lengths) : lengths(batch_lengths) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   struct of_entry {
     index_t length;
     constexpr key_range visible_keys(index_t) const {
@@ -41,5 +50,7 @@ struct right_padding {
   }
   bool reads(const byte_range& memory) const { return lengths.overlaps(memory); }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

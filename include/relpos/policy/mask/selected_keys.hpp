@@ -3,16 +3,16 @@
 // NSA's blocks, arXiv 2502.11089; MiniMax M3). A query attends to the keys of its list that the
 // masks of the call show it.
 //
-//   // list: std::int32_t [batch, 1, query, 2048], ascending, -1 behind the last key
-//   relpos::attention(runner, memory, out, q, cache, rope, relpos::causal{},
-//                     relpos::selected_keys{list});
-//
 // The kernel `decode` reads the keys and values of a query's list and no others, in place. It costs
 // as much as a sequence of so many keys; only the rotors between blocks of a rotation, and the
 // table of a bias, are still made for the whole length, 1 us for 1000 positions. The kernel
 // `prefill` computes the strips of keys that some query of a group selects: it is the faster one
 // where neighbouring queries select much the same keys, `options{.kernel = kernel_class::decode}`
 // where they do not.
+
+//   // list: std::int32_t [batch, 1, query, 2048], ascending, -1 behind the last key
+//   relpos::attention(runner, memory, out, q, cache, rope, relpos::causal{},
+//                     relpos::selected_keys{list});
 
 #include <cstdint>
 
@@ -22,6 +22,11 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup masks
+/// @{
+
+/// Keys, or blocks of keys, that the model selects for each query (DeepSeek V3.2, NSA).
+///
 /// `selected_keys{list, block_keys}`. `list` is a view or tensor of std::int32_t, [batch, key heads
 /// or 1, query, entry], indexed by the rows of the call. Entry j selects the keys at positions
 /// [j * block_keys, (j + 1) * block_keys): one key by default. The entries of a query ascend, each
@@ -30,13 +35,18 @@ namespace relpos::inline RELPOS_ABI {
 /// `partial` or keys that a ring has evicted, select nothing. The caller keeps the list alive.
 /// Keys in tensors that a policy rotates are rotated all, selected or not; caches hold rotated
 /// keys. On the CPU only.
+///
+/// @copydoc selected_keys.hpp
+/// @snippet reference.cpp selected_keys
 struct selected_keys {
-  view<const std::int32_t, 4> list;
-  index_t block_keys;
+  view<const std::int32_t, 4> list;  ///< [batch, key heads or 1, query, entry]
+  index_t block_keys;                ///< the keys of an entry, from 1 to 2^20
 
+  /// The lists of all queries, and the keys of an entry.
   constexpr selected_keys(view<const std::int32_t, 4> blocks, index_t keys_of_block = 1)
       : list(blocks), block_keys(keys_of_block) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr key_selection selection(index_t batch, index_t key_head, index_t query_row) const {
     const index_t head = list.shape[1] == 1 ? 0 : key_head;
     return {
@@ -106,5 +116,7 @@ struct selected_keys {
     return {};
   }
 };
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI

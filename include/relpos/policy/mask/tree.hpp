@@ -5,7 +5,7 @@
 //   the           parents = {-1, 0, 0, 1}: "cat" and "dog" follow "the", "sat" follows "cat"
 //    |- cat - sat
 //    `- dog
-//
+
 //   out = relpos::attention(q, k, v, relpos::rotary{rope}, relpos::tree{parents, cached},
 //                           relpos::token_positions{draft_positions, row_positions});
 //
@@ -22,6 +22,11 @@
 
 namespace relpos::inline RELPOS_ABI {
 
+/// @addtogroup batches
+/// @{
+
+/// The mask of a tree of drafted tokens behind a sequence (speculative decoding).
+///
 /// `tree{parents, first}`: node i is the row at position first + i. Its parent is parents[i] < i,
 /// or -1 if the node follows the sequence itself. A node sees all positions before `first`, its
 /// ancestors and itself. Rows behind the tree see the positions before `first` and are not seen.
@@ -32,16 +37,22 @@ namespace relpos::inline RELPOS_ABI {
 /// All heads and sequences have the same tree; the caller keeps the lists alive. A tile with keys
 /// of the tree costs a walk towards the root per element; tiles before the tree cost nothing.
 /// Siblings share a position: use `token_positions`.
+///
+/// @copydoc tree.hpp
+/// @snippet reference.cpp tree
 struct tree {
-  borrowed_values<index_t> parents;
-  index_t first = 0;
-  borrowed_values<index_t> firsts;
+  borrowed_values<index_t> parents;  ///< [node]: a node before it, or -1
+  index_t first = 0;                 ///< the position of node 0, within +-2^60
+  borrowed_values<index_t> firsts;   ///< [sequence], instead of `first`
 
+  /// One first position for all sequences.
   constexpr tree(borrowed_values<index_t> node_parents, std::integral auto first_position)
       : parents(node_parents), first(static_cast<index_t>(first_position)) {}
+  /// One first position per sequence.
   constexpr tree(borrowed_values<index_t> node_parents, borrowed_values<index_t> first_positions)
       : parents(node_parents), firsts(first_positions), is_listed_(true) {}
 
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   struct of_sequence {
     borrowed_values<index_t> parents;
     index_t first;
@@ -127,5 +138,7 @@ inline std::vector<index_t> tree_positions(std::span<const index_t> parents, ind
   }
   return positions;
 }
+
+/// @}
 
 }  // namespace relpos::inline RELPOS_ABI
