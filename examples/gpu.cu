@@ -45,10 +45,12 @@ int main() {
   }
   const std::vector<float> slopes = alibi_slopes(heads);
 
+  //! [attention]
   Eigen::GpuStreamDevice stream;
   const Eigen::GpuDevice gpu(&stream);
   attention(gpu, out, q, k, v, alibi{slopes}, causal{});
   gpu.synchronize();
+  //! [attention]
 
   Tensor expected(1, heads, length, channels);
   attention(Eigen::DefaultDevice(), expected, q, k, v, alibi{slopes}, causal{});

@@ -27,6 +27,7 @@ int main() {
   const std::vector<float> slopes = alibi_slopes(heads);
   const alibi bias{slopes};
 
+  //! [partial]
   // The queries are the last 64 of 800 positions; each slice says where its own keys begin.
   const index_t query_offset = far + near - queries;
   Tensor out(1, heads, queries, head_dim), far_out(1, heads, queries, head_dim);
@@ -38,6 +39,7 @@ int main() {
   partial(device, added, q, far_k, far_v, bias, causal{},
           options{.query_offset = query_offset, .key_offset = 0});
   merge(device, merged, added);
+  //! [partial]
 
   const Tensor k = far_k.concatenate(near_k, 2), v = far_v.concatenate(near_v, 2);
   const Tensor whole = attention(q, k, v, bias, causal{});

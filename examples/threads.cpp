@@ -22,10 +22,12 @@ int main() {
   }
   const std::vector<float> slopes = alibi_slopes(heads);
 
+  //! [device]
   Eigen::ThreadPool pool(2);
   const Eigen::ThreadPoolDevice device(&pool, 2);
   Tensor out(q.dimensions());
   attention(device, out, q, k, v, alibi{slopes}, causal{});
+  //! [device]
 
   const Tensor alone = attention(q, k, v, alibi{slopes}, causal{});
   const bool same = std::memcmp(out.data(), alone.data(),

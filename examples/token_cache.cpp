@@ -26,6 +26,7 @@ Tensor waves(int heads, int rows, double frequency) {
 int main() {
   constexpr int heads = 8, key_heads = 2, pages = 20, prompt = 100, tokens = 40;
   const Eigen::DefaultDevice device;
+  //! [cache]
   const rotary_table table(rope_frequencies(64), pair_layout::half_split);
   const rotary rope(table);
 
@@ -42,6 +43,7 @@ int main() {
     attention(device, out, q, cache, rope, causal{});
     return out;
   };
+  //! [cache]
 
   const auto rows = [&](int count) {
     return step(waves(heads, count, 0.7), waves(key_heads, count, 0.3),

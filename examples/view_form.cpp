@@ -20,6 +20,7 @@ int main() {
   std::vector<float> result(batch * length * heads * head_dim);
   const std::vector<float> slopes = alibi_slopes(heads);
 
+  //! [views]
   // Each view is [batch, head, position, channel]; the strides say where that lies in memory.
   constexpr index_t width = heads * head_dim;
   const auto part = [&](index_t which) {
@@ -29,6 +30,8 @@ int main() {
   const auto q = part(0), k = part(1), v = part(2);
   const view<float, 4> out(result.data(), {batch, heads, length, head_dim},
                            {length * width, head_dim, width, 1});
+  //! [views]
+  //! [prepare]
   const alibi bias{slopes};
   const serial runner;
   // The call is checked and its workspace measured once; it may run any number of times.
@@ -39,12 +42,15 @@ int main() {
     std::fprintf(stderr, "%s\n", done.message);
     return 1;
   }
+  //! [prepare]
   std::printf("out[1, 3, 299, 0] = %.4f\n", static_cast<double>(out(1, 3, 299, 0)));
 
+  //! [refused]
   // A call with a wrong shape is refused with a message, before anything is written.
   const view<float, 4> too_short(result.data(), {batch, heads, 100, head_dim});
   const status refused = attention(runner, memory, too_short, q, k, v, bias, causal{});
   std::printf("%s\n", refused.message);
+  //! [refused]
 
   // A causal query at position 0 sees only its own key.
   const bool copies_value = std::abs(out(0, 0, 0, 5) - v(0, 0, 0, 5)) < 1e-6f;

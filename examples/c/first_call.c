@@ -12,6 +12,7 @@ int main(void) {
   float slopes[heads];
   relpos_alibi_slopes(slopes, heads);
 
+  //! [call]
   relpos_call call = relpos_new_call(RELPOS_FLOAT32);
   call.q = relpos_dense(numbers[0], 1, heads, length, head_dim);
   call.k = relpos_dense(numbers[1], 1, heads, length, head_dim);
@@ -25,6 +26,7 @@ int main(void) {
   void* const workspace = malloc(bytes);
   const relpos_status done = relpos_attention(&call, workspace, bytes, NULL);
   free(workspace);
+  //! [call]
   if (done.code != RELPOS_OK) fprintf(stderr, "%s\n", done.message);
   return done.code;
 }
