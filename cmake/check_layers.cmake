@@ -6,7 +6,8 @@ cmake_minimum_required(VERSION 3.25)
 get_filename_component(include_dir ${CMAKE_CURRENT_LIST_DIR}/../include ABSOLUTE)
 
 # What a layer may include, besides itself. Headers directly in include/relpos may include everything.
-set(below_config.hpp "")
+set(below_version.hpp "")
+set(below_config.hpp version.hpp)
 set(below_core config.hpp)
 set(below_simd core config.hpp)
 set(below_contract core config.hpp)

@@ -17,6 +17,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "relpos/version.hpp" /* RELPOS_VERSION, of this header */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -258,7 +260,7 @@ RELPOS_C_API relpos_status relpos_truncate(const relpos_cache* cache, int64_t se
 /** Writes ALiBi's slopes [heads] (Press et al., arXiv 2108.12409). */
 RELPOS_C_API void relpos_alibi_slopes(float* slopes, int64_t heads);
 
-/** The version of the library, 10000 major + 100 minor + patch. */
+/** The version of the library, as RELPOS_VERSION, which is the version of this header. */
 RELPOS_C_API int relpos_version(void);
 /** The instruction set that it computes with: the best that it was compiled for and the processor has. The environment
  * variable RELPOS_INSTRUCTION_SET, read once, asks for another: baseline, avx2 or avx512. */

@@ -1,6 +1,8 @@
 #pragma once
 // Facts about the compiler and its flags. Only this header tests the compiler's own macros.
 
+#include "relpos/version.hpp"
+
 #if __cplusplus < 202002L
 #error "relpos needs C++20"
 #endif

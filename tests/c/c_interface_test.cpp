@@ -479,7 +479,8 @@ TEST(c_interface, half_precision) {
 }
 
 TEST(c_interface, says_what_it_is) {
-  EXPECT_GE(relpos_version(), 100);
+  EXPECT_EQ(relpos_version(),
+            10000 * RELPOS_VERSION_MAJOR + 100 * RELPOS_VERSION_MINOR + RELPOS_VERSION_PATCH);
   EXPECT_GT(std::strlen(relpos_instruction_set()), 0u);
 }
 
