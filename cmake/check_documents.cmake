@@ -1,5 +1,6 @@
 # Checks that every ```cpp and ```c block of README.md and of docs/ stands, except for indentation, in a file of
-# examples/ or of tests/compile/must_pass/, where it is compiled.
+# examples/ or of tests/compile/must_pass/, where it is compiled, and every ```cmake block in a project of
+# tests/consumer/, which is built.
 
 cmake_minimum_required(VERSION 3.25)
 
@@ -10,12 +11,14 @@ function(read_without_indentation file variable)
   set(${variable} "${text}" PARENT_SCOPE)
 endfunction()
 
-file(GLOB_RECURSE sources
+file(GLOB_RECURSE sources_cpp
   ${root}/examples/*.c ${root}/examples/*.cpp ${root}/examples/*.hpp ${root}/tests/compile/must_pass/*.cpp)
+set(sources_c ${sources_cpp})
+file(GLOB_RECURSE sources_cmake ${root}/tests/consumer/*/CMakeLists.txt)
 file(GLOB documents ${root}/README.md ${root}/docs/*.md)
 set(failed OFF)
 foreach(document IN LISTS documents)
-  foreach(language IN ITEMS cpp c)
+  foreach(language IN ITEMS cpp c cmake)
     set(opening "\n```${language}\n")
     string(LENGTH "${opening}" opening_length)
     read_without_indentation(${document} rest)
@@ -27,7 +30,7 @@ foreach(document IN LISTS documents)
       string(SUBSTRING "${rest}" 0 ${end} block)
 
       set(found OFF)
-      foreach(source IN LISTS sources)
+      foreach(source IN LISTS sources_${language})
         read_without_indentation(${source} text)
         string(FIND "${text}" "\n${block}\n" position)
         if(NOT position EQUAL -1)
@@ -35,7 +38,7 @@ foreach(document IN LISTS documents)
         endif()
       endforeach()
       if(NOT found)
-        message(NOTICE "${document}: this block is compiled nowhere:\n${block}\n")
+        message(NOTICE "${document}: this block is built nowhere:\n${block}\n")
         set(failed ON)
       endif()
       string(FIND "${rest}" "${opening}" begin)
@@ -44,5 +47,5 @@ foreach(document IN LISTS documents)
 endforeach()
 
 if(failed)
-  message(FATAL_ERROR "documents show code that nothing compiles")
+  message(FATAL_ERROR "documents show code that nothing builds")
 endif()

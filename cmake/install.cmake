@@ -36,4 +36,6 @@ install(FILES ${PROJECT_BINARY_DIR}/relposConfig.cmake ${PROJECT_BINARY_DIR}/rel
   ${PROJECT_BINARY_DIR}/same_version.cmake
   DESTINATION ${relpos_package_dir} COMPONENT relpos)
 
+include(${CMAKE_CURRENT_LIST_DIR}/pkg_config.cmake)
+
 export(EXPORT relpos NAMESPACE relpos:: FILE ${PROJECT_BINARY_DIR}/relposTargets.cmake)
