@@ -1,10 +1,11 @@
 #pragma once
 // The timing of candidates on a machine that others use too. They take turns (A B C A B C) in short
-// segments, and each reports its 10th percentile. Only ratios of figures from one run mean
-// anything.
+// segments, and each reports its 10th percentile, or another one. Only ratios of figures from one
+// run mean anything.
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <vector>
 
@@ -12,7 +13,7 @@ namespace relpos::bench {
 
 /// Seconds of one call of each candidate, after a warm-up of one turn.
 inline std::vector<double> interleaved_seconds(const std::vector<std::function<void()>>& candidates,
-                                               int turns) {
+                                               int turns, std::size_t percentile = 10) {
   using clock = std::chrono::steady_clock;
   std::vector<std::vector<double>> times(candidates.size());
   for (int turn = -1; turn < turns; ++turn) {
@@ -26,7 +27,7 @@ inline std::vector<double> interleaved_seconds(const std::vector<std::function<v
   std::vector<double> result;
   for (auto& each : times) {
     std::sort(each.begin(), each.end());
-    result.push_back(each[each.size() / 10]);
+    result.push_back(each[each.size() * percentile / 100]);
   }
   return result;
 }
