@@ -27,6 +27,7 @@ HEAD = """# Benchmarks
     ./dev bench            the sections that need no Python library, into build/bench/results.json
     ./dev bench torch      PyTorch, into the same file
     ./dev bench runtimes   ONNX Runtime, OpenVINO and ggml, into the same file
+    ./dev bench ggml       graphs of ggml, into the same file
     ./dev bench publish    keeps that file in bench/results and writes this page
     ./dev bench micro      functions and calls one by one, with Google Benchmark
 

@@ -41,11 +41,23 @@ std::vector<float> floats_of(const ggml_tensor* tensor) {
   return result;
 }
 
-/// One computation, in memory of its own, over tensors that all share.
+/// One computation, over tensors of its own with the same numbers as all: none finds in the caches
+/// of the processor what the one before has read.
 struct contender {
   std::string name;
   double allowed_error;
-  std::unique_ptr<graph::plan> computation;
+  std::unique_ptr<graph> owner = std::make_unique<graph>(512);
+  ggml_tensor *q, *k, *v;
+  std::unique_ptr<graph::plan> computation{};
+
+  contender(const char* title, double allowed, const workload& work)
+      : name(title),
+        allowed_error(allowed),
+        q(owner->normal(GGML_TYPE_F32, {work.head_dim, work.n, heads, 1}, 1)),
+        k(owner->normal(work.type, {work.head_dim, work.n_kv, heads, 1}, 2)),
+        v(owner->normal(work.type, {work.head_dim, work.n_kv, heads, 1}, 3)) {}
+
+  void compute(ggml_tensor* out) { computation = std::make_unique<graph::plan>(*owner, out, 1); }
 };
 
 /// ggml's decode over float16 sums in float16.
@@ -57,29 +69,28 @@ double allowed_error_of_flash(const workload& work) {
 template <class... Policies>
 void compare(const effort& how, report& to, const workload& work, const std::string& encoding,
              const score_terms& terms, const Policies&... policies) {
-  const graph owner(1024);
-  const graph::extents keys{work.head_dim, work.n_kv, heads, 1};
-  ggml_tensor* const q = owner.normal(GGML_TYPE_F32, {work.head_dim, work.n, heads, 1}, 1);
-  ggml_tensor* const k = owner.normal(work.type, keys, 2);
-  ggml_tensor* const v = owner.normal(work.type, keys, 3);
-  ggml_tensor* const columns = owner.normal(work.type, {work.n_kv, work.head_dim, heads, 1}, 3);
   relpos_plan plan(1);
   const options opts{.scale = terms.scale};
-  const bool is_wide = work.type == GGML_TYPE_F32;
-
   std::vector<contender> contenders;
-  const auto add = [&](const char* name, double allowed, ggml_tensor* out) {
-    contenders.push_back({name, allowed, std::make_unique<graph::plan>(owner, out, 1)});
-  };
-  add("relpos", 1e-5, relpos_attention(owner.context(), plan, q, k, v, opts, policies...));
-  add("ggml flash", allowed_error_of_flash(work), flash_attention(owner, q, k, v, terms));
-  {
-    // The columns hold the numbers of v.
-    graph::plan transpose(
-        owner, ggml_cpy(owner.context(), ggml_transpose(owner.context(), v), columns), 1);
-    transpose.compute();
-  }
-  add("ggml soft_max", is_wide ? 1e-4 : 1e-2, soft_max_attention(owner, q, k, columns, terms));
+  contenders.emplace_back("relpos", 1e-5, work);
+  contenders.emplace_back("ggml flash", allowed_error_of_flash(work), work);
+  contenders.emplace_back("ggml soft_max", work.type == GGML_TYPE_F32 ? 1e-4 : 1e-2, work);
+
+  const contender& ours = contenders[0];
+  ggml_tensor *const q = ours.q, *const k = ours.k, *const v = ours.v;
+  contenders[0].compute(relpos_attention(ours.owner->context(), plan, q, k, v, opts, policies...));
+  const contender& flash = contenders[1];
+  contenders[1].compute(flash_attention(*flash.owner, flash.q, flash.k, flash.v, terms));
+  const contender& products = contenders[2];
+  ggml_tensor* const columns =
+      ggml_new_tensor_3d(products.owner->context(), work.type, work.n_kv, work.head_dim, heads);
+  graph::plan(*products.owner,
+              ggml_cpy(products.owner->context(),
+                       ggml_transpose(products.owner->context(), products.v), columns),
+              1)
+      .compute();
+  contenders[2].compute(
+      soft_max_attention(*products.owner, products.q, products.k, columns, terms));
 
   const std::vector<float> q_data = floats_of(q), k_data = floats_of(k), v_data = floats_of(v);
   const std::array<index_t, 4> rows{1, heads, work.n, work.head_dim};

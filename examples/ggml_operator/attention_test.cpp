@@ -335,11 +335,12 @@ TEST(relpos_plan, keeps_the_first_refusal_and_computes_the_other_nodes) {
   const inputs in(GGML_TYPE_F32, 30, 40);
   relpos_plan plan(2);
   ggml_context* const ctx = in.owner.context();
+  // The first node needs the largest workspace; others share it.
+  ggml_tensor* const fits = alibi_encoding.relpos_node(in.owner, plan, in.q, in.k, in.v);
   const std::span<const float> few = std::span(slopes).first(3);
   ggml_tensor* const first = relpos_attention(ctx, plan, in.q, in.k, in.v, relpos::alibi{few});
   ggml_tensor* const second =
       relpos_attention(ctx, plan, in.q, in.k, in.v, relpos::sliding_window{0});
-  ggml_tensor* const fits = alibi_encoding.relpos_node(in.owner, plan, in.q, in.k, in.v);
   in.owner.compute(ggml_add(ctx, ggml_add(ctx, first, second), fits));
   EXPECT_NE(std::string(plan.status().message).find("3 slopes"), std::string::npos)
       << plan.status().message;
