@@ -46,7 +46,7 @@ std::vector<float> floats_of(const ggml_tensor* tensor) {
 struct contender {
   std::string name;
   double allowed_error;
-  std::unique_ptr<graph> owner = std::make_unique<graph>(512);
+  std::unique_ptr<graph> owner = std::make_unique<graph>(768);
   ggml_tensor *q, *k, *v;
   std::unique_ptr<graph::plan> computation{};
 

@@ -60,7 +60,8 @@ inline ggml_tensor* columns_of(const graph& owner, ggml_tensor* v) {
 
 /// mul_mat, soft_max_ext, mul_mat, as llama.cpp does without flash attention: `columns`
 /// [n_kv, d_v, key heads, batch] are the values, transposed. Products of 16-bit keys and values
-/// round the other factor to 16 bits. Returns [d_v, heads, n, batch].
+/// round the other factor to 16 bits. Scores become weights in place, as ggml's allocator of graphs
+/// has it. Returns [d_v, heads, n, batch].
 inline ggml_tensor* soft_max_attention(const graph& owner, ggml_tensor* q, ggml_tensor* k,
                                        ggml_tensor* columns, const score_terms& terms) {
   ggml_context* const ctx = owner.context();
@@ -68,18 +69,18 @@ inline ggml_tensor* soft_max_attention(const graph& owner, ggml_tensor* q, ggml_
   ggml_tensor* scores = ggml_mul_mat(ctx, k, q);
   float scale = terms.scale;
   if (terms.softcap > 0.0f) {
-    scores = ggml_tanh(ctx, ggml_scale(ctx, scores, scale / terms.softcap));
-    scores = ggml_scale(ctx, scores, terms.softcap);
+    scores = ggml_tanh_inplace(ctx, ggml_scale_inplace(ctx, scores, scale / terms.softcap));
+    scores = ggml_scale_inplace(ctx, scores, terms.softcap);
     scale = 1.0f;
   }
   if (terms.bias) {
     ggml_tensor* const bias =
         owner.tensor(GGML_TYPE_F32, {n_kv, n, heads, 1}, bias_of(terms, n_kv, n, heads));
-    scores = ggml_add(ctx, ggml_scale(ctx, scores, scale), bias);
+    scores = ggml_add_inplace(ctx, ggml_scale_inplace(ctx, scores, scale), bias);
     scale = 1.0f;
   }
   ggml_tensor* const mask = owner.tensor(GGML_TYPE_F32, {n_kv, n, 1, 1}, mask_of(terms, n_kv, n));
-  ggml_tensor* const weights = ggml_soft_max_ext(ctx, scores, mask, scale, terms.max_bias);
+  ggml_tensor* const weights = ggml_soft_max_ext_inplace(ctx, scores, mask, scale, terms.max_bias);
   if (!terms.sinks.empty()) {
     ggml_soft_max_add_sinks(weights, owner.tensor(GGML_TYPE_F32, {heads, 1, 1, 1}, terms.sinks));
   }
