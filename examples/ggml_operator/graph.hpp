@@ -4,6 +4,7 @@
 #include <ggml-cpu.h>
 #include <ggml.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>

@@ -22,6 +22,7 @@
 #include <thread>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 /// What the relpos nodes of one graph share: their policies, one workspace, as nodes run one after
