@@ -28,7 +28,7 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "examples" / "pytorch_operator")]
+sys.path.insert(0, str(ROOT / "bench"))
 import relpos_operator
 import results_file
 
@@ -272,7 +272,7 @@ def section(arguments, title, setting, rows):
         "processor": arguments.processor,
         "commit": arguments.commit,
         "compiler": compiler(),
-        "flags": " ".join(relpos_operator.FLAGS),
+        "flags": torch.ops.relpos.build_flags(),
         "notes": [f"PyTorch {torch.__version__}"],
         "rows": rows,
     }

@@ -8,7 +8,7 @@ import unittest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from relpos_operator import attention
+from relpos_operator import append, attention, cached_attention
 
 # Longer than the blocks of 512 positions that rotations have, and no multiple of a tile.
 LENGTH = 700
@@ -40,14 +40,18 @@ def distances(queries=LENGTH, keys=LENGTH):
     return of_keys[None, :] - of_queries[:, None]
 
 
-def hidden(mask, queries=LENGTH, keys=LENGTH, block=None):
-    of_queries, of_keys = positions(queries, keys)
-    later = distances(queries, keys) > 0
-    if mask == "full":
-        return torch.zeros_like(later)
-    if mask == "causal":
-        return later
-    return later | (of_keys[None, :] // block < of_queries[:, None] // block - 1)
+def hidden(mask, queries=LENGTH, keys=LENGTH, size=None):
+    of_queries, of_keys = (x[:, None] for x in positions(queries, keys))
+    of_keys = of_keys.T
+    later = of_keys > of_queries
+    return {
+        "full": lambda: torch.zeros_like(later),
+        "causal": lambda: later,
+        "sliding_window": lambda: later | (of_keys <= of_queries - size),
+        "blockwise_causal": lambda: later | (of_keys // size < of_queries // size - 1),
+        "chunked_causal": lambda: later | (of_keys // size != of_queries // size),
+        "prefix": lambda: later & (of_keys >= size),
+    }[mask]()
 
 
 def alibi_slopes(heads):
@@ -96,10 +100,10 @@ def rotated(rows, at, interleaved=False, base=10000.0, decay=0):
 
 
 class OperatorTest(unittest.TestCase):
-    def compare(self, q, k, v, mask, bias=0.0, rotate=None, wanted_scale=None, **keywords):
+    def compare(self, q, k, v, mask, bias=0.0, rotate=None, wanted_scale=None, result=None, **keywords):
         """With float64, on keys repeated for their queries. The tolerance is twice the error of PyTorch's own attention
-        in the precision of q, and some roundings of the largest value."""
-        hides = hidden(mask, q.shape[2], k.shape[2], keywords.get("block"))
+        in the precision of q, and some roundings of the largest value. `result` was computed by another call."""
+        hides = hidden(mask, q.shape[2], k.shape[2], keywords.get("mask_size"))
         bias = (torch.zeros(hides.shape, dtype=torch.float64) + bias).masked_fill(hides, -math.inf)
         repeated = [x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (q, k, v)]
         if rotate:
@@ -111,7 +115,7 @@ class OperatorTest(unittest.TestCase):
             return scaled_dot_product_attention(*tensors, bias.to(dtype), scale=scale).double()
 
         with self.subTest(mask=mask, dtype=q.dtype):
-            out = attention(q, k, v, mask=mask, **keywords)
+            out = attention(q, k, v, mask=mask, **keywords) if result is None else result
             wanted = reference(torch.float64)
             self.assertEqual((out.shape, out.dtype), (wanted.shape, q.dtype))
             self.assertTrue(out.isfinite().all())
@@ -166,8 +170,21 @@ class OperatorTest(unittest.TestCase):
         for mask in MASKS:
             self.compare(*inputs(), mask, rotate=rotate, encoding="xpos")
 
-    def test_blockwise_causal(self):
-        self.compare(*inputs(), "blockwise_causal", block=150)
+    def test_masks_of_a_size(self):
+        for mask in "sliding_window", "blockwise_causal", "chunked_causal", "prefix":
+            bias = alibi_slopes(HEADS)[:, None, None] * distances()
+            self.compare(*inputs(), mask, bias, mask_size=150, encoding="alibi")
+
+    def test_left_padding(self):
+        """A padded sequence has the rows of the same sequence alone, and nothing reads its padding."""
+        q, k, v = inputs()
+        counts = torch.tensor([0, 123])
+        alone = attention(*(x[1:, :, 123:] for x in (q, k, v)), mask="chunked_causal", mask_size=50)
+        for x in (k, v):
+            x[1, :, :123] = math.nan
+        out = attention(q, k, v, mask="chunked_causal", mask_size=50, left_padding=counts)
+        self.assertTrue(out[1, :, :123].eq(0).all())
+        torch.testing.assert_close(out[1:, :, 123:], alone, rtol=0, atol=1e-6)
 
     def test_queries_are_the_last_rows_of_the_keys(self):
         bias = alibi_slopes(HEADS)[:, None, None] * distances(queries=33)
@@ -210,10 +227,10 @@ class OperatorTest(unittest.TestCase):
         refused = [
             (r"k: head_dim differs, k is \[2, 6, 700, 31\], q is \[2, 6, 700, 32\]", (q, k[..., 1:], v), {}),
             (r"multiple of key heads, k is \[2, 4, 700, 32\]", (q, k[:, 2:], v[:, 2:]), {}),
-            (r"those of k, v is \[2, 6, 699, 40\], k is \[2, 6, 700, 32\]", (q, k, v[:, :, 1:]), {}),
+            (r"equal those in k, v is \[2, 6, 699, 40\], k is \[2, 6, 700, 32\]", (q, k, v[:, :, 1:]), {}),
             (r"v: shape is \[2, 3, 4\], must be \[batch, heads, length, channels\]", (q, k, no), {}),
-            (r"one dtype, are Float, Double, Float", (q, k.double(), v), {}),
-            (r"q: dtype is Double", (q.double(), k.double(), v.double()), {}),
+            (r"one dtype, are \[Float, Double, Float\]", (q, k.double(), v), {}),
+            (r"q, k, v: dtype is Double", (q.double(), k.double(), v.double()), {}),
             (r"encoding: is 'ALiBi', must be 'none', 'alibi'", (q, k, v), {"encoding": "ALiBi"}),
             (r"mask: is 'casual', must be 'full'", (q, k, v), {"mask": "casual"}),
             (r"7 slopes for a query of 6 heads", (q, k, v), {"encoding": "alibi", "slopes": many}),
@@ -229,19 +246,101 @@ class OperatorTest(unittest.TestCase):
             (r"rotary: .* out of range", (q[..., 1:], k[..., 1:], v), {"encoding": "rope"}),
             (r"base: is nan, must be finite", (q, k, v), {"encoding": "rope", "base": math.nan}),
             (r"pair_layout: is 'neox'", (q, k, v), {"encoding": "rope", "pair_layout": "neox"}),
-            (r"block: must be given", (q, k, v), {"mask": "blockwise_causal"}),
-            (r"block: must be given", (q, k, v), {"mask": "causal", "block": 8}),
-            (r"blockwise_causal: block is 0", (q, k, v), {"mask": "blockwise_causal", "block": 0}),
+            (r"mask_size: must be given with the mask 'prefix'", (q, k, v), {"mask": "prefix"}),
+            (r"mask_size: the mask 'causal' has none", (q, k, v), {"mask": "causal", "mask_size": 8}),
+            (r"blockwise_causal: block is 0", (q, k, v), {"mask": "blockwise_causal", "mask_size": 0}),
+            (r"left_padding: 3 counts for a batch of 2", (q, k, v), {"left_padding": torch.ones(3)}),
             (r"options.scale: is nan, must be finite", (q, k, v), {"scale": math.nan}),
         ]  # fmt: skip
         for message, tensors, keywords in refused:
             with self.subTest(message=message), self.assertRaisesRegex(ValueError, message):
                 attention(*tensors, **keywords)
 
+    def caches(self, capacity, dtype, page=16):
+        """Keywords of empty caches for the inputs: a contiguous one, and a paged one whose pages lie in any order."""
+        pages = -(-capacity // page)
+        table = torch.randperm(2 * pages, generator=torch.Generator().manual_seed(6)).int().view(2, pages)
+        for slabs, rows, keywords in (2, capacity, {}), (2 * pages, page, {"block_table": table}):
+            nan = [torch.full((slabs, 2, rows, d), math.nan, dtype=dtype) for d in (HEAD_DIM, HEAD_DIM + 8)]
+            yield (*nan, torch.zeros(2, dtype=torch.int64)), keywords
+
+    def test_caches_give_what_tensors_give(self):
+        """A prompt, a chunk and single tokens, through a cache of two key heads."""
+        rope, alibi = {"encoding": "rope", "base": 500.0}, {"encoding": "alibi"}
+        for dtype in torch.float32, torch.float16, torch.bfloat16:
+            q, k, v = (x.to(dtype) for x in inputs(600, 600, key_heads=2))
+            for encoding in rope, alibi:
+                together = attention(q, k, v, mask="causal", **encoding)
+                for cache, keywords in self.caches(610, dtype):
+                    with self.subTest(dtype=dtype, **encoding, **keywords):
+                        rotation = encoding if encoding is rope else {}
+                        parts = []
+                        for rows in (500, 98, 1, 1):
+                            first = cache[2][0].item()
+                            new = slice(first, first + rows)
+                            append(*cache, k[:, :, new], v[:, :, new], **keywords, **rotation)
+                            step = {**keywords, **encoding, "mask": "causal"}
+                            parts.append(cached_attention(q[:, :, new], *cache, **step))
+                        self.assertEqual(cache[2].tolist(), [600, 600])
+                        eps = torch.finfo(dtype).eps
+                        torch.testing.assert_close(torch.cat(parts, 2), together, rtol=4 * eps, atol=8 * eps)
+
+    def test_sequences_of_a_cache_have_lengths_of_their_own(self):
+        q, k, v = inputs(40, 40, key_heads=2)
+        for cache, keywords in self.caches(50, torch.float32):
+            append(*cache, k, v, **keywords)
+            cache[2][1] = 30  # the user takes ten rows back
+            out = cached_attention(q[:, :, -1:], *cache, mask="causal", **keywords)
+            for i, length in enumerate((40, 30)):
+                self.compare(
+                    q[i : i + 1, :, -1:],
+                    k[i : i + 1, :, :length],
+                    v[i : i + 1, :, :length],
+                    "causal",
+                    result=out[i : i + 1],
+                )
+
+    def test_refusals_of_caches(self):
+        q, k, v = inputs(40, 40, key_heads=2)
+        (cache, _), (paged, keywords) = self.caches(50, torch.float32)
+        refused = [
+            (r"cache: sequence 0 would have 80 rows", lambda: append(*cache, *(torch.cat([x, x], 2) for x in (k, v)))),
+            (r"lengths: is Int \[2\], must be int64", lambda: append(*cache[:2], cache[2].int(), k, v)),
+            (r"block_table: is Long", lambda: append(*paged, k, v, block_table=keywords["block_table"].long())),
+            (r"one dtype, are \[Float, Float, Half, Float\]", lambda: append(*cache, k.half(), v)),
+            (r"encoding: is 'yarn'", lambda: append(*cache, k, v, encoding="yarn")),
+            (r"cache.keys: head_dim differs", lambda: cached_attention(q[..., 1:], *cache)),
+        ]
+        for message, call in refused:
+            with self.subTest(message=message), self.assertRaisesRegex(ValueError, message):
+                call()
+        self.assertTrue(cache[0].isnan().all() and cache[2].eq(0).all())
+
+    def test_a_compiled_step_of_decode(self):
+        """The default backend of torch.compile, with a cache that the step changes and a length that grows."""
+        q, k, v = inputs(40, 40, key_heads=2)
+        rope = {"encoding": "rope"}
+
+        def step(q, k, v, keys, values, lengths, **keywords):
+            append(keys, values, lengths, 2 * k, v, **rope, **keywords)
+            out = cached_attention(q.sin(), keys, values, lengths, mask="causal", **rope, **keywords)
+            return out.relu()
+
+        compiled = torch.compile(step, fullgraph=True)
+        for (cache, keywords), (other, _) in zip(self.caches(50, torch.float32), self.caches(50, torch.float32)):
+            for new in slice(0, 37), slice(37, 38), slice(38, 39), slice(39, 40):
+                rows = [x[:, :, new] for x in (q, k, v)]
+                torch.testing.assert_close(compiled(*rows, *cache, **keywords), step(*rows, *other, **keywords))
+            self.assertEqual(cache[2].tolist(), [40, 40])
+
     def test_tracing(self):
         q, k, v = inputs(queries=40, keys=50)
         keywords = {"encoding": "t5", "table": torch.ones(32, HEADS), "mask": "causal"}
         torch.library.opcheck(torch.ops.relpos.attention.default, (q, k, v), keywords)
+        for cache, where in self.caches(50, torch.float32):
+            ops = torch.ops.relpos
+            torch.library.opcheck(ops.append.default, (*cache, k[:, :2], v[:, :2]), where)
+            torch.library.opcheck(ops.cached_attention.default, (q, *cache), {**keywords, **where})
         traced = torch.compile(attention, fullgraph=True, backend="aot_eager")
         self.assertTrue(traced(q, k, v, **keywords).equal(attention(q, k, v, **keywords)))
 
