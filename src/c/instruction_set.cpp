@@ -38,12 +38,15 @@ status check_kind(const char* name, int kind, int last) {
   return status::error(status_code::invalid_value, "%s: is %d, must be 0 to %d", name, kind, last);
 }
 
+/// Larger than the structs of any version, and small enough to tell a size from other numbers.
+constexpr std::size_t max_struct_size = 4096;
+
 /// Copies a struct of a caller, whose version may be another.
 template <class Struct>
 status copy_struct(const char* name, const Struct* given, Struct& copy) {
   if (given == nullptr) return status::error(status_code::null_data, "%s: is null", name);
   const std::size_t size = given->struct_size;
-  if (size < sizeof size) {
+  if (size < sizeof size || size > max_struct_size) {
     return status::error(status_code::invalid_value,
                          "%s.struct_size: is %zu, a function relpos_new_... sets it", name, size);
   }
@@ -105,7 +108,8 @@ options options_of(const relpos_call& call) {
   result.softcap = call.softcap;
   if (call.has_query_offset) result.query_offset = call.query_offset;
   result.key_offset = call.key_offset;
-  const int64_t sequences = call.sequences != 0 ? call.sequences : call.q.shape[0];
+  const int64_t sequences =
+      std::min<int64_t>(call.sequences != 0 ? call.sequences : call.q.shape[0], max_length);
   result.query_offsets = list(call.query_offsets, sequences);
   result.key_offsets = list(call.key_offsets, sequences);
   result.query_starts = list(call.query_starts, sequences + 1);
@@ -213,6 +217,13 @@ status with_placement(const relpos_cache& cache, const Use& use) {
   }
 }
 
+/// Refuses numbers of sequences whose lists of one more number could not be counted.
+status check_sequence_count(const char* name, int64_t sequences) {
+  if (0 <= sequences && sequences <= max_length) return {};
+  return status::error(status_code::invalid_value, "%s.sequences: is %lld, must be 0 to 2^31 - 1",
+                       name, static_cast<long long>(sequences));
+}
+
 template <class Use>
 status with_cache(const relpos_cache* given, const Use& use) {
   relpos_cache cache;
@@ -221,6 +232,7 @@ status with_cache(const relpos_cache* given, const Use& use) {
   if (status valid = check_kind("cache.placement", cache.placement, RELPOS_PAGED); !valid) {
     return valid;
   }
+  if (status valid = check_sequence_count("cache", cache.sequences); !valid) return valid;
   const bool needs_oldest = cache.placement == RELPOS_RING;
   if (cache.sequences > 0 &&
       (cache.lengths == nullptr || (needs_oldest && cache.oldest == nullptr))) {
@@ -263,6 +275,7 @@ status attend(const purpose& with, const relpos_call* given) {
   if (status valid = check_kind("call.bias.kind", call.bias.kind, RELPOS_MATRIX); !valid) {
     return valid;
   }
+  if (status valid = check_sequence_count("call", call.sequences); !valid) return valid;
   if (call.bias.kind == RELPOS_FUNCTION && call.bias.function == nullptr) {
     return status::error(status_code::null_data, "call.bias.function: is null");
   }

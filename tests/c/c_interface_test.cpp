@@ -412,6 +412,11 @@ TEST(c_interface, refusals) {
   refuse(RELPOS_NULL_DATA, "table is null", [](auto& c) { c.bias.kind = RELPOS_T5; });
   refuse(RELPOS_NULL_DATA, "call.bias.function", [](auto& c) { c.bias.kind = RELPOS_FUNCTION; });
   refuse(RELPOS_INVALID_VALUE, "struct_size: is 0", [](auto& c) { c.struct_size = 0; });
+  // Not a size: nobody looks for members behind the struct.
+  refuse(RELPOS_INVALID_VALUE, "struct_size: is 4607182418800017408",
+         [](auto& c) { c.struct_size = 0x3ff0000000000000; });
+  refuse(RELPOS_INVALID_VALUE, "call.sequences: is 9223372036854775807",
+         [](auto& c) { c.sequences = std::numeric_limits<int64_t>::max(); });
   refuse(RELPOS_OVERLAP, "out", [](auto& c) { c.out.data = c.q.data; });
   refuse(RELPOS_INVALID_VALUE, "temperature", [](auto& c) { c.temperature = -1.0f; });
   EXPECT_EQ(relpos_attention(nullptr, nullptr, 0, nullptr).code, RELPOS_NULL_DATA);

@@ -134,6 +134,24 @@ TEST(check_shapes, lengths_fit_in_31_bits) {
   EXPECT_TRUE(queries.refuses(invalid_shape, {"q", "2^31 - 1", "[1, 1, 2147483648, 8]"}));
 }
 
+// Tensors without elements, or with strides of 0, have any size in no memory.
+TEST(check_shapes, calls_that_no_machine_finishes_are_refused) {
+  attention_call heads;
+  const index_t many = index_t{1} << 40;
+  heads.q = relpos::view<const float, 4>(heads.q_values.data(), {1, many, 0, 8});
+  heads.k = relpos::view<const float, 4>(heads.k_values.data(), {1, 1, 5, 8});
+  heads.v = relpos::view<const float, 4>(heads.v_values.data(), {1, 1, 5, 6});
+  heads.out = relpos::view<float, 4>(heads.out_values.data(), {1, many, 0, 6});
+  heads.opts.lse.reset();
+  EXPECT_TRUE(heads.refuses(invalid_shape, {"q, k, v: ", "2^31 - 1 heads", "1099511627776"}));
+
+  attention_call channels;
+  channels.q.shape[3] = channels.k.shape[3] = index_t{1} << 50;
+  channels.q.strides[3] = channels.k.strides[3] = 0;
+  EXPECT_TRUE(channels.refuses(invalid_shape, {"q, k, v: ", "2^58", "1125899906842624"}));
+  EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, channels.q, channels.k, channels.v), 0u);
+}
+
 TEST(check_shapes, shapes_of_any_size_are_written_in_full) {
   constexpr index_t longest = std::numeric_limits<index_t>::min();
   const std::array<index_t, 4> shape{longest, longest, longest, longest};

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -133,6 +134,17 @@ TEST(shared_bytes, views_of_nothing_share_none) {
   EXPECT_EQ(sharing_of(strided_bytes::of(some), strided_bytes::of(none)), sharing::none);
   EXPECT_EQ(sharing_of(strided_bytes::of(some), strided_bytes::of_range(7, 7)), sharing::none);
   EXPECT_EQ(sharing_of(strided_bytes::of(some), strided_bytes::of_range(7, 8)), sharing::some);
+}
+
+// The stride of an axis with one element is never taken, and its bytes need not be countable.
+TEST(shared_bytes, any_stride_of_one_element) {
+  constexpr index_t largest = std::numeric_limits<index_t>::max();
+  const float numbers[2]{};
+  const view<const float, 2> a(numbers, {1, 2}, {largest, 1});
+  const view<const float, 2> b(numbers + 1, {1, 1}, {-largest, largest});
+  const view<const float, 2> c(numbers, {1, 1}, {-largest, largest});
+  EXPECT_EQ(sharing_of(strided_bytes::of(a), strided_bytes::of(b)), sharing::some);
+  EXPECT_EQ(sharing_of(strided_bytes::of(b), strided_bytes::of(c)), sharing::none);
 }
 
 /// Keys and values of 100 GB of pages, [page, 2, row, head, channel] and [page, row, head, 2

@@ -97,6 +97,18 @@ TEST(check_workspace, an_executor_has_at_least_one_worker) {
   }
 }
 
+TEST(check_workspace, of_more_workers_than_64_bits_can_count_is_refused) {
+  const many_workers runner{{}, std::numeric_limits<relpos::index_t>::max()};
+  attention_call call;
+  std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
+  const status done =
+      relpos::attention(runner, call.memory, call.out, call.q, call.k, call.v, call.opts);
+  EXPECT_TRUE(
+      call.explains(done, status_code::invalid_shape, {"with 9223372036854775807 workers"}));
+  EXPECT_EQ(relpos::workspace_bytes(runner, call.q, call.k, call.v), 0u);
+  EXPECT_EQ(relpos::workspace_bytes(many_workers{{}, -1}, call.q, call.k, call.v), 0u);
+}
+
 TEST(check_workspace, is_none_for_a_call_that_is_refused) {
   attention_call call;
   const std::vector<float> slopes(3);

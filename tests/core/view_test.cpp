@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <limits>
 #include <numeric>
 #include <type_traits>
 #include <vector>
@@ -88,6 +89,15 @@ TEST(view, counts_its_elements) {
   EXPECT_EQ((view<int, 4>(nullptr, {2, 0, 4, 5}).size()), 0);
   EXPECT_EQ((view<int, 3>().size()), 0);
   EXPECT_EQ((view<int, 2>(nullptr, {index_t{1} << 31, 4}).size()), index_t{1} << 33);
+}
+
+// The sanitizers would report an overflow. A check refuses the view later.
+TEST(view, of_extents_whose_product_overflows_can_be_made) {
+  constexpr index_t largest = std::numeric_limits<index_t>::max();
+  const view<int, 4> huge(nullptr, {largest, 3, largest, largest});
+  EXPECT_EQ(huge.shape[2], largest);
+  EXPECT_EQ(huge.strides[3], 1);
+  EXPECT_EQ((view<int, 4>(nullptr, {largest, largest, largest, 0}).size()), 0);
 }
 
 TEST(view, holds_nothing_by_default) {

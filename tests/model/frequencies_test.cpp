@@ -240,7 +240,9 @@ TEST(longrope_frequencies, have_a_divisor_each) {
 
 TEST(rotary_frequencies, of_what_is_out_of_range_are_none) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  for (const index_t d : {-2, 0, 1, 7}) {
+  constexpr index_t least = std::numeric_limits<index_t>::min();
+  for (const index_t d : {least, index_t{-2}, index_t{0}, index_t{1}, index_t{7},
+                          relpos::max_rotary_dim + 2, -(least + 2)}) {
     EXPECT_TRUE(relpos::rope_frequencies(d).radians.empty());
     EXPECT_TRUE(relpos::linear_frequencies(d, 2.0).radians.empty());
     EXPECT_TRUE(relpos::yarn_frequencies(d, 2.0, 100).radians.empty());

@@ -1,12 +1,14 @@
 #pragma once
 // Checks of the shapes, strides and pointers of tensors, and of tensors that must match.
 
+#include <algorithm>
 #include <optional>
 
 #include "relpos/call/row_statistics.hpp"
 #include "relpos/call/sequences.hpp"
 #include "relpos/check/sequences.hpp"
 #include "relpos/core/byte_range.hpp"
+#include "relpos/core/shape.hpp"
 #include "relpos/core/status.hpp"
 #include "relpos/core/view.hpp"
 
@@ -135,6 +137,28 @@ status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<V
     return shapes_differ("q, k: at most 2^31 - 1 rows, q is %s, k is %s", q.shape, k.shape);
   }
   return {};
+}
+
+/// Refuses a call of more than 2^31 - 1 heads of all sequences, or of more than 2^58 multiply-adds
+/// (where keys or queries are few or none, as if there were 1024 keys and one query). It would take
+/// days, and the bytes of its workspace need not fit into 64 bits.
+RELPOS_NOINLINE inline status check_size(const attention_shape& shape, index_t workers = 1) {
+  const auto at_least_one = [](index_t x) { return static_cast<double>(std::max<index_t>(x, 1)); };
+  const double heads =
+      at_least_one(shape.batch) * at_least_one(std::max(shape.query_heads, shape.key_heads));
+  const double rows = heads * at_least_one(shape.query_length);
+  const double products = static_cast<double>(std::max<index_t>(shape.key_length, 1024)) *
+                          static_cast<double>(shape.head_dim + shape.value_dim);
+  if (heads <= 0x1p31 - 1.0 && std::max(rows, static_cast<double>(workers)) * products <= 0x1p58) {
+    return {};
+  }
+  const auto number = [](index_t x) { return static_cast<long long>(x); };
+  return status::error(
+      status_code::invalid_shape,
+      "q, k, v: at most 2^31 - 1 heads and 2^58 multiply-adds, not those of %lld sequences, %lld "
+      "heads, %lld queries, %lld keys and %lld + %lld channels with %lld workers",
+      number(shape.batch), number(shape.query_heads), number(shape.query_length),
+      number(shape.key_length), number(shape.head_dim), number(shape.value_dim), number(workers));
 }
 
 /// Refuses outputs that are not [batch, heads, query, d_v] and, for lse and statistics,

@@ -53,8 +53,8 @@ class stride_sums {
   void add(const strided_bytes& elements, index_t unit) {
     for (std::size_t axis = 0; axis < elements.rank; ++axis) {
       const index_t count = elements.shape[axis] - 1;
+      if (count == 0 || elements.strides[axis] == 0) continue;  // any stride: it is not taken
       const index_t stride = elements.strides[axis] * unit;
-      if (count == 0 || stride == 0) continue;
       if (stride < 0) {  // count - i in place of i
         lowest_ -= count * stride;
         highest_ -= count * stride;

@@ -53,12 +53,13 @@ struct view {
   /// No elements.
   constexpr view() = default;
 
-  /// A contiguous row-major array.
+  /// A contiguous row-major array. Strides are computed modulo 2^64: functions refuse extents whose
+  /// product overflows, but may be given them.
   constexpr view(T* first, index_array extents) : data(first), shape(extents) {
     index_t stride = 1;
     for (std::size_t axis = Rank; axis-- > 0;) {
       strides[axis] = stride;
-      stride *= shape[axis];
+      stride = product(stride, shape[axis]);
     }
   }
 
@@ -89,7 +90,7 @@ struct view {
   /// Number of elements.
   constexpr index_t size() const {
     index_t count = 1;
-    for (const index_t extent : shape) count *= extent;
+    for (const index_t extent : shape) count = product(count, extent);
     return count;
   }
 
@@ -117,6 +118,11 @@ struct view {
     std::size_t axis = 0;
     ((offset += static_cast<index_t>(indices) * strides[axis++]), ...);
     return data + offset;
+  }
+
+ private:
+  static constexpr index_t product(index_t a, index_t b) {
+    return static_cast<index_t>(static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b));
   }
 };
 

@@ -45,6 +45,7 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
     valid_ = check_call(outputs, q, source, opts, shape, policies);
     if (valid_) valid_ = check_arithmetic(opts, holds_bfloat16<Source>);
     if (valid_) valid_ = check_workers(runner);
+    if (valid_) valid_ = check_size(shape, workers_);
     if (!valid_) return;
     options resolved = opts;
     resolved.statistics = outputs.statistics;  // for `partial`, those in its state

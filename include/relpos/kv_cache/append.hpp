@@ -164,6 +164,7 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
   if (status valid = check_append_overlap(cache, rows, opts, policies); !valid) return valid;
   const attention_shape shape{cache.batch(),  cache.key_heads(), cache.key_heads(), rows.longest(),
                               rows.longest(), rows.head_dim(),   rows.value_dim()};
+  if (status valid = check_size(shape); !valid) return valid;
   if (status valid = check_policies(rotation, shape); !valid) return valid;
   if (status valid = check_rotation(cache, rotation); !valid) return valid;
 

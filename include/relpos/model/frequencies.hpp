@@ -4,7 +4,7 @@
 // training length differ only in rotary_frequencies.
 //
 // Each function returns rotary_dim / 2 frequencies, or none if an argument is out of range:
-// rotary_dim is even and positive, base is above 1, lengths are positive, factors are at least 1.
+// rotary_dim is even and from 2 to 2^20, base is above 1, lengths are positive, factors are at least 1.
 
 #include <algorithm>
 #include <cmath>
@@ -37,10 +37,15 @@ struct rotary_frequencies {
   std::vector<std::uint8_t> axes{};
 };
 
+/// The largest number of rotated channels: a table of them takes 2 GiB, 4 GiB with a decay.
+inline constexpr index_t max_rotary_dim = index_t{1} << 20;
+
 /// RoPE's frequencies: base^(-2i / rotary_dim) for pair i.
 inline rotary_frequencies rope_frequencies(index_t rotary_dim, double base = 10000.0) {
   rotary_frequencies result;
-  if (rotary_dim < 2 || rotary_dim % 2 != 0 || !(base > 1.0)) return result;
+  if (rotary_dim < 2 || rotary_dim > max_rotary_dim || rotary_dim % 2 != 0 || !(base > 1.0)) {
+    return result;
+  }
   for (index_t i = 0; i < rotary_dim / 2; ++i) {
     const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(rotary_dim);
     result.radians.push_back(std::pow(base, -exponent));
@@ -126,6 +131,7 @@ inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, in
                                            yarn_ramp ramp = yarn_ramp::whole_pairs) {
   if (!(factor >= 1.0) || train_length < 1 || !(fast >= slow) || !(slow > 0.0)) return {};
   rotary_frequencies result = rope_frequencies(rotary_dim, base);
+  if (result.radians.empty()) return result;
   // The fractional index of the pair that turns `turns` times over the training length.
   const auto pair_of = [&](double turns) {
     const double turned = static_cast<double>(train_length) / (turns * 2.0 * std::numbers::pi);
