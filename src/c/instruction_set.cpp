@@ -46,7 +46,8 @@ template <class Struct>
 status copy_struct(const char* name, const Struct* given, Struct& copy) {
   if (given == nullptr) return status::error(status_code::null_data, "%s: is null", name);
   const std::size_t size = given->struct_size;
-  if (size < sizeof size || size > max_struct_size) {
+  // The size of a struct of any version is a multiple of its alignment; others would cut a pointer.
+  if (size < sizeof size || size > max_struct_size || size % alignof(Struct) != 0) {
     return status::error(status_code::invalid_value,
                          "%s.struct_size: is %zu, a function relpos_new_... sets it", name, size);
   }

@@ -412,6 +412,9 @@ TEST(c_interface, refusals) {
   refuse(RELPOS_NULL_DATA, "table is null", [](auto& c) { c.bias.kind = RELPOS_T5; });
   refuse(RELPOS_NULL_DATA, "call.bias.function", [](auto& c) { c.bias.kind = RELPOS_FUNCTION; });
   refuse(RELPOS_INVALID_VALUE, "struct_size: is 0", [](auto& c) { c.struct_size = 0; });
+  // A size that ends within a pointer.
+  refuse(RELPOS_INVALID_VALUE, "struct_size: is ",
+         [](auto& c) { c.struct_size = offsetof(relpos_call, cache) + 3; });
   // Not a size: nobody looks for members behind the struct.
   refuse(RELPOS_INVALID_VALUE, "struct_size: is 4607182418800017408",
          [](auto& c) { c.struct_size = 0x3ff0000000000000; });

@@ -37,6 +37,7 @@ inline status check_explicit_positions(const char* name, const view<const index_
         name, shape_text(values.shape).text, number(batch), number(length));
   }
   if (status valid = check_view(name, values); !valid) return valid;
+  if (values.size() == 0) return {};  // any number of axes
   for (index_t axis = 0; axis < values.shape[0]; ++axis) {
     for (index_t entry = 0; entry < values.shape[1]; ++entry) {
       for (index_t row = 0; row < length; ++row) {
