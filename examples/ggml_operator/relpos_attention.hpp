@@ -25,7 +25,7 @@
 #include <utility>
 #include <vector>
 
-/// What the relpos nodes of one graph share: their policies, one workspace, as nodes run one after
+/// The common part of the relpos nodes of a graph: their policies, one workspace, as nodes run one after
 /// the other, and one status. It must outlive the graph, and serves one computation at a time.
 class relpos_plan {
  public:

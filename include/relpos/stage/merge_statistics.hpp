@@ -31,7 +31,7 @@ inline void copy_row_statistics(const row_statistics& destination, const row_sta
   }
 }
 
-/// What a set of keys has of the sum of exponentials of both sets (w), and what its keys have of
+/// The share that a set of keys has of the sum of exponentials of both sets (w), and its keys of
 /// its own (m).
 struct set_share {
   float share;

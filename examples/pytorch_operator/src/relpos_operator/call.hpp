@@ -1,5 +1,5 @@
 #pragma once
-// What attention over tensors and attention over a cache share: PyTorch's threads, masks and
+// The parts that attention over tensors and over a cache share: PyTorch's threads, masks and
 // encodings by name, views of tensors, and the call itself.
 
 #include <ATen/Functions.h>
@@ -123,7 +123,7 @@ inline std::size_t size_of(const at::Tensor& tensor) {
   return static_cast<std::size_t>(tensor.numel());
 }
 
-/// What a policy refers to: the caller keeps the tensor, which is contiguous and float32.
+/// The data that a policy refers to. The caller keeps the tensor, which is contiguous and float32.
 inline relpos::borrowed_data data_of(const at::Tensor& kept) {
   relpos::borrowed_data result{std::span(kept.const_data_ptr<float>(), size_of(kept))};
   if (kept.dim() == 2) {
