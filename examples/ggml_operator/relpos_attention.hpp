@@ -25,8 +25,8 @@
 #include <utility>
 #include <vector>
 
-/// The common part of the relpos nodes of a graph: their policies, one workspace, as nodes run one after
-/// the other, and one status. It must outlive the graph, and serves one computation at a time.
+/// The common part of the relpos nodes of a graph: their policies, one workspace, as nodes run one
+/// after the other, and one status. It must outlive the graph, and serves one computation at a time.
 class relpos_plan {
  public:
   /// `threads`, at least 1, is the largest number of ggml's threads that compute a node; others
