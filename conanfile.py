@@ -44,6 +44,9 @@ class Relpos(ConanFile):
 
     def package_info(self):
         self.cpp_info.set_property("cmake_file_name", "relpos")
+        self.cpp_info.set_property("cmake_config_version_compat", "SameMinorVersion")
+        # The target of all components; without a name it is relpos::relpos, which is one of them.
+        self.cpp_info.set_property("cmake_target_name", "relpos::all")
         for component in ("core", "relpos"):
             self.cpp_info.components[component].bindirs = []
             self.cpp_info.components[component].libdirs = []

@@ -10,23 +10,23 @@
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
-set(relpos_package_dir ${CMAKE_INSTALL_DATADIR}/cmake/relpos)
-
 set(relpos_compiled "")
 foreach(target IN ITEMS relpos_kernels relpos_c)
   if(TARGET ${target})
     list(APPEND relpos_compiled ${target})
   endif()
 endforeach()
+# Without compiled libraries the package is the same on every machine.
+set(relpos_package_dir ${CMAKE_INSTALL_DATADIR}/cmake/relpos)
+set(relpos_any_machine ARCH_INDEPENDENT)
+if(relpos_compiled)
+  set(relpos_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/relpos)
+  set(relpos_any_machine "")
+endif()
 install(TARGETS relpos_core relpos relpos_cuda ${relpos_compiled} EXPORT relpos COMPONENT relpos
   FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT relpos)
 install(EXPORT relpos NAMESPACE relpos:: FILE relposTargets.cmake DESTINATION ${relpos_package_dir} COMPONENT relpos)
 
-# But for compiled kernels the package is the same on every machine.
-set(relpos_any_machine ARCH_INDEPENDENT)
-if(relpos_compiled)
-  set(relpos_any_machine "")
-endif()
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/relposConfigVersion.cmake
   COMPATIBILITY SameMinorVersion ${relpos_any_machine})
 foreach(file IN ITEMS relposConfig.cmake same_version.cmake)

@@ -1,12 +1,12 @@
 # find_package(relpos): relpos::core, and relpos::relpos where there is Eigen.
-# Components: core, which looks for nothing else, and eigen, without which relpos is not found.
+# Components: core, which looks for nothing else; eigen, kernels and c, without which relpos is not found.
 
 foreach(component IN LISTS relpos_FIND_COMPONENTS)
-  if(NOT component MATCHES "^(core|eigen)$")
+  if(NOT component MATCHES "^(core|eigen|kernels|c)$")
     set(relpos_${component}_FOUND FALSE)
     if(relpos_FIND_REQUIRED_${component})
       set(relpos_FOUND FALSE)
-      set(relpos_NOT_FOUND_MESSAGE "relpos has the components core and eigen, not ${component}")
+      set(relpos_NOT_FOUND_MESSAGE "relpos has the components core, eigen, kernels and c, not ${component}")
       return()
     endif()
   endif()
@@ -26,6 +26,17 @@ else()
     RELPOS_VERSION ${relpos_VERSION} RELPOS_FOLDER ${CMAKE_CURRENT_LIST_DIR})
 endif()
 set(relpos_core_FOUND TRUE)
+
+foreach(relpos_library IN ITEMS kernels c)
+  if(TARGET relpos::${relpos_library})
+    set(relpos_${relpos_library}_FOUND TRUE)
+  elseif(relpos_FIND_REQUIRED_${relpos_library})
+    string(TOUPPER ${relpos_library} relpos_option)
+    set(relpos_FOUND FALSE)
+    set(relpos_NOT_FOUND_MESSAGE "relpos was installed without relpos::${relpos_library}: configure it with RELPOS_${relpos_option}")
+    return()
+  endif()
+endforeach()
 
 # No component is both, the second where it can be had.
 if(NOT relpos_FIND_COMPONENTS OR "eigen" IN_LIST relpos_FIND_COMPONENTS)

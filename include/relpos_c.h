@@ -123,7 +123,7 @@ typedef enum relpos_frequencies {
   RELPOS_LINEAR = 1, /**< positions divided by `factor` */
   RELPOS_NTK = 2,    /**< a base that grows with `factor` */
   RELPOS_YARN = 3,   /**< `factor`, `train_length` */
-  RELPOS_LLAMA3 = 4, /**< `factor`, `train_length` */
+  RELPOS_LLAMA3 = 4, /**< `factor`, `train_length`; the ramp is from 1 to 4 turns */
   RELPOS_XPOS = 5    /**< RoPE with a decay, for causal attention */
 } relpos_frequencies;
 
@@ -131,9 +131,9 @@ typedef enum relpos_frequencies {
 typedef struct relpos_rotation_options {
   size_t struct_size;   /**< set by relpos_new_rotation_options */
   int frequencies;      /**< relpos_frequencies */
-  int64_t rotary_dim;   /**< channels that are rotated: even, at most head_dim */
+  int64_t rotary_dim;   /**< channels that are rotated: even, at least 2 (NTK: 4), at most head_dim */
   int interleaved;      /**< pairs are (0, 1), (2, 3), ... instead of halves, (0, n), (1, n + 1), ... */
-  double base;          /**< 10000 if 0 */
+  double base;          /**< 10000 if 0, 500000 with RELPOS_LLAMA3 */
   double factor;        /**< 1 if 0 */
   int64_t train_length; /**< YaRN and Llama 3: positions */
 } relpos_rotation_options;
@@ -203,7 +203,7 @@ typedef struct relpos_call {
   relpos_bias bias;                /**< what is added to scores */
   const relpos_rotation* rotation; /**< of q and k; NULL: none */
   const float* sink_logits;   /**< [heads]; each joins the denominator of its head, without a value */
-  float scale;                /**< the factor of q.k; 0: 1 / sqrt(d) */
+  float scale;                /**< the factor of q.k; 0: 1 / sqrt(d), with RELPOS_T5 1 */
   float softcap;              /**< s = softcap tanh(s / softcap) before the bias; 0: none */
   float temperature;          /**< divides scores and bias; 0: 1 */
   const float* temperatures;  /**< [heads], instead of `temperature` */
@@ -211,7 +211,7 @@ typedef struct relpos_call {
   int has_query_offset;       /**< 0: the queries are the last rows of the keys */
   int64_t query_offset;       /**< the position of the first query */
   int64_t key_offset;         /**< the position of the first key */
-  const int64_t* query_offsets;  /**< [sequences], instead of the two above */
+  const int64_t* query_offsets;  /**< [sequences], instead of query_offset */
   const int64_t* key_offsets;    /**< [sequences] */
   /** Batches without padding: the rows of sequence i are [starts[i], starts[i + 1]) of one batch entry. */
   int64_t sequences;

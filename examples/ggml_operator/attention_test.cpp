@@ -221,6 +221,40 @@ TEST(relpos_attention, follows_the_position_of_a_graph_that_is_computed_again) {
   }
 }
 
+// Positions of a batch that come apart after the graph is built: tables grow with their distance.
+TEST(relpos_attention, follows_positions_of_a_batch_that_come_apart) {
+  constexpr int n_ctx = 64;
+  const inputs in(GGML_TYPE_F32, 1, n_ctx, 2);
+  const relpos::rotary_table rotations(relpos::rope_frequencies(d),
+                                       relpos::pair_layout::half_split);
+  const relpos::rotary rope(rotations);
+  const relpos::t5_bias t5(table, relpos::unidirectional);
+  const std::vector<std::vector<std::int32_t>> all_positions = {{0, 0}, {0, 63}, {63, 1 << 30}};
+  std::vector<std::int32_t> past{0, 0};
+  const auto expect_same = [&](const auto& policy) {
+    relpos_plan plan(2);
+    graph::plan computation(
+        in.owner,
+        relpos_attention(in.owner.context(), plan, in.q, in.k, in.v, policy, relpos::causal{},
+                         relpos::options{.query_offsets = past}),
+        2);
+    for (const auto& positions : all_positions) {
+      std::copy(positions.begin(), positions.end(), past.begin());
+      ASSERT_TRUE(computation.compute());
+      EXPECT_TRUE(plan.status()) << plan.status().message;
+      relpos_plan planned_now(2);
+      const auto expected = in.owner.compute(
+          relpos_attention(in.owner.context(), planned_now, in.q, in.k, in.v, policy,
+                           relpos::causal{}, relpos::options{.query_offsets = past}));
+      EXPECT_TRUE(planned_now.status()) << planned_now.status().message;
+      EXPECT_EQ(computation.numbers(), expected);
+    }
+    std::fill(past.begin(), past.end(), 0);
+  };
+  expect_same(rope);
+  expect_same(t5);
+}
+
 // Tensors without memory when the graph is built, and two layers that share a plan.
 TEST(relpos_attention, is_built_before_memory_is_allocated) {
   const inputs in(GGML_TYPE_F16, 30, 80);

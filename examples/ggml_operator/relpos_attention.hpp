@@ -40,6 +40,9 @@ class relpos_plan {
   const relpos::status& status() const { return status_; }
   void reset() { status_ = {}; }
 
+  /// Frees the nodes of graphs that will not be computed again. The workspace stays.
+  void forget_nodes() { nodes_.clear(); }
+
   std::size_t workspace_bytes() const { return workspace_.size(); }
 
  private:
@@ -146,15 +149,26 @@ class relpos_plan::node {
  public:
   node(relpos_plan& plan, const Arguments&... arguments) : plan_(plan), arguments_(arguments...) {}
 
-  /// 0 for a call that will be refused.
+  /// 0 for a call that will be refused. Tables need the most if the positions of sequences are far
+  /// apart, which a list query_offsets may come to say.
   std::size_t workspace_bytes(const ggml_tensor* q, const ggml_tensor* k,
                               const ggml_tensor* v) const {
     if (!relpos_ggml::check_types(q, k, v)) return 0;
     const auto runner = plan_.member(0, plan_.threads_);
+    std::vector<relpos::index_t> far_apart;
+    for (relpos::index_t i = 0; i < q->ne[3]; ++i) far_apart.push_back(i << 40);
+    const auto with_offsets = [&]<class Argument>(Argument argument) {
+      if constexpr (std::is_same_v<Argument, relpos::options>) {
+        if (!argument.query_offsets.empty()) argument.query_offsets = far_apart;
+      }
+      return argument;
+    };
     return relpos_ggml::with_keys_and_values(k, v, [&](const auto& keys, const auto& values) {
       return with_arguments([&](const Arguments&... arguments) {
-        return relpos::workspace_bytes(runner, relpos_ggml::view_of<const float>(q), keys, values,
-                                       arguments...);
+        const auto queries = relpos_ggml::view_of<const float>(q);
+        return std::max(
+            relpos::workspace_bytes(runner, queries, keys, values, arguments...),
+            relpos::workspace_bytes(runner, queries, keys, values, with_offsets(arguments)...));
       });
     });
   }

@@ -249,7 +249,8 @@ class OperatorTest(unittest.TestCase):
             (r"mask_size: must be given with the mask 'prefix'", (q, k, v), {"mask": "prefix"}),
             (r"mask_size: the mask 'causal' has none", (q, k, v), {"mask": "causal", "mask_size": 8}),
             (r"blockwise_causal: block is 0", (q, k, v), {"mask": "blockwise_causal", "mask_size": 0}),
-            (r"left_padding: 3 counts for a batch of 2", (q, k, v), {"left_padding": torch.ones(3)}),
+            (r"left_padding: 3 counts for a batch of 2", (q, k, v), {"left_padding": torch.ones(3).int()}),
+            (r"left_padding: dtype is Float", (q, k, v), {"left_padding": torch.ones(2)}),
             (r"options.scale: is nan, must be finite", (q, k, v), {"scale": math.nan}),
         ]  # fmt: skip
         for message, tensors, keywords in refused:
@@ -315,6 +316,13 @@ class OperatorTest(unittest.TestCase):
             with self.subTest(message=message), self.assertRaisesRegex(ValueError, message):
                 call()
         self.assertTrue(cache[0].isnan().all() and cache[2].eq(0).all())
+
+    def test_autograd_knows_that_append_changes_a_cache(self):
+        _, k, v = inputs(40, 40, key_heads=2)
+        cache = next(self.caches(50, torch.float32))[0]
+        before = [x._version for x in cache]
+        append(*cache, k, v)
+        self.assertEqual([x._version for x in cache], [version + 1 for version in before])
 
     def test_a_compiled_step_of_decode(self):
         """The default backend of torch.compile, with a cache that the step changes and a length that grows."""

@@ -265,7 +265,7 @@ status reference_attention(const view<Real, 4>& out,
   const tensor_kv_of<Key, Value> source{k, v, opts.key_starts};
   if (status valid = source.check(q, opts); !valid) return valid;
   const attention_shape shape = shape_of_call(q, source, opts);
-  if (status valid = check_call(outputs, q, source, opts, shape, policies); !valid) return valid;
+  if (status valid = check_call(outputs, q, source, opts, shape, policies, 1); !valid) return valid;
   const auto problem = make_problem(out, read_only<Query>(q), source, {}, opts, policies);
   if (status valid = check_sequences(problem); !valid) return valid;
   for (index_t i = 0; i < shape.batch; ++i) {

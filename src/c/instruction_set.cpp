@@ -44,6 +44,7 @@ constexpr std::size_t max_struct_size = 4096;
 /// Copies a struct of a caller, whose version may be another.
 template <class Struct>
 status copy_struct(const char* name, const Struct* given, Struct& copy) {
+  static_assert(sizeof(Struct) <= max_struct_size);
   if (given == nullptr) return status::error(status_code::null_data, "%s: is null", name);
   const std::size_t size = given->struct_size;
   // The size of a struct of any version is a multiple of its alignment; others would cut a pointer.
@@ -297,7 +298,8 @@ status attend(const purpose& with, const relpos_call* given) {
 }
 
 rotary_frequencies frequencies_of(const relpos_rotation_options& options) {
-  const double base = options.base == 0.0 ? 10000.0 : options.base;
+  const double usual_base = options.frequencies == RELPOS_LLAMA3 ? 500000.0 : 10000.0;
+  const double base = options.base == 0.0 ? usual_base : options.base;
   const double factor = options.factor == 0.0 ? 1.0 : options.factor;
   switch (options.frequencies) {
     case RELPOS_LINEAR:

@@ -135,7 +135,7 @@ TEST(check_shapes, lengths_fit_in_31_bits) {
 }
 
 // Tensors without elements, or with strides of 0, have any size in no memory.
-TEST(check_shapes, calls_that_no_machine_finishes_are_refused) {
+TEST(check_shapes, heads_and_channels_fit_in_31_bits) {
   attention_call heads;
   const index_t many = index_t{1} << 40;
   heads.q = relpos::view<const float, 4>(heads.q_values.data(), {1, many, 0, 8});
@@ -143,13 +143,30 @@ TEST(check_shapes, calls_that_no_machine_finishes_are_refused) {
   heads.v = relpos::view<const float, 4>(heads.v_values.data(), {1, 1, 5, 6});
   heads.out = relpos::view<float, 4>(heads.out_values.data(), {1, many, 0, 6});
   heads.opts.lse.reset();
-  EXPECT_TRUE(heads.refuses(invalid_shape, {"q, k, v: ", "2^31 - 1 heads", "1099511627776"}));
+  EXPECT_TRUE(heads.refuses(invalid_shape, {"q: ", "1099511627776 heads", "2^31 - 1 heads"}));
 
   attention_call channels;
   channels.q.shape[3] = channels.k.shape[3] = index_t{1} << 50;
   channels.q.strides[3] = channels.k.strides[3] = 0;
-  EXPECT_TRUE(channels.refuses(invalid_shape, {"q, k, v: ", "2^58", "1125899906842624"}));
+  EXPECT_TRUE(channels.refuses(invalid_shape, {"1125899906842624", "2^31 - 1 channels"}));
   EXPECT_EQ(relpos::workspace_bytes(relpos::serial{}, channels.q, channels.k, channels.v), 0u);
+}
+
+// Large calls that servers make, and calls whose workspace overflows 64 bits.
+TEST(check_shapes, workspaces_fit_in_64_bits) {
+  const auto shape = [](index_t batch, index_t heads, index_t queries, index_t keys, index_t d) {
+    return relpos::attention_shape{batch, heads, heads, queries, keys, d, d};
+  };
+  constexpr index_t mebi = index_t{1} << 20;
+  constexpr index_t longest = std::numeric_limits<std::int32_t>::max();
+  EXPECT_TRUE(relpos::check_size(shape(1024, 128, 128 * 1024, 128 * 1024, 128), 256));
+  EXPECT_TRUE(relpos::check_size(shape(512, 128, 8192, mebi, 576), 256));
+  EXPECT_TRUE(relpos::check_size(shape(1, 128, 16 * mebi, 16 * mebi, 128), 1));
+  EXPECT_TRUE(relpos::check_size(shape(1, 8, 1, longest, 128), 65536));
+  const relpos::status refused = relpos::check_size(shape(1, mebi, longest, longest, 128), 1);
+  EXPECT_NE(std::string(refused.message).find("1048576 heads"), std::string::npos);
+  EXPECT_FALSE(refused);
+  EXPECT_FALSE(relpos::check_size(shape(1, 1, 1, 1024, 64), std::numeric_limits<index_t>::max()));
 }
 
 TEST(check_shapes, shapes_of_any_size_are_written_in_full) {

@@ -1,6 +1,7 @@
 // The C interface with any numbers in its structs. A function refuses, with a text and without
-// writing anything, or does what plain loops in float64 do, and writes nothing else. Memory has the
-// sizes that the structs claim; a tensor that claims more than there could be has none.
+// writing anything, or writes its outputs and nothing else; attention without a cache gives what
+// plain loops in float64 give. (The target caches compares rows of caches.) Memory has the sizes
+// that the structs claim; a tensor that claims more than there could be has none.
 
 #include "relpos_c.h"
 

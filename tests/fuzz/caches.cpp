@@ -172,13 +172,8 @@ class cache_under_test {
       starts.push_back(starts.back() + count);
     }
     if constexpr (Kind == kind::paged) {
-      if (bytes_.ConsumeIntegral<std::uint8_t>() < 240) {
-        for (index_t s = 0; s < sequences_; ++s) {
-          if (counts[at(s)] > 0 && !reserve(s, length(s) + counts[at(s)])) return;
-        }
-      } else {
-        // Without a reservation, rows may only go where pages are, and pages may be shared.
-        return;
+      for (index_t s = 0; s < sequences_; ++s) {
+        if (counts[at(s)] > 0 && !reserve(s, length(s) + counts[at(s)])) return;
       }
     }
     const index_t entries = is_ragged ? 1 : sequences_;

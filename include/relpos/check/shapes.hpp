@@ -139,24 +139,32 @@ status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<V
   return {};
 }
 
-/// Refuses a call of more than 2^31 - 1 heads of all sequences, or of more than 2^58 multiply-adds
-/// (where keys or queries are few or none, as if there were 1024 keys and one query). It would take
-/// days, and the bytes of its workspace need not fit into 64 bits.
-RELPOS_NOINLINE inline status check_size(const attention_shape& shape, index_t workers = 1) {
-  const auto at_least_one = [](index_t x) { return static_cast<double>(std::max<index_t>(x, 1)); };
-  const double heads =
-      at_least_one(shape.batch) * at_least_one(std::max(shape.query_heads, shape.key_heads));
-  const double rows = heads * at_least_one(shape.query_length);
-  const double products = static_cast<double>(std::max<index_t>(shape.key_length, 1024)) *
-                          static_cast<double>(shape.head_dim + shape.value_dim);
-  if (heads <= 0x1p31 - 1.0 && std::max(rows, static_cast<double>(workers)) * products <= 0x1p58) {
-    return {};
-  }
+/// Refuses a call of more than 2^31 - 1 channels, or heads of all sequences, and a call whose
+/// workspace might have more bytes than 64 bits can count: more than 2^58 numbers of rows for each
+/// 1024 keys, of keys, or of keys for each worker.
+RELPOS_NOINLINE inline status check_size(const attention_shape& shape, index_t workers) {
   const auto number = [](index_t x) { return static_cast<long long>(x); };
+  const auto real = [](index_t x) { return static_cast<double>(x); };
+  const double heads = real(shape.batch) * real(std::max(shape.query_heads, shape.key_heads));
+  if (heads > real(max_length)) {
+    return status::error(status_code::invalid_shape,
+                         "q: %lld sequences of %lld heads, must be at most 2^31 - 1 heads in all",
+                         number(shape.batch), number(std::max(shape.query_heads, shape.key_heads)));
+  }
+  if (std::max(shape.head_dim, shape.value_dim) > max_length) {
+    return status::error(
+        status_code::invalid_shape,
+        "q, v: %lld channels in q and k, %lld in v, must be at most 2^31 - 1 channels",
+        number(shape.head_dim), number(shape.value_dim));
+  }
+  const double keys = real(shape.key_length);
+  const double rows = std::max({heads * real(shape.query_length) * (keys / 1024.0 + 1.0),
+                                heads * keys, real(workers) * (keys + 1024.0)});
+  if (rows * (real(shape.head_dim) + real(shape.value_dim) + 1.0) <= 0x1p58) return {};
   return status::error(
       status_code::invalid_shape,
-      "q, k, v: at most 2^31 - 1 heads and 2^58 multiply-adds, not those of %lld sequences, %lld "
-      "heads, %lld queries, %lld keys and %lld + %lld channels with %lld workers",
+      "q, k, v: the workspace of %lld sequences, %lld heads, %lld queries, %lld keys, %lld + %lld "
+      "channels and %lld workers does not fit into 64 bits",
       number(shape.batch), number(shape.query_heads), number(shape.query_length),
       number(shape.key_length), number(shape.head_dim), number(shape.value_dim), number(workers));
 }

@@ -30,8 +30,8 @@ constexpr index_t worker_count(const Executor& runner) {
 ///
 /// `run(count, item)` calls item(i, worker) once for each i in [0, count), in any order and on any
 /// thread, and returns when all are done. Items that run at the same time have different workers,
-/// in [0, workers()): each worker has its own workspace. A call makes three runs: prepare (tables),
-/// attend, and merge (of split keys).
+/// in [0, workers()): each worker has its own workspace. A call of attention makes three runs:
+/// prepare (tables), attend, and merge (of split keys).
 ///
 /// @snippet reference.cpp own_executor
 template <class Executor>

@@ -42,10 +42,9 @@ class prepared_call<Isa, Out, Query, Source, std::tuple<Policies...>> {
     if (valid_) valid_ = source.check(q, opts);
     if (!valid_) return;
     const attention_shape shape = shape_of_call(q, source, opts);
-    valid_ = check_call(outputs, q, source, opts, shape, policies);
+    valid_ = check_call(outputs, q, source, opts, shape, policies, workers_);
     if (valid_) valid_ = check_arithmetic(opts, holds_bfloat16<Source>);
     if (valid_) valid_ = check_workers(runner);
-    if (valid_) valid_ = check_size(shape, workers_);
     if (!valid_) return;
     options resolved = opts;
     resolved.statistics = outputs.statistics;  // for `partial`, those in its state

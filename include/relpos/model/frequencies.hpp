@@ -4,7 +4,8 @@
 // training length differ only in rotary_frequencies.
 //
 // Each function returns rotary_dim / 2 frequencies, or none if an argument is out of range:
-// rotary_dim is even and from 2 to 2^20, base is above 1, lengths are positive, factors are at least 1.
+// rotary_dim is even and from 2 to 2^20, base is above 1, training lengths are positive, factors
+// are at least 1.
 
 #include <algorithm>
 #include <cmath>
@@ -86,7 +87,7 @@ inline rotary_frequencies ntk_frequencies(index_t rotary_dim, double factor,
 ///
 /// NTK with a factor that depends on `length`, factor length / train_length - (factor - 1), and
 /// plain RoPE up to train_length. The frequencies change with the length, so they do not fit a
-/// cache, which holds rotated keys.
+/// cache, which holds rotated keys. rotary_dim is at least 4.
 inline rotary_frequencies dynamic_ntk_frequencies(index_t rotary_dim, double factor,
                                                   index_t train_length, index_t length,
                                                   double base = 10000.0) {
@@ -124,7 +125,7 @@ inline double yarn_mscale(double factor, double mscale = 1.0) {
 /// Peng et al., arXiv 2309.00071. Pairs that turn more than `fast` times over the training length
 /// keep their frequency, pairs that turn less than `slow` times have it divided by factor, with a
 /// ramp over the pairs between. Scores are sharpened: cosine and sine are multiplied by
-/// yarn_mscale(factor).
+/// yarn_mscale(factor). `slow` is above 0, `fast` at least `slow`.
 inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, index_t train_length,
                                            double base = 10000.0, double fast = 32.0,
                                            double slow = 1.0,
@@ -158,6 +159,7 @@ inline rotary_frequencies yarn_frequencies(index_t rotary_dim, double factor, in
 ///
 /// Frequencies of wavelengths below train_length / high are kept, frequencies of wavelengths above
 /// train_length / low are divided by factor, with a ramp over train_length / wavelength between.
+/// `high` is above `low`.
 inline rotary_frequencies llama3_frequencies(index_t rotary_dim, double factor = 8.0,
                                              index_t train_length = 8192, double base = 500000.0,
                                              double low = 1.0, double high = 4.0) {

@@ -38,7 +38,7 @@ status for_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index_t 
   const rotary_frequencies frequencies = rope_frequencies(rows.shape[2], base);
   if (frequencies.radians.empty()) {
     return status::error(status_code::invalid_value,
-                         "rows: channels of %s must be even and positive, base %g above 1",
+                         "rows: channels of %s must be even and from 2 to 2^20, base %g above 1",
                          shape_text(rows.shape).text, base);
   }
   if (status valid = check_offset("position_offset", position_offset); !valid) return valid;
@@ -62,7 +62,7 @@ status for_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index_t 
 /// @addtogroup sinusoidal
 /// @{
 
-/// Writes the embeddings into rows [batch, position, channel]. The number of channels is even.
+/// Writes the embeddings into rows [batch, position, channel]. The number of channels is even, from 2 to 2^20.
 ///
 /// Row r is at position r + position_offset, within +-2^60; base is above 1.
 ///
@@ -74,7 +74,7 @@ status fill_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout,
                         [](T& element, float value) { element = static_cast<T>(value); });
 }
 
-/// Adds the embeddings to rows [batch, position, channel]. The number of channels is even.
+/// Adds the embeddings to rows [batch, position, channel]. The number of channels is even, from 2 to 2^20.
 template <storage T>
 status add_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index_t position_offset = 0,
                       double base = 10000.0) {

@@ -101,3 +101,8 @@ TORCH_LIBRARY_IMPL(relpos, Autograd, library) {
   library.impl("append", torch::autograd::autogradNotImplementedFallback());
   library.impl("cached_attention", torch::autograd::autogradNotImplementedFallback());
 }
+
+// Autograd learns that append changes its arguments.
+TORCH_LIBRARY_IMPL(relpos, ADInplaceOrView, library) {
+  library.impl("append", torch::autograd::autogradNotImplementedInplaceOrViewFallback());
+}

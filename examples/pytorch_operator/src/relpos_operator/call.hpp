@@ -185,6 +185,10 @@ at::Tensor attend(const keywords& given, const at::Tensor& q, index_t value_dim,
                   const Source&... source) {
   const auto queries = view_of<const Element>("q", q);
   const chosen_mask mask = mask_of(given);
+  TORCH_CHECK_VALUE(!given.left_padding || at::isIntegralType(given.left_padding->scalar_type(),
+                                                              /*includeBool=*/false),
+                    "left_padding: dtype is ", given.left_padding->scalar_type(),
+                    ", must be of integers");
   const at::Tensor counts = given.left_padding ? given.left_padding->to(at::kLong).contiguous()
                                                : at::zeros({q.size(0)}, at::kLong);
   const relpos::left_padding padded(relpos::borrowed_values<index_t>(std::span(
