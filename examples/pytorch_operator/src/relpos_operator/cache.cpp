@@ -55,6 +55,10 @@ void append(const at::Tensor& keys, const at::Tensor& values, const at::Tensor& 
       TORCH_CHECK_VALUE(done, done.message);
     });
   });
+  // Autograd then refuses a backward pass that needs what was there before.
+  for (const at::Tensor& written : {keys, values, lengths}) {
+    written.unsafeGetTensorImpl()->bump_version();
+  }
 }
 
 at::Tensor cached_attention(const at::Tensor& q, const at::Tensor& keys, const at::Tensor& values,
@@ -100,9 +104,4 @@ TORCH_LIBRARY_IMPL(relpos, CPU, library) {
 TORCH_LIBRARY_IMPL(relpos, Autograd, library) {
   library.impl("append", torch::autograd::autogradNotImplementedFallback());
   library.impl("cached_attention", torch::autograd::autogradNotImplementedFallback());
-}
-
-// Autograd learns that append changes its arguments.
-TORCH_LIBRARY_IMPL(relpos, ADInplaceOrView, library) {
-  library.impl("append", torch::autograd::autogradNotImplementedInplaceOrViewFallback());
 }
