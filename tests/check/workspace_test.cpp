@@ -103,8 +103,7 @@ TEST(check_workspace, of_more_workers_than_64_bits_can_count_is_refused) {
   std::fill(call.memory.begin(), call.memory.end(), attention_call::filler);
   const status done =
       relpos::attention(runner, call.memory, call.out, call.q, call.k, call.v, call.opts);
-  EXPECT_TRUE(
-      call.explains(done, status_code::invalid_shape, {"and 9223372036854775807 workers"}));
+  EXPECT_TRUE(call.explains(done, status_code::invalid_shape, {"and 9223372036854775807 workers"}));
   EXPECT_EQ(relpos::workspace_bytes(runner, call.q, call.k, call.v), 0u);
   EXPECT_EQ(relpos::workspace_bytes(many_workers{{}, -1}, call.q, call.k, call.v), 0u);
 }
