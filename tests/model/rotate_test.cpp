@@ -161,6 +161,10 @@ TEST(rotate, refuses_what_does_not_fit) {
             "frequencies: 0 pairs of channels, must be 1 to half of the channels of [2, 3, 4, 6]");
   EXPECT_EQ(refused(rows.view(), relpos::rope_frequencies(6), relpos::max_offset + 1),
             "position_offset: is 1152921504606846977, must be within +-2^60");
+  relpos::rotary_frequencies zero = relpos::rope_frequencies(6);
+  zero.attention_factor = 0.0;
+  EXPECT_NE(refused(rows.view(), relpos::inverse_frequencies(zero)).find("attention_factor is inf"),
+            std::string::npos);
   EXPECT_NE(refused(rows.view(), relpos::xpos_frequencies(6)).find("rotary{table}"),
             std::string::npos);
   relpos::view<float, 4> broken = rows.view();

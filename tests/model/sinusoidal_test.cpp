@@ -73,7 +73,7 @@ TEST(sinusoidal, refuses_what_does_not_fit) {
   tensor<float, 3> odd({1, 5, 7}, 3.0f);
   const auto message = [](const relpos::status& done) { return std::string(done.message); };
   EXPECT_EQ(message(relpos::fill_sinusoidal(odd.view(), sinusoidal_layout::interleaved)),
-            "rows: channels of [1, 5, 7] must be even and positive, base 10000 above 1");
+            "rows: channels of [1, 5, 7] must be even and from 2 to 2^20, base 10000 above 1");
   tensor<float, 3> even({1, 5, 6}, 3.0f);
   EXPECT_FALSE(relpos::add_sinusoidal(even.view(), sinusoidal_layout::interleaved, 0, 1.0));
   EXPECT_FALSE(
