@@ -50,7 +50,7 @@ std::size_t workspace_bytes_of(index_t workers, const view<Query, 4>& q, const S
                                const options& opts, const std::tuple<Policies...>& policies) {
   if (!source.check(q, opts)) return 0;
   const attention_shape shape = shape_of_call(q, source, opts);
-  if (workers < 1 || !check_size(shape, workers)) return 0;
+  if (workers < 1 || !size_fits(shape, workers)) return 0;
   if (!check_options(opts) || !check_sequence_offsets(opts, shape.batch)) return 0;
   if (!check_policies(policies, shape) || !check_rotation(source, policies)) return 0;
   if (!check_arithmetic(opts, holds_bfloat16<Source>)) return 0;

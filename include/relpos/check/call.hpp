@@ -110,7 +110,7 @@ template <class Out, class Real, class Query, class Source, class... Policies>
 status check_call(const call_outputs<Out, Real>& outputs, const view<Query, 4>& q,
                   const Source& source, const options& opts, const attention_shape& shape,
                   const std::tuple<Policies...>& policies, index_t workers) {
-  if (status valid = check_size(shape, workers); !valid) return valid;
+  if (!size_fits(shape, workers)) return check_size(shape, workers);
   if (status valid = check_outputs(outputs, q, source.value_dim()); !valid) return valid;
   if (status valid = check_sequence_offsets(opts, shape.batch); !valid) return valid;
   if (status valid = check_policies(policies, shape); !valid) return valid;

@@ -139,17 +139,30 @@ status check_inputs(const view<Query, 4>& q, const view<Key, 4>& k, const view<V
   return {};
 }
 
-/// Refuses a call of more than 2^31 - 1 channels, or heads of all sequences, and a call whose
-/// workspace might have more bytes than 64 bits can count: more than 2^58 numbers of rows for each
-/// 1024 keys, of keys, or of keys for each worker.
-RELPOS_NOINLINE inline status check_size(const attention_shape& shape, index_t workers) {
-  const auto number = [](index_t x) { return static_cast<long long>(x); };
+/// Whether a call has at most 2^31 - 1 channels, and heads of all sequences, and a workspace whose
+/// bytes 64 bits can count: at most 2^58 numbers of rows for each 1024 keys, of keys, and of keys
+/// for each worker.
+inline bool size_fits(const attention_shape& shape, index_t workers) {
   const auto real = [](index_t x) { return static_cast<double>(x); };
   const double heads = real(shape.batch) * real(std::max(shape.query_heads, shape.key_heads));
-  if (heads > real(max_length)) {
+  const double keys = real(shape.key_length);
+  const double rows = std::max({heads * real(shape.query_length) * (keys / 1024.0 + 1.0),
+                                heads * keys, real(workers) * (keys + 1024.0)});
+  return heads <= real(max_length) && std::max(shape.head_dim, shape.value_dim) <= max_length &&
+         rows * (real(shape.head_dim) + real(shape.value_dim) + 1.0) <= 0x1p58;
+}
+
+/// Refuses a call whose size does not fit. A call of few rows notices a status that it does not
+/// need, so callers ask size_fits first.
+RELPOS_NOINLINE inline status check_size(const attention_shape& shape, index_t workers) {
+  if (size_fits(shape, workers)) return {};
+  const auto number = [](index_t x) { return static_cast<long long>(x); };
+  const index_t heads = std::max(shape.query_heads, shape.key_heads);
+  if (static_cast<double>(shape.batch) * static_cast<double>(heads) >
+      static_cast<double>(max_length)) {
     return status::error(status_code::invalid_shape,
                          "q: %lld sequences of %lld heads, must be at most 2^31 - 1 heads in all",
-                         number(shape.batch), number(std::max(shape.query_heads, shape.key_heads)));
+                         number(shape.batch), number(heads));
   }
   if (std::max(shape.head_dim, shape.value_dim) > max_length) {
     return status::error(
@@ -157,10 +170,6 @@ RELPOS_NOINLINE inline status check_size(const attention_shape& shape, index_t w
         "q, v: %lld channels in q and k, %lld in v, must be at most 2^31 - 1 channels",
         number(shape.head_dim), number(shape.value_dim));
   }
-  const double keys = real(shape.key_length);
-  const double rows = std::max({heads * real(shape.query_length) * (keys / 1024.0 + 1.0),
-                                heads * keys, real(workers) * (keys + 1024.0)});
-  if (rows * (real(shape.head_dim) + real(shape.value_dim) + 1.0) <= 0x1p58) return {};
   return status::error(
       status_code::invalid_shape,
       "q, k, v: the workspace of %lld sequences, %lld heads, %lld queries, %lld keys, %lld + %lld "

@@ -52,7 +52,7 @@ device_workspace_bytes workspace_bytes(const on_stream&, const view<T, 4>& q, co
   const tensor_views<stored, stored> source{k, v, opts.key_starts};
   if (!source.check(q, opts) || !check_device_call<Dims>(q, k, v, opts)) return {};
   const attention_shape shape = shape_of_call(q, source, opts);
-  if (!check_size(shape, 1)) return {};
+  if (!size_fits(shape, 1)) return {};
   if (!check_options(opts) || !check_sequence_offsets(opts, shape.batch)) return {};
   if (!check_policies(policies, shape)) return {};
   if (!check_arithmetic(opts, std::is_same_v<stored, bfloat16>)) return {};

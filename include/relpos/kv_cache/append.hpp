@@ -167,7 +167,7 @@ status append_rows(const Executor& runner, const kv_cache<Stored, Placement>& ca
   // Rows are copied: no workspace grows with them.
   const attention_shape one_row{cache.batch(),   cache.key_heads(), cache.key_heads(), 1, 1,
                                 rows.head_dim(), rows.value_dim()};
-  if (status valid = check_size(one_row, 1); !valid) return valid;
+  if (!size_fits(one_row, 1)) return check_size(one_row, 1);
   if (status valid = check_policies(rotation, shape); !valid) return valid;
   if (status valid = check_rotation(cache, rotation); !valid) return valid;
 
