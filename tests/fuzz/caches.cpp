@@ -17,6 +17,7 @@ using fuzzing::exact_array;
 using fuzzing::exact_tensor;
 using fuzzing::provider;
 using fuzzing::require;
+using relpos::channels_of_element;
 using relpos::index_t;
 
 using numbers = std::vector<float>;
@@ -42,9 +43,6 @@ double storing_error(double number, double most, double span) {
   }
   return span / 15.0 * 0.51 + most * 0x1p-9;
 }
-
-template <class Stored>
-constexpr index_t channels_of_element = relpos::channels_of_element<Stored>;
 
 template <class Stored, kind Kind>
 class cache_under_test {

@@ -172,6 +172,18 @@ struct exact_tensor {
     for_each([&](T& element) { element = static_cast<T>(numbers_from.next()); });
   }
 
+  /// Whether, since `image` was taken of the memory, only elements have changed and no byte between
+  /// them.
+  bool has_intact_gaps(const std::vector<unsigned char>& image) {
+    auto after = memory.image();
+    const auto* const first = reinterpret_cast<const unsigned char*>(memory.data());
+    for_each([&](T& element) {
+      const auto at = reinterpret_cast<const unsigned char*>(&element) - first;
+      std::memcpy(after.data() + at, image.data() + at, sizeof element);
+    });
+    return after == image;
+  }
+
   template <class... Places>
   T& operator()(Places... places) const {
     std::int64_t offset = 0;

@@ -77,15 +77,7 @@ struct drawn {
   relpos::view<const T, static_cast<int>(Rank)> read() { return view(); }
 
   bool is_unchanged() const { return tensor.memory.is(image); }
-  bool has_intact_gaps() {
-    std::vector<unsigned char> after = tensor.memory.image();
-    const auto* const first = reinterpret_cast<const unsigned char*>(tensor.memory.data());
-    tensor.for_each([&](T& element) {
-      const auto at = reinterpret_cast<const unsigned char*>(&element) - first;
-      std::memcpy(after.data() + at, image.data() + at, sizeof element);
-    });
-    return after == image;
-  }
+  bool has_intact_gaps() { return tensor.has_intact_gaps(image); }
 };
 
 /// Runs items in any order, as any worker.
@@ -333,7 +325,7 @@ struct call_arguments {
   static void expect(const char* name, double got, double wanted, double tolerance) {
     if (got == wanted || std::abs(got - wanted) <= tolerance) return;
     std::fprintf(stderr, "%s is %.9g, must be %.9g within %.3g\n", name, got, wanted, tolerance);
-    require(false, "results are those of the reference");
+    require(false, "results equal the reference");
   }
 };
 

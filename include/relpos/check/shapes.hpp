@@ -152,8 +152,8 @@ inline bool size_fits(const attention_shape& shape, index_t workers) {
          rows * (real(shape.head_dim) + real(shape.value_dim) + 1.0) <= 0x1p58;
 }
 
-/// Refuses a call whose size does not fit. A call of few rows notices a status that it does not
-/// need, so callers ask size_fits first.
+/// Refuses a call whose size does not fit. Callers ask size_fits first: to return a status takes
+/// some fifty instructions more, which small calls notice.
 RELPOS_NOINLINE inline status check_size(const attention_shape& shape, index_t workers) {
   if (size_fits(shape, workers)) return {};
   const auto number = [](index_t x) { return static_cast<long long>(x); };

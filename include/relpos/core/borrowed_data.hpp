@@ -30,7 +30,8 @@ struct borrowed_values {
   /// No numbers.
   constexpr borrowed_values() = default;
 
-  /// Refers to any container with `data()` and `size()`. A temporary that owns its data does not compile.
+  /// Refers to any container with `data()` and `size()`. A temporary that owns its data does not
+  /// compile.
   template <class Container>
     requires(!std::is_same_v<std::remove_cvref_t<Container>, borrowed_values> &&
              requires(Container& container) {

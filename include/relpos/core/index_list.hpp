@@ -21,7 +21,8 @@ class index_list {
   /// No integers.
   constexpr index_list() = default;
 
-  /// Refers to any container with `data()` and `size()`. A temporary that owns its data does not compile.
+  /// Refers to any container with `data()` and `size()`. A temporary that owns its data does not
+  /// compile.
   template <class Container>
     requires(!std::is_same_v<std::remove_cvref_t<Container>, index_list> &&
              requires(Container& container) {

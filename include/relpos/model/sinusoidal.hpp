@@ -62,7 +62,8 @@ status for_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index_t 
 /// @addtogroup sinusoidal
 /// @{
 
-/// Writes the embeddings into rows [batch, position, channel]. The number of channels is even, from 2 to 2^20.
+/// Writes the embeddings into rows [batch, position, channel]. The number of channels is even, from
+/// 2 to 2^20.
 ///
 /// Row r is at position r + position_offset, within +-2^60; base is above 1.
 ///
@@ -74,7 +75,8 @@ status fill_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout,
                         [](T& element, float value) { element = static_cast<T>(value); });
 }
 
-/// Adds the embeddings to rows [batch, position, channel]. The number of channels is even, from 2 to 2^20.
+/// Adds the embeddings to rows [batch, position, channel]. The number of channels is even, from 2 to
+/// 2^20.
 template <storage T>
 status add_sinusoidal(const view<T, 3>& rows, sinusoidal_layout layout, index_t position_offset = 0,
                       double base = 10000.0) {
