@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "relpos/core/index.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -10,6 +12,14 @@ RELPOS_INLINE void fetch_line(const void* address) {
   constexpr int read_access = 0;
   constexpr int second_cache = 2;
   __builtin_prefetch(address, read_access, second_cache);
+}
+
+/// The same for the `line`-th cache line after `address`, which may lie beyond the memory of
+/// `address`, where arithmetic on pointers ends.
+RELPOS_INLINE void fetch_line_after(const void* address, index_t line) {
+  const auto number = reinterpret_cast<std::uintptr_t>(address);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+  fetch_line(reinterpret_cast<const void*>(number + 64 * static_cast<std::uintptr_t>(line)));
 }
 
 /// Prefetches a row of `bytes` bytes that will be read soon. Null is no row.

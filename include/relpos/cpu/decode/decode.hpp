@@ -149,9 +149,15 @@ class decode {
       if (!any_partial && can_add_and_score(rows, current, next, keys, values)) {
         add_and_score_next(rows, keys, values, i, next, rescale[0], scores, next_scores);
       } else {
-        accumulate(rows, values, i, current, keys.ahead(i + 2, following), rescale, any_partial,
-                   scores);
-        score(rows, keys, i + 1, next, values.ahead(i + 1, next), next_scores);
+        // One query with few registers asks for rows further in the run that it reads, which keeps
+        // more of the memory busy than asking for the tile that is read next.
+        const bool near = !has_many_registers<Isa> && rows.count == 1 && values.runs_into_next(i) &&
+                          keys.runs_into_next(i + 1);
+        accumulate(rows, values, i, current,
+                   near ? values.further_in_run(i) : keys.ahead(i + 2, following), rescale,
+                   any_partial, scores);
+        score(rows, keys, i + 1, next,
+              near ? keys.further_in_run(i + 1) : values.ahead(i + 1, next), next_scores);
       }
       const index_t chunk = geometry().chunk_of(current.first_row);
       if (chunk != geometry().chunk_of(next.first_row)) {

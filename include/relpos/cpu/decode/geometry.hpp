@@ -21,6 +21,8 @@ struct decode_geometry {
   static_assert(tile_keys <= resident_rows::shortest_gap);
   /// Keys of a tile that stay in the L1 cache for all rows.
   static constexpr index_t block_keys = 32;
+  /// So far ahead in a run of rows requests are enough to keep the memory busy.
+  static constexpr index_t prefetch_bytes = 4096;
   /// The number of tiles whose row addresses are kept at the same time. Three are needed: the tile
   /// whose values are added, the next, whose keys are scored, and the one after it, which is
   /// prefetched. Rounded up to a power of two.

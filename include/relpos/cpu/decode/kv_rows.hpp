@@ -72,6 +72,13 @@ class decode_kv_rows {
             rows(i)[last] - rows(i)[0] == last * width_ / channels_of_element<stored>};
   }
 
+  /// Whether the rows of the i-th tile run on into the tile after it. For prefetching alone: pages
+  /// between the first rows of both may lie elsewhere. Both tiles have been found.
+  bool runs_into_next(index_t i) const {
+    constexpr index_t count = decode_geometry::tile_keys;
+    return in_place_ && rows(i + 1)[0] - rows(i)[0] == count * width_ / channels_of_element<stored>;
+  }
+
   const stored** rows(index_t i) const {
     return row_ + i % decode_geometry::known_tiles * decode_geometry::tile_keys;
   }
@@ -112,6 +119,13 @@ class decode_kv_rows {
     if (!in_place_ || lanes.first == lanes.last) return {};
     return {reinterpret_cast<const void* const*>(rows(i)), 0,
             ceil_div(bytes_of_row<stored>(channels_), 64)};
+  }
+
+  /// As many lines, decode_geometry::prefetch_bytes after each row of the i-th tile.
+  rows_ahead further_in_run(index_t i) const {
+    constexpr index_t distance = decode_geometry::prefetch_bytes / 64;
+    return {reinterpret_cast<const void* const*>(rows(i)), distance,
+            distance + ceil_div(bytes_of_row<stored>(channels_), 64)};
   }
 
  private:

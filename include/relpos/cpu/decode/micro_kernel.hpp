@@ -42,11 +42,10 @@ RELPOS_INLINE float_pack<Isa> sum_lanes(float_pack<Isa> (&parts)[lanes<Isa>]) {
   return parts[0];
 }
 
-/// The rows of the tile that is read next. They are prefetched during the products, so that the
-/// memory has no pause.
+/// What is prefetched during the products, so that the memory has no pause.
 struct rows_ahead {
   const void* const* rows = nullptr;
-  index_t first_line = 0;  // cache lines [first_line, last_line) of each row
+  index_t first_line = 0;  // cache lines [first_line, last_line) from the beginning of each row on
   index_t last_line = 0;
 
   /// The share of pass `i` of `count` passes over the same rows.
@@ -59,9 +58,7 @@ struct rows_ahead {
   /// the products takes a tenth of their time.
   template <int Lines = 0>
   RELPOS_INLINE void fetch(index_t i) const {
-    const auto fetch = [&](index_t line) RELPOS_LAMBDA {
-      fetch_line(static_cast<const char*>(rows[i]) + 64 * line);
-    };
+    const auto fetch = [&](index_t line) RELPOS_LAMBDA { fetch_line_after(rows[i], line); };
     if constexpr (Lines > 0) {
       RELPOS_UNROLL
       for (int line = 0; line < Lines; ++line) fetch(first_line + line);
@@ -264,9 +261,15 @@ void add_all_values(const Stored* const* values, index_t first, index_t last, co
                     const float* rescale, index_t rows, index_t width, const rows_ahead& ahead,
                     float* outputs) {
   constexpr index_t tile = decode_geometry::tile_keys;
-  constexpr int most = Guarded ? 1 : has_many_registers<Isa> ? 4 : 2;
-  const index_t channel_passes = width / (most * lanes<Isa>)+width / lanes<Isa> % most;
-  const index_t passes = (Guarded ? rows : rows / 4 + rows % 4) * channel_passes;
+  // Vectors in a pass. One row takes more where four rows take two: each product waits for the one
+  // before it in the same sum.
+  constexpr int of_four = has_many_registers<Isa> ? 4 : 2;
+  constexpr int of_one = has_many_registers<Isa> ? 4 : 8;
+  const index_t vectors = width / lanes<Isa>;
+  const index_t passes =
+      Guarded ? rows * vectors
+              : rows / 4 * (vectors / of_four + vectors % of_four) +
+                    rows % 4 * (vectors / of_one + vectors % of_one / of_four + vectors % of_four);
   const float one[4] = {1.0f, 1.0f, 1.0f, 1.0f};
   const auto add_block = [&](index_t begin, index_t end) {
     index_t pass = 0;
@@ -288,10 +291,14 @@ void add_all_values(const Stored* const* values, index_t first, index_t last, co
           }
         };
         index_t c = 0;
-        for (; c + most * lanes<Isa> <= width; c += most * lanes<Isa>) {
-          channels(std::integral_constant<int, most>(), c);
+        const auto all_of = [&](auto most) {
+          for (; c + most * lanes<Isa> <= width; c += most * lanes<Isa>) channels(most, c);
+        };
+        if constexpr (!Guarded) {
+          if constexpr (some == 1) all_of(std::integral_constant<int, of_one>());
+          all_of(std::integral_constant<int, of_four>());
         }
-        for (; c < width; c += lanes<Isa>) channels(std::integral_constant<int, 1>(), c);
+        all_of(std::integral_constant<int, 1>());
       }
     };
     if constexpr (!Guarded) add(std::integral_constant<int, 4>());
@@ -333,9 +340,9 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
   constexpr index_t tile = decode_geometry::tile_keys;
   constexpr index_t row_bytes = bytes_of_row<Stored>(Vectors * lanes<Isa>);
   constexpr int lines = static_cast<int>(ceil_div(row_bytes, 64));
-  // The prefetch distance in keys. 4096 bytes ahead are enough to keep memory busy. If rows are
-  // contiguous, the shortest distance that is enough is the best; otherwise it is one tile.
-  constexpr index_t enough = 4096 / row_bytes / lanes<Isa> * lanes<Isa>;
+  // The prefetch distance in keys. If rows are contiguous, the shortest distance that is enough is
+  // the best; otherwise it is one tile.
+  constexpr index_t enough = decode_geometry::prefetch_bytes / row_bytes / lanes<Isa> * lanes<Isa>;
   constexpr index_t distance = OneRun ? std::clamp<index_t>(enough, lanes<Isa>, tile) : tile;
   real sum[Vectors];
   real part[Vectors];
