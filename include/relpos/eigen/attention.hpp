@@ -57,7 +57,8 @@ inline void throw_unless(const status& done) {
 template <executor Executor, class Call>
 void run_with_workspace(const Executor& runner, const Call& call) {
   const std::size_t bytes = call.workspace_bytes();
-  const auto memory = std::make_unique_for_overwrite<std::byte[]>(bytes);
+  // libc++ 14 has no std::make_unique_for_overwrite.
+  const std::unique_ptr<std::byte[]> memory(new std::byte[bytes]);
   throw_unless(call.run(runner, workspace(memory.get(), bytes)));
 }
 
