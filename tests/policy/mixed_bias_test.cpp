@@ -88,10 +88,12 @@ void expect_mixed(index_t heads, index_t terms, index_t distances, index_t first
         .query_offset = query_offset};
     meaning causal = full;
     causal.visible = is_causal;
+    const support::meant_results meant(in, full);
+    const support::meant_results meant_causal(in, causal);
     for (const kernel_class kernel : {kernel_class::prefill, kernel_class::decode}) {
       const relpos::options opts{.query_offset = query_offset, .kernel = kernel};
-      expect_means(attend(in, opts, of.policy()), in, full);
-      expect_means(attend(in, opts, of.policy(), relpos::causal{}), in, causal);
+      meant.expect(attend(in, opts, of.policy()));
+      meant_causal.expect(attend(in, opts, of.policy(), relpos::causal{}));
     }
   }
 }

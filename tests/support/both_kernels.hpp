@@ -9,13 +9,15 @@ namespace support {
 template <class... Policies>
 void expect_both_kernels(const inputs<float>& in, relpos::options opts, const meaning& means,
                          const Policies&... policies) {
+  const meant_results meant(in, means);
+  const reference_results reference(in.q.view(), in.k.view(), in.v.view(), opts, policies...);
   for (const relpos::kernel_class kernel :
        {relpos::kernel_class::prefill, relpos::kernel_class::decode}) {
     SCOPED_TRACE(kernel == relpos::kernel_class::prefill ? "prefill" : "decode");
     opts.kernel = kernel;
     const auto got = attend(in, opts, policies...);
-    expect_means(got, in, means);
-    expect_reference(got, in, opts, policies...);
+    meant.expect(got);
+    reference.expect(got);
   }
 }
 

@@ -152,6 +152,10 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
       for (index_t key = 0; key < keys; ++key) {
         rotated_keys.push_back(rotated(in.k, b, kh, key, key_at, -1.0));
       }
+      std::vector<Real> values;  // [key, channel]
+      for (index_t i = 0; i < keys * value_dim; ++i) {
+        values.push_back(real(in.v(b, kh, i / value_dim, i % value_dim)));
+      }
       for (index_t row = 0; row < queries; ++row) {
         const index_t q_pos = row + query_offset;
         const Real nothing = -std::numeric_limits<Real>::infinity();
@@ -159,20 +163,22 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
                           : means.row_sink ? static_cast<Real>(means.row_sink(b, h, row))
                                            : nothing;
         Real largest = sink;
-        std::vector<bool> sees(static_cast<std::size_t>(keys));
+        std::vector<char> sees(static_cast<std::size_t>(keys));
         index_t visible = 0;
         for (index_t key = 0; key < keys; ++key) {
           const auto at = static_cast<std::size_t>(key);
-          sees[at] = !means.visible || means.visible(h, q_pos, key + means.key_offset);
-          visible += sees[at] ? 1 : 0;
+          sees[at] = !means.visible || means.visible(h, q_pos, key + means.key_offset) ? 1 : 0;
+          visible += sees[at];
         }
         const std::vector<Real> query = rotated(in.q, b, h, row, query_at, 1.0);
         for (index_t key = 0; key < keys; ++key) {
           const auto at = static_cast<std::size_t>(key);
-          if (!sees[at]) continue;
-          const std::vector<Real>& key_row = rotated_keys[at];
+          if (sees[at] == 0) continue;
+          // Pointers: tests are compiled with little inlining.
+          const Real* const query_row = query.data();
+          const Real* const key_row = rotated_keys[at].data();
           Real s = 0;
-          for (std::size_t c = 0; c < query.size(); ++c) s += query[c] * key_row[c];
+          for (index_t c = 0; c < head_dim; ++c) s += query_row[c] * key_row[c];
           s *= scale;
           if (softcap > 0) s = softcap * std::tanh(s / softcap);
           if (means.bias)
@@ -195,14 +201,15 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
         std::vector<Real> probabilities;
         for (index_t key = 0; key < keys && largest > nothing; ++key) {
           const auto at = static_cast<std::size_t>(key);
-          if (!sees[at]) continue;
+          if (sees[at] == 0) continue;
           const Real weight = std::exp(scores[at] - largest);
           sum += weight;
           logits.push_back(scores[at]);
           probabilities.push_back(weight);
-          for (index_t c = 0; c < value_dim; ++c) {
-            out[static_cast<std::size_t>(c)] += rounded(weight) * real(in.v(b, kh, key, c));
-          }
+          const Real factor = rounded(weight);
+          const Real* const value = values.data() + key * value_dim;
+          Real* const sums = out.data();
+          for (index_t c = 0; c < value_dim; ++c) sums[c] += factor * value[c];
         }
         for (const Real value : out) result.out.push_back(sum > 0 ? value / sum : Real(0));
         result.lse.push_back(sum > 0 ? largest + std::log(sum) : largest);
@@ -214,13 +221,26 @@ naive_result<Real> naive_attention(const inputs<T>& in, const meaning& means) {
   return result;
 }
 
+/// The results of a meaning, for any number of calls that have it.
+struct meant_results {
+  naive_result<double> exact;
+  naive_result<float> yardstick;
+
+  template <class T>
+  meant_results(const inputs<T>& in, const meaning& means)
+      : exact(naive_attention<double>(in, means)), yardstick(naive_attention<float>(in, means)) {}
+
+  template <class Attended>
+  void expect(const Attended& got) const {
+    expect_close(got.out.values, exact.out, float_tolerance(exact.out, yardstick.out), "out");
+    expect_close(got.lse.values, exact.lse, float_tolerance(exact.lse, yardstick.lse, true), "lse");
+  }
+};
+
 /// `got` (of attend) means that.
 template <class Attended, class T>
 void expect_means(const Attended& got, const inputs<T>& in, const meaning& means) {
-  const naive_result<double> exact = naive_attention<double>(in, means);
-  const naive_result<float> yardstick = naive_attention<float>(in, means);
-  expect_close(got.out.values, exact.out, float_tolerance(exact.out, yardstick.out), "out");
-  expect_close(got.lse.values, exact.lse, float_tolerance(exact.lse, yardstick.lse, true), "lse");
+  meant_results(in, means).expect(got);
 }
 
 }  // namespace support

@@ -20,17 +20,32 @@ void run_reference(std::vector<Real>& out, std::vector<Real>& lse,
   lse = std::move(sums.values);
 }
 
+/// What the reference says of a call, for any number of calls with these arguments.
+struct reference_results {
+  std::vector<double> exact_out, exact_lse;
+  std::vector<float> naive_out, naive_lse;
+
+  template <class Query, class Key, class Value, class... Policies>
+  reference_results(const relpos::view<const Query, 4>& q, const relpos::view<const Key, 4>& k,
+                    const relpos::view<const Value, 4>& v, const relpos::options& opts,
+                    const Policies&... policies) {
+    run_reference(exact_out, exact_lse, q, k, v, opts, policies...);
+    run_reference(naive_out, naive_lse, q, k, v, opts, policies...);
+  }
+
+  template <class Out>
+  void expect(const attended<Out>& got) const {
+    expect_close(got.out.values, exact_out, float_tolerance(exact_out, naive_out), "out");
+    expect_close(got.lse.values, exact_lse, float_tolerance(exact_lse, naive_lse, true), "lse");
+  }
+};
+
 /// `got` (of attend with the same arguments) is what the reference says.
 template <class Out, class Query, class Key, class Value, class... Policies>
 void expect_reference(const attended<Out>& got, const relpos::view<const Query, 4>& q,
                       const relpos::view<const Key, 4>& k, const relpos::view<const Value, 4>& v,
                       const relpos::options& opts, const Policies&... policies) {
-  std::vector<double> exact_out, exact_lse;
-  std::vector<float> naive_out, naive_lse;
-  run_reference(exact_out, exact_lse, q, k, v, opts, policies...);
-  run_reference(naive_out, naive_lse, q, k, v, opts, policies...);
-  expect_close(got.out.values, exact_out, float_tolerance(exact_out, naive_out), "out");
-  expect_close(got.lse.values, exact_lse, float_tolerance(exact_lse, naive_lse, true), "lse");
+  reference_results(q, k, v, opts, policies...).expect(got);
 }
 
 template <class Out, class T, class... Policies>

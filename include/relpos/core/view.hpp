@@ -114,9 +114,9 @@ struct view {
   template <class... Indices>
     requires(sizeof...(Indices) == Rank)
   constexpr T* address(Indices... indices) const {
+    const index_t* stride = strides.data();
     index_t offset = 0;
-    std::size_t axis = 0;
-    ((offset += static_cast<index_t>(indices) * strides[axis++]), ...);
+    ((offset += static_cast<index_t>(indices) * *stride++), ...);
     return data + offset;
   }
 

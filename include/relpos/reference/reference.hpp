@@ -33,24 +33,25 @@ class reference_row {
         row_(row),
         selection_(selection_masks(sequence.call.policies, sequence.at, key_head_,
                                    sequence.position.query_offset)),
-        position_(row_positions(sequence.call.policies, sequence.position, sequence.at)) {
-    const auto head_policies = bind_all(sequence.call.policies, sequence.at, head);
+        position_(row_positions(sequence.call.policies, sequence.position, sequence.at)),
+        head_policies_(bind_all(sequence.call.policies, sequence.at, head)),
+        temperature_(
+            static_cast<Real>(softmax_temperature(sequence.call.policies, sequence.at, head))) {
     index_t visible = 0;
     if constexpr (Problem::has_row_factor) {
       for (index_t key = 0; key < sequence.shape.key_length; ++key) visible += sees(key) ? 1 : 0;
     }
-    factor_ = static_cast<Real>(logit_factor(head_policies, position_.query(row), visible));
-    cap_ = static_cast<Real>(cap_after_bias(head_policies));
-    sink_ = static_cast<Real>(sink_logit(head_policies, row));
+    factor_ = static_cast<Real>(logit_factor(head_policies_, position_.query(row), visible));
+    cap_ = static_cast<Real>(cap_after_bias(head_policies_));
+    sink_ = static_cast<Real>(sink_logit(head_policies_, row));
   }
 
   Real sink() const { return sink_; }
 
   bool sees(index_t key) const {
     const implicit_positions implicit{sequence_.position};  // masks read implicit positions
-    const bool is_shown = all_policies([&](const auto& policy) {
-      return relpos::sees(bind(policy, sequence_.at, head_), implicit.query(row_),
-                          implicit.key(key));
+    const bool is_shown = all_policies([&](const auto&, const auto& head_policy) {
+      return relpos::sees(head_policy, implicit.query(row_), implicit.key(key));
     });
     return is_shown && all_keep(selection_, implicit.query(row_), implicit.key(key));
   }
@@ -59,14 +60,13 @@ class reference_row {
     Real s = product(key) * static_cast<Real>(sequence_.call.scale);
     const auto softcap = static_cast<Real>(sequence_.call.softcap());
     if (softcap > 0) s = softcap * std::tanh(s / softcap);
-    all_policies([&](const auto& policy) {
-      s += bias(policy, distance_for(policy, key), key);
+    all_policies([&](const auto& policy, const auto& head_policy) {
+      s += bias(policy, head_policy, distance_for(policy, key), key);
       return true;
     });
     if (s == -std::numeric_limits<Real>::infinity()) return s;  // hidden, whatever follows
     if constexpr (Problem::caps_bias) s = cap_ * std::tanh(s / cap_);
-    return s * factor_ /
-           static_cast<Real>(softmax_temperature(sequence_.call.policies, sequence_.at, head_));
+    return s * factor_ / temperature_;
   }
 
   /// Adds `weight` times the value of a key.
@@ -146,15 +146,14 @@ class reference_row {
     return sum;
   }
 
-  template <class Policy>
-  Real bias(const Policy& policy, index_t distance, index_t key) const {
-    const auto head_policy = bind(policy, sequence_.at, head_);
-    using head_policy_type = std::decay_t<decltype(head_policy)>;
-    if constexpr (computes_bias<head_policy_type>) {
+  template <class Policy, class HeadPolicy>
+  Real bias(const Policy& policy, const HeadPolicy& head_policy, index_t distance,
+            index_t key) const {
+    if constexpr (computes_bias<HeadPolicy>) {
       return head_policy.bias(static_cast<Real>(distance));
     } else if constexpr (tabulates_bias<Policy>) {
       const auto tabulated = static_cast<Real>(policy.tabulated_bias(head_, distance));
-      if constexpr (gates_rows<head_policy_type>) {
+      if constexpr (gates_rows<HeadPolicy>) {
         return static_cast<Real>(head_policy.row_gate(row_)) * tabulated;
       }
       return tabulated;
@@ -165,9 +164,9 @@ class reference_row {
                static_cast<Real>(policy.tabulated_term(head_, term, distance));
       }
       return sum;
-    } else if constexpr (stores_bias<head_policy_type>) {
+    } else if constexpr (stores_bias<HeadPolicy>) {
       return static_cast<Real>(head_policy.bias_element(row_, key));
-    } else if constexpr (has_key_terms<head_policy_type>) {
+    } else if constexpr (has_key_terms<HeadPolicy>) {
       const implicit_positions implicit{sequence_.position};
       return static_cast<Real>(sum_of_terms(head_policy, implicit.query(row_), implicit.key(key)));
     } else {
@@ -177,9 +176,13 @@ class reference_row {
 
   template <class Ask>
   bool all_policies(Ask&& ask) const {
-    return std::apply([&](const auto&... policy) { return (ask(policy) && ... && true); },
-                      sequence_.call.policies);
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+      return (ask(std::get<I>(sequence_.call.policies), std::get<I>(head_policies_)) && ... &&
+              true);
+    }(std::make_index_sequence<std::tuple_size_v<head_policies>>());
   }
+
+  using head_policies = decltype(bind_all(std::declval<Problem>().policies, index_t{}, index_t{}));
 
   const problem_sequence<Problem>& sequence_;
   decltype(Problem::q) q_;  // of the sequence
@@ -190,6 +193,8 @@ class reference_row {
   index_t row_;
   selection_masks_of<decltype(Problem::policies)> selection_;
   row_positions_of<decltype(Problem::policies)> position_;
+  head_policies head_policies_;
+  Real temperature_;
   Real factor_ = 1;  // of the logits
   Real cap_ = 0;     // of score and bias
   Real sink_ = 0;
