@@ -43,6 +43,7 @@ void attention(const Eigen::GpuDevice& device, Out&& out, const Query& q, const 
   };
   const device_workspace_bytes bytes =
       workspace_bytes<Dims>(stream, view_of(q), view_of(k), view_of(v), arguments...);
+  // libc++ 14 has no std::make_unique_for_overwrite.
   std::unique_ptr<std::byte[]> host(new std::byte[bytes.host]);
   void* memory = nullptr;
   if (bytes.device > 0) {
