@@ -6,7 +6,9 @@ usage: count_instructions.py FIGURES COUNTED_CALL EMULATOR...
 Exit code 77 if FIGURES has none for the compiler, flags and instruction set of COUNTED_CALL.
 """
 
+import concurrent.futures
 import json
+import os
 import subprocess
 import sys
 
@@ -42,9 +44,13 @@ def main():
         failures += not is_near
         print(f"{name}: {counted:.2f}, recorded {expected}{'' if is_near else ': FAILED'}")
 
+    calls = [(name, keys) for name in recorded["per_score"][recorded_set] for keys in (FEW, MANY)]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        counted = dict(zip(calls, pool.map(lambda call: of_call(*call), calls)))
+
     print(recorded_set)
     for name, expected in recorded["per_score"][recorded_set].items():
-        few, many = of_call(name, FEW), of_call(name, MANY)
+        few, many = counted[name, FEW], counted[name, MANY]
         compare(name, (many - few) / (queries * (MANY - FEW)), expected)
         if name == "causal":
             compare("beside its scores, per row", (2 * few - many) / queries, recorded["per_row"][recorded_set])
