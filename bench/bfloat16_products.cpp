@@ -85,7 +85,7 @@ void bfloat16_products(const effort& how, report& to) {
   for (const index_t head_dim : {64, 128}) {
     const rotary_table table(rope_frequencies(head_dim), pair_layout::half_split);
     const std::vector<float> slopes(8, 0x1p-8f);  // no tile is left out
-    for (const index_t length : {2048, 8192}) {
+    for (const index_t length : {2048, how.quick ? 3000 : 8192}) {
       compare("none", head_dim, length, how, to, causal());
       if (length > 2048) continue;
       compare("alibi", head_dim, length, how, to, alibi{slopes}, causal());

@@ -149,12 +149,9 @@ void blocks(const effort& how, report& to) {
 
 void long_sequences(const effort& how, report& to) {
   to.begin("long sequences, one core");
-  far_tiles(8192, {1, 8192}, how, to);
-  if (how.quick) {
-    far_tiles(65536, {4, 768}, how, to);
-  } else {
-    far_tiles(65536, {4, 1536}, how, to);
-  }
+  const index_t whole = how.quick ? 3000 : 8192;
+  far_tiles(whole, {1, whole}, how, to);
+  far_tiles(how.quick ? 16384 : 65536, {4, how.quick ? 768 : 1536}, how, to);
   blocks(how, to);
 }
 

@@ -105,7 +105,7 @@ void as_many_terms_as_channels(const effort& how, report& to) {
 
 /// Latent attention: 64 of 512 channels rotate.
 void rotated_channels_of_many(const effort& how, report& to) {
-  tensors t(8, 2048, 512);
+  tensors t(8, how.quick ? 512 : 2048, 512);
   const rotary_table some(rope_frequencies(64), pair_layout::interleaved);
   const rotary_table all(rope_frequencies(512), pair_layout::interleaved);
   report_extra(
@@ -118,7 +118,7 @@ void rotated_channels_of_many(const effort& how, report& to) {
 
 /// Gates whose mean is 0.99. Weights below e^-87 are zero, so a row needs 9000 of its keys.
 void forget_gates(const effort& how, report& to) {
-  constexpr index_t length = 16384;
+  const index_t length = how.quick ? 4096 : 16384;
   tensors t(1, length, 128);
   std::mt19937 generator(5);
   std::uniform_real_distribution<double> gate(0.98, 1.0);

@@ -11,7 +11,7 @@ namespace relpos::bench {
 struct effort {
   int turns =
       20;  // of every candidate; it reports the 10th percentile of its times, the least of under 10
-  bool quick = false;  // only to verify: one turn of each, its time means nothing
+  bool quick = false;  // only to verify: one turn of each, the longest shorter; times mean nothing
 };
 
 using section = void(const effort& how, report& to);

@@ -30,7 +30,7 @@ measurement causal_ratio(const char* encoding, index_t length, double ratio) {
 template <class... Policies>
 void compare_chunks(const effort& how, report& to, const char* encoding,
                     const Policies&... policies) {
-  constexpr index_t length = 8192;
+  const index_t length = how.quick ? 1536 : 8192;
   constexpr index_t chunk = 512;
   tensors t(heads, length, head_dim);
   const candidate whole = verified(encoding, "causal", t, {}, policies...);
@@ -126,7 +126,7 @@ void compare_ragged(const effort& how, report& to) {
   double squares = 0.0;
   for (index_t i = 0; i < sequences; ++i) {
     const double uniform = static_cast<double>(random()) / 4294967296.0;
-    lengths.push_back(static_cast<index_t>(std::exp2(13.0 * uniform)));
+    lengths.push_back(static_cast<index_t>(std::exp2((how.quick ? 11.0 : 13.0) * uniform)));
     squares += static_cast<double>(lengths.back()) * static_cast<double>(lengths.back());
   }
   const auto equal = static_cast<index_t>(std::sqrt(squares / sequences));
