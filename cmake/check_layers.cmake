@@ -21,6 +21,7 @@ set(below_cuda rows stage check call contract core config.hpp)
 set(below_kv_cache rows check call contract core config.hpp)
 set(below_model check contract core config.hpp)
 set(below_policy model check contract core config.hpp)
+set(below_mpi attention.hpp merge.hpp check call contract core config.hpp)
 set(below_eigen attention.hpp kv_cache cuda check core config.hpp)
 
 set(layers_without_encodings core simd contract call check stage rows reference cpu cuda)

@@ -23,7 +23,7 @@ if(relpos_compiled)
   set(relpos_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/relpos)
   set(relpos_any_machine "")
 endif()
-install(TARGETS relpos_core relpos relpos_cuda ${relpos_compiled} EXPORT relpos COMPONENT relpos
+install(TARGETS relpos_core relpos relpos_cuda relpos_mpi ${relpos_compiled} EXPORT relpos COMPONENT relpos
   FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT relpos)
 install(EXPORT relpos NAMESPACE relpos:: FILE relposTargets.cmake DESTINATION ${relpos_package_dir} COMPONENT relpos)
 

@@ -1,12 +1,12 @@
 # find_package(relpos): relpos::core, and relpos::relpos where there is Eigen.
-# Components: core, which looks for nothing else; eigen, kernels and c, without which relpos is not found.
+# Components: core, which looks for nothing else; eigen, kernels, c and mpi, without which relpos is not found.
 
 foreach(component IN LISTS relpos_FIND_COMPONENTS)
-  if(NOT component MATCHES "^(core|eigen|kernels|c)$")
+  if(NOT component MATCHES "^(core|eigen|kernels|c|mpi)$")
     set(relpos_${component}_FOUND FALSE)
     if(relpos_FIND_REQUIRED_${component})
       set(relpos_FOUND FALSE)
-      set(relpos_NOT_FOUND_MESSAGE "relpos has the components core, eigen, kernels and c, not ${component}")
+      set(relpos_NOT_FOUND_MESSAGE "relpos has the components core, eigen, kernels, c and mpi, not ${component}")
       return()
     endif()
   endif()
@@ -37,6 +37,20 @@ foreach(relpos_library IN ITEMS kernels c)
     return()
   endif()
 endforeach()
+
+if("mpi" IN_LIST relpos_FIND_COMPONENTS)
+  if(NOT TARGET MPI::MPI_CXX)
+    find_package(MPI QUIET COMPONENTS CXX)
+  endif()
+  set(relpos_mpi_FOUND FALSE)
+  if(TARGET MPI::MPI_CXX)
+    set(relpos_mpi_FOUND TRUE)
+  elseif(relpos_FIND_REQUIRED_mpi)
+    set(relpos_FOUND FALSE)
+    set(relpos_NOT_FOUND_MESSAGE "relpos::mpi needs an MPI for C++, which was not found")
+    return()
+  endif()
+endif()
 
 # No component is both, the second where it can be had.
 if(NOT relpos_FIND_COMPONENTS OR "eigen" IN_LIST relpos_FIND_COMPONENTS)

@@ -1,0 +1,141 @@
+#pragma once
+// Far keys that a rank does not need: a decaying bias makes their weights exactly zero.
+//
+// A key is needed by no query of a piece if
+//
+//   (|q| |k| scale + bias) / temperature  <  (-|q| |k_self| scale + bias(0)) / temperature - margin
+//
+// where the right side is below the log-sum-exp of each query that sees the key at its own position,
+// and e^-margin is zero in float32 even if summed over all keys.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <tuple>
+#include <vector>
+
+#include "relpos/call/options.hpp"
+#include "relpos/call/scale.hpp"
+#include "relpos/contract/bias_bound.hpp"
+#include "relpos/core/shape.hpp"
+#include "relpos/core/view.hpp"
+#include "relpos/mpi/group.hpp"
+#include "relpos/mpi/needs.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+namespace mpi {
+
+/// Whether a call's scores have this bound: biases of a known upper bound, no rotation, whose factors
+/// may grow, no mask of elements.
+template <class... Policies>
+inline constexpr bool can_bound_needs =
+    can_bound_scores<Policies...> &&
+    ((!has_key_terms<head_policy_of<Policies>> && !is_rotation<Policies> &&
+      !masks_elements<head_policy_of<Policies>> && !places_tokens<Policies>) &&
+     ... && true);
+
+/// Writes the largest norm of the rows of a piece, for each head, [piece][head].
+template <class T>
+void find_norms(std::vector<double>& result, const view<const T, 4>& rows,
+                const std::vector<key_range>& pieces) {
+  std::fill(result.begin(), result.end(), 0.0);
+  index_t first = 0;
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    const index_t count = rows_of(pieces[piece]);
+    for (index_t head = 0; head < rows.shape[1]; ++head) {
+      double largest = 0.0;
+      for (index_t batch = 0; batch < rows.shape[0]; ++batch) {
+        for (index_t row = first; row < first + count; ++row) {
+          double squares = 0.0;
+          for (index_t c = 0; c < rows.shape[3]; ++c) {
+            const auto value = static_cast<double>(static_cast<float>(rows(batch, head, row, c)));
+            squares += value * value;
+          }
+          // NaN and infinity leave nothing out.
+          largest = std::isfinite(squares) ? std::max(largest, squares)
+                                           : std::numeric_limits<double>::infinity();
+        }
+      }
+      result[piece * static_cast<std::size_t>(rows.shape[1]) + static_cast<std::size_t>(head)] =
+          std::sqrt(largest);
+    }
+    first += count;
+  }
+}
+
+/// The sum of the biases of a key at the query's own position.
+template <class... HeadPolicies>
+double bias_at_itself(const std::tuple<HeadPolicies...>& of_head) {
+  double sum = 0.0;
+  [[maybe_unused]] const auto add = [&]<class HeadPolicy>(const HeadPolicy& policy) {
+    if constexpr (computes_bias<HeadPolicy>) sum += static_cast<double>(policy.bias(0.0));
+  };
+  std::apply([&](const auto&... policy) { (add(policy), ...); }, of_head);
+  return sum;
+}
+
+/// What the bound needs to know of the rows of all ranks.
+struct row_norms {
+  std::vector<double> queries{};     // [piece][head] of this rank
+  std::vector<double> key_pieces{};  // [piece][key head] of this rank
+  std::vector<double> own_keys{};    // [key head] of this rank, over all pieces
+  std::vector<double> keys{};        // [rank][piece][key head]
+};
+
+/// Leaves out of `needed` what the bound shows to have no weight. seen(rank, piece, i) are the keys
+/// that masks show to piece i of this rank's queries.
+template <class Seen, class... Policies>
+void apply_bound(range_table& needed, const std::tuple<Policies...>& policies,
+                 const attention_shape& shape, const options& opts, const group& ranks,
+                 const row_norms& norms, const Seen& seen) {
+  const auto& own = ranks.queries().of(ranks.rank());
+  index_t keys_in_all = 1;
+  for (int rank = 0; rank < ranks.size(); ++rank) keys_in_all += ranks.keys().rows(rank);
+  const double margin = 105.0 + std::log(static_cast<double>(keys_in_all));
+  const auto scale = std::abs(static_cast<double>(score_scale(opts, policies, shape.head_dim)));
+  const auto largest_score = [&](double q_norm, double k_norm) {
+    const double product = scale * q_norm * k_norm * (1.0 + 1e-4);
+    if (!std::isfinite(product)) return product;
+    return opts.softcap > 0.0f ? std::min(product, static_cast<double>(opts.softcap)) : product;
+  };
+  const index_t group_size = shape.query_heads / shape.key_heads;
+  const auto norm_at = [](const std::vector<double>& all, index_t i) {
+    return all[static_cast<std::size_t>(i)];
+  };
+  for (int rank = 0; rank < ranks.size(); ++rank) {
+    for (index_t piece = 0; piece < needed.pieces; ++piece) {
+      for (index_t key_head = 0; key_head < shape.key_heads; ++key_head) {
+        key_range& range = needed.at(rank, piece, key_head);
+        const double k_norm =
+            norm_at(norms.keys, (rank * needed.pieces + piece) * shape.key_heads + key_head);
+        range = trim(range, [&](const key_range& block) {
+          for (std::size_t i = 0; i < own.size(); ++i) {
+            const key_range keys = intersect(block, seen(rank, piece, i));
+            if (is_empty(own[i]) || is_empty(keys)) continue;
+            const distance_range reach{keys.first - (own[i].last - 1),
+                                       keys.last - 1 - own[i].first};
+            for (index_t h = key_head * group_size; h < (key_head + 1) * group_size; ++h) {
+              const double q_norm =
+                  norm_at(norms.queries, static_cast<index_t>(i) * shape.query_heads + h);
+              const double own_norm = norm_at(norms.own_keys, key_head);
+              for (index_t batch = 0; batch < shape.batch; ++batch) {
+                const auto of_head = bind_all(policies, batch, h);
+                const bias_bound far = largest_bias(of_head, {}, reach, 1.0f);
+                const double temperature = softmax_temperature(policies, batch, h);
+                const double above = largest_score(q_norm, k_norm) +
+                                     static_cast<double>(far.largest) +
+                                     1e-5 * static_cast<double>(far.magnitude);
+                const double below = bias_at_itself(of_head) - largest_score(q_norm, own_norm);
+                if (!(above - below < -margin * temperature)) return true;
+              }
+            }
+          }
+          return false;
+        });
+      }
+    }
+  }
+}
+
+}  // namespace mpi
+}  // namespace relpos::inline RELPOS_ABI

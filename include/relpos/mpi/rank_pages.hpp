@@ -1,0 +1,58 @@
+#pragma once
+// The pages of a cache that is spread over ranks page by page.
+
+#include "relpos/contract/policy.hpp"
+#include "relpos/core/shape.hpp"
+#include "relpos/core/status.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+namespace mpi {
+
+/// @addtogroup mpi
+/// @{
+
+/// A mask that shows a rank the rows of its own pages: page p of the sequence is of rank p mod ranks.
+///
+/// Each rank has a paged cache of the whole sequence, whose block table names one spare page, of this
+/// sequence alone, for all pages of other ranks. All ranks append all rows; rows of other ranks go to
+/// the spare page, and this mask hides them. Whole tiles of hidden rows are not read if `page_rows` is a multiple of 128.
+struct rank_pages {
+  index_t page_rows;  ///< rows of a page, at least 1
+  index_t rank;       ///< of this process
+  index_t ranks;      ///< that share the sequence, at least 1
+
+  /// @privatesection Kernels call these members, which contract/policy.hpp describes.
+  constexpr bool keep(index_t, index_t k_pos) const { return k_pos / page_rows % ranks == rank; }
+  constexpr tile_class classify(const tile& region) const {
+    const index_t first = region.first_key / page_rows;
+    const index_t last = (region.last_key - 1) / page_rows;
+    if (first != last) return tile_class::partial;
+    return first % ranks == rank ? tile_class::full : tile_class::skip;
+  }
+  template <class Call>
+  status check_sequences(const Call& call) const {
+    for (index_t sequence = 0; sequence < call.shape.batch; ++sequence) {
+      const index_t first = call.position_of(sequence).key_offset;
+      if (first % (page_rows * ranks) == 0) continue;
+      return status::error(
+          status_code::invalid_value,
+          "rank_pages: the first key is at position %lld, must be at a multiple of ranks times "
+          "rows of a page, %lld",
+          static_cast<long long>(first), static_cast<long long>(page_rows * ranks));
+    }
+    return {};
+  }
+  status check(const attention_shape&) const {
+    if (page_rows >= 1 && 0 <= rank && rank < ranks) return {};
+    return status::error(status_code::invalid_value,
+                         "rank_pages: rank %lld of %lld, pages of %lld rows: must be a rank of at "
+                         "least 1, and pages of at least 1 row",
+                         static_cast<long long>(rank), static_cast<long long>(ranks),
+                         static_cast<long long>(page_rows));
+  }
+};
+
+/// @}
+
+}  // namespace mpi
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,56 @@
+#pragma once
+// Memory of the states that a rank merges, and the statistics of some of its rows.
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include "relpos/call/row_statistics.hpp"
+#include "relpos/merge.hpp"
+
+namespace relpos::inline RELPOS_ABI {
+namespace mpi {
+
+/// Memory for rows of results that own their elements.
+struct state_memory {
+  std::vector<float> out{}, lse{};
+  std::array<std::vector<float>, 5> statistics{};
+
+  state_memory() = default;
+  state_memory(const std::array<index_t, 4>& shape, const row_statistics& wanted)
+      : out(elements(shape[0] * shape[1] * shape[2] * shape[3])),
+        lse(elements(shape[0] * shape[1] * shape[2])) {
+    const auto all = wanted.all();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (all[i].rows) statistics[i].resize(lse.size());
+    }
+  }
+
+  /// The state of `rows` query rows.
+  partial_state state(const std::array<index_t, 4>& shape) {
+    const std::array<index_t, 3> rows{shape[0], shape[1], shape[2]};
+    const auto each = [&](std::size_t i) {
+      return statistics[i].empty() ? std::nullopt
+                                   : std::optional(view<float, 3>(statistics[i].data(), rows));
+    };
+    return {view<float, 4>(out.data(), shape),
+            view<float, 3>(lse.data(), rows),
+            {each(0), each(1), each(2), each(3), each(4)}};
+  }
+
+ private:
+  static std::size_t elements(index_t count) { return static_cast<std::size_t>(count); }
+};
+
+/// Rows [first, first + count) of statistics.
+inline row_statistics slice_statistics(const row_statistics& all, index_t first, index_t count) {
+  const auto part = [&](const std::optional<view<float, 3>>& rows) {
+    return rows ? std::optional(rows->slice(2, first, count)) : std::nullopt;
+  };
+  return {part(all.max_probability), part(all.entropy), part(all.logit_count), part(all.logit_mean),
+          part(all.logit_variance)};
+}
+
+}  // namespace mpi
+}  // namespace relpos::inline RELPOS_ABI

@@ -1,0 +1,187 @@
+// What travels: no more than the masks and the bound of a decaying bias show.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "mpi/spread_call.hpp"
+
+namespace {
+
+using relpos::causal;
+using relpos::index_t;
+using relpos::mpi::contiguous_shards;
+using relpos::mpi::group;
+using relpos::mpi::sequence_shards;
+using relpos::mpi::zigzag_shards;
+
+constexpr index_t head_dim = 8;
+constexpr index_t row_bytes = 2 * head_dim * static_cast<index_t>(sizeof(float));
+
+support::inputs<float> self_attention(index_t heads, index_t length, float spread = 3.0f) {
+  return support::random_inputs({.batch = 1,
+                                 .query_heads = heads,
+                                 .key_heads = heads,
+                                 .query_length = length,
+                                 .key_length = length,
+                                 .head_dim = head_dim,
+                                 .value_dim = head_dim},
+                                3, spread);
+}
+
+/// The bytes that all ranks send.
+double bytes_of_all(const relpos::mpi::traffic& own) {
+  auto sum = static_cast<double>(own.bytes_sent);
+  MPI_Allreduce(MPI_IN_PLACE, &sum, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+  return sum;
+}
+
+/// The rows of keys that must travel, for one head: each (rank, key) of another rank of which a
+/// query of the rank has use, one by one.
+template <class HasUse>
+double rows_by_definition(const sequence_shards& shards, const HasUse& has_use) {
+  double rows = 0.0;
+  for (int owner = 0; owner < shards.ranks(); ++owner) {
+    for (int rank = 0; rank < shards.ranks(); ++rank) {
+      if (rank == owner) continue;
+      for (const relpos::key_range& keys : shards.of(owner)) {
+        for (index_t key = keys.first; key < keys.last; ++key) {
+          bool used = false;
+          for (const relpos::key_range& queries : shards.of(rank)) {
+            for (index_t q = queries.first; q < queries.last && !used; ++q) used = has_use(q, key);
+          }
+          rows += used ? 1.0 : 0.0;
+        }
+      }
+    }
+  }
+  return rows;
+}
+
+/// Expects no more than 5 % beside the rows that must travel, and no less.
+template <class HasUse, class... Policies>
+void expect_least(const sequence_shards& shards, index_t length, const HasUse& has_use,
+                  const Policies&... policies) {
+  const group ranks(MPI_COMM_WORLD, shards);
+  const auto in = self_attention(2, length);
+  const auto got = support::expect_spread(ranks, in, {}, policies...);
+  const double least = 2.0 * static_cast<double>(row_bytes) * rows_by_definition(shards, has_use);
+  const double sent = bytes_of_all(got.traffic);
+  EXPECT_GE(sent, least);
+  EXPECT_LE(sent, 1.05 * least);
+}
+
+TEST(mpi_traffic, of_masks_is_the_least) {
+  const int ranks = support::ranks_of_world();
+  constexpr index_t length = 448;
+  for (const auto& shards : {contiguous_shards(length, ranks), zigzag_shards(length, ranks)}) {
+    expect_least(shards, length, [](index_t q, index_t k) { return k <= q; }, causal{});
+    expect_least(
+        shards, length, [](index_t q, index_t k) { return k <= q && k > q - 20; },
+        relpos::sliding_window{20});
+    expect_least(
+        shards, length,
+        [](index_t q, index_t k) { return k <= q && k / 32 >= std::max(q / 32 - 1, index_t{0}); },
+        relpos::blockwise_causal{32});
+  }
+}
+
+TEST(mpi_traffic, of_one_rank_is_none) {
+  if (support::ranks_of_world() != 1) GTEST_SKIP() << "needs one rank";
+  const group ranks(MPI_COMM_WORLD, contiguous_shards(50, 1));
+  EXPECT_EQ(support::expect_spread(ranks, self_attention(2, 50), {}, causal{}).traffic.bytes_sent,
+            0u);
+}
+
+TEST(mpi_traffic, of_steep_slopes_ends_where_weights_are_zero) {
+  const int ranks = support::ranks_of_world();
+  constexpr index_t length = 2240;
+  const auto shards = contiguous_shards(length, ranks);
+  const group spread(MPI_COMM_WORLD, shards);
+  const auto in = self_attention(2, length);
+  // Weights of the first head end at a distance of about 200, of the second nowhere.
+  const std::vector<float> slopes{1.0f, 1e-4f};
+  const auto got = support::expect_spread(spread, in, {}, relpos::alibi{slopes}, causal{});
+  const double of_causal = rows_by_definition(shards, [](index_t q, index_t k) { return k <= q; });
+  const double within_reach =
+      rows_by_definition(shards, [](index_t q, index_t k) { return k <= q && k > q - 320; });
+  const double sent = bytes_of_all(got.traffic) / static_cast<double>(row_bytes);
+  EXPECT_GE(sent, of_causal);
+  EXPECT_LE(sent, of_causal + within_reach);
+}
+
+TEST(mpi_traffic, of_steep_slopes_and_small_scores_changes_no_result) {
+  constexpr index_t length = 2240;
+  const group spread(MPI_COMM_WORLD, contiguous_shards(length, support::ranks_of_world()));
+  const std::vector<float> slopes{0.02f, 0.5f};
+  support::expect_spread(spread, self_attention(2, length, 0.01f), {}, relpos::alibi{slopes},
+                         causal{});
+}
+
+TEST(mpi_traffic, of_steep_slopes_in_zigzag_shards_ends_too) {
+  const int ranks = support::ranks_of_world();
+  constexpr index_t length = 2240;
+  const auto shards = zigzag_shards(length, ranks);
+  const group spread(MPI_COMM_WORLD, shards);
+  const auto in = support::random_inputs({.batch = 2,
+                                          .query_heads = 4,
+                                          .key_heads = 2,
+                                          .query_length = length,
+                                          .key_length = length,
+                                          .head_dim = head_dim,
+                                          .value_dim = head_dim},
+                                         5, 0.5f);
+  // Two query heads share a key head: the gentler slope decides, over the temperature.
+  const std::vector<float> slopes{2.0f, 1.0f, 8.0f, 4.0f};
+  const std::vector<float> temperatures{1.0f, 2.0f, 1.0f, 1.0f};
+  const auto got = support::expect_spread(spread, in, {.softcap = 5.0f}, relpos::alibi{slopes},
+                                          relpos::head_temperature{temperatures}, causal{});
+  const double within_reach =
+      rows_by_definition(shards, [](index_t q, index_t k) { return k <= q && k > q - 512; });
+  EXPECT_LE(bytes_of_all(got.traffic), 2.0 * 2.0 * static_cast<double>(row_bytes) * within_reach);
+}
+
+TEST(mpi_traffic, follows_the_numbers_of_each_run) {
+  constexpr index_t length = 1792;
+  const group spread(MPI_COMM_WORLD, contiguous_shards(length, support::ranks_of_world()));
+  auto q = support::rows_of_rank(self_attention(2, length).q, spread.queries(), spread.rank());
+  const auto k = support::rows_of_rank(self_attention(2, length).k, spread.keys(), spread.rank());
+  support::tensor<float> out(q.shape), again(q.shape);
+  const std::vector<float> slopes{2.0f, 1.0f};
+  const auto prepare = [&](support::tensor<float>& to) {
+    return relpos::mpi::prepare(relpos::serial(), spread, to.view(), q.view(), k.view(), k.view(),
+                                relpos::alibi{slopes}, causal{});
+  };
+  auto call = prepare(out);
+  relpos::mpi::traffic few, many;
+  EXPECT_TRUE(call.run(relpos::serial(), &few));
+  for (float& each : q.values) each *= 100.0f;
+  EXPECT_TRUE(call.run(relpos::serial(), &many));
+  EXPECT_GE(many.bytes_sent, few.bytes_sent);
+  EXPECT_TRUE(prepare(again).run(relpos::serial()));
+  EXPECT_EQ(out.values, again.values);
+}
+
+TEST(mpi_traffic, with_moments_of_logits_leaves_out_nothing) {
+  const int ranks = support::ranks_of_world();
+  constexpr index_t length = 896;
+  const auto shards = contiguous_shards(length, ranks);
+  const group spread(MPI_COMM_WORLD, shards);
+  support::tensor<float, 3> counts({1, 2, shards.rows(spread.rank())});
+  const std::vector<float> slopes{1.0f, 1.0f};
+  const auto got = support::attend_spread(spread, self_attention(2, length),
+                                          {.statistics = {.logit_count = counts.view()}},
+                                          relpos::alibi{slopes}, causal{});
+  EXPECT_TRUE(got.status) << got.status.message;
+  const double of_causal = rows_by_definition(shards, [](index_t q, index_t k) { return k <= q; });
+  EXPECT_EQ(bytes_of_all(got.traffic), 2.0 * static_cast<double>(row_bytes) * of_causal);
+  index_t row = 0;
+  for (const relpos::key_range& piece : shards.of(spread.rank())) {
+    for (index_t q = piece.first; q < piece.last; ++q, ++row) {
+      EXPECT_EQ(counts(0, 0, row), static_cast<float>(q + 1));
+    }
+  }
+}
+
+}  // namespace
