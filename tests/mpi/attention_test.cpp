@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <thread>
 #include <tuple>
@@ -61,6 +62,15 @@ TEST(mpi_attention, of_masks) {
   expect_each_spread({}, relpos::either{relpos::sliding_window{20}, relpos::sinks{3}}, causal{});
   const std::vector<index_t> padding{3, 0};
   expect_each_spread({}, relpos::left_padding{padding}, causal{});
+  for_each_spread([](index_t length, const sequence_shards& shards) {
+    std::vector<index_t> first(static_cast<std::size_t>(length), 0), last;
+    for (index_t i = 0; i < length; ++i) last.push_back(std::min(i / 7 * 7 + 7, length));
+    const auto list = [&](const std::vector<index_t>& numbers) {
+      return relpos::view<const index_t, 2>(numbers.data(), {1, length});
+    };
+    expect_spread(group(MPI_COMM_WORLD, shards), self_attention(length, 25), {},
+                  relpos::key_ranges{list(first), list(last)});
+  });
 }
 
 TEST(mpi_attention, of_encodings) {

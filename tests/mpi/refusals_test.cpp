@@ -76,6 +76,25 @@ TEST_F(mpi_refusals, of_policies_that_differ) {
                  "policies: rank");
   expect_refused(support::attend_spread(ranks, in, {}, relpos::sliding_window{is_last ? 3 : 4}),
                  "policies: rank");
+  // The same numbers, of another kind: one of the two has a bound.
+  const std::vector<float> half_slopes{0.5f, 0.5f};
+  const auto linear = [](index_t, index_t distance) { return 0.5 * static_cast<double>(distance); };
+  expect_refused(
+      is_last ? support::attend_spread(ranks, in, {}, relpos::relative_bias{linear}, causal{})
+              : support::attend_spread(ranks, in, {}, relpos::alibi{half_slopes}, causal{}),
+      "policies: rank");
+  std::vector<index_t> positions(static_cast<std::size_t>(length));
+  const relpos::view<const index_t, 2> all(positions.data(), {1, length});
+  const relpos::view<const index_t, 2> own(positions.data(),
+                                           {1, ranks.queries().rows(ranks.rank())});
+  const relpos::rotary_table rope(relpos::rope_frequencies(4, is_last ? 500000.0 : 10000.0),
+                                  relpos::pair_layout::half_split);
+  expect_refused(support::attend_spread(ranks, in, {}, relpos::rotary{rope},
+                                        relpos::token_positions{own, all}),
+                 "policies: rank");
+  expect_refused(
+      support::attend_spread(ranks, in, {.softcap = 50.0f, .tolerance = is_last ? 0.0f : 3e-6f}),
+      "options: rank");
   expect_refused(support::attend_spread(ranks, in, {.softcap = is_last ? 3.0f : 4.0f}, causal{}),
                  "options: rank");
 }

@@ -77,7 +77,7 @@ spread_result<Out> attend_spread(const relpos::mpi::group& ranks, const inputs<T
   return result;
 }
 
-/// Expects the rows of this rank to be those of the definition over the whole sequence: `whole`
+/// Expects the rows of this rank to equal the definition over the whole sequence: `whole`
 /// are its policies, `own` this rank's.
 template <class Out = float, class T, class... Policies>
 spread_result<Out> expect_spread_of(const relpos::mpi::group& ranks, const inputs<T>& in,

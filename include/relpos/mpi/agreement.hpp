@@ -66,15 +66,31 @@ inline std::uint64_t digest_of(const group& ranks) {
 }
 
 /// The options that every rank has, with the scale that they and the policies give.
-inline digest digest_of(const options& opts, float scale) {
+inline std::uint64_t digest_of(const options& opts, float scale) {
   digest result;
-  result.add(scale);
-  result.add(opts.softcap);
-  result.add(opts.tolerance);
+  for (const float number : {scale, opts.softcap, opts.tolerance}) {
+    result.add(std::uint64_t{std::bit_cast<std::uint32_t>(number)});
+  }
   for (const auto& each : opts.statistics.all()) result.add(each.rows.has_value());
   result.add(static_cast<index_t>(opts.kernel));
   result.add(static_cast<index_t>(opts.arithmetic));
-  return result;
+  return result.hash();
+}
+
+/// The stages that a policy takes part in, one bit each.
+template <class Policy>
+constexpr index_t stages_of() {
+  using bound = head_policy_of<Policy>;
+  index_t bits = 0;
+  for (const bool each :
+       {computes_bias<bound>, tabulates_bias<Policy>, mixes_bias<Policy>, stores_bias<bound>,
+        has_key_terms<bound>, has_query_terms<bound>, bounds_bias<bound>, gates_rows<bound>,
+        caps_after_bias<bound>, masks_range<bound>, masks_elements<bound>, sets_temperature<bound>,
+        scales_rows<bound>, has_sink<bound>, has_sink_of_rows<bound>, is_rotation<Policy>,
+        places_tokens<Policy>, reads_axis<Policy>}) {
+    bits = 2 * bits + (each ? 1 : 0);
+  }
+  return bits;
 }
 
 /// Adds what a policy says of one query and some keys that it sees. `by_rows`: distances are of rows,
@@ -97,7 +113,13 @@ void add_samples(digest& into, const Policy& policy, index_t batch, index_t head
     into.add(of_head.visible_keys(q_pos).first);
     into.add(of_head.visible_keys(q_pos).last);
   }
-  if constexpr (is_rotation<Policy>) into.add(policy.rotations().pairs);
+  if constexpr (is_rotation<Policy>) {
+    into.add(policy.rotations().pairs);
+    for (index_t pair = 0; pair < policy.rotations().pairs; ++pair) {
+      into.add(policy.relative_rotor(pair, 1).real);
+      into.add(policy.relative_rotor(pair, 1).imaginary);
+    }
+  }
   for (const index_t k_pos : k_positions) {
     [[maybe_unused]] const index_t distance = k_pos - q_pos;
     if constexpr (has_key_terms<bound>) into.add(sum_of_terms(of_head, q_pos, k_pos));
@@ -109,29 +131,31 @@ void add_samples(digest& into, const Policy& policy, index_t batch, index_t head
     if constexpr (tabulates_bias<Policy>) {
       into.add(static_cast<double>(policy.tabulated_bias(head, distance)));
     }
-    if constexpr (is_rotation<Policy>) {
-      for (index_t pair = 0; pair < policy.rotations().pairs; ++pair) {
-        into.add(policy.relative_rotor(pair, distance).real);
-        into.add(policy.relative_rotor(pair, distance).imaginary);
+    if constexpr (mixes_bias<Policy>) {
+      for (index_t term = 0; term < policy.terms(); ++term) {
+        into.add(static_cast<double>(policy.tabulated_term(head, term, distance)));
       }
     }
   }
 }
 
-/// Samples of the policies: each head, the first query of up to 8 ranks, three keys that
-/// the query sees.
+/// Samples of the policies, in up to 8 digests: each head, the first query of up to 8 ranks, three
+/// keys that the query sees.
+using policy_digests = std::array<digest, 8>;
+
 template <class... Policies>
-digest digest_of(const std::tuple<Policies...>& policies, const attention_shape& shape,
-                 const group& ranks) {
+policy_digests digests_of(const std::tuple<Policies...>& policies, const attention_shape& shape,
+                          const group& ranks) {
   constexpr int most_ranks = 8;
   constexpr bool by_rows = !(places_tokens<Policies> || ... || false);
-  digest result;
-  if (shape.batch == 0) return result;
+  policy_digests result;
   const key_range all = hull_of(ranks.keys());
-  for (int rank = 0; rank < std::min(ranks.queries().ranks(), most_ranks); ++rank) {
+  for (int rank = 0; shape.batch > 0 && rank < std::min(ranks.size(), most_ranks); ++rank) {
     const auto& pieces = ranks.queries().of(rank);
-    if (pieces.empty()) continue;
-    const index_t q_pos = pieces[0].first;
+    const auto piece = std::find_if(pieces.begin(), pieces.end(),
+                                    [](const key_range& each) { return each.first < each.last; });
+    if (piece == pieces.end()) continue;
+    const index_t q_pos = piece->first;
     for (index_t head = 0; head < shape.query_heads; ++head) {
       const index_t batch = rank % shape.batch;
       const key_range rows =
@@ -139,9 +163,12 @@ digest digest_of(const std::tuple<Policies...>& policies, const attention_shape&
       if (rows.first >= rows.last) continue;
       const key_range keys{rows.first + all.first, rows.last + all.first};
       const std::array<index_t, 3> samples{keys.first, (keys.first + keys.last) / 2, keys.last - 1};
+      std::size_t number = 0;
       std::apply(
           [&](const auto&... policy) {
-            (add_samples<by_rows>(result, policy, batch, head, q_pos, samples), ...);
+            (add_samples<by_rows>(result[number++ % result.size()], policy, batch, head, q_pos,
+                                  samples),
+             ...);
           },
           policies);
     }
@@ -163,15 +190,17 @@ struct call_facts {
     bool is_number;  // or a hash
   };
   std::array<fact, 11> facts{};
-  std::array<double, 4> sums{};  // of options and of policies, each with its size
-  static constexpr std::size_t words = 11 + 4;
+  policy_digests policies{};
+  static constexpr std::size_t words = 11 + 2 * std::tuple_size_v<policy_digests>;
 
   template <class Query, class Key, class Value, class... Policies>
   static call_facts of(const attention_shape& shape, const options& opts,
                        const std::tuple<Policies...>& policies, const group& ranks) {
     const auto number = [](index_t value) { return static_cast<std::uint64_t>(value); };
-    const digest of_options = digest_of(opts, score_scale(opts, policies, shape.head_dim));
-    const digest of_policies = digest_of(policies, shape, ranks);
+    const policy_digests of_policies = digests_of(policies, shape, ranks);
+    digest hashes;
+    (hashes.add(stages_of<Policies>()), ...);
+    for (const digest& each : of_policies) hashes.add(each.hash());
     const index_t storages =
         storage_number<Query>() + 3 * storage_number<Key>() + 9 * storage_number<Value>();
     return {{{{"batch", number(shape.batch), true},
@@ -181,11 +210,11 @@ struct call_facts {
               {"value_dim", number(shape.value_dim), true},
               {"storage types", number(storages), false},
               {"group.largest_message", ranks.largest_message(), true},
-              {"options", of_options.hash(), false},
+              {"options", digest_of(opts, score_scale(opts, policies, shape.head_dim)), false},
               {"number of policies", number(static_cast<index_t>(sizeof...(Policies))), true},
-              {"policies", of_policies.hash(), false},
+              {"policies", hashes.hash(), false},
               {"shards", digest_of(ranks), false}}},
-            {of_options.sum(), of_options.size(), of_policies.sum(), of_policies.size()}};
+            of_policies};
   }
 };
 
@@ -206,14 +235,12 @@ inline status compare(const call_facts& facts, int rank, const std::uint64_t* he
                          name, static_cast<long long>(here[i]), rank,
                          static_cast<long long>(first[i]));
   }
-  for (std::size_t i = 0; i < 2; ++i) {
+  for (std::size_t i = 0; i < facts.policies.size(); ++i) {
     const auto at = [&](const std::uint64_t* row, std::size_t place) {
       return std::bit_cast<double>(row[count + 2 * i + place]);
     };
     constexpr double roundings = 1e-7;
-    if (std::abs(at(here, 0) - at(first, 0)) > roundings * at(first, 1)) {
-      return others(i == 0 ? "options" : "policies");
-    }
+    if (std::abs(at(here, 0) - at(first, 0)) > roundings * at(first, 1)) return others("policies");
   }
   return {};
 }
@@ -246,8 +273,9 @@ inline status agree_on(const group& ranks, const call_facts& facts,
   constexpr std::size_t count = std::tuple_size_v<decltype(call_facts::facts)>;
   std::array<std::uint64_t, call_facts::words> mine{};
   for (std::size_t i = 0; i < count; ++i) mine[i] = facts.facts[i].value;
-  for (std::size_t i = 0; i < facts.sums.size(); ++i) {
-    mine[count + i] = std::bit_cast<std::uint64_t>(facts.sums[i]);
+  for (std::size_t i = 0; i < facts.policies.size(); ++i) {
+    mine[count + 2 * i] = std::bit_cast<std::uint64_t>(facts.policies[i].sum());
+    mine[count + 2 * i + 1] = std::bit_cast<std::uint64_t>(facts.policies[i].size());
   }
   constexpr int words = static_cast<int>(call_facts::words);
   MPI_Allgather(mine.data(), words, MPI_UINT64_T, all.data(), words, MPI_UINT64_T,

@@ -28,6 +28,8 @@ auto prepare(const Executor& runner, const group& ranks, const view<Out, 4>& out
   static_assert(!is_team_member<Executor>,
                 "relpos: threads that all make the same call cannot all be a rank: use an executor "
                 "with threads of its own");
+  static_assert(!((reads_rows<Arguments> && std::is_final_v<Arguments>) || ... || false),
+                "relpos: a policy whose data is indexed by rows must not be final here");
   static_assert(!(reads_row_distances<Arguments> || ... || false),
                 "relpos: tables of a query's or a key's own need the distance of rows, which a "
                 "rank's rows do not have");

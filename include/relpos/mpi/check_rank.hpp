@@ -104,37 +104,57 @@ inline status check_mergeable(const row_statistics& wanted) {
                        "logit_variance needs both; one of them is absent");
 }
 
+/// Refuses sequences at these positions that a policy's data does not fit.
+template <class Query, class Key, class Value, class... Policies>
+status check_sequences_at(const key_range& queries, const key_range& keys,
+                          const view<const Query, 4>& q, const view<const Key, 4>& k,
+                          const view<const Value, 4>& v, const options& opts,
+                          const std::tuple<Policies...>& policies) {
+  const auto rows = [](auto tensor, const key_range& range) {
+    tensor.shape[2] = range.last - range.first;
+    return tensor;
+  };
+  options at_positions = opts;
+  at_positions.query_offset = queries.first;
+  at_positions.key_offset = keys.first;
+  return check_sequences(make_problem(view<float, 4>(), rows(q, queries),
+                                      tensor_kv_of<Key, Value>{rows(k, keys), rows(v, keys)}, {},
+                                      at_positions, policies));
+}
+
 /// Refuses policies whose data does not fit the positions of the queries and keys of all ranks; data
 /// with a number for each query row must fit this rank's rows.
 template <class Query, class Key, class Value, class... Policies>
 status check_positions(const group& ranks, const view<const Query, 4>& q,
                        const view<const Key, 4>& k, const view<const Value, 4>& v,
                        const options& opts, const std::tuple<Policies...>& policies) {
-  constexpr bool of_rows = (reads_rows<Policies> || ... || false);
   const key_range keys = hull_of(ranks.keys());
   attention_shape shape = attention_shape::of(q, k, v);
   shape.key_length = keys.last;
   if (status valid = check_policies(policies, shape); !valid) return valid;
-  const std::vector<key_range> all{hull_of(ranks.queries())};
-  index_t row = 0;
-  for (const key_range& queries : of_rows ? ranks.queries().of(ranks.rank()) : all) {
-    view<const Query, 4> q_rows = q;
-    view<const Key, 4> k_rows = k;
-    view<const Value, 4> v_rows = v;
-    q_rows.shape[2] = queries.last - queries.first;
-    k_rows.shape[2] = v_rows.shape[2] = keys.last - keys.first;
-    options placed_options = opts;
-    placed_options.query_offset = queries.first;
-    placed_options.key_offset = keys.first;
-    const auto problem = std::apply(
-        [&](const auto&... policy) {
-          return make_problem(view<float, 4>(), q_rows, tensor_kv_of<Key, Value>{k_rows, v_rows},
-                              {}, placed_options,
-                              std::tuple(placed(policy, row_place{row, keys.first})...));
-        },
-        policies);
-    if (status valid = check_sequences(problem); !valid) return valid;
-    row += queries.last - queries.first;
+  constexpr auto unless_of_rows = []<class Policy>(const Policy& policy) {
+    if constexpr (reads_rows<Policy>) {
+      return std::tuple<>();
+    } else {
+      return std::tuple<Policy>(policy);
+    }
+  };
+  const auto of_positions = std::apply(
+      [&](const auto&... policy) { return std::tuple_cat(unless_of_rows(policy)...); }, policies);
+  const key_range all = hull_of(ranks.queries());
+  if (status valid = check_sequences_at(all, keys, q, k, v, opts, of_positions); !valid) {
+    return valid;
+  }
+  if constexpr ((reads_rows<Policies> || ... || false)) {
+    const auto& pieces = ranks.queries().of(ranks.rank());
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      const row_place first{first_row(pieces, i), keys.first};
+      const auto of_piece = std::apply(
+          [&](const auto&... policy) { return std::tuple(placed(policy, first)...); }, policies);
+      if (status valid = check_sequences_at(pieces[i], keys, q, k, v, opts, of_piece); !valid) {
+        return valid;
+      }
+    }
   }
   return {};
 }

@@ -50,7 +50,7 @@ std::size_t for_each_part(const range_table& table, int rank, const row_sizes& s
   return bytes;
 }
 
-/// The rows of a message before those of a head of a batch entry.
+/// The rows of a message before the rows of a head of a batch entry.
 inline index_t rows_before(const range_table& table, int rank, index_t piece, index_t batch,
                            index_t head) {
   index_t of_entry = 0, of_heads = 0;

@@ -9,13 +9,13 @@
 #include <bit>
 #include <cstdint>
 #include <limits>
-#include <new>
 #include <tuple>
 #include <vector>
 
 #include "relpos/call/scale.hpp"
 #include "relpos/check/call.hpp"
 #include "relpos/merge.hpp"
+#include "relpos/mpi/agreement.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 namespace mpi {
@@ -76,10 +76,10 @@ inline status check_same_state(MPI_Comm communicator, const status& own,
 ///
 /// Collective; each rank's `state` becomes the result over the keys of all ranks, by a reduction of
 /// MPI in the order of ranks. Which states it merges first is MPI's choice, by the number of ranks
-/// and rows. `state` is what `partial`, or
-/// `attention` over a cache with options.lse, has written; it has no statistics. `sinks`, if the
-/// call had some, are the same `sink_logits` or `row_sink_logits`. `computed` is what that call
-/// returned: if it failed on one rank, all ranks get a failure and none waits.
+/// and rows. `state` is what `partial`, or `attention` over a cache with options.lse, has written;
+/// it has no statistics. `sinks`, if the call had some, are the same `sink_logits` or
+/// `row_sink_logits`. `computed` is what that call returned: if it failed on one rank, all ranks get
+/// a failure and none waits.
 ///
 /// @snippet spread_cache.cpp decode
 template <class... Sinks>
@@ -90,7 +90,16 @@ status merge(MPI_Comm communicator, const status& computed, const partial_state&
   index_t rows = 0;
   const std::tuple<Sinks...> policies(sinks...);
   std::vector<float> packed;
-  const status own = [&] {
+  std::uint64_t sinks_hash = 0;
+  const auto for_each_row = [&](const auto& use) {
+    float* row = packed.data();
+    for (index_t batch = 0; batch < shape[0]; ++batch) {
+      for (index_t head = 0; head < shape[1]; ++head) {
+        for (index_t i = 0; i < shape[2]; ++i, row += shape[3] + 2) use(batch, head, i, row);
+      }
+    }
+  };
+  const auto check = [&] {
     if (!computed) return computed;
     if (state.statistics.any()) {
       return status::error(status_code::invalid_value,
@@ -108,33 +117,21 @@ status merge(MPI_Comm communicator, const status& computed, const partial_state&
                            "state.out: shape %s has more than 2^31 - 1 rows, or 2^28 - 1 channels",
                            shape_text(shape).text);
     }
-    try {
-      packed.resize(static_cast<std::size_t>(rows * (shape[3] + 2)));
-    } catch (const std::bad_alloc&) {
-      return status::error(status_code::workspace_too_small, "there is not enough memory");
-    }
-    return check_policies(policies, attention_shape{.batch = shape[0],
-                                                    .query_heads = shape[1],
-                                                    .query_length = shape[2],
-                                                    .value_dim = shape[3]});
-  }();
-  const auto for_each_row = [&](const auto& use) {
-    float* row = packed.data();
-    for (index_t batch = 0; batch < shape[0]; ++batch) {
-      for (index_t head = 0; head < shape[1]; ++head) {
-        for (index_t i = 0; i < shape[2]; ++i, row += shape[3] + 2) use(batch, head, i, row);
-      }
-    }
-  };
-  std::uint64_t sinks_hash = 0;
-  if (own) {
+    const attention_shape sizes{.batch = shape[0],
+                                .query_heads = shape[1],
+                                .query_length = shape[2],
+                                .value_dim = shape[3]};
+    if (status valid = check_policies(policies, sizes); !valid) return valid;
+    packed.resize(static_cast<std::size_t>(rows * (shape[3] + 2)));
     for_each_row([&](index_t batch, index_t head, index_t i, float* row) {
       for (index_t c = 0; c < shape[3]; ++c) row[c] = state.out(batch, head, i, c);
       row[shape[3]] = state.lse(batch, head, i);
       row[shape[3] + 1] = sink_logit(bind_all(policies, batch, head), i);
       sinks_hash = sinks_hash * 0x100000001b3u + std::bit_cast<std::uint32_t>(row[shape[3] + 1]);
     });
-  }
+    return status();
+  };
+  const status own = guarded(check);
   if (status valid =
           check_same_state(communicator, own, shape, static_cast<index_t>(sinks_hash >> 1));
       !valid) {

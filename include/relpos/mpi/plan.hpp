@@ -62,12 +62,13 @@ class transfer_plan {
   /// Tells the others. Collective.
   void exchange_needs(const group& ranks) { exchange_tables(ranks, receives_, sends_); }
 
-  /// Leaves out the keys whose weights are all zero, by the norms of the rows as they are now.
+  /// Leaves out the keys whose weights are all zero, by the norms of the rows as they are now. Adds
+  /// the seconds of waiting for other ranks.
   /// Collective.
   template <class Query, class Key, class... Policies>
   void narrow(const group& ranks, const std::tuple<Policies...>& policies,
               const attention_shape& shape, const options& opts, const view<const Query, 4>& q,
-              const view<const Key, 4>& k) {
+              const view<const Key, 4>& k, [[maybe_unused]] double& waiting) {
     if constexpr (can_bound_needs<Policies...>) {
       if (opts.statistics.of_logits() || shape.key_heads == 0) return;
       find_norms(norms_.queries, q, ranks.queries().of(ranks.rank()));
@@ -78,14 +79,18 @@ class transfer_plan {
         largest = std::max(largest, norms_.key_pieces[i]);
       }
       const auto count = static_cast<int>(norms_.key_pieces.size());
+      double begin = MPI_Wtime();
       MPI_Allgather(norms_.key_pieces.data(), count, MPI_DOUBLE, norms_.keys.data(), count,
                     MPI_DOUBLE, ranks.communicator());
+      waiting += MPI_Wtime() - begin;
       need_all_that_is_seen(ranks);
       if (queries_see_themselves(ranks, policies, shape)) {
         apply_bound(receives_, policies, shape, opts, ranks, norms_,
                     [&](int rank, index_t piece, std::size_t i) { return seen(rank, piece, i); });
       }
+      begin = MPI_Wtime();
       exchange_needs(ranks);
+      waiting += MPI_Wtime() - begin;
     }
   }
 

@@ -38,7 +38,7 @@ namespace mpi {
 /// Where the time of a call went, and what it sent, on this rank.
 struct traffic {
   double seconds = 0.0;        ///< of the whole run
-  double waiting = 0.0;        ///< seconds of it in which this rank waited for messages
+  double waiting = 0.0;        ///< seconds of it in which this rank waited for other ranks
   std::size_t bytes_sent = 0;  ///< of keys and values, to all other ranks
 };
 
@@ -99,27 +99,31 @@ class prepared_attention {
   /// that `prepare` was given. All ranks get the same failure, and then out is not written.
   template <executor Executor>
   status run(const Executor& runner, traffic* report = nullptr) noexcept {
+    static_assert(!is_team_member<Executor>, "relpos: threads that make the same call are no rank");
     if (!valid_) return valid_;
     const double begin = MPI_Wtime();
     traffic done;
-    if (status ready = agree(*ranks_, check_runner(runner, workers_)); !ready) return ready;
-    plan_.narrow(*ranks_, policies_, shape_, opts_, q_, k_);
-    done.waiting = MPI_Wtime() - begin;
-    std::fill(started_.begin(), started_.end(), false);
+    const auto wait_for = [&](const auto& others) {
+      const double before = MPI_Wtime();
+      others();
+      done.waiting += MPI_Wtime() - before;
+    };
     status result;
+    wait_for([&] { result = agree(*ranks_, check_runner(runner, workers_)); });
+    if (!result) return result;
+    plan_.narrow(*ranks_, policies_, shape_, opts_, q_, k_, done.waiting);
+    std::fill(started_.begin(), started_.end(), false);
     begin_step(runner, 1, exchanges_[1], done);
     compute_own(progressing<Executor>{runner, exchanges_[1]}, result);
     for (int step = 1; step < ranks_->size(); ++step) {
       exchange& arriving = exchanges_[step % 2];
       exchange& next = exchanges_[(step + 1) % 2];
-      const double before = MPI_Wtime();
-      arriving.wait();
-      done.waiting += MPI_Wtime() - before;
+      wait_for([&] { arriving.wait(); });
       begin_step(runner, step + 1, next, done);
       compute_received(progressing<Executor>{runner, next}, arriving, owner(step), result);
     }
     add_to_untouched(runner, result);
-    result = agree(*ranks_, result);
+    wait_for([&] { result = agree(*ranks_, result); });
     if (result) write_results(runner);
     done.seconds = MPI_Wtime() - begin;
     if (report != nullptr) *report = done;

@@ -17,9 +17,9 @@ namespace mpi {
 /// sequence alone, for all pages of other ranks. All ranks append all rows; rows of other ranks go to
 /// the spare page, and this mask hides them. Whole tiles of hidden rows are not read if `page_rows` is a multiple of 128.
 struct rank_pages {
-  index_t page_rows;  ///< rows of a page, at least 1
+  index_t page_rows;  ///< rows of a page, 1 to 2^30
   index_t rank;       ///< of this process
-  index_t ranks;      ///< that share the sequence, at least 1
+  index_t ranks;      ///< that share the sequence, 1 to 2^30
 
   /// @privatesection Kernels call these members, which contract/policy.hpp describes.
   constexpr bool keep(index_t, index_t k_pos) const { return k_pos / page_rows % ranks == rank; }
@@ -33,22 +33,25 @@ struct rank_pages {
   status check_sequences(const Call& call) const {
     for (index_t sequence = 0; sequence < call.shape.batch; ++sequence) {
       const index_t first = call.position_of(sequence).key_offset;
-      if (first % (page_rows * ranks) == 0) continue;
+      if (first >= 0 && first % (page_rows * ranks) == 0) continue;
       return status::error(
           status_code::invalid_value,
-          "rank_pages: the first key is at position %lld, must be at a multiple of ranks times "
-          "rows of a page, %lld",
+          "rank_pages: the first key is at position %lld, must be at 0 or a positive multiple of "
+          "ranks times rows of a page, %lld",
           static_cast<long long>(first), static_cast<long long>(page_rows * ranks));
     }
     return {};
   }
   status check(const attention_shape&) const {
-    if (page_rows >= 1 && 0 <= rank && rank < ranks) return {};
-    return status::error(status_code::invalid_value,
-                         "rank_pages: rank %lld of %lld, pages of %lld rows: must be a rank of at "
-                         "least 1, and pages of at least 1 row",
-                         static_cast<long long>(rank), static_cast<long long>(ranks),
-                         static_cast<long long>(page_rows));
+    constexpr index_t most = index_t{1} << 30;
+    if (1 <= page_rows && page_rows <= most && 0 <= rank && rank < ranks && ranks <= most)
+      return {};
+    return status::error(
+        status_code::invalid_value,
+        "rank_pages: rank %lld of %lld, pages of %lld rows: must be a rank of 1 to "
+        "2^30, and pages of 1 to 2^30 rows",
+        static_cast<long long>(rank), static_cast<long long>(ranks),
+        static_cast<long long>(page_rows));
   }
 };
 
