@@ -18,11 +18,9 @@ int main(int count, char** values) {
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
   constexpr index_t heads = 8, head_dim = 64, rows = 500;  // of each rank
-  const auto waves = [](index_t length, double frequency, index_t from) {
-    std::vector<float> result;
-    for (index_t i = 0; i < heads * length * head_dim; ++i) {
-      result.push_back(static_cast<float>(std::sin(frequency * static_cast<double>(i + from))));
-    }
+  const auto waves = [](index_t length, double frequency, int from) {
+    std::vector<float> result(static_cast<std::size_t>(heads * length * head_dim));
+    for (float& each : result) each = static_cast<float>(std::sin(frequency * from++));
     return result;
   };
   const std::array<index_t, 4> of_query{1, heads, 1, head_dim}, of_rows{1, heads, rows, head_dim};
@@ -51,8 +49,8 @@ int main(int count, char** values) {
 
   if (!done) std::fprintf(stderr, "%s\n", done.message);
   if (rank == 0) {
-    std::printf("%d ranks, %lld rows of keys: out[0] = %.4f\n", ranks,
-                static_cast<long long>(ranks * rows), static_cast<double>(out_data[0]));
+    std::printf("%d ranks with %lld rows of keys each: out[0] = %.4f\n", ranks,
+                static_cast<long long>(lengths[0]), static_cast<double>(out_data[0]));
   }
   MPI_Finalize();
   return done ? 0 : 1;

@@ -93,9 +93,9 @@ constexpr index_t stages_of() {
   return bits;
 }
 
-/// Adds what a policy says of one query and some keys that it sees. `by_rows`: distances are of rows,
+/// Adds what a policy says of one query and some keys that it sees. `ByRows`: distances are of rows,
 /// as the policies read them.
-template <bool by_rows, class Policy>
+template <bool ByRows, class Policy>
 void add_samples(digest& into, const Policy& policy, index_t batch, index_t head, index_t q_pos,
                  const std::array<index_t, 3>& k_positions) {
   const auto of_head = bind(policy, batch, head);
@@ -124,7 +124,7 @@ void add_samples(digest& into, const Policy& policy, index_t batch, index_t head
     [[maybe_unused]] const index_t distance = k_pos - q_pos;
     if constexpr (has_key_terms<bound>) into.add(sum_of_terms(of_head, q_pos, k_pos));
     if constexpr (masks_elements<bound>) into.add(static_cast<bool>(of_head.keep(q_pos, k_pos)));
-    if constexpr (!by_rows || reads_axis<Policy>) continue;
+    if constexpr (!ByRows || reads_axis<Policy>) continue;
     if constexpr (computes_bias<bound>) {
       into.add(static_cast<double>(of_head.bias(static_cast<double>(distance))));
     }

@@ -33,12 +33,13 @@ struct rank_pages {
   status check_sequences(const Call& call) const {
     for (index_t sequence = 0; sequence < call.shape.batch; ++sequence) {
       const index_t first = call.position_of(sequence).key_offset;
-      if (first >= 0 && first % (page_rows * ranks) == 0) continue;
+      const index_t in_turn = page_rows * ranks;  // rows of one page of each rank
+      if (first >= 0 && first % in_turn == 0) continue;
       return status::error(
           status_code::invalid_value,
           "rank_pages: the first key is at position %lld, must be at 0 or a positive multiple of "
           "ranks times rows of a page, %lld",
-          static_cast<long long>(first), static_cast<long long>(page_rows * ranks));
+          static_cast<long long>(first), static_cast<long long>(in_turn));
     }
     return {};
   }
