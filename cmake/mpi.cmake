@@ -21,7 +21,8 @@ function(relpos_add_mpi_test name ranks program)
   add_test(NAME ${name}
     COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} ${MPIEXEC_PREFLAGS}
       $<TARGET_FILE:${program}> ${MPIEXEC_POSTFLAGS})
-  # Open MPI refuses root, and more ranks than cores. Ranks that wait leave the core to others.
+  # Open MPI refuses root, and more ranks than cores. Ranks that wait leave the core to others. Containers may forbid a
+  # process to read another's memory.
   set_tests_properties(${name} PROPERTIES TIMEOUT 300 RUN_SERIAL ON
-    ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_mpi_yield_when_idle=1")
+    ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_btl_vader_single_copy_mechanism=none")
 endfunction()
