@@ -1,7 +1,7 @@
 # relpos::mpi, for programs whose sequences are spread over machines. Its headers need an MPI. This project looks for one
 # with RELPOS_MPI; a user finds the one that the program uses, or asks find_package(relpos) for the component mpi.
 
-option(RELPOS_MPI "Build what needs MPI: tests and an example" OFF)
+option(RELPOS_MPI "Build what needs MPI: tests and examples" OFF)
 
 add_library(relpos_mpi INTERFACE)
 add_library(relpos::mpi ALIAS relpos_mpi)
@@ -16,13 +16,15 @@ if(RELPOS_MPI)
   find_package(MPI REQUIRED COMPONENTS CXX)
 endif()
 
+# Open MPI refuses root, and more ranks than cores. Ranks that wait leave the core to others. Containers may forbid a
+# process to read another's memory.
+set(relpos_mpi_environment OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_vader_single_copy_mechanism=none)
+
 # relpos_add_mpi_test(name ranks program)
 function(relpos_add_mpi_test name ranks program)
   add_test(NAME ${name}
     COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} ${MPIEXEC_PREFLAGS}
       $<TARGET_FILE:${program}> ${MPIEXEC_POSTFLAGS})
-  # Open MPI refuses root, and more ranks than cores. Ranks that wait leave the core to others. Containers may forbid a
-  # process to read another's memory.
-  set_tests_properties(${name} PROPERTIES TIMEOUT 300 RUN_SERIAL ON
-    ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_btl_vader_single_copy_mechanism=none")
+  set_tests_properties(${name} PROPERTIES TIMEOUT 300 RUN_SERIAL ON ENVIRONMENT "${relpos_mpi_environment}")
 endfunction()

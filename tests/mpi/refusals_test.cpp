@@ -50,7 +50,6 @@ class mpi_refusals : public testing::Test {
 
 TEST_F(mpi_refusals, names_the_rank_whose_rows_do_not_fit) {
   support::inputs<float> in = inputs_of(1, 4);
-  const group other(MPI_COMM_WORLD, contiguous_shards(length, ranks.size()));
   tensor<float> out({1, 2, ranks.queries().rows(ranks.rank()), 4}, support::not_a_number);
   const tensor<float> q = support::rows_of_rank(in.q, ranks.queries(), ranks.rank());
   auto k = q.view();

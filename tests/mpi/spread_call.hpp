@@ -43,7 +43,7 @@ tensor<T> rows_of_rank(const tensor<T>& whole, const relpos::mpi::sequence_shard
   return result;
 }
 
-/// [batch, head, row] as [batch, head, row, 1], and back.
+/// [batch, head, row] as [batch, head, row, 1].
 inline tensor<double> with_channel(const tensor<double, 3>& rows) {
   tensor<double> result({rows.shape[0], rows.shape[1], rows.shape[2], 1});
   result.values = rows.values;

@@ -87,6 +87,19 @@ TEST(mpi_traffic, of_masks_is_the_least) {
   }
 }
 
+TEST(mpi_traffic, of_a_window_is_planned_from_the_neighbour_alone) {
+  const int ranks = support::ranks_of_world();
+  const group spread(MPI_COMM_WORLD, contiguous_shards(448, ranks));
+  support::tensor<float> out({1, 2, spread.queries().rows(spread.rank()), head_dim});
+  const support::tensor<float> rows(out.shape);
+  const auto call = relpos::mpi::prepare(relpos::serial(), spread, out.view(), rows.view(),
+                                         rows.view(), rows.view(), relpos::sliding_window{20});
+  EXPECT_TRUE(call.valid());
+  for (int rank = 0; rank < ranks; ++rank) {
+    EXPECT_EQ(call.rows_needed_of(rank), rank + 1 == spread.rank() ? 19 : 0) << "of rank " << rank;
+  }
+}
+
 TEST(mpi_traffic, of_one_rank_is_none) {
   if (support::ranks_of_world() != 1) GTEST_SKIP() << "needs one rank";
   const group ranks(MPI_COMM_WORLD, contiguous_shards(50, 1));

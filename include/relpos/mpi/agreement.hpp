@@ -99,8 +99,7 @@ template <bool ByRows, class Policy>
 void add_samples(digest& into, const Policy& policy, index_t batch, index_t head, index_t q_pos,
                  const std::array<index_t, 3>& k_positions) {
   const auto of_head = bind(policy, batch, head);
-  using head_policy = decltype(of_head);
-  using bound = std::remove_const_t<head_policy>;
+  using bound = head_policy_of<Policy>;
   if constexpr (sets_temperature<bound>)
     into.add(static_cast<float>(of_head.softmax_temperature()));
   if constexpr (has_sink<bound> && !has_sink_of_rows<bound>) {
@@ -153,7 +152,7 @@ policy_digests digests_of(const std::tuple<Policies...>& policies, const attenti
   for (int rank = 0; shape.batch > 0 && rank < std::min(ranks.size(), most_ranks); ++rank) {
     const auto& pieces = ranks.queries().of(rank);
     const auto piece = std::find_if(pieces.begin(), pieces.end(),
-                                    [](const key_range& each) { return each.first < each.last; });
+                                    [](const key_range& each) { return !is_empty(each); });
     if (piece == pieces.end()) continue;
     const index_t q_pos = piece->first;
     for (index_t head = 0; head < shape.query_heads; ++head) {
@@ -189,9 +188,10 @@ struct call_facts {
     std::uint64_t value;
     bool is_number;  // or a hash
   };
-  std::array<fact, 11> facts{};
+  static constexpr std::size_t count = 11;
+  static constexpr std::size_t words = count + 2 * std::tuple_size_v<policy_digests>;
+  std::array<fact, count> facts{};
   policy_digests policies{};
-  static constexpr std::size_t words = 11 + 2 * std::tuple_size_v<policy_digests>;
 
   template <class Query, class Key, class Value, class... Policies>
   static call_facts of(const attention_shape& shape, const options& opts,
@@ -221,7 +221,7 @@ struct call_facts {
 /// Why two ranks' facts differ, if they do.
 inline status compare(const call_facts& facts, int rank, const std::uint64_t* here,
                       const std::uint64_t* first) {
-  constexpr std::size_t count = std::tuple_size_v<decltype(call_facts::facts)>;
+  constexpr std::size_t count = call_facts::count;
   const auto others = [&](const char* name) {
     return status::error(status_code::invalid_value,
                          "%s: rank %d has others than rank 0, but all ranks make one call", name,
@@ -270,7 +270,7 @@ inline status agree(const group& ranks, const status& own) {
 /// Refuses a call whose facts differ between ranks; `all` has room for the facts of all. Collective.
 inline status agree_on(const group& ranks, const call_facts& facts,
                        std::vector<std::uint64_t>& all) {
-  constexpr std::size_t count = std::tuple_size_v<decltype(call_facts::facts)>;
+  constexpr std::size_t count = call_facts::count;
   std::array<std::uint64_t, call_facts::words> mine{};
   for (std::size_t i = 0; i < count; ++i) mine[i] = facts.facts[i].value;
   for (std::size_t i = 0; i < facts.policies.size(); ++i) {

@@ -49,7 +49,7 @@ inline status check_disjoint(const char* name, const sequence_shards& shards) {
   std::vector<key_range> all;
   for (const auto& pieces : shards.pieces) {
     std::copy_if(pieces.begin(), pieces.end(), std::back_inserter(all),
-                 [](const key_range& piece) { return piece.first < piece.last; });
+                 [](const key_range& piece) { return !is_empty(piece); });
   }
   std::sort(all.begin(), all.end(),
             [](const key_range& a, const key_range& b) { return a.first < b.first; });
@@ -111,7 +111,7 @@ status check_sequences_at(const key_range& queries, const key_range& keys,
                           const view<const Value, 4>& v, const options& opts,
                           const std::tuple<Policies...>& policies) {
   const auto rows = [](auto tensor, const key_range& range) {
-    tensor.shape[2] = range.last - range.first;
+    tensor.shape[2] = rows_of(range);
     return tensor;
   };
   options at_positions = opts;

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <cstring>
 #include <thread>
 #include <vector>
 
@@ -27,7 +26,7 @@ struct row_sizes {
   index_t value_dim = 0;
 };
 
-/// Calls use(piece, offset of keys, offset of values), in elements of bytes, for each piece of a
+/// Calls use(piece, offset of keys, offset of values), in bytes, for each piece of a
 /// message between this rank and `rank`; returns the bytes of the message.
 template <class Key, class Value, class Use>
 std::size_t for_each_part(const range_table& table, int rank, const row_sizes& sizes,

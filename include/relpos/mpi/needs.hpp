@@ -15,18 +15,6 @@
 namespace relpos::inline RELPOS_ABI {
 namespace mpi {
 
-constexpr bool is_empty(const key_range& range) { return range.last <= range.first; }
-constexpr index_t rows_of(const key_range& range) {
-  return is_empty(range) ? 0 : range.last - range.first;
-}
-
-/// The smallest range that holds both.
-constexpr key_range hull(const key_range& a, const key_range& b) {
-  if (is_empty(a)) return b;
-  if (is_empty(b)) return a;
-  return {std::min(a.first, b.first), std::max(a.last, b.last)};
-}
-
 /// Keys are left out at both ends of a piece in blocks of so many.
 inline constexpr index_t needed_block = 128;
 

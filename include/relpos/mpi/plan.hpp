@@ -47,6 +47,9 @@ class transfer_plan {
     norms_.key_pieces.resize(of_rank);
     norms_.own_keys.resize(static_cast<std::size_t>(shape.key_heads));
     norms_.keys.resize(of_rank * static_cast<std::size_t>(ranks.size()));
+    if constexpr (can_bound_needs<Policies...>) {
+      queries_see_themselves_ = queries_see_themselves(ranks, policies, shape);
+    }
   }
 
   /// The positions in a piece of a rank's keys that masks show to a piece of this rank's queries.
@@ -63,8 +66,7 @@ class transfer_plan {
   void exchange_needs(const group& ranks) { exchange_tables(ranks, receives_, sends_); }
 
   /// Leaves out the keys whose weights are all zero, by the norms of the rows as they are now. Adds
-  /// the seconds of waiting for other ranks.
-  /// Collective.
+  /// the seconds of waiting for other ranks. Collective.
   template <class Query, class Key, class... Policies>
   void narrow(const group& ranks, const std::tuple<Policies...>& policies,
               const attention_shape& shape, const options& opts, const view<const Query, 4>& q,
@@ -84,7 +86,7 @@ class transfer_plan {
                     MPI_DOUBLE, ranks.communicator());
       waiting += MPI_Wtime() - begin;
       need_all_that_is_seen(ranks);
-      if (queries_see_themselves(ranks, policies, shape)) {
+      if (queries_see_themselves_) {
         apply_bound(receives_, policies, shape, opts, ranks, norms_,
                     [&](int rank, index_t piece, std::size_t i) { return seen(rank, piece, i); });
       }
@@ -135,6 +137,7 @@ class transfer_plan {
   range_table receives_{};
   range_table sends_{};
   std::size_t own_pieces_ = 0;
+  bool queries_see_themselves_ = false;
   row_norms norms_{};
   std::vector<key_range> seen_{};  // [rank][piece of keys][piece of own queries]
 };

@@ -11,6 +11,20 @@
 namespace relpos::inline RELPOS_ABI {
 namespace mpi {
 
+/// Whether a range has no position.
+constexpr bool is_empty(const key_range& range) { return range.last <= range.first; }
+/// The number of positions of a range.
+constexpr index_t rows_of(const key_range& range) {
+  return is_empty(range) ? 0 : range.last - range.first;
+}
+
+/// The smallest range that holds both.
+constexpr key_range hull(const key_range& a, const key_range& b) {
+  if (is_empty(a)) return b;
+  if (is_empty(b)) return a;
+  return {std::min(a.first, b.first), std::max(a.last, b.last)};
+}
+
 /// @addtogroup mpi
 /// @{
 
@@ -32,7 +46,7 @@ struct sequence_shards {
   /// The number of rows of one rank.
   index_t rows(int rank) const {
     index_t result = 0;
-    for (const key_range& piece : of(rank)) result += piece.last - piece.first;
+    for (const key_range& piece : of(rank)) result += rows_of(piece);
     return result;
   }
 };
@@ -74,21 +88,15 @@ inline sequence_shards zigzag_shards(index_t length, int ranks, index_t first = 
 /// The row of a rank's tensors with which a piece begins.
 inline index_t first_row(const std::vector<key_range>& pieces, std::size_t piece) {
   index_t row = 0;
-  for (std::size_t i = 0; i < piece; ++i) row += pieces[i].last - pieces[i].first;
+  for (std::size_t i = 0; i < piece; ++i) row += rows_of(pieces[i]);
   return row;
 }
 
 /// The range from the first to the last position of all ranks.
 inline key_range hull_of(const sequence_shards& shards) {
   key_range all;
-  bool any = false;
   for (const auto& pieces : shards.pieces) {
-    for (const key_range& piece : pieces) {
-      if (piece.last <= piece.first) continue;
-      all =
-          any ? key_range{std::min(all.first, piece.first), std::max(all.last, piece.last)} : piece;
-      any = true;
-    }
+    for (const key_range& piece : pieces) all = hull(all, piece);
   }
   return all;
 }

@@ -27,7 +27,7 @@ struct state_memory {
     }
   }
 
-  /// The state of `rows` query rows.
+  /// The state of rows of this shape, at most the rows that there is memory for.
   partial_state state(const std::array<index_t, 4>& shape) {
     const std::array<index_t, 3> rows{shape[0], shape[1], shape[2]};
     const auto each = [&](std::size_t i) {
