@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "mpi/spread_call.hpp"
@@ -122,6 +123,93 @@ TEST(mpi_traffic, of_steep_slopes_ends_where_weights_are_zero) {
   const double sent = bytes_of_all(got.traffic) / static_cast<double>(row_bytes);
   EXPECT_GE(sent, of_causal);
   EXPECT_LE(sent, of_causal + within_reach);
+}
+
+/// The rank whose shard has a position.
+int rank_of(const sequence_shards& shards, index_t position) {
+  int result = 0;
+  for (int rank = 0; rank < shards.ranks(); ++rank) {
+    for (const relpos::key_range& piece : shards.of(rank)) {
+      if (piece.first <= position && position < piece.last) result = rank;
+    }
+  }
+  return result;
+}
+
+/// The rows of keys that must travel under ALiBi and a causal mask, over all heads: each
+/// (rank, head, key) of another rank whose weight is above zero in float32 for a query of the rank.
+double rows_with_weight(const sequence_shards& shards, const support::inputs<float>& in,
+                        const std::vector<float>& slopes) {
+  const index_t heads = in.q.shape[1], length = in.q.shape[2];
+  const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
+  double rows = 0.0;
+  for (index_t head = 0; head < heads; ++head) {
+    std::vector<std::vector<bool>> has_weight(static_cast<std::size_t>(shards.ranks()),
+                                              std::vector<bool>(static_cast<std::size_t>(length)));
+    for (index_t q = 0; q < length; ++q) {
+      std::vector<double> logits;
+      for (index_t key = 0; key <= q; ++key) {
+        double product = 0.0;
+        for (index_t c = 0; c < head_dim; ++c) {
+          product +=
+              static_cast<double>(in.q(0, head, q, c)) * static_cast<double>(in.k(0, head, key, c));
+        }
+        logits.push_back(scale * product +
+                         static_cast<double>(slopes[static_cast<std::size_t>(head)]) *
+                             static_cast<double>(key - q));
+      }
+      const double largest = *std::max_element(logits.begin(), logits.end());
+      auto& seen = has_weight[static_cast<std::size_t>(rank_of(shards, q))];
+      for (std::size_t key = 0; key < logits.size(); ++key) {
+        if (std::exp(static_cast<float>(logits[key] - largest)) > 0.0f) seen[key] = true;
+      }
+    }
+    for (int rank = 0; rank < shards.ranks(); ++rank) {
+      for (index_t key = 0; key < length; ++key) {
+        const bool travels =
+            rank_of(shards, key) != rank &&
+            has_weight[static_cast<std::size_t>(rank)][static_cast<std::size_t>(key)];
+        rows += travels ? 1.0 : 0.0;
+      }
+    }
+  }
+  return rows;
+}
+
+TEST(mpi_traffic, of_standard_slopes_is_the_least) {
+  const int ranks = support::ranks_of_world();
+  constexpr index_t heads = 8, length = 2240;
+  const std::vector<float> slopes = relpos::alibi_slopes(heads);
+  const auto in = self_attention(heads, length);
+  for (const auto& shards : {contiguous_shards(length, ranks), zigzag_shards(length, ranks)}) {
+    const auto got = support::attend_spread(group(MPI_COMM_WORLD, shards), in, {},
+                                            relpos::alibi{slopes}, causal{});
+    EXPECT_TRUE(got.status) << got.status.message;
+    const double least = static_cast<double>(row_bytes) * rows_with_weight(shards, in, slopes);
+    const double sent = bytes_of_all(got.traffic);
+    EXPECT_GE(sent, least);
+    EXPECT_LE(sent, 1.05 * least);
+  }
+}
+
+TEST(mpi_traffic, of_a_far_key_with_a_large_score_is_sent) {
+  constexpr index_t length = 1792;
+  const group spread(MPI_COMM_WORLD, contiguous_shards(length, support::ranks_of_world()));
+  auto in = self_attention(1, length, 0.1f);
+  std::fill(in.q.values.begin(), in.q.values.end(), 1.0f);
+  for (index_t c = 0; c < head_dim; ++c) in.k(0, 0, 0, c) = 25.0f;
+  const double score = 25.0 * std::sqrt(static_cast<double>(head_dim));
+  const auto q = support::rows_of_rank(in.q, spread.queries(), spread.rank());
+  const auto k = support::rows_of_rank(in.k, spread.keys(), spread.rank());
+  support::tensor<float> out(q.shape);
+  const std::vector<float> slopes{0.25f};
+  auto call = relpos::mpi::prepare(relpos::serial(), spread, out.view(), q.view(), k.view(),
+                                   k.view(), relpos::alibi{slopes}, causal{});
+  EXPECT_TRUE(call.run(relpos::serial()));
+  const index_t first_query = spread.queries().of(spread.rank()).front().first;
+  if (spread.rank() > 0 && score - 0.25 * static_cast<double>(first_query) > -103.0) {
+    EXPECT_EQ(call.rows_needed_of(0), spread.keys().rows(0));
+  }
 }
 
 TEST(mpi_traffic, of_steep_slopes_and_small_scores_changes_no_result) {

@@ -3,10 +3,11 @@
 //
 // A key is needed by no query of a piece if
 //
-//   (|q| |k| scale + bias) / temperature  <  (-|q| |k_self| scale + bias(0)) / temperature - margin
+//   (|q| |k| scale + bias) / temperature  <  (q k_self scale + bias(0)) / temperature - margin
 //
-// where the right side is below the log-sum-exp of each query that sees the key at its own position,
-// and e^-margin is zero in float32 even if summed over all keys.
+// where |q| and |k| are the largest norms of the pieces, the right side is the smallest over the
+// piece, and so at most the log-sum-exp of each query that sees the key at its own position, and
+// e^-margin is zero in float32.
 
 #include <algorithm>
 #include <cmath>
@@ -33,6 +34,12 @@ inline constexpr bool can_bound_needs =
     ((!has_key_terms<head_policy_of<Policies>> && !is_rotation<Policies> &&
       !masks_elements<head_policy_of<Policies>> && !places_tokens<Policies>) &&
      ... && true);
+
+/// The most that may be rounded off a score, relative to the products of its channels. In bfloat16,
+/// queries may be rounded too.
+inline double score_rounding(const options& opts) {
+  return opts.arithmetic == arithmetic_type::bfloat16 ? 0x1p-7 : 1e-4;
+}
 
 /// Writes the largest norm of the rows of a piece, for each head, [piece][head].
 template <class T>
@@ -63,6 +70,40 @@ void find_norms(std::vector<double>& result, const view<const T, 4>& rows,
   }
 }
 
+/// Writes the smallest score of a query and the key at its own position, less what may be rounded off,
+/// for each piece of queries and head, [piece][head]. Keys have the same pieces.
+template <class Query, class Key>
+void find_own_scores(std::vector<double>& result, const view<const Query, 4>& q,
+                     const view<const Key, 4>& k, const std::vector<key_range>& pieces,
+                     double scale, double rounding) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  std::fill(result.begin(), result.end(), infinity);
+  const index_t group_size = q.shape[1] / k.shape[1];
+  index_t first = 0;
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    const index_t count = rows_of(pieces[piece]);
+    for (index_t head = 0; head < q.shape[1]; ++head) {
+      double& least =
+          result[piece * static_cast<std::size_t>(q.shape[1]) + static_cast<std::size_t>(head)];
+      for (index_t batch = 0; batch < q.shape[0]; ++batch) {
+        for (index_t row = first; row < first + count; ++row) {
+          double score = 0.0, magnitude = 0.0;
+          for (index_t c = 0; c < q.shape[3]; ++c) {
+            const double product =
+                scale * static_cast<double>(static_cast<float>(q(batch, head, row, c))) *
+                static_cast<double>(static_cast<float>(k(batch, head / group_size, row, c)));
+            score += product;
+            magnitude += std::abs(product);
+          }
+          const double bound = score - rounding * magnitude;
+          least = std::isfinite(bound) ? std::min(least, bound) : -infinity;
+        }
+      }
+    }
+    first += count;
+  }
+}
+
 /// The sum of the biases of a key at the query's own position.
 template <class... HeadPolicies>
 double bias_at_itself(const std::tuple<HeadPolicies...>& of_head) {
@@ -78,8 +119,8 @@ double bias_at_itself(const std::tuple<HeadPolicies...>& of_head) {
 struct row_norms {
   std::vector<double> queries{};     // [piece][head] of this rank
   std::vector<double> key_pieces{};  // [piece][key head] of this rank
-  std::vector<double> own_keys{};    // [key head] of this rank, over all pieces
   std::vector<double> keys{};        // [rank][piece][key head]
+  std::vector<double> own_scores{};  // [piece][head] of this rank, if its queries see themselves
 };
 
 /// Leaves out of `needed` what the bound shows to have no weight. seen(rank, piece, i) are the keys
@@ -88,15 +129,18 @@ template <class Seen, class... Policies>
 void apply_bound(range_table& needed, const std::tuple<Policies...>& policies,
                  const attention_shape& shape, const options& opts, const group& ranks,
                  const row_norms& norms, const Seen& seen) {
-  const auto& own = ranks.queries().of(ranks.rank());
-  index_t keys_in_all = 1;
-  for (int rank = 0; rank < ranks.size(); ++rank) keys_in_all += ranks.keys().rows(rank);
-  const double margin = 105.0 + std::log(static_cast<double>(keys_in_all));
+  const auto& queries = ranks.queries().of(ranks.rank());
+  constexpr double margin = 104.0;  // e^-103.98 is less than half of the least float32
   const auto scale = std::abs(static_cast<double>(score_scale(opts, policies, shape.head_dim)));
+  const double rounding = score_rounding(opts);
+  const auto softcap = static_cast<double>(opts.softcap);
   const auto largest_score = [&](double q_norm, double k_norm) {
-    const double product = scale * q_norm * k_norm * (1.0 + 1e-4);
+    const double product = scale * q_norm * k_norm * (1.0 + rounding);
     if (!std::isfinite(product)) return product;
-    return opts.softcap > 0.0f ? std::min(product, static_cast<double>(opts.softcap)) : product;
+    return softcap > 0.0 ? std::min(product, softcap) : product;
+  };
+  const auto own_score = [&](double least) {
+    return softcap > 0.0 ? softcap * (std::tanh(least / softcap) - rounding) : least;
   };
   const index_t group_size = shape.query_heads / shape.key_heads;
   const auto norm_at = [](const std::vector<double>& all, index_t i) {
@@ -109,15 +153,15 @@ void apply_bound(range_table& needed, const std::tuple<Policies...>& policies,
         const double k_norm =
             norm_at(norms.keys, (rank * needed.pieces + piece) * shape.key_heads + key_head);
         range = trim(range, [&](const key_range& block) {
-          for (std::size_t i = 0; i < own.size(); ++i) {
+          for (std::size_t i = 0; i < queries.size(); ++i) {
             const key_range keys = intersect(block, seen(rank, piece, i));
-            if (is_empty(own[i]) || is_empty(keys)) continue;
-            const distance_range reach{keys.first - (own[i].last - 1),
-                                       keys.last - 1 - own[i].first};
+            if (is_empty(queries[i]) || is_empty(keys)) continue;
+            const distance_range reach{keys.first - (queries[i].last - 1),
+                                       keys.last - 1 - queries[i].first};
             for (index_t h = key_head * group_size; h < (key_head + 1) * group_size; ++h) {
-              const double q_norm =
-                  norm_at(norms.queries, static_cast<index_t>(i) * shape.query_heads + h);
-              const double own_norm = norm_at(norms.own_keys, key_head);
+              const index_t of_piece = static_cast<index_t>(i) * shape.query_heads + h;
+              const double q_norm = norm_at(norms.queries, of_piece);
+              const double own = own_score(norm_at(norms.own_scores, of_piece));
               for (index_t batch = 0; batch < shape.batch; ++batch) {
                 const auto of_head = bind_all(policies, batch, h);
                 const bias_bound far = largest_bias(of_head, {}, reach, 1.0f);
@@ -125,7 +169,7 @@ void apply_bound(range_table& needed, const std::tuple<Policies...>& policies,
                 const double above = largest_score(q_norm, k_norm) +
                                      static_cast<double>(far.largest) +
                                      1e-5 * static_cast<double>(far.magnitude);
-                const double below = bias_at_itself(of_head) - largest_score(q_norm, own_norm);
+                const double below = bias_at_itself(of_head) + own;
                 if (!(above - below < -margin * temperature)) return true;
               }
             }

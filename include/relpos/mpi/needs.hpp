@@ -15,21 +15,20 @@
 namespace relpos::inline RELPOS_ABI {
 namespace mpi {
 
-/// Keys are left out at both ends of a piece in blocks of so many.
-inline constexpr index_t needed_block = 128;
-
-/// `piece` without the blocks at its ends that `is_needed` refuses.
+/// `piece` without the blocks at its ends that `is_needed` refuses, large ones first.
 template <class IsNeeded>
 key_range trim(key_range piece, const IsNeeded& is_needed) {
-  while (!is_empty(piece)) {
-    const key_range block{piece.first, std::min(piece.first + needed_block, piece.last)};
-    if (is_needed(block)) break;
-    piece.first = block.last;
-  }
-  while (!is_empty(piece)) {
-    const key_range block{std::max(piece.last - needed_block, piece.first), piece.last};
-    if (is_needed(block)) break;
-    piece.last = block.first;
+  for (const index_t block_rows : {1024, 128, 16, 2}) {
+    while (!is_empty(piece)) {
+      const key_range block{piece.first, std::min(piece.first + block_rows, piece.last)};
+      if (is_needed(block)) break;
+      piece.first = block.last;
+    }
+    while (!is_empty(piece)) {
+      const key_range block{std::max(piece.last - block_rows, piece.first), piece.last};
+      if (is_needed(block)) break;
+      piece.last = block.first;
+    }
   }
   return piece;
 }

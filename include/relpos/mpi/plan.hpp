@@ -45,7 +45,7 @@ class transfer_plan {
     const std::size_t of_rank = static_cast<std::size_t>(receives_.pieces * shape.key_heads);
     norms_.queries.resize(own_pieces_ * static_cast<std::size_t>(shape.query_heads));
     norms_.key_pieces.resize(of_rank);
-    norms_.own_keys.resize(static_cast<std::size_t>(shape.key_heads));
+    norms_.own_scores.resize(norms_.queries.size());
     norms_.keys.resize(of_rank * static_cast<std::size_t>(ranks.size()));
     if constexpr (can_bound_needs<Policies...>) {
       queries_see_themselves_ = queries_see_themselves(ranks, policies, shape);
@@ -75,10 +75,10 @@ class transfer_plan {
       if (opts.statistics.of_logits() || shape.key_heads == 0) return;
       find_norms(norms_.queries, q, ranks.queries().of(ranks.rank()));
       find_norms(norms_.key_pieces, k, ranks.keys().of(ranks.rank()));
-      std::fill(norms_.own_keys.begin(), norms_.own_keys.end(), 0.0);
-      for (std::size_t i = 0; i < norms_.key_pieces.size(); ++i) {
-        double& largest = norms_.own_keys[i % norms_.own_keys.size()];
-        largest = std::max(largest, norms_.key_pieces[i]);
+      if (queries_see_themselves_) {
+        find_own_scores(norms_.own_scores, q, k, ranks.queries().of(ranks.rank()),
+                        static_cast<double>(score_scale(opts, policies, shape.head_dim)),
+                        score_rounding(opts));
       }
       const auto count = static_cast<int>(norms_.key_pieces.size());
       double begin = MPI_Wtime();
