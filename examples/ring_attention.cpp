@@ -2,8 +2,9 @@
 //
 //   mpirun -n 4 relpos_example_ring_attention [length [heads [head_dim]]]
 //
-// Each rank prints the seconds that it computed and waited, the bytes that it sent, and the share of
-// the ideal: the time of its scores alone, measured on its own rows, over the time of the call.
+// Each rank prints the plan, which is the rows of keys that it needs of others, the seconds that it
+// computed and waited, the bytes that it sent, and the share of the ideal: the time of its scores
+// alone, measured on its own rows, over the time of the call.
 
 #include <relpos/mpi.hpp>
 #include <relpos/policies.hpp>
@@ -73,6 +74,11 @@ int main(int count, char** values) {
     status done = mpi::attention(serial{}, group, out, q, k, v, causal{});
     //! [attention]
     auto call = mpi::prepare(serial{}, group, out, q, k, v, causal{});
+    for (int other = 0; other < ranks; ++other) {
+      if (other == rank) continue;
+      std::printf("rank %d needs %lld rows of rank %d\n", rank,
+                  static_cast<long long>(call.rows_needed_of(other)), other);
+    }
     mpi::traffic traffic;
     if (done) done = call.run(serial{}, &traffic);
     if (!done) std::fprintf(stderr, "%s\n", done.message);
