@@ -77,6 +77,30 @@ TEST(logit_scaling, ssmax_has_a_scale_per_head) {
                two_heads(), means);
 }
 
+/// A factor of each row of the call.
+struct factors_of_rows {
+  relpos::view<const float, 4> factors;  // [1, 1, query, 1]
+
+  float logit_factor_of_row(index_t query_row, index_t) const {
+    return factors(0, 0, query_row, 0);
+  }
+};
+
+TEST(logit_scaling, of_rows_of_a_call) {
+  const auto factors = support::random_tensor({1, 1, 300, 1}, 23, 2.0f);
+  meaning means = causal_lines();
+  means.query_offset = 100;
+  means.logit_factor = [&](index_t, index_t q_pos, index_t) {
+    return static_cast<double>(factors(0, 0, q_pos - 100, 0));
+  };
+  for (const auto kernel : {relpos::kernel_class::prefill, relpos::kernel_class::decode}) {
+    const relpos::options opts{.query_offset = 100, .kernel = kernel};
+    expect_means(attend(two_heads(), opts, factors_of_rows{factors.view()}, relpos::alibi{slopes},
+                        relpos::causal{}),
+                 two_heads(), means);
+  }
+}
+
 TEST(logit_scaling, position_log_rises_by_intervals) {
   meaning means = causal_lines();
   means.query_offset = 8100;

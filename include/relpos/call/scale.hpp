@@ -72,12 +72,14 @@ float cap_after_bias(const std::tuple<HeadPolicies...>& head_policies) {
 /// The product of the factors of all policies for the logits of one row. `visible` is the number of
 /// keys that the row sees.
 template <class... HeadPolicies>
-float logit_factor(const std::tuple<HeadPolicies...>& head_policies, index_t q_pos,
-                   index_t visible) {
+float logit_factor(const std::tuple<HeadPolicies...>& head_policies,
+                   [[maybe_unused]] index_t query_row, index_t q_pos, index_t visible) {
   float product = 1.0f;
   const auto multiply = [&](const auto& policy) {
     using policy_type = std::decay_t<decltype(policy)>;
-    if constexpr (scales_by_count<policy_type>) {
+    if constexpr (scales_by_row<policy_type>) {
+      product *= policy.logit_factor_of_row(query_row, q_pos);
+    } else if constexpr (scales_by_count<policy_type>) {
       product *= policy.logit_factor(q_pos, visible);
     } else if constexpr (scales_by_position<policy_type>) {
       product *= policy.logit_factor(q_pos);

@@ -45,6 +45,8 @@
 //     float logit_factor(index_t q_pos, index_t visible)
 //                                              the same, from the number of keys that the row sees;
 //                                              only with masks that are ranges
+//     float logit_factor_of_row(index_t query_row, index_t q_pos)
+//                                              the same, one for each row of the call
 //   softmax
 //     float sink_logit()                       adds e^sink to the denominator, without a value
 //     float sink_logit(index_t query_row)      the same, one for each row of the call
@@ -219,12 +221,19 @@ concept scales_by_position = requires(const HeadPolicy& policy, index_t i) {
 };
 
 template <class HeadPolicy>
-concept scales_by_count = requires(const HeadPolicy& policy, index_t i) {
-  { policy.logit_factor(i, i) } -> std::convertible_to<float>;
+concept scales_by_row = requires(const HeadPolicy& policy, index_t i) {
+  { policy.logit_factor_of_row(i, i) } -> std::convertible_to<float>;
 };
 
 template <class HeadPolicy>
-concept scales_rows = scales_by_position<HeadPolicy> || scales_by_count<HeadPolicy>;
+concept scales_by_count =
+    !scales_by_row<HeadPolicy> && requires(const HeadPolicy& policy, index_t i) {
+      { policy.logit_factor(i, i) } -> std::convertible_to<float>;
+    };
+
+template <class HeadPolicy>
+concept scales_rows =
+    scales_by_position<HeadPolicy> || scales_by_count<HeadPolicy> || scales_by_row<HeadPolicy>;
 
 template <class HeadPolicy>
 concept has_sink_of_rows = requires(const HeadPolicy& policy, index_t i) {

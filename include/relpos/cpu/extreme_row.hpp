@@ -148,7 +148,7 @@ void attend_extreme_row(const problem_sequence<Problem>& sequence, index_t head,
   const auto position = row_positions(sequence.call.policies, sequence.position, sequence.at);
   const double factor =
       static_cast<double>(
-          logit_factor(head_policies, position.query(row), sequence.count_shown(seen, row))) /
+          logit_factor(head_policies, row, position.query(row), sequence.count_shown(seen, row))) /
       static_cast<double>(softmax_temperature(sequence.call.policies, sequence.at, head));
   // `top` is in natural units, extreme_exponent in base 2. Half of extreme_exponent is above
   // extreme_exponent * ln 2, so the difference in units refuses no row. At this size no score q.k

@@ -258,7 +258,8 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
       }
       if constexpr (Problem::has_row_factor) {
         const index_t visible = sequence_.count_shown(rows.visible[i], row);
-        scale_row<Isa>(logit_factor(policies_of_head, places.query(row), visible), keys, scores);
+        scale_row<Isa>(logit_factor(policies_of_head, row, places.query(row), visible), keys,
+                       scores);
       }
       seen[i] = hide_row<Isa>(element_masks(policies_of_head), query_position(row), rows.visible[i],
                               key_position, keys, scores);

@@ -66,7 +66,7 @@ class row_facts {
         const auto places = row_positions(problem_.policies, position, set);
         for (index_t row = 0; row < rows; ++row) {
           const index_t seen = masks ? visible[row].last - visible[row].first : key_length;
-          factors[row] = logit_factor(head_policies, places.query(row), seen);
+          factors[row] = logit_factor(head_policies, row, places.query(row), seen);
         }
       }
       result.factors = rebase(factors, to_device);

@@ -41,7 +41,7 @@ class reference_row {
     if constexpr (Problem::has_row_factor) {
       for (index_t key = 0; key < sequence.shape.key_length; ++key) visible += sees(key) ? 1 : 0;
     }
-    factor_ = static_cast<Real>(logit_factor(head_policies_, position_.query(row), visible));
+    factor_ = static_cast<Real>(logit_factor(head_policies_, row, position_.query(row), visible));
     cap_ = static_cast<Real>(cap_after_bias(head_policies_));
     sink_ = static_cast<Real>(sink_logit(head_policies_, row));
   }

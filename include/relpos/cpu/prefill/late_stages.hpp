@@ -44,8 +44,8 @@ class row_factor_stage {
   row_factor_stage(const std::tuple<HeadPolicies...>& head_policies, const group_rows& rows,
                    const RowPositions& position, const Visible& visible) {
     for (index_t lane = 0; lane < rows.count; ++lane) {
-      factors_[lane] =
-          logit_factor(head_policies, position.query(rows.first_row + lane), visible(lane));
+      const index_t row = rows.first_row + lane;
+      factors_[lane] = logit_factor(head_policies, row, position.query(row), visible(lane));
     }
   }
 
