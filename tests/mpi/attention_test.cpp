@@ -18,40 +18,13 @@ using relpos::mpi::contiguous_shards;
 using relpos::mpi::group;
 using relpos::mpi::sequence_shards;
 using relpos::mpi::zigzag_shards;
+using support::expect_each_spread;
 using support::expect_spread;
+using support::for_each_spread;
 using support::inputs;
+using support::own;
 using support::random_inputs;
-
-inputs<float> self_attention(index_t length, std::uint32_t seed) {
-  return random_inputs({.batch = 2,
-                        .query_heads = 4,
-                        .key_heads = 2,
-                        .query_length = length,
-                        .key_length = length,
-                        .head_dim = 12,
-                        .value_dim = 5},
-                       seed);
-}
-
-/// use(shards) for both ways of cutting, and for lengths down to fewer rows than ranks.
-template <class Use>
-void for_each_spread(const Use& use) {
-  const int ranks = support::ranks_of_world();
-  for (const index_t length : {1, 3, 57, 400}) {
-    for (const bool zigzag : {false, true}) {
-      SCOPED_TRACE(testing::Message() << length << " rows, " << (zigzag ? "zigzag" : "contiguous"));
-      use(length, zigzag ? zigzag_shards(length, ranks) : contiguous_shards(length, ranks));
-    }
-  }
-}
-
-/// expect_spread with these policies, for each spread.
-template <class... Policies>
-void expect_each_spread(const relpos::options& opts, const Policies&... policies) {
-  for_each_spread([&](index_t length, const sequence_shards& shards) {
-    expect_spread(group(MPI_COMM_WORLD, shards), self_attention(length, 3), opts, policies...);
-  });
-}
+using support::self_attention;
 
 TEST(mpi_attention, without_policies) { expect_each_spread({}); }
 
@@ -89,11 +62,6 @@ TEST(mpi_attention, of_sinks_and_temperatures) {
   const std::vector<float> temperatures{0.5f, 1.0f, 2.0f, 0.8f};
   expect_each_spread({.softcap = 2.0f}, relpos::sink_logits{sinks}, causal{});
   expect_each_spread({.scale = 0.2f}, relpos::head_temperature{temperatures});
-}
-
-/// This rank's rows [.., query row, ..] of numbers for all queries.
-support::tensor<float> own(const support::tensor<float>& whole, const group& ranks) {
-  return support::rows_of_rank(whole, ranks.queries(), ranks.rank());
 }
 
 TEST(mpi_attention, of_data_with_a_number_for_each_row) {
@@ -266,8 +234,8 @@ TEST(mpi_attention, with_statistics) {
   for_each_spread([](index_t length, const sequence_shards& shards) {
     const group ranks(MPI_COMM_WORLD, shards);
     const inputs<float> in = self_attention(length, 7);
-    const std::array<index_t, 3> own{2, 4, shards.rows(ranks.rank())};
-    std::vector<support::tensor<float, 3>> got(5, support::tensor<float, 3>(own, 7.0f));
+    const std::array<index_t, 3> shape{2, 4, shards.rows(ranks.rank())};
+    std::vector<support::tensor<float, 3>> got(5, support::tensor<float, 3>(shape, 7.0f));
     const relpos::options opts{.statistics = {.max_probability = got[0].view(),
                                               .entropy = got[1].view(),
                                               .logit_count = got[2].view(),

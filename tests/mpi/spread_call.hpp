@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <optional>
+#include <cstdint>
 #include <tuple>
 #include <vector>
 
@@ -41,6 +41,37 @@ tensor<T> rows_of_rank(const tensor<T>& whole, const relpos::mpi::sequence_shard
     }
   }
   return result;
+}
+
+/// This rank's rows of [batch, head, query, number].
+template <class T>
+tensor<T> own(const tensor<T>& whole, const relpos::mpi::group& ranks) {
+  return rows_of_rank(whole, ranks.queries(), ranks.rank());
+}
+
+/// A sequence over itself: two entries, two query heads for each of two key heads.
+inline inputs<float> self_attention(index_t length, std::uint32_t seed) {
+  return random_inputs({.batch = 2,
+                        .query_heads = 4,
+                        .key_heads = 2,
+                        .query_length = length,
+                        .key_length = length,
+                        .head_dim = 12,
+                        .value_dim = 5},
+                       seed);
+}
+
+/// use(length, shards) for both ways of cutting, and for lengths down to fewer rows than ranks.
+template <class Use>
+void for_each_spread(const Use& use) {
+  const int ranks = ranks_of_world();
+  for (const index_t length : {1, 3, 57, 400}) {
+    for (const bool zigzag : {false, true}) {
+      SCOPED_TRACE(testing::Message() << length << " rows, " << (zigzag ? "zigzag" : "contiguous"));
+      use(length, zigzag ? relpos::mpi::zigzag_shards(length, ranks)
+                         : relpos::mpi::contiguous_shards(length, ranks));
+    }
+  }
 }
 
 /// [batch, head, row] as [batch, head, row, 1].
@@ -97,25 +128,27 @@ spread_result<Out> expect_spread_of(const relpos::mpi::group& ranks, const input
   tensor<double> exact(shape);
   tensor<double, 3> exact_lse(rows);
   tensor<float> naive(shape);
-  const auto define = [&]<class Real>(support::tensor<Real>& out, auto lse) {
+  tensor<float, 3> naive_lse(rows);
+  const auto define = [&]<class Real>(tensor<Real>& out, tensor<Real, 3>& lse) {
     const relpos::status done = std::apply(
         [&](const auto&... policies) {
-          return relpos::reference_attention<Real>(out.view(), lse, in.q.view(), in.k.view(),
+          return relpos::reference_attention<Real>(out.view(), lse.view(), in.q.view(), in.k.view(),
                                                    in.v.view(), policies..., whole);
         },
         whole_policies);
     EXPECT_TRUE(done) << done.message;
   };
-  define(exact, std::optional(exact_lse.view()));
-  define(naive, std::nullopt);
+  define(exact, exact_lse);
+  define(naive, naive_lse);
 
   // States of up to ranks x 4 pieces are merged, each with a few roundings.
   const double tolerance = 2.0 * float_tolerance(exact.values, naive.values, true);
+  const double lse_tolerance = 2.0 * float_tolerance(exact_lse.values, naive_lse.values, true);
   expect_close(got.out.values, rows_of_rank(exact, ranks.queries(), ranks.rank()).values, tolerance,
                "out");
   expect_close(got.lse.values,
-               rows_of_rank(with_channel(exact_lse), ranks.queries(), ranks.rank()).values, 1e-5,
-               "lse");
+               rows_of_rank(with_channel(exact_lse), ranks.queries(), ranks.rank()).values,
+               lse_tolerance, "lse");
   return got;
 }
 
@@ -125,6 +158,15 @@ spread_result<Out> expect_spread(const relpos::mpi::group& ranks, const inputs<T
                                  const relpos::options& opts, const Policies&... policies) {
   const std::tuple<Policies...> all(policies...);
   return expect_spread_of<Out>(ranks, in, opts, all, all);
+}
+
+/// expect_spread with these policies, for each spread.
+template <class... Policies>
+void expect_each_spread(const relpos::options& opts, const Policies&... policies) {
+  for_each_spread([&](index_t length, const relpos::mpi::sequence_shards& shards) {
+    const relpos::mpi::group ranks(MPI_COMM_WORLD, shards);
+    expect_spread(ranks, self_attention(length, 3), opts, policies...);
+  });
 }
 
 }  // namespace support
