@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -75,6 +76,8 @@ TEST_F(mpi_refusals, of_policies_that_differ) {
                  "policies: rank");
   expect_refused(support::attend_spread(ranks, in, {}, relpos::sliding_window{is_last ? 3 : 4}),
                  "policies: rank");
+  expect_refused(support::attend_spread(ranks, in, {}, relpos::log_n{is_last ? 3 : 4}, causal{}),
+                 "policies: rank");
   // The same numbers, of another kind: one of the two has a bound.
   const std::vector<float> half_slopes{0.5f, 0.5f};
   const auto linear = [](index_t, index_t distance) { return 0.5 * static_cast<double>(distance); };
@@ -137,6 +140,46 @@ struct failing_mask {
 TEST_F(mpi_refusals, of_a_policy_that_throws_on_one_rank) {
   expect_refused(support::attend_spread(ranks, inputs_of(1, 4), {}, failing_mask{is_last}),
                  "no range today");
+}
+
+TEST_F(mpi_refusals, of_lists_that_do_not_ascend_on_one_rank) {
+  const group zigzag(MPI_COMM_WORLD, relpos::mpi::zigzag_shards(length, ranks.size()));
+  const index_t rows = zigzag.queries().rows(zigzag.rank());
+  tensor<std::int32_t> lists({1, 1, rows, 2}, 0);
+  for (index_t row = 0; row < rows; ++row) lists(0, 0, row, 1) = -1;
+  if (is_last) lists(0, 0, rows - 1, 1) = 0;  // of a row in the second of its pieces
+  const relpos::selected_keys policy{relpos::view<const std::int32_t, 4>(lists.view())};
+  expect_refused(
+      support::attend_spread(zigzag, inputs_of(1, 4), {}, policy),
+      ("rank " + std::to_string(ranks.size() - 1) + ": selected_keys: list has 0 at").c_str());
+}
+
+TEST_F(mpi_refusals, of_data_with_a_row_too_many) {
+  const index_t rows = ranks.queries().rows(ranks.rank());
+  const tensor<std::int32_t> lists({1, 1, is_last ? rows + 1 : rows, 1}, -1);
+  expect_refused(
+      support::attend_spread(ranks, inputs_of(1, 4), {}, relpos::selected_keys{lists.view()}),
+      "selected_keys: list is [1, 1, ");
+  const std::vector<std::int32_t> buckets{0, 1};
+  const tensor<float> of_queries({1, 2, is_last ? rows + 1 : rows, 2});
+  expect_refused(support::attend_spread(ranks, inputs_of(1, 4), {},
+                                        relpos::query_tables(of_queries.view(), buckets, 0)),
+                 "query_tables: tables are [1, 2, ");
+  const tensor<float> of_keys({1, 2, is_last ? length + 1 : length, 2});
+  expect_refused(support::attend_spread(ranks, inputs_of(1, 4), {},
+                                        relpos::key_tables(of_keys.view(), buckets, 0)),
+                 "key_tables: tables are [1, 2, 41, 2], must be [batch, heads, key, bucket] = [1, "
+                 "2, 40, 2]");
+}
+
+TEST_F(mpi_refusals, of_tables_over_queries_and_keys_that_begin_apart) {
+  const group apart(MPI_COMM_WORLD, contiguous_shards(length, ranks.size(), 7),
+                    contiguous_shards(length, ranks.size()));
+  const std::vector<std::int32_t> buckets{0, 1};
+  const tensor<float> tables({1, 2, apart.queries().rows(apart.rank()), 2});
+  expect_refused(support::attend_spread(apart, inputs_of(1, 4), {},
+                                        relpos::query_tables(tables.view(), buckets, 0)),
+                 "the queries of sequence 0 begin at 7 and its keys at 0");
 }
 
 TEST_F(mpi_refusals, of_statistics_that_do_not_merge) {

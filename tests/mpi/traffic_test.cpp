@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <tuple>
 #include <vector>
 
 #include "mpi/spread_call.hpp"
@@ -98,6 +100,31 @@ TEST(mpi_traffic, of_a_window_is_planned_from_the_neighbour_alone) {
   EXPECT_TRUE(call.valid());
   for (int rank = 0; rank < ranks; ++rank) {
     EXPECT_EQ(call.rows_needed_of(rank), rank + 1 == spread.rank() ? 19 : 0) << "of rank " << rank;
+  }
+}
+
+TEST(mpi_traffic, of_selected_keys_is_from_the_first_to_the_last_of_a_rank) {
+  const int size = support::ranks_of_world();
+  constexpr index_t length = 448;
+  // A query selects 20 keys that end 20 before it.
+  support::tensor<std::int32_t> lists({1, 1, length, 20}, -1);
+  for (index_t q = 20; q < length; ++q) {
+    for (index_t i = 0; i < std::min(q - 19, index_t{20}); ++i) {
+      lists(0, 0, q, i) = static_cast<std::int32_t>(std::max(q - 39, index_t{0}) + i);
+    }
+  }
+  const auto policy_of = [](const support::tensor<std::int32_t>& of) {
+    return relpos::selected_keys{relpos::view<const std::int32_t, 4>(of.view())};
+  };
+  for (const auto& shards : {contiguous_shards(length, size), zigzag_shards(length, size)}) {
+    const group ranks(MPI_COMM_WORLD, shards);
+    const auto own_lists = support::own(lists, ranks);
+    const auto got =
+        support::expect_spread_of(ranks, self_attention(2, length), {},
+                                  std::tuple(policy_of(lists)), std::tuple(policy_of(own_lists)));
+    const double least =
+        rows_by_definition(shards, [](index_t q, index_t k) { return q - 40 < k && k <= q - 20; });
+    EXPECT_EQ(bytes_of_all(got.traffic), 2.0 * static_cast<double>(row_bytes) * least);
   }
 }
 

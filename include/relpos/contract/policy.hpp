@@ -81,6 +81,11 @@
 //     status check_sequences(const Call&)      refuses sequences that the data does not fit, from
 //                                              call.shape.batch and from call.shape_of(i) and
 //                                              call.position_of(i) of each sequence
+//     Policy from_rows(index_t query_row, index_t key_row, index_t distance)
+//                                              for a bias_element that reads the distance of rows:
+//                                              the policy of a call whose rows begin at these rows
+//                                              of the data, and whose first key has this distance
+//                                              from the first query
 //     bool reads(const byte_range& memory)     whether the policy's data overlaps this memory;
 //                                              outputs must not overlap it
 //     static constexpr float default_scale     the scale in place of 1/sqrt(head_dim)
@@ -132,6 +137,12 @@ auto bind_all(const std::tuple<Policies...>& policies, index_t batch, index_t he
       },
       policies);
 }
+
+/// A policy whose data is indexed by rows and by their distance.
+template <class Policy>
+concept reads_row_distances = requires(const Policy& policy, index_t i) {
+  { policy.from_rows(i, i, i) } -> std::same_as<Policy>;
+};
 
 // Stages. Each concept is tested on a head policy, except is_rotation, tabulates_bias, mixes_bias,
 // selects_keys and places_tokens, which are tested on the policy itself.

@@ -87,7 +87,7 @@ constexpr index_t stages_of() {
         has_key_terms<bound>, has_query_terms<bound>, bounds_bias<bound>, gates_rows<bound>,
         caps_after_bias<bound>, masks_range<bound>, masks_elements<bound>, sets_temperature<bound>,
         scales_rows<bound>, has_sink<bound>, has_sink_of_rows<bound>, is_rotation<Policy>,
-        places_tokens<Policy>, reads_axis<Policy>}) {
+        places_tokens<Policy>, reads_axis<Policy>, selects_keys<Policy>}) {
     bits = 2 * bits + (each ? 1 : 0);
   }
   return bits;
@@ -108,6 +108,10 @@ void add_samples(digest& into, const Policy& policy, index_t batch, index_t head
   if constexpr (caps_after_bias<bound>) into.add(of_head.cap_after_bias());
   if constexpr (scales_by_position<bound>)
     into.add(static_cast<float>(of_head.logit_factor(q_pos)));
+  if constexpr (scales_by_count<bound>) {
+    const index_t seen = k_positions.back() - k_positions.front() + 1;
+    into.add(static_cast<float>(of_head.logit_factor(q_pos, seen)));
+  }
   if constexpr (masks_range<bound>) {
     into.add(of_head.visible_keys(q_pos).first);
     into.add(of_head.visible_keys(q_pos).last);

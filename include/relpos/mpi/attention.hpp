@@ -28,16 +28,12 @@ auto prepare(const Executor& runner, const group& ranks, const view<Out, 4>& out
   static_assert(!is_team_member<Executor>,
                 "relpos: threads that all make the same call cannot all be a rank: use an executor "
                 "with threads of its own");
-  static_assert(!((reads_rows<Arguments> && std::is_final_v<Arguments>) || ... || false),
-                "relpos: a policy whose data is indexed by rows must not be final here");
-  static_assert(!(reads_row_distances<Arguments> || ... || false),
-                "relpos: tables of a query's or a key's own need the distance of rows, which a "
-                "rank's rows do not have");
-  static_assert(!(scales_by_count<head_policy_of<Arguments>> || ... || false),
-                "relpos: this logit scaling needs the number of keys that a query sees, which no "
-                "rank has at once");
-  static_assert(!(selects_keys<Arguments> || ... || false),
-                "relpos: selected keys are rows of one call, and each rank has only some of them");
+  static_assert(
+      !((differs_by_call<Arguments> &&
+         (std::is_final_v<Arguments> || std::is_final_v<head_policy_of<Arguments>>)) ||
+        ... || false),
+      "relpos: a policy that reads rows, or the number of visible keys, must not be final "
+      "here");
   const auto policies = policies_of(arguments...);
   return [&]<class... Policies>(const std::tuple<Policies...>& all) {
     return prepared_attention<Isa, Out, std::remove_const_t<Query>, std::remove_const_t<Key>,
@@ -50,8 +46,8 @@ auto prepare(const Executor& runner, const group& ranks, const view<Out, 4>& out
 ///
 /// Each rank passes its own rows of q, k, v and out, and the data of policies for all heads.
 /// Policies read positions in the whole sequence: data with a number for each key row (additive_bias,
-/// token_positions, key_bias) has all positions from 0 on, data with a number for each query row has
-/// this rank's rows. Collective.
+/// token_positions, key_bias, key_tables) has all positions from 0 on, data with a number for each
+/// query row has this rank's rows. Collective.
 ///
 /// @snippet ring_attention.cpp attention
 template <class Isa = native, executor Executor, class Out, class Query, class Key, class Value,

@@ -122,6 +122,29 @@ status check_sequences_at(const key_range& queries, const key_range& keys,
                                       at_positions, policies));
 }
 
+/// The rows of queries that a policy's check_sequences gets.
+enum class checked_rows { of_all_ranks, of_this_rank, of_a_piece };
+
+template <class Policy>
+inline constexpr checked_rows rows_checked_by =
+    selects_keys<Policy>                                 ? checked_rows::of_this_rank
+    : reads_rows<Policy> && !reads_row_distances<Policy> ? checked_rows::of_a_piece
+                                                         : checked_rows::of_all_ranks;
+
+/// The policies whose check_sequences gets these rows.
+template <checked_rows Rows, class... Policies>
+constexpr auto policies_checking(const std::tuple<Policies...>& policies) {
+  constexpr auto if_checking = []<class Policy>(const Policy& policy) {
+    if constexpr (rows_checked_by<Policy> == Rows) {
+      return std::tuple<Policy>(policy);
+    } else {
+      return std::tuple<>();
+    }
+  };
+  return std::apply([&](const auto&... policy) { return std::tuple_cat(if_checking(policy)...); },
+                    policies);
+}
+
 /// Refuses policies whose data does not fit the positions of the queries and keys of all ranks; data
 /// with a number for each query row must fit this rank's rows.
 template <class Query, class Key, class Value, class... Policies>
@@ -132,29 +155,16 @@ status check_positions(const group& ranks, const view<const Query, 4>& q,
   attention_shape shape = attention_shape::of(q, k, v);
   shape.key_length = keys.last;
   if (status valid = check_policies(policies, shape); !valid) return valid;
-  constexpr auto unless_of_rows = []<class Policy>(const Policy& policy) {
-    if constexpr (reads_rows<Policy>) {
-      return std::tuple<>();
-    } else {
-      return std::tuple<Policy>(policy);
-    }
+  const auto check = [&](const key_range& queries, const auto& of_rows) {
+    return check_sequences_at(queries, keys, q, k, v, opts, of_rows);
   };
-  const auto of_positions = std::apply(
-      [&](const auto&... policy) { return std::tuple_cat(unless_of_rows(policy)...); }, policies);
-  const key_range all = hull_of(ranks.queries());
-  if (status valid = check_sequences_at(all, keys, q, k, v, opts, of_positions); !valid) {
-    return valid;
-  }
-  if constexpr ((reads_rows<Policies> || ... || false)) {
-    const auto& pieces = ranks.queries().of(ranks.rank());
-    for (std::size_t i = 0; i < pieces.size(); ++i) {
-      const row_place first{first_row(pieces, i), keys.first};
-      const auto of_piece = std::apply(
-          [&](const auto&... policy) { return std::tuple(placed(policy, first)...); }, policies);
-      if (status valid = check_sequences_at(pieces[i], keys, q, k, v, opts, of_piece); !valid) {
-        return valid;
-      }
-    }
+  const auto of_all_ranks = policies_checking<checked_rows::of_all_ranks>(policies);
+  if (status valid = check(hull_of(ranks.queries()), of_all_ranks); !valid) return valid;
+  const auto of_this_rank = policies_checking<checked_rows::of_this_rank>(policies);
+  if (status valid = check({0, shape.query_length}, of_this_rank); !valid) return valid;
+  const auto of_a_piece = policies_checking<checked_rows::of_a_piece>(policies);
+  for (const key_range& piece : ranks.queries().of(ranks.rank())) {
+    if (status valid = check(piece, of_a_piece); !valid) return valid;
   }
   return {};
 }

@@ -27,12 +27,13 @@ namespace relpos::inline RELPOS_ABI {
 namespace mpi {
 
 /// Whether a call's scores have this bound: biases of a known upper bound, no rotation, whose factors
-/// may grow, no mask of elements.
+/// may grow, no mask of elements and no selected keys, which may hide a query's own position.
 template <class... Policies>
 inline constexpr bool can_bound_needs =
     can_bound_scores<Policies...> &&
     ((!has_key_terms<head_policy_of<Policies>> && !is_rotation<Policies> &&
-      !masks_elements<head_policy_of<Policies>> && !places_tokens<Policies>) &&
+      !masks_elements<head_policy_of<Policies>> && !selects_keys<Policies> &&
+      !places_tokens<Policies>) &&
      ... && true);
 
 /// The most that may be rounded off a score, relative to the products of its channels. In bfloat16,

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "relpos/call/selected_rows.hpp"
 #include "relpos/call/visible_rows.hpp"
 #include "relpos/contract/mask.hpp"
 #include "relpos/core/shape.hpp"
@@ -33,7 +34,27 @@ key_range trim(key_range piece, const IsNeeded& is_needed) {
   return piece;
 }
 
-/// The hull of the positions in `keys` that the masks show to some position in `queries`.
+/// The hull of the positions in `keys` that lists of selected keys name for some row of a call.
+template <class... Policies>
+key_range selected_hull(const std::tuple<Policies...>& policies, const attention_shape& call,
+                        const key_range& keys) {
+  key_range named;
+  with_selection(policies, [&](const auto& policy) {
+    for (index_t batch = 0; batch < call.batch; ++batch) {
+      for (index_t head = 0; head < call.key_heads; ++head) {
+        for (index_t row = 0; row < call.query_length; ++row) {
+          const selected_rows selected{policy.selection(batch, head, row)};
+          const key_range places = selected.places(keys);
+          if (!is_empty(places)) named = hull(named, selected.hull(places));
+        }
+      }
+    }
+  });
+  return named;
+}
+
+/// The hull of the positions in `keys` that masks and lists show to some position in `queries`. Row 0
+/// of each policy is the first of `queries`.
 template <class... Policies>
 key_range seen_keys(const std::tuple<Policies...>& policies, const attention_shape& call,
                     const key_range& queries, const key_range& keys) {
@@ -47,6 +68,9 @@ key_range seen_keys(const std::tuple<Policies...>& policies, const attention_sha
   for (index_t batch = 0; batch < entries; ++batch) {
     key_range rows = seen_rows(policies, batch, shape, {queries.first, keys.first});
     seen = hull(seen, {rows.first + keys.first, rows.last + keys.first});
+  }
+  if constexpr ((selects_keys<Policies> || ... || false)) {
+    if (!is_empty(seen)) seen = selected_hull(policies, shape, seen);
   }
   if constexpr ((masks_elements<head_policy_of<Policies>> || ... || false)) {
     constexpr bool differs_by_head =

@@ -16,6 +16,7 @@
 #include "relpos/mpi/far_keys.hpp"
 #include "relpos/mpi/group.hpp"
 #include "relpos/mpi/needs.hpp"
+#include "relpos/mpi/placed.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 namespace mpi {
@@ -32,12 +33,14 @@ class transfer_plan {
         sends_(receives_),
         own_pieces_(ranks.queries().of(ranks.rank()).size()) {
     seen_.resize(static_cast<std::size_t>(ranks.size() * receives_.pieces) * own_pieces_);
+    const auto& own = ranks.queries().of(ranks.rank());
     for (int rank = 0; rank < ranks.size(); ++rank) {
       const auto& pieces = ranks.keys().of(rank);
       for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
         for (std::size_t i = 0; i < own_pieces_; ++i) {
+          const row_place begin{.query = first_row(own, i)};
           seen_[place(rank, static_cast<index_t>(piece), i)] =
-              seen_keys(policies, shape, ranks.queries().of(ranks.rank())[i], pieces[piece]);
+              seen_keys(all_placed(policies, begin), shape, own[i], pieces[piece]);
         }
       }
     }

@@ -28,6 +28,7 @@
 #include "relpos/mpi/placed.hpp"
 #include "relpos/mpi/plan.hpp"
 #include "relpos/mpi/states.hpp"
+#include "relpos/mpi/visible_counts.hpp"
 
 namespace relpos::inline RELPOS_ABI {
 namespace mpi {
@@ -74,6 +75,7 @@ class prepared_attention {
     if (!valid_) return;
     valid_ = agree(ranks, guarded([&] {
                      plan_ = transfer_plan(ranks, policies_, shape_);
+                     counts_ = visible_counts(ranks, policies_, shape_);
                      return allocate_states(runner);
                    }));
     if (!valid_) return;
@@ -124,7 +126,7 @@ class prepared_attention {
     }
     add_to_untouched(runner, result);
     wait_for([&] { result = agree(*ranks_, result); });
-    if (result) write_results(runner);
+    if (result) write_results(runner, total_.state(of_results(shape_.query_length)), out_, opts_);
     done.seconds = MPI_Wtime() - begin;
     if (report != nullptr) *report = done;
     return result;
@@ -240,14 +242,14 @@ class prepared_attention {
   }
 
   row_place place_of(std::size_t queries, index_t key) const {
-    return {first_row(own_queries(), queries), key};
+    return {first_row(own_queries(), queries), key, key - own_queries()[queries].first,
+            counts_.rows()};
   }
 
   /// use(policies...) for a call whose rows begin at `first`.
   template <class Use>
   auto with_policies(const row_place& first, const Use& use) const {
-    return std::apply([&](const auto&... policy) { return use(placed(policy, first)...); },
-                      policies_);
+    return std::apply(use, all_placed(policies_, first));
   }
 
   std::size_t bytes_of(const range_table& table, int rank) const {
@@ -361,22 +363,6 @@ class prepared_attention {
     }
   }
 
-  template <executor Executor>
-  void write_results(const Executor& runner) {
-    const partial_state total = total_.state(of_results(shape_.query_length));
-    runner.run(shape_.batch * shape_.query_heads, [&](index_t item, index_t) {
-      const index_t batch = item / shape_.query_heads;
-      const index_t head = item % shape_.query_heads;
-      for (index_t row = 0; row < shape_.query_length; ++row) {
-        for (index_t c = 0; c < shape_.value_dim; ++c) {
-          out_(batch, head, row, c) = static_cast<Out>(total.out(batch, head, row, c));
-        }
-        if (opts_.lse) (*opts_.lse)(batch, head, row) = total.lse(batch, head, row);
-        copy_row_statistics(opts_.statistics, total.statistics, batch, head, row);
-      }
-    });
-  }
-
   const group* ranks_;
   view<Out, 4> out_;
   view<const Query, 4> q_;
@@ -387,6 +373,7 @@ class prepared_attention {
   attention_shape shape_;
   status valid_{};
   transfer_plan plan_{};
+  visible_counts counts_{};
   std::array<exchange, 2> exchanges_{};
   std::vector<std::byte> workspace_{};
   std::vector<Key> dense_keys_{};

@@ -1,12 +1,15 @@
 #pragma once
-// Memory of the states that a rank merges, and the statistics of some of its rows.
+// Memory of the states that a rank merges, the statistics of some of its rows, and the results.
 
 #include <array>
 #include <cstddef>
 #include <optional>
 #include <vector>
 
+#include "relpos/call/options.hpp"
 #include "relpos/call/row_statistics.hpp"
+#include "relpos/core/executor.hpp"
+#include "relpos/core/view.hpp"
 #include "relpos/merge.hpp"
 
 namespace relpos::inline RELPOS_ABI {
@@ -50,6 +53,24 @@ inline row_statistics slice_statistics(const row_statistics& all, index_t first,
   };
   return {part(all.max_probability), part(all.entropy), part(all.logit_count), part(all.logit_mean),
           part(all.logit_variance)};
+}
+
+/// Writes results to the outputs of a call.
+template <executor Executor, class Out>
+void write_results(const Executor& runner, const partial_state& from, const view<Out, 4>& out,
+                   const options& opts) {
+  const auto& shape = from.out.shape;
+  runner.run(shape[0] * shape[1], [&](index_t item, index_t) {
+    const index_t batch = item / shape[1];
+    const index_t head = item % shape[1];
+    for (index_t row = 0; row < shape[2]; ++row) {
+      for (index_t c = 0; c < shape[3]; ++c) {
+        out(batch, head, row, c) = static_cast<Out>(from.out(batch, head, row, c));
+      }
+      if (opts.lse) (*opts.lse)(batch, head, row) = from.lse(batch, head, row);
+      copy_row_statistics(opts.statistics, from.statistics, batch, head, row);
+    }
+  });
 }
 
 }  // namespace mpi

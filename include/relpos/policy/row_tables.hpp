@@ -69,6 +69,13 @@ struct row_tables {
             buckets.size - 1};
   }
 
+  constexpr row_tables from_rows(index_t query_row, index_t key_row, index_t distance) const {
+    row_tables result = *this;
+    result.tables.data += (OfKeys ? key_row : query_row) * tables.strides[2];
+    result.first_distance -= distance;
+    return result;
+  }
+
   status check(const attention_shape& shape) const {
     if (status valid = check_view(OfKeys ? "key_tables: tables" : "query_tables: tables", tables);
         !valid) {
