@@ -50,7 +50,7 @@ double scores_of(const mpi::sequence_shards& shards, int rank) {
 int main(int count, char** values) {
   MPI_Init(&count, &values);
   const auto argument = [&](int i, index_t otherwise) {
-    return count > i ? static_cast<index_t>(std::atoll(values[i])) : otherwise;
+    return count > i ? static_cast<index_t>(std::strtoll(values[i], nullptr, 10)) : otherwise;
   };
   const index_t length = argument(1, 4096), heads = argument(2, 2), head_dim = argument(3, 64);
   bool succeeded = false;
