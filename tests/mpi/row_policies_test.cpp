@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "mpi/spread_call.hpp"
+#include "support/factors_of_rows.hpp"
 
 namespace {
 
@@ -22,8 +23,8 @@ using relpos::mpi::group;
 using relpos::mpi::sequence_shards;
 using relpos::mpi::zigzag_shards;
 using support::expect_each_spread;
-using support::expect_spread;
 using support::expect_spread_of;
+using support::factors_of_rows;
 using support::for_each_spread;
 using support::inputs;
 using support::own;
@@ -191,15 +192,6 @@ TEST(mpi_row_policies, of_logit_scaling_by_a_count_beside_positions_of_tokens) {
                      std::tuple(of_rank, relpos::alibi{slopes}, relpos::log_n{2}, causal{}));
   });
 }
-
-/// A factor of each query row.
-struct factors_of_rows {
-  relpos::view<const float, 4> factors;  // [1, 1, query, 1]
-
-  float logit_factor_of_row(index_t query_row, index_t) const {
-    return factors(0, 0, query_row, 0);
-  }
-};
 
 TEST(mpi_row_policies, of_logit_scaling_by_the_row) {
   for_each_spread([](index_t length, const sequence_shards& shards) {

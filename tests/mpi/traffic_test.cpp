@@ -166,9 +166,9 @@ int rank_of(const sequence_shards& shards, index_t position) {
 /// The rows of keys that must travel under ALiBi and a causal mask, over all heads: each
 /// (rank, head, key) of another rank whose weight is above zero in float32 for a query of the rank.
 double rows_with_weight(const sequence_shards& shards, const support::inputs<float>& in,
-                        const std::vector<float>& slopes) {
+                        const std::vector<float>& slopes,
+                        double scale = 1.0 / std::sqrt(static_cast<double>(head_dim))) {
   const index_t heads = in.q.shape[1], length = in.q.shape[2];
-  const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
   double rows = 0.0;
   for (index_t head = 0; head < heads; ++head) {
     std::vector<std::vector<bool>> has_weight(static_cast<std::size_t>(shards.ranks()),
@@ -216,6 +216,28 @@ TEST(mpi_traffic, of_standard_slopes_is_the_least) {
     const double sent = bytes_of_all(got.traffic);
     EXPECT_GE(sent, least);
     EXPECT_LE(sent, 1.05 * least);
+  }
+}
+
+// Scores with the keys at the queries' own positions are far below zero, scores with the keys of rank
+// 0 are zero: these keys have weight.
+TEST(mpi_traffic, of_far_keys_is_sent_beside_low_scores_of_near_ones) {
+  constexpr index_t length = 1792;
+  const auto shards = contiguous_shards(length, support::ranks_of_world());
+  const group spread(MPI_COMM_WORLD, shards);
+  const std::vector<float> slopes{0.25f};
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  for (const float sign : {1.0f, -1.0f}) {
+    auto in = self_attention(1, length);
+    std::fill(in.q.values.begin(), in.q.values.end(), 1.0f);
+    std::fill(in.k.values.begin(), in.k.values.end(), -45.0f * sign);
+    std::fill_n(in.k.values.begin(), shards.rows(0) * head_dim, 0.0f);
+    const auto got = support::attend_spread(spread, in, {.scale = scale * sign},
+                                            relpos::alibi{slopes}, causal{});
+    EXPECT_TRUE(got.status) << got.status.message;
+    const double least = static_cast<double>(row_bytes) *
+                         rows_with_weight(shards, in, slopes, static_cast<double>(scale * sign));
+    EXPECT_GE(bytes_of_all(got.traffic), least);
   }
 }
 

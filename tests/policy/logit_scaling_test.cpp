@@ -10,6 +10,7 @@
 #include "relpos/policy/mask/sliding_window.hpp"
 #include "relpos/policy/temperature.hpp"
 #include "support/attend.hpp"
+#include "support/factors_of_rows.hpp"
 #include "support/naive.hpp"
 #include "support/reference.hpp"
 
@@ -77,15 +78,6 @@ TEST(logit_scaling, ssmax_has_a_scale_per_head) {
                two_heads(), means);
 }
 
-/// A factor of each row of the call.
-struct factors_of_rows {
-  relpos::view<const float, 4> factors;  // [1, 1, query, 1]
-
-  float logit_factor_of_row(index_t query_row, index_t) const {
-    return factors(0, 0, query_row, 0);
-  }
-};
-
 TEST(logit_scaling, of_rows_of_a_call) {
   const auto factors = support::random_tensor({1, 1, 300, 1}, 23, 2.0f);
   meaning means = causal_lines();
@@ -95,8 +87,8 @@ TEST(logit_scaling, of_rows_of_a_call) {
   };
   for (const auto kernel : {relpos::kernel_class::prefill, relpos::kernel_class::decode}) {
     const relpos::options opts{.query_offset = 100, .kernel = kernel};
-    expect_means(attend(two_heads(), opts, factors_of_rows{factors.view()}, relpos::alibi{slopes},
-                        relpos::causal{}),
+    expect_means(attend(two_heads(), opts, support::factors_of_rows{factors.view()},
+                        relpos::alibi{slopes}, relpos::causal{}),
                  two_heads(), means);
   }
 }

@@ -17,7 +17,7 @@ constexpr bool check_argument() {
       "relpos: this argument is neither options nor a policy: a policy is a trivially copyable "
       "struct with rotations, bias, tabulated_bias, tabulated_term, bias_element, key_term, "
       "cap_after_bias, visible_keys, keep, selection, softmax_temperature, logit_factor, "
-      "sink_logit or query_position (contract/policy.hpp)");
+      "logit_factor_of_row, sink_logit or query_position (contract/policy.hpp)");
   if constexpr (policy<Argument>) {
     static_assert(
         bias_count<Argument> <= 1,

@@ -51,7 +51,7 @@
 //     float sink_logit()                       adds e^sink to the denominator, without a value
 //     float sink_logit(index_t query_row)      the same, one for each row of the call
 //   explicit positions, for rows that are not consecutive from one offset; rotations, biases of a
-//   distance and logit_factor(q_pos) read them, all other stages use rows
+//   distance, logit_factor(q_pos) and logit_factor_of_row read them, all other stages use rows
 //     index_t query_position(index_t batch, index_t row, index_t axis)
 //     index_t key_position(index_t batch, index_t row, index_t axis)
 //     index_t axes()                           1, or more if a rotation reads them
@@ -291,7 +291,7 @@ inline constexpr bool is_temperature = sets_temperature<head_policy_of<Policy>>;
 template <class Policy>
 inline constexpr bool reads_positions =
     is_rotation<Policy> || computes_bias<head_policy_of<Policy>> || has_bias_table<Policy> ||
-    scales_by_position<head_policy_of<Policy>>;
+    scales_by_position<head_policy_of<Policy>> || scales_by_row<head_policy_of<Policy>>;
 
 /// The number that a bias of two terms adds to the score of a key.
 template <has_key_terms HeadPolicy>

@@ -112,6 +112,7 @@ void add_samples(digest& into, const Policy& policy, index_t batch, index_t head
     const index_t seen = k_positions.back() - k_positions.front() + 1;
     into.add(static_cast<float>(of_head.logit_factor(q_pos, seen)));
   }
+  if constexpr (selects_keys<Policy>) into.add(policy.selection(batch, 0, 0).block_keys);
   if constexpr (masks_range<bound>) {
     into.add(of_head.visible_keys(q_pos).first);
     into.add(of_head.visible_keys(q_pos).last);

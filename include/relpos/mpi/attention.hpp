@@ -30,10 +30,14 @@ auto prepare(const Executor& runner, const group& ranks, const view<Out, 4>& out
                 "with threads of its own");
   static_assert(
       !((differs_by_call<Arguments> &&
-         (std::is_final_v<Arguments> || std::is_final_v<head_policy_of<Arguments>>)) ||
+         (std::is_final_v<Arguments> ||
+          (std::is_final_v<head_policy_of<Arguments>> && !reads_row_distances<Arguments>))) ||
         ... || false),
       "relpos: a policy that reads rows, or the number of visible keys, must not be final "
       "here");
+  static_assert(
+      !(lacks_from_rows<Arguments> || ... || false),
+      "relpos: over ranks, a policy with bias_element and check_sequences needs from_rows");
   const auto policies = policies_of(arguments...);
   return [&]<class... Policies>(const std::tuple<Policies...>& all) {
     return prepared_attention<Isa, Out, std::remove_const_t<Query>, std::remove_const_t<Key>,

@@ -151,15 +151,18 @@ template <class Query, class Key, class Value, class... Policies>
 status check_positions(const group& ranks, const view<const Query, 4>& q,
                        const view<const Key, 4>& k, const view<const Value, 4>& v,
                        const options& opts, const std::tuple<Policies...>& policies) {
-  const key_range keys = hull_of(ranks.keys());
+  key_range keys = hull_of(ranks.keys()), queries = hull_of(ranks.queries());
   attention_shape shape = attention_shape::of(q, k, v);
   shape.key_length = keys.last;
   if (status valid = check_policies(policies, shape); !valid) return valid;
-  const auto check = [&](const key_range& queries, const auto& of_rows) {
-    return check_sequences_at(queries, keys, q, k, v, opts, of_rows);
+  // No rows begin where the others do.
+  if (is_empty(keys)) keys = {queries.first, queries.first};
+  if (is_empty(queries)) queries = {keys.first, keys.first};
+  const auto check = [&](const key_range& rows, const auto& of_rows) {
+    return check_sequences_at(rows, keys, q, k, v, opts, of_rows);
   };
   const auto of_all_ranks = policies_checking<checked_rows::of_all_ranks>(policies);
-  if (status valid = check(hull_of(ranks.queries()), of_all_ranks); !valid) return valid;
+  if (status valid = check(queries, of_all_ranks); !valid) return valid;
   const auto of_this_rank = policies_checking<checked_rows::of_this_rank>(policies);
   if (status valid = check({0, shape.query_length}, of_this_rank); !valid) return valid;
   const auto of_a_piece = policies_checking<checked_rows::of_a_piece>(policies);

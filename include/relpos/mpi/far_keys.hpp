@@ -3,9 +3,9 @@
 //
 // A key is needed by no query of a piece if
 //
-//   (|q| |k| scale + bias) / temperature  <  (q k_self scale + bias(0)) / temperature - margin
+//   (|q| |k| |scale| + bias) / temperature  <  (q k_self scale + bias(0)) / temperature - margin
 //
-// where |q| and |k| are the largest norms of the pieces, the right side is the smallest over the
+// with scores behind the softcap, where |q| and |k| are the largest norms of the pieces, the right side is the smallest over the
 // piece, and so at most the log-sum-exp of each query that sees the key at its own position, and
 // e^-margin is zero in float32.
 
@@ -18,6 +18,7 @@
 #include "relpos/call/options.hpp"
 #include "relpos/call/scale.hpp"
 #include "relpos/contract/bias_bound.hpp"
+#include "relpos/core/executor.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/mpi/group.hpp"
@@ -43,66 +44,60 @@ inline double score_rounding(const options& opts) {
 }
 
 /// Writes the largest norm of the rows of a piece, for each head, [piece][head].
-template <class T>
-void find_norms(std::vector<double>& result, const view<const T, 4>& rows,
+template <executor Executor, class T>
+void find_norms(const Executor& runner, std::vector<double>& result, const view<const T, 4>& rows,
                 const std::vector<key_range>& pieces) {
-  std::fill(result.begin(), result.end(), 0.0);
-  index_t first = 0;
-  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
-    const index_t count = rows_of(pieces[piece]);
-    for (index_t head = 0; head < rows.shape[1]; ++head) {
-      double largest = 0.0;
-      for (index_t batch = 0; batch < rows.shape[0]; ++batch) {
-        for (index_t row = first; row < first + count; ++row) {
-          double squares = 0.0;
-          for (index_t c = 0; c < rows.shape[3]; ++c) {
-            const auto value = static_cast<double>(static_cast<float>(rows(batch, head, row, c)));
-            squares += value * value;
-          }
-          // NaN and infinity leave nothing out.
-          largest = std::isfinite(squares) ? std::max(largest, squares)
-                                           : std::numeric_limits<double>::infinity();
+  const index_t heads = rows.shape[1];
+  runner.run(static_cast<index_t>(pieces.size()) * heads, [&](index_t item, index_t) {
+    const auto piece = static_cast<std::size_t>(item / heads);
+    const index_t first = first_row(pieces, piece), last = first + rows_of(pieces[piece]);
+    double largest = 0.0;
+    for (index_t batch = 0; batch < rows.shape[0]; ++batch) {
+      for (index_t row = first; row < last; ++row) {
+        double squares = 0.0;
+        for (index_t c = 0; c < rows.shape[3]; ++c) {
+          const auto value =
+              static_cast<double>(static_cast<float>(rows(batch, item % heads, row, c)));
+          squares += value * value;
         }
+        // NaN and infinity leave nothing out.
+        largest = std::isfinite(squares) ? std::max(largest, squares)
+                                         : std::numeric_limits<double>::infinity();
       }
-      result[piece * static_cast<std::size_t>(rows.shape[1]) + static_cast<std::size_t>(head)] =
-          std::sqrt(largest);
     }
-    first += count;
-  }
+    result[static_cast<std::size_t>(item)] = std::sqrt(largest);
+  });
 }
 
 /// Writes the smallest score of a query and the key at its own position, less what may be rounded off,
 /// for each piece of queries and head, [piece][head]. Keys have the same pieces.
-template <class Query, class Key>
-void find_own_scores(std::vector<double>& result, const view<const Query, 4>& q,
-                     const view<const Key, 4>& k, const std::vector<key_range>& pieces,
-                     double scale, double rounding) {
+template <executor Executor, class Query, class Key>
+void find_own_scores(const Executor& runner, std::vector<double>& result,
+                     const view<const Query, 4>& q, const view<const Key, 4>& k,
+                     const std::vector<key_range>& pieces, double scale, double rounding) {
   constexpr double infinity = std::numeric_limits<double>::infinity();
-  std::fill(result.begin(), result.end(), infinity);
-  const index_t group_size = q.shape[1] / k.shape[1];
-  index_t first = 0;
-  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
-    const index_t count = rows_of(pieces[piece]);
-    for (index_t head = 0; head < q.shape[1]; ++head) {
-      double& least =
-          result[piece * static_cast<std::size_t>(q.shape[1]) + static_cast<std::size_t>(head)];
-      for (index_t batch = 0; batch < q.shape[0]; ++batch) {
-        for (index_t row = first; row < first + count; ++row) {
-          double score = 0.0, magnitude = 0.0;
-          for (index_t c = 0; c < q.shape[3]; ++c) {
-            const double product =
-                scale * static_cast<double>(static_cast<float>(q(batch, head, row, c))) *
-                static_cast<double>(static_cast<float>(k(batch, head / group_size, row, c)));
-            score += product;
-            magnitude += std::abs(product);
-          }
-          const double bound = score - rounding * magnitude;
-          least = std::isfinite(bound) ? std::min(least, bound) : -infinity;
+  const index_t heads = q.shape[1], group_size = heads / k.shape[1];
+  runner.run(static_cast<index_t>(pieces.size()) * heads, [&](index_t item, index_t) {
+    const auto piece = static_cast<std::size_t>(item / heads);
+    const index_t head = item % heads;
+    const index_t first = first_row(pieces, piece), last = first + rows_of(pieces[piece]);
+    double least = infinity;
+    for (index_t batch = 0; batch < q.shape[0]; ++batch) {
+      for (index_t row = first; row < last; ++row) {
+        double score = 0.0, magnitude = 0.0;
+        for (index_t c = 0; c < q.shape[3]; ++c) {
+          const double product =
+              scale * static_cast<double>(static_cast<float>(q(batch, head, row, c))) *
+              static_cast<double>(static_cast<float>(k(batch, head / group_size, row, c)));
+          score += product;
+          magnitude += std::abs(product);
         }
+        const double bound = score - rounding * magnitude;
+        least = std::isfinite(bound) ? std::min(least, bound) : -infinity;
       }
     }
-    first += count;
-  }
+    result[static_cast<std::size_t>(item)] = least;
+  });
 }
 
 /// The sum of the biases of a key at the query's own position.

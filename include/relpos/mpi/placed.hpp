@@ -27,6 +27,20 @@ template <class Policy>
 inline constexpr bool differs_by_call =
     reads_rows<Policy> || scales_by_count<head_policy_of<Policy>>;
 
+/// What a policy's check_sequences reads.
+struct checked_call {
+  attention_shape shape;
+  attention_shape shape_of(index_t) const { return shape; }
+  positions position_of(index_t) const { return {}; }
+};
+
+/// Whether the policy's data seems to be indexed by distances of rows, and nothing moves it to a
+/// call over some rows.
+template <class Policy>
+inline constexpr bool lacks_from_rows =
+    stores_bias<head_policy_of<Policy>> && !reads_row_distances<Policy> &&
+    requires(const Policy& policy, const checked_call& call) { policy.check_sequences(call); };
+
 /// Where a call over some rows begins.
 struct row_place {
   index_t query = 0;     // in the rank's own rows

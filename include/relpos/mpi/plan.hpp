@@ -11,6 +11,7 @@
 
 #include "relpos/call/options.hpp"
 #include "relpos/call/visible_rows.hpp"
+#include "relpos/core/executor.hpp"
 #include "relpos/core/shape.hpp"
 #include "relpos/core/view.hpp"
 #include "relpos/mpi/far_keys.hpp"
@@ -70,16 +71,17 @@ class transfer_plan {
 
   /// Leaves out the keys whose weights are all zero, by the norms of the rows as they are now. Adds
   /// the seconds of waiting for other ranks. Collective.
-  template <class Query, class Key, class... Policies>
-  void narrow(const group& ranks, const std::tuple<Policies...>& policies,
-              const attention_shape& shape, const options& opts, const view<const Query, 4>& q,
-              const view<const Key, 4>& k, [[maybe_unused]] double& waiting) {
+  template <executor Executor, class Query, class Key, class... Policies>
+  void narrow([[maybe_unused]] const Executor& runner, const group& ranks,
+              const std::tuple<Policies...>& policies, const attention_shape& shape,
+              const options& opts, const view<const Query, 4>& q, const view<const Key, 4>& k,
+              [[maybe_unused]] double& waiting) {
     if constexpr (can_bound_needs<Policies...>) {
       if (opts.statistics.of_logits() || shape.key_heads == 0) return;
-      find_norms(norms_.queries, q, ranks.queries().of(ranks.rank()));
-      find_norms(norms_.key_pieces, k, ranks.keys().of(ranks.rank()));
+      find_norms(runner, norms_.queries, q, ranks.queries().of(ranks.rank()));
+      find_norms(runner, norms_.key_pieces, k, ranks.keys().of(ranks.rank()));
       if (queries_see_themselves_) {
-        find_own_scores(norms_.own_scores, q, k, ranks.queries().of(ranks.rank()),
+        find_own_scores(runner, norms_.own_scores, q, k, ranks.queries().of(ranks.rank()),
                         static_cast<double>(score_scale(opts, policies, shape.head_dim)),
                         score_rounding(opts));
       }

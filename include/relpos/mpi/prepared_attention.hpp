@@ -113,7 +113,7 @@ class prepared_attention {
     status result;
     wait_for([&] { result = agree(*ranks_, check_runner(runner, workers_)); });
     if (!result) return result;
-    plan_.narrow(*ranks_, policies_, shape_, opts_, q_, k_, done.waiting);
+    plan_.narrow(runner, *ranks_, policies_, shape_, opts_, q_, k_, done.waiting);
     std::fill(started_.begin(), started_.end(), false);
     begin_step(runner, 1, exchanges_[1], done);
     compute_own(progressing<Executor>{runner, exchanges_[1]}, result);
@@ -197,7 +197,7 @@ class prepared_attention {
     };
     for (std::size_t i = 0; i < queries.size(); ++i) {
       if (is_empty(queries[i])) continue;
-      if (status valid = measure(i, {queries[i].first, queries[i].first}); !valid) return valid;
+      if (status valid = measure(i, no_keys()); !valid) return valid;
       for (int rank = 0; rank < ranks_->size(); ++rank) {
         for (std::size_t piece = 0; piece < ranks_->keys().of(rank).size(); ++piece) {
           const key_range& seen = plan_.seen(rank, static_cast<index_t>(piece), i);
@@ -239,6 +239,12 @@ class prepared_attention {
   template <class T, int Rank>
   view<T, Rank> own_rows(const view<T, Rank>& all, std::size_t queries) const {
     return all.slice(2, first_row(own_queries(), queries), rows_of(own_queries()[queries]));
+  }
+
+  /// An empty range, which begins with the keys of all ranks.
+  key_range no_keys() const {
+    const index_t first = hull_of(ranks_->keys()).first;
+    return {first, first};
   }
 
   row_place place_of(std::size_t queries, index_t key) const {
@@ -359,7 +365,7 @@ class prepared_attention {
   void add_to_untouched(const Executor& runner, status& result) {
     for (std::size_t i = 0; i < own_queries().size(); ++i) {
       if (started_[i] || is_empty(own_queries()[i])) continue;
-      add(runner, i, k_.slice(2, 0, 0), v_.slice(2, 0, 0), own_queries()[i].first, result);
+      add(runner, i, k_.slice(2, 0, 0), v_.slice(2, 0, 0), no_keys().first, result);
     }
   }
 
