@@ -41,6 +41,14 @@ constexpr number_type number_types[] = {{"F16", 2, converted<relpos::half>},
                                         {"BF16", 2, converted<relpos::bfloat16>},
                                         {"F32", 4, converted<float>}};
 
+/// A number of the header. The library of JSON converts a fraction or a negative number too, and
+/// leaves undefined what comes of one beyond 64 bits.
+std::uint64_t whole_number(const json& described) {
+  if (described.is_number_unsigned()) return described.get<std::uint64_t>();
+  throw std::runtime_error("shape or data_offsets have " + described.dump() +
+                           ", must have whole numbers from 0 to 2^64 - 1");
+}
+
 /// A tensor as the header describes it. Throws the reason, without the file's name.
 stored_tensor read_tensor(const json& described, std::string_view data) {
   const auto refuse = [](const std::string& reason) { throw std::runtime_error(reason); };
@@ -53,15 +61,15 @@ stored_tensor read_tensor(const json& described, std::string_view data) {
   stored_tensor result;
   std::size_t bytes = type->bytes;
   for (const json& extent : described.at("shape")) {
-    const auto count = extent.get<std::uint64_t>();
+    const std::uint64_t count = whole_number(extent);
     if (count > most_bytes || bytes * count > most_bytes) refuse("shape is too large");
     result.shape.push_back(static_cast<long>(count));
     bytes *= count;
   }
   const json& offsets = described.at("data_offsets");
   if (offsets.size() != 2) refuse("data_offsets are not two numbers");
-  const auto first = offsets.at(0).get<std::uint64_t>();
-  const auto last = offsets.at(1).get<std::uint64_t>();
+  const std::uint64_t first = whole_number(offsets.at(0));
+  const std::uint64_t last = whole_number(offsets.at(1));
   if (first > last || last > data.size()) {
     refuse("data_offsets " + std::to_string(first) + " to " + std::to_string(last) +
            " are not within " + std::to_string(data.size()) + " bytes of data");

@@ -72,7 +72,10 @@ TEST(safetensors, refuses_broken_files) {
   expect(R"({"dtype":"F16","shape":[4294967296,4294967296],"data_offsets":[0,8]})", "too large");
   expect(R"({"dtype":"F16","shape":[4],"data_offsets":[0,8,9]})", "two numbers");
   expect(R"({"dtype":"F16","shape":[4]})", "lacks");
-  expect(R"({"dtype":"F16","shape":["4"],"data_offsets":[0,8]})", "lacks");
+  expect(R"({"dtype":"F16","shape":["4"],"data_offsets":[0,8]})", "have \"4\"");
+  expect(R"({"dtype":"F16","shape":[4.5],"data_offsets":[0,8]})", "have 4.5, must have whole");
+  expect(R"({"dtype":"F16","shape":[-4],"data_offsets":[0,8]})", "have -4, must have whole");
+  expect(R"({"dtype":"F16","shape":[4],"data_offsets":[1e30,8]})", "have 1e+30, must have whole");
   expect("7", "lacks");
   EXPECT_NE(refusal_of(file_of("[]", "")).find("not an object"), std::string::npos);
   EXPECT_NE(refusal_of(std::string(8, '\xff') + header).find("within its header"),
