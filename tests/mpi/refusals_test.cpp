@@ -78,6 +78,12 @@ TEST_F(mpi_refusals, of_policies_that_differ) {
                  "policies: rank");
   expect_refused(support::attend_spread(ranks, in, {}, relpos::log_n{is_last ? 3 : 4}, causal{}),
                  "policies: rank");
+  const std::vector<std::int32_t> first_block(static_cast<std::size_t>(length));
+  const relpos::view<const std::int32_t, 4> lists(first_block.data(),
+                                                  {1, 1, ranks.queries().rows(ranks.rank()), 1});
+  expect_refused(
+      support::attend_spread(ranks, in, {}, relpos::selected_keys{lists, is_last ? 3 : 2}),
+      "policies: rank");
   // The same numbers, of another kind: one of the two has a bound.
   const std::vector<float> half_slopes{0.5f, 0.5f};
   const auto linear = [](index_t, index_t distance) { return 0.5 * static_cast<double>(distance); };
