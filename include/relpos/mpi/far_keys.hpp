@@ -5,9 +5,9 @@
 //
 //   (|q| |k| |scale| + bias) / temperature  <  (q k_self scale + bias(0)) / temperature - margin
 //
-// with scores behind the softcap, where |q| and |k| are the largest norms of the pieces, the right side is the smallest over the
-// piece, and so at most the log-sum-exp of each query that sees the key at its own position, and
-// e^-margin is zero in float32.
+// with scores behind the softcap, where |q| and |k| are the largest norms of the pieces, the right
+// side is the smallest over the piece, and so at most the log-sum-exp of each query that sees the
+// key at its own position, and e^-margin is zero in float32.
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
 #pragma once
-// Which rows of keys a rank needs of each other: those that masks show its queries.
+// Which rows of keys a rank needs of each other: those that masks show its queries, and lists name.
 
 #include <mpi.h>
 
