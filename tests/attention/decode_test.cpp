@@ -52,14 +52,17 @@ TEST(decode, any_number_of_rows_of_a_key_head) {
 
 template <class T>
 void expect_shapes() {
-  constexpr index_t channels[][2] = {{64, 64}, {128, 128}, {24, 40}, {7, 3}, {256, 256}, {16, 5}};
+  // One row takes loops of its own.
+  constexpr index_t rows[][2] = {{1, 1}, {2, 1}, {2, 5}};
+  constexpr index_t channels[][2] = {{64, 64}, {128, 128}, {24, 40},   {7, 3},
+                                     {96, 96}, {80, 112},  {256, 256}, {16, 5}};
   for (const auto& [head_dim, value_dim] : channels) {
     for (const index_t keys : key_lengths) {
-      for (const index_t queries : {1, 5}) {
-        SCOPED_TRACE(testing::Message() << keys << " keys, " << queries << " queries, channels "
-                                        << head_dim << ", " << value_dim);
+      for (const auto& [group, queries] : rows) {
+        SCOPED_TRACE(testing::Message() << keys << " keys, " << queries << " queries of " << group
+                                        << " heads, channels " << head_dim << ", " << value_dim);
         const auto in =
-            support::random_inputs<T>(shape_of(2, queries, keys, head_dim, value_dim), 7);
+            support::random_inputs<T>(shape_of(group, queries, keys, head_dim, value_dim), 7);
         expect_reference_of(in, decode);
       }
     }

@@ -1,6 +1,6 @@
 // Decode of one query row of a key head. With 16 lanes, values of a whole tile and keys of the next
-// are read in one stream: the reference, and the bits of the same row beside another, where they
-// are read apart.
+// are read in one stream, with 8 lanes in turns: the reference, and the bits of the same row beside
+// another, where they are read apart.
 
 #include <gtest/gtest.h>
 
@@ -89,7 +89,27 @@ TEST(decode_one_row, of_float) { expect_lengths<float>(); }
 TEST(decode_one_row, of_bfloat16) { expect_lengths<relpos::bfloat16>(); }
 TEST(decode_one_row, of_half) { expect_lengths<relpos::half>(); }
 
-// Rotated keys are floats: beside values of 16 bits they are not read in one stream.
+TEST(decode_one_row, of_keys_beside_values_of_another_type) {
+  for_each_length([](index_t keys, index_t channels, index_t key_offset) {
+    SCOPED_TRACE(testing::Message()
+                 << keys << " keys from " << key_offset << ", " << channels << " channels");
+    const inputs<float> in = two_rows<float>(keys, channels);
+    const inputs<relpos::half> rounded = two_rows<relpos::half>(keys, channels);
+    const relpos::options opts{.query_offset = key_offset + keys - 1,
+                               .key_offset = key_offset,
+                               .kernel = relpos::kernel_class::decode};
+    const auto q = std::as_const(in.q).view().slice(2, 0, 1);
+    const auto expect = [&](const auto& k, const auto& v) {
+      const relpos::alibi line{slopes};
+      const auto alone = support::attend(q, k.view(), v.view(), opts, line, relpos::causal{});
+      expect_reference(alone, q, k.view(), v.view(), opts, line, relpos::causal{});
+    };
+    expect(in.k, rounded.v);
+    expect(rounded.k, in.v);
+  });
+}
+
+// Rotated keys are floats: beside values of 16 bits they are read in turns alone.
 TEST(decode_one_row, of_rotated_keys) {
   for_each_length([](index_t keys, index_t channels, index_t key_offset) {
     const relpos::rotary_table rope(relpos::rope_frequencies(channels),

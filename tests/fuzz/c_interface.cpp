@@ -216,6 +216,7 @@ const relpos_rotation* rotation_of(std::size_t i) {
 }
 
 double head_function(void* context, int64_t head, int64_t distance) {
+  if (context == nullptr) return 0.0;  // a call may end before its `context`
   return *static_cast<const double*>(context) * static_cast<double>(head + 1) *
          static_cast<double>(std::clamp<int64_t>(distance, -100, 100));
 }

@@ -127,9 +127,7 @@ struct storage_traits<float8_e4m3> {
   template <class Pack>
   static RELPOS_INLINE Pack load(const float8_e4m3* source) {
     using words = typename Pack::template same_lanes<std::uint32_t>;
-    std::uint32_t codes[Pack::size];
-    for (int i = 0; i < Pack::size; ++i) codes[i] = source[i].bits;
-    const words code = words::load(codes);
+    const words code = words::of_bytes(reinterpret_cast<const std::uint8_t*>(source));
     const words magnitude = code & words(0x7fu);
     // magnitude + 2^23, as the bits of a float
     const Pack steps = (magnitude + words(0x4b000000u)).template bits_as<float>() - Pack(0x1p23f);

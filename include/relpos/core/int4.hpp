@@ -74,15 +74,12 @@ struct storage_traits<int4_group<Channels>> {
     const int4_group<Channels>& group = row[first / Channels];
     const index_t channel = first % Channels;
     const int shift = channel < middle ? 0 : 4;
-    std::uint32_t codes[Pack::size];
-    for (index_t i = 0; i < Pack::size; ++i) {
-      codes[i] = static_cast<std::uint32_t>(group.codes[channel % middle + i]) >> shift & 15u;
-    }
+    const words bytes = words::of_bytes(group.codes + channel % middle);
+    const words codes = shift_right(bytes, shift) & words(15u);
     // code + 2^23, as the bits of a float
-    const Pack numbers =
-        (words::load(codes) + words(0x4b000000u)).template bits_as<float>() - Pack(0x1p23f);
-    return fma(numbers, Pack(static_cast<float>(group.scale)),
-               Pack(static_cast<float>(group.zero)));
+    const Pack numbers = (codes + words(0x4b000000u)).template bits_as<float>() - Pack(0x1p23f);
+    // Rounded down, a difference of zero has a sign.
+    return fma(abs(numbers), Pack::broadcast(group.scale), Pack::broadcast(group.zero));
   }
 };
 

@@ -28,6 +28,9 @@ struct vector_ops<avx512> {
   static RELPOS_INLINE words broadcast(std::uint32_t x) {
     return reinterpret_cast<words>(broadcast(static_cast<std::int32_t>(x)));
   }
+  static RELPOS_INLINE floats broadcast(const half& x) {
+    return _mm512_maskz_cvtph_ps(all, _mm256_set1_epi16(static_cast<short>(x.bits)));
+  }
   static RELPOS_INLINE floats fma(floats a, floats b, floats c) { return _mm512_fmadd_ps(a, b, c); }
   static RELPOS_INLINE floats max(floats a, floats b) { return _mm512_maskz_max_ps(all, a, b); }
   static RELPOS_INLINE floats min(floats a, floats b) { return _mm512_maskz_min_ps(all, a, b); }
@@ -60,6 +63,10 @@ struct vector_ops<avx512> {
   static RELPOS_INLINE floats load(const int8* source) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(source));
     return _mm512_maskz_cvtepi32_ps(all, _mm512_maskz_cvtepi8_epi32(all, bytes));
+  }
+  static RELPOS_INLINE words load(const std::uint8_t* source) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(source));
+    return reinterpret_cast<words>(_mm512_maskz_cvtepu8_epi32(all, bytes));
   }
 };
 

@@ -2,6 +2,7 @@
 // pack over a plain array: one loop per operation, no compiler extension.
 
 #include <bit>
+#include <concepts>
 #include <cstdint>
 
 #include "relpos/core/math.hpp"
@@ -48,6 +49,14 @@ struct pack<T, generic<N, HasMatrixUnit>> {
   static RELPOS_INLINE pack load(const S* source) {
     return each([&](int i) { return static_cast<T>(source[i]); });
   }
+  /// Loads and converts unsigned bytes.
+  static RELPOS_INLINE pack of_bytes(const std::uint8_t* source)
+    requires std::same_as<T, std::uint32_t>
+  {
+    return each([&](int i) { return static_cast<T>(source[i]); });
+  }
+  /// One half in all lanes.
+  static RELPOS_INLINE pack broadcast(const half& value) { return pack(static_cast<T>(value)); }
   RELPOS_INLINE void store(T* out) const {
     for (int i = 0; i < N; ++i) out[i] = lane[i];
   }
@@ -138,6 +147,9 @@ struct pack<T, generic<N, HasMatrixUnit>> {
   friend RELPOS_INLINE pack shift_left(pack a, int bits) {
     return each(
         [&](int i) { return static_cast<T>(static_cast<std::uint32_t>(a.lane[i]) << bits); });
+  }
+  friend RELPOS_INLINE pack shift_right(pack a, int bits) {
+    return each([&](int i) { return static_cast<T>(a.lane[i] >> bits); });
   }
   /// The same bits as lanes of another type.
   template <class To>

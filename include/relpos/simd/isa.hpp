@@ -79,8 +79,9 @@ using native = generic<4>;
 
 /// The operations that the vector extensions of compilers lack or compile badly. Required:
 /// broadcast of float, int32 and uint32, fma, max, min, any, and load of bfloat16, half and int8.
-/// Optional: floor, fraction together with scale_by_power, and add_neighbours. Plain arrays need none, and
-/// `generic` has no specialization.
+/// Optional: floor, fraction together with scale_by_power, add_neighbours, broadcast of half, and
+/// load of bytes as uint32 and of 8-bit floats. Plain arrays need none, and `generic` has no
+/// specialization.
 template <class Isa>
 struct vector_ops;
 

@@ -15,6 +15,10 @@ namespace relpos::inline RELPOS_ABI {
 template <>
 struct vector_ops<neon> : vector_ops<vector128> {
   static RELPOS_INLINE floats fma(floats a, floats b, floats c) { return vfmaq_f32(c, a, b); }
+  static RELPOS_INLINE floats broadcast(const half& x) {
+    return vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(x.bits)));
+  }
+  using vector_ops<vector128>::broadcast;
   static RELPOS_INLINE floats floor(floats x) { return vrndmq_f32(x); }
   static RELPOS_INLINE floats add_neighbours(floats a, floats b) { return vpaddq_f32(a, b); }
   static RELPOS_INLINE bool any(ints condition) {
@@ -33,6 +37,11 @@ struct vector_ops<neon> : vector_ops<vector128> {
     __builtin_memcpy(&four, source, sizeof four);
     const int16x8_t wide = vmovl_s8(vcreate_s8(four));
     return vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
+  }
+  static RELPOS_INLINE words load(const std::uint8_t* source) {
+    std::uint32_t four;
+    __builtin_memcpy(&four, source, sizeof four);
+    return reinterpret_cast<words>(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
   }
 
  private:

@@ -56,6 +56,26 @@ struct pack {
       return storage_traits<S>::template load<pack>(source);
     }
   }
+  /// Loads and converts unsigned bytes.
+  static RELPOS_INLINE pack of_bytes(const std::uint8_t* source)
+    requires std::is_same_v<T, std::uint32_t>
+  {
+    if constexpr (requires { ops::load(source); }) {
+      return ops::load(source);
+    } else {
+      T lane[size];
+      for (int i = 0; i < size; ++i) lane[i] = source[i];
+      return load(lane);
+    }
+  }
+  /// One half in all lanes.
+  static RELPOS_INLINE pack broadcast(const half& value) {
+    if constexpr (requires { ops::broadcast(value); }) {
+      return ops::broadcast(value);
+    } else {
+      return pack(static_cast<T>(value));
+    }
+  }
   RELPOS_INLINE void store(T* out) const {
     if constexpr (requires { ops::store(v, out); }) {
       ops::store(v, out);
@@ -115,6 +135,7 @@ struct pack {
     }(std::make_integer_sequence<int, size>{});
   }
   friend RELPOS_INLINE pack shift_left(pack a, int bits) { return a.v << bits; }
+  friend RELPOS_INLINE pack shift_right(pack a, int bits) { return a.v >> bits; }
   /// The same bits as lanes of another type.
   template <class To>
   RELPOS_INLINE pack<To, Isa> bits_as() const {

@@ -16,6 +16,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "relpos/cpu/decode/add_and_score.hpp"
 #include "relpos/cpu/decode/kv_rows.hpp"
 #include "relpos/cpu/decode/micro_kernel.hpp"
 #include "relpos/cpu/decode/query_rows.hpp"
@@ -170,26 +171,31 @@ class decode {
     }
   }
 
-  // With fewer registers the two products compete for them.
-  static constexpr bool adds_and_scores_together =
+  static constexpr bool adds_and_scores_row_by_row =
       has_many_registers<Isa> && std::is_same_v<Key, Value>;
+  static constexpr bool adds_and_scores_in_turns = takes_turns<Isa, Key, Value>;
 
   bool can_add_and_score(const query_rows& rows, const key_lanes& current, const key_lanes& next,
                          const key_rows& keys, const value_rows& values) const {
-    if constexpr (!adds_and_scores_together) return false;
     const bool whole = current.first == 0 && current.last == tile_keys && next.first == 0 &&
                        next.last == tile_keys;
-    const index_t vectors = keys.width() / lanes<Isa>;
-    return rows.count == 1 && whole && keys.are_in_place() && values.are_in_place() &&
-           keys.width() == values.width() && (vectors == 4 || vectors == 8) &&
-           !may_rotate_within_tiles(rows);
+    if (rows.count != 1 || !whole || !keys.are_in_place() || !values.are_in_place() ||
+        may_rotate_within_tiles(rows)) {
+      return false;
+    }
+    if constexpr (adds_and_scores_row_by_row) {
+      const index_t vectors = keys.width() / lanes<Isa>;
+      return keys.width() == values.width() && (vectors == 4 || vectors == 8);
+    } else {
+      return adds_and_scores_in_turns && !rows.selected;  // a list's rows are no streams
+    }
   }
 
   void add_and_score_next(query_rows& rows, const key_rows& keys, const value_rows& values,
                           index_t i, const key_lanes& next, float rescale, const float* weights,
                           float* next_scores) const {
-    if constexpr (adds_and_scores_together) {
-      rotate_queries(rows, keys, next.first_row);
+    rotate_queries(rows, keys, next.first_row);
+    if constexpr (adds_and_scores_row_by_row) {
       const auto value_stream = values.stream(i);
       const auto key_stream = keys.stream(i + 1);
       const auto add = [&]<int Vectors, bool OneRun>(std::integral_constant<int, Vectors>,
@@ -212,8 +218,12 @@ class decode {
       } else {
         add_some(std::integral_constant<int, 8>());
       }
-      keys.scale_scores(next, next_scores);
+    } else if constexpr (adds_and_scores_in_turns) {
+      add_and_score_in_turns<Isa, Key, Value>(values.rows(i), weights, rescale, values.width(),
+                                              memory_.outputs, keys.rows(i + 1), memory_.queries,
+                                              keys.width(), next_scores);
     }
+    keys.scale_scores(next, next_scores);
   }
 
   /// Whether element masks hide the whole range from all rows.

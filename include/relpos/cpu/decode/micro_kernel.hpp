@@ -84,6 +84,14 @@ struct rows_ahead {
   }
 };
 
+/// The rows of a whole tile, and the rows of the tile after it, which are prefetched.
+template <class Stored>
+struct row_stream {
+  const Stored* const* rows;
+  const Stored* const* next;
+  bool is_one_run;  // rows are contiguous
+};
+
 /// The scores of `Queries` rows of `queries`, `width` floats each, and `count` = lanes / Queries
 /// keys: lane q * count + k. `Vectors` is the number of vectors in `width`, or 0 for any number.
 template <class Isa, int Queries, int Vectors, class Stored>
@@ -100,17 +108,35 @@ RELPOS_INLINE float_pack<Isa> dot_products(const Stored* const* keys, const floa
     RELPOS_UNROLL
     for (int q = 0; q < Queries; ++q) sum[q * count + k] = real(0.0f);
   }
-  if constexpr (loads_blocks_of<Isa, Vectors, Stored>) {
+  // With few registers a key is converted block by block, in any width.
+  if constexpr (loads_blocks_of<Isa, Vectors, Stored> ||
+                (loads_blocks<Isa, Stored> && Vectors == 0 && !has_many_registers<Isa>)) {
+    constexpr int pass = [] {
+      if constexpr (Vectors > 0) return Vectors;
+      return block_ops<Isa, Stored>::vectors;
+    }();
     RELPOS_UNROLL
     for (int k = 0; k < count; ++k) {
-      real key[Vectors];
-      load_vectors<Isa>(row[k], 0, key);
-      RELPOS_UNROLL
-      for (int v = 0; v < Vectors; ++v) {
+      index_t c = 0;
+      for (; c + pass * lanes<Isa> <= width; c += pass * lanes<Isa>) {
+        real key[pass];
+        load_vectors<Isa>(row[k], c, key);
         RELPOS_UNROLL
-        for (int q = 0; q < Queries; ++q) {
-          sum[q * count + k] =
-              fma(key[v], real::load(queries + q * width + v * lanes<Isa>), sum[q * count + k]);
+        for (int v = 0; v < pass; ++v) {
+          RELPOS_UNROLL
+          for (int q = 0; q < Queries; ++q) {
+            const real query = real::load(queries + q * width + c + v * lanes<Isa>);
+            sum[q * count + k] = fma(key[v], query, sum[q * count + k]);
+          }
+        }
+      }
+      if constexpr (Vectors == 0 && !grouped_storage<Stored>) {
+        for (; c < width; c += lanes<Isa>) {
+          const real key = load_channels<Isa>(row[k], c);
+          RELPOS_UNROLL
+          for (int q = 0; q < Queries; ++q) {
+            sum[q * count + k] = fma(key, real::load(queries + q * width + c), sum[q * count + k]);
+          }
         }
       }
     }
@@ -306,78 +332,6 @@ void add_all_values(const Stored* const* values, index_t first, index_t last, co
   };
   const index_t block = passes == 1 ? tile : decode_geometry::block_keys;
   for (index_t k = first; k < last; k += block) add_block(k, std::min(k + block, last));
-}
-
-/// The rows of a whole tile, and the rows of the tile after it, which are prefetched.
-template <class Stored>
-struct row_stream {
-  const Stored* const* rows;
-  const Stored* const* next;
-  bool is_one_run;  // rows are contiguous
-};
-
-/// Prefetches one stored row. If rows are contiguous and have more than two lines, every second
-/// line is enough: the hardware prefetcher recognizes them, and fetches the other lines sooner than
-/// the requests would. With rows in pages it recognizes too little.
-template <int Lines, bool OneRun, class Stored>
-RELPOS_INLINE void fetch_stored_row(const Stored* row) {
-  constexpr int step = OneRun && Lines > 2 ? 2 : 1;
-  RELPOS_UNROLL
-  for (int i = 0; i < Lines / step; ++i) {
-    fetch_line(reinterpret_cast<const char*>(row) + 64 * step * i);
-  }
-}
-
-/// Both products for one query: the values of one tile are added while the keys of the next are
-/// scored, lanes [0, tile_keys) of both. Two streams of rows, each read from its beginning to its
-/// end, keep more of the memory busy than one stream after the other. The results have the same
-/// bits.
-template <class Isa, int Vectors, bool OneRun, class Stored>
-RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float* weights,
-                                   float rescale, float* output, const row_stream<Stored>& keys,
-                                   const float* query, float* scores) {
-  using real = float_pack<Isa>;
-  constexpr index_t tile = decode_geometry::tile_keys;
-  constexpr index_t row_bytes = bytes_of_row<Stored>(Vectors * lanes<Isa>);
-  constexpr int lines = static_cast<int>(ceil_div(row_bytes, 64));
-  // The prefetch distance in keys. If rows are contiguous, the shortest distance that is enough is
-  // the best; otherwise it is one tile.
-  constexpr index_t enough = decode_geometry::prefetch_bytes / row_bytes / lanes<Isa> * lanes<Isa>;
-  constexpr index_t distance = OneRun ? std::clamp<index_t>(enough, lanes<Isa>, tile) : tile;
-  real sum[Vectors];
-  real part[Vectors];
-  RELPOS_UNROLL
-  for (int v = 0; v < Vectors; ++v) {
-    sum[v] = real(rescale) * real::load(output + v * lanes<Isa>);
-    part[v] = real::load(query + v * lanes<Isa>);
-  }
-  for (index_t k = 0; k < tile; k += lanes<Isa>) {
-    const auto later = [&](const row_stream<Stored>& stream) RELPOS_LAMBDA {
-      return k + distance < tile ? stream.rows + k + distance : stream.next + k + distance - tile;
-    };
-    const Stored* const* const later_keys = later(keys);
-    const Stored* const* const later_values = later(values);
-    real score[lanes<Isa>];
-    RELPOS_UNROLL
-    for (int i = 0; i < lanes<Isa>; ++i) {
-      fetch_stored_row<lines, OneRun>(later_keys[i]);
-      fetch_stored_row<lines, OneRun>(later_values[i]);
-      real key[Vectors];
-      real value[Vectors];
-      load_vectors<Isa>(keys.rows[k + i], 0, key);
-      load_vectors<Isa>(values.rows[k + i], 0, value);
-      const real weight(weights[k + i]);
-      score[i] = real(0.0f);
-      RELPOS_UNROLL
-      for (int v = 0; v < Vectors; ++v) {
-        score[i] = fma(key[v], part[v], score[i]);
-        sum[v] = fma(value[v], weight, sum[v]);
-      }
-    }
-    sum_lanes<Isa>(score).store(scores + k);
-  }
-  RELPOS_UNROLL
-  for (int v = 0; v < Vectors; ++v) sum[v].store(output + v * lanes<Isa>);
 }
 
 /// Whether all values of keys [first, last) are finite.
