@@ -286,6 +286,30 @@ TYPED_TEST(pack_operation, words_wrap_around) {
       values, [](auto a, auto b) { return a & b; }, [](word a, word b) { return a & b; });
   expect_lanewise<TypeParam>(
       values, [](auto a, auto) { return shift_left(a, 23); }, [](word a, word) { return a << 23; });
+  expect_lanewise<TypeParam>(
+      values, [](auto a, auto) { return shift_right(a, 4); }, [](word a, word) { return a >> 4; });
+}
+
+TYPED_TEST(pack_operation, words_from_bytes) {
+  std::array<std::uint8_t, 256> bytes;
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(7 * i);
+  using words = relpos::pack<std::uint32_t, TypeParam>;
+  for (std::size_t first = 0; first + words::size <= bytes.size(); ++first) {
+    std::array<std::uint32_t, words::size> got;
+    words::of_bytes(bytes.data() + first).store(got.data());
+    for (std::size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i], bytes[first + i]);
+  }
+}
+
+TYPED_TEST(pack_operation, every_half_in_all_lanes) {
+  using floats = relpos::float_pack<TypeParam>;
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    relpos::half value;
+    value.bits = static_cast<std::uint16_t>(bits);
+    std::array<float, floats::size> got;
+    floats::broadcast(value).store(got.data());
+    for (const float each : got) ASSERT_TRUE(same(each, static_cast<float>(value))) << bits;
+  }
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "relpos/kv_cache/memory.hpp"
+#include "relpos/rows/strided_rows.hpp"
 #include "relpos/simd/pack.hpp"
 #include "support/floating_point_modes.hpp"
 #include "support/stored_formats.hpp"
@@ -98,6 +99,12 @@ template <class Isa, class Stored>
   }
 }
 
+/// Whole rows, whose blocks some instruction sets convert by instructions of their own.
+template <class Isa, class Stored>
+[[gnu::noinline]] void widen_rows(const std::vector<Stored>& from, std::vector<float>& to) {
+  relpos::load_row<Isa>(from.data(), static_cast<relpos::index_t>(from.size()), to.data());
+}
+
 /// Their name; g++ 12 warns, falsely, of the same as one expression.
 template <class Isa>
 [[gnu::noinline]] std::string packs_of() {
@@ -107,7 +114,7 @@ template <class Isa>
   return result;
 }
 
-/// From storage to float, by scalars and by packs of each instruction set.
+/// From storage to float, by scalars, and by packs and in rows of each instruction set.
 template <class Stored, class... Isas>
 std::string faults_of_widening() {
   const std::vector<Stored> from = all_stored<Stored>();
@@ -122,6 +129,7 @@ std::string faults_of_widening() {
     };
     check("scalars", widen<Stored>);
     (check(packs_of<Isas>(), widen_by_packs<Isas, Stored>), ...);
+    (check("rows by " + packs_of<Isas>(), widen_rows<Isas, Stored>), ...);
   }
   return faults;
 }
