@@ -2,8 +2,8 @@
 // pack over a plain array: one loop per operation, no compiler extension.
 
 #include <bit>
-#include <concepts>
 #include <cstdint>
+#include <type_traits>
 
 #include "relpos/core/math.hpp"
 #include "relpos/core/storage.hpp"
@@ -51,7 +51,7 @@ struct pack<T, generic<N, HasMatrixUnit>> {
   }
   /// Loads and converts unsigned bytes.
   static RELPOS_INLINE pack of_bytes(const std::uint8_t* source)
-    requires std::same_as<T, std::uint32_t>
+    requires std::is_same_v<T, std::uint32_t>
   {
     return each([&](int i) { return static_cast<T>(source[i]); });
   }

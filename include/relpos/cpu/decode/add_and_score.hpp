@@ -76,8 +76,8 @@ RELPOS_NOINLINE void add_and_score(const row_stream<Stored>& values, const float
   for (int v = 0; v < Vectors; ++v) sum[v].store(output + v * lanes<Isa>);
 }
 
-/// Whether add_and_score_in_turns is faster than the single products: measured with AVX2 alone, and
-/// not for 8 and 4 bits, whose conversions wait for each other when one key is scored at a time.
+/// Whether add_and_score_in_turns is faster than the single products, which it is with AVX2 for 16
+/// and 32 bits. It is not for 8 and 4 bits, nor with 128-bit vectors (docs/limits.md).
 template <class Isa, class Key, class Value>
 inline constexpr bool takes_turns =
     !has_many_registers<Isa> && lanes<Isa> >= 8 && sizeof(Key) >= 2 && sizeof(Value) >= 2 &&
