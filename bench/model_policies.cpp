@@ -1,4 +1,4 @@
-// What recent models add to attention: biases that a query mixes, forget gates, keys that a model
+// Recent models add to attention: biases that a query mixes, forget gates, keys that a model
 // selects, channels that do not rotate.
 
 #include <algorithm>

@@ -116,7 +116,7 @@ relpos::status with_type(const relpos_gpu_call& call, const Use& use) {
 
 extern "C" {
 
-/// Of device memory and of page-locked host memory. 0 for a call that is refused.
+/// The bytes of device memory and of page-locked host memory. 0 for a call that is refused.
 void relpos_gpu_workspace_bytes(const relpos_gpu_call* call, std::size_t* device, std::size_t* host) {
   relpos::device_workspace_bytes bytes;
   const relpos::options opts{.scale = call->scale};

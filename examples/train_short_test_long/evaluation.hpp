@@ -1,5 +1,5 @@
 #pragma once
-// What is measured: how well a variant predicts a text at a length, and whether it finds a key.
+// Measures how well a variant predicts a text at a length, and whether it finds a key.
 
 #include <string_view>
 #include <vector>

@@ -64,7 +64,7 @@ const char* colour_of(encoding by) {
   }
 }
 
-/// What changes an encoding beyond the training length is dashed.
+/// A variant that changes its encoding beyond the training length is dashed.
 const char* dashes_of(const variant& of) {
   switch (of.beyond) {
     case stretch::none:

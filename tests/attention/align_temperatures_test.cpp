@@ -32,7 +32,7 @@ inputs<float> of_length(index_t length, std::uint32_t seed) {
 
 bool is_causal(index_t, index_t q_pos, index_t k_pos) { return k_pos <= q_pos; }
 
-/// Of one head, over the rows that see at least half of the keys.
+/// The mean of one head over the rows that see at least half of the keys.
 double mean_of(const inputs<float>& in, const meaning& means, sharpness what, index_t head) {
   const auto rows = naive_attention<double>(in, means).statistics;
   const index_t length = in.q.shape[2];

@@ -38,7 +38,7 @@ void append(std::vector<To>& to, const std::vector<From>& from) {
   to.insert(to.end(), from.begin(), from.end());
 }
 
-/// What prefill says of one row of all heads.
+/// Appends what prefill gave for one row of all heads.
 void append_row(const attended<float>& whole, index_t row, std::vector<double>& out,
                 std::vector<double>& lse) {
   for (index_t h = 0; h < heads; ++h) {

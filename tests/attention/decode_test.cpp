@@ -146,7 +146,7 @@ constexpr index_t queries = 12;
 constexpr index_t query_offset = 5000 + keys - 40;
 constexpr index_t key_offset = 5000;
 
-// What fills vectors is read in place, and has paths of its own.
+// Channels that fill vectors are read in place, and have paths of their own.
 constexpr index_t channels_of_rows[][2] = {{40, 9}, {64, 64}, {128, 128}};
 
 inputs<float> long_inputs(index_t batch, const index_t (&channels)[2]) {

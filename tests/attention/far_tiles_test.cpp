@@ -164,7 +164,7 @@ TEST(far_tiles, at_the_edge_after_the_queries) {
   });
 }
 
-// What is not finite bounds nothing: it reaches the rows that see it.
+// A key that is not finite has no bound: it reaches the rows that see it.
 TEST(far_tiles, unfinite_keys_are_never_left_out) {
   for (const float poison : {support::not_a_number, support::infinity, -support::infinity, 3e38f}) {
     inputs<float> in = long_inputs();

@@ -28,8 +28,7 @@ inputs<float> two_heads(float spread) {
                                 37, spread);
 }
 
-// What all keys of a row share is large; what tells them apart is not, so that rounding shows in
-// every row.
+// All keys of a row share a large score and differ by little, so that rounding shows in every row.
 TEST(large_values, scores_to_ten_thousand) {
   for (const float score : {300.0f, -300.0f, 1e4f, -1e4f}) {
     inputs<float> in = two_heads(3.0f);
@@ -55,8 +54,8 @@ TEST(large_values, equal_scores_of_any_size) {
   }
 }
 
-// What many models write where they mean minus infinity. A row that has nothing else is the mean of
-// its values, not an empty row.
+// Many models write the largest float where they mean minus infinity. A row that has nothing else
+// is the mean of its values, not an empty row.
 TEST(large_values, biases_of_the_largest_float) {
   constexpr float largest = std::numeric_limits<float>::max();
   inputs<float> in = two_heads(1.0f);

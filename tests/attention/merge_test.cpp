@@ -102,7 +102,7 @@ void expect_any_tree(const Policies&... policies) {
 
 TEST(merge, any_tree_of_plain_slices) { expect_any_tree(); }
 
-// Of a narrow band, most slices are seen by some rows only.
+// Under a narrow band, some rows alone see most slices.
 TEST(merge, any_tree_under_a_mask) { expect_any_tree(relpos::alibi{slopes}, relpos::band{37, 2}); }
 
 TEST(merge, any_tree_with_sinks) {

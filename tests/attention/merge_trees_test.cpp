@@ -48,7 +48,7 @@ struct state {
   }
 };
 
-/// Of keys [first, last).
+/// The state of keys [first, last).
 template <class... Policies>
 state piece(index_t first, index_t last, const relpos::options& given, bool with_statistics,
             const Policies&... policies) {

@@ -97,7 +97,7 @@ struct bound_window {
 };
 
 TEST(own_policies, a_mask_may_bind_to_its_own_type) {
-  // Of one query, whose keys no other query sees.
+  // The call of one query, whose keys no other query sees.
   const auto in = support::random_inputs({.batch = 1,
                                           .query_heads = 2,
                                           .key_heads = 1,

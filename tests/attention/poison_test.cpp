@@ -201,7 +201,7 @@ TEST(poison, everything_around_the_data) {
       attend(in, {}, relpos::alibi{slopes}, relpos::causal{})));
 }
 
-// What a row does see reaches it, as arithmetic says.
+// An infinity that a row does see reaches it, as arithmetic says.
 TEST(poison, seen_infinities_stay) {
   for (const float poison : {infinity, -infinity}) {
     inputs<float> in = two_heads(150, 290);

@@ -1,4 +1,4 @@
-// What a call tells of its rows, against sums over the probabilities of each row.
+// The statistics that a call gives for its rows, against sums over the probabilities of each row.
 
 #include <gtest/gtest.h>
 
@@ -117,7 +117,7 @@ TEST(statistics, leave_out_logits_of_minus_infinity) {
   support::tensor<float> matrix({1, 1, 150, 700});
   for (index_t row = 0; row < 150; ++row) {
     for (index_t key = 0; key < 700; ++key) {
-      // Of row 3, nothing is left.
+      // Row 3 keeps no logit.
       matrix(0, 0, row, key) = row == 3 || (row + key) % 3 == 0 ? -support::infinity : 0.25f;
     }
   }

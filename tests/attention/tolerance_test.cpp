@@ -1,4 +1,4 @@
-// What options.tolerance leaves out, and that it is no more than was allowed.
+// options.tolerance leaves out keys, and no more of them than it allows.
 
 #include <gtest/gtest.h>
 

@@ -41,7 +41,7 @@ std::optional<long> instructions(index_t keys, arithmetic_type arithmetic) {
   return support::count_instructions([&] { (void)call(); });
 }
 
-/// What 32 keys cost.
+/// The instructions of 32 keys.
 std::optional<double> instructions_of_keys(arithmetic_type arithmetic) {
   const auto few = instructions(32, arithmetic);
   const auto more = instructions(64, arithmetic);

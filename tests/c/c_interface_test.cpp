@@ -50,7 +50,7 @@ relpos_status attend(const relpos_call& call) {
   return relpos_attention(&call, workspace.data(), workspace.size(), nullptr);
 }
 
-/// What a call means, as functions of (head, query position, key position).
+/// The meaning of a call, as functions of (head, query position, key position).
 struct meaning {
   std::function<double(int64_t, int64_t, int64_t)> bias = [](auto...) { return 0.0; };
   std::function<bool(int64_t, int64_t)> sees = [](auto...) { return true; };

@@ -1,4 +1,4 @@
-// What arguments point at: null, strides, overlap.
+// Refusals of the memory that arguments point at: null, strides, overlap.
 
 #include <gtest/gtest.h>
 

@@ -54,8 +54,8 @@ std::optional<counted_calls> count_calls(index_t head_dim, const relpos::options
   return counted_calls{*few, *many};
 }
 
-/// What the keys in which the two calls differ cost, over their scores; what is prepared for them
-/// is in it.
+/// The instructions of the keys in which the two calls differ, over their scores, with what is
+/// prepared for them.
 void expect_as_recorded(const char* name) {
   const auto figures = recorded("per_score");
   if (!figures) GTEST_SKIP() << "nothing is recorded for " << recorded_set();
@@ -94,7 +94,7 @@ TEST(instructions_per_row, beside_its_scores) {
   EXPECT_NEAR(per_row, expected, 0.05 * expected) << recorded_set();
 }
 
-/// What an lse costs a call of so many queries: its checks, and a logarithm for each.
+/// The instructions of an lse in a call of so many queries: its checks, and a logarithm for each.
 std::optional<long> instructions_of_lse(index_t rows) {
   support::tensor<float, 3> lse({1, 1, rows});
   const counted::call_size size{rows, few_keys, counted::few_channels};

@@ -1,4 +1,4 @@
-// What the masks say of a tile, a strip and a key, against the visibility of every single pair.
+// The masks' verdict on a tile, a strip and a key, against the visibility of every single pair.
 
 #include "relpos/cpu/prefill/mask_stage.hpp"
 

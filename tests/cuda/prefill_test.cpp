@@ -119,7 +119,7 @@ TEST_F(prefill, ragged_batches) {
                     relpos::causal{});
 }
 
-/// What calls tell of rows, in memory that the device writes.
+/// The statistics of rows, in memory that the device writes.
 struct told {
   explicit told(std::size_t rows)
       : max_probability(rows, support::not_a_number),
@@ -138,7 +138,7 @@ struct told {
   }
 };
 
-/// What the reference tells, in `Real`.
+/// The statistics of the reference, in `Real`.
 template <class Real, class... Policies>
 support::naive_statistics<Real> statistics_of_reference(const inputs<float>& in,
                                                         relpos::options opts,

@@ -74,7 +74,7 @@ TEST_F(token_positions, of_rotations_by_several_axes) {
       const placed tokens(3, 2, queries, 150, origin);
       expect_device<64>(in, {}, relpos::rotary{table}, relpos::causal{}, tokens.policy());
     }
-    // Of all entries.
+    // Every entry of the batch has the same positions.
     const placed tokens(3, 1, queries, 150, 480);
     expect_device<64>(in, {}, relpos::rotary{table}, relpos::causal{}, tokens.policy());
   }

@@ -30,7 +30,7 @@ struct large_call {
   }
 };
 
-/// What one thread computes.
+/// The results of one thread.
 struct expected {
   tensor out{2, 4, 400, 6};
   lse_tensor lse{2, 4, 400};

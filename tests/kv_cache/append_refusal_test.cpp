@@ -1,5 +1,5 @@
-// What append, truncate and attention refuse of a cache: with the argument's name, and before
-// anything is written.
+// append, truncate and attention refuse a wrong cache with the argument's name, before anything is
+// written.
 
 #include <gtest/gtest.h>
 

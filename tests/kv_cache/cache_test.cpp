@@ -1,5 +1,5 @@
-// What caches of every kind have in common: what they store of a row, ragged growth, far positions,
-// other encodings.
+// Caches of every kind have in common: the bits that they store for a row, ragged growth, far
+// positions, other encodings.
 
 #include <gtest/gtest.h>
 
@@ -50,7 +50,7 @@ TEST(cache, keys_are_rounded_once_they_are_rotated) {
   expect_rounded_once_rotated<relpos::float8_e4m3>();
 }
 
-// Of a row of zeros and one that is not finite: a step of 0, and of NaN.
+// A row of zeros has a step of 0, and one that is not finite a step of NaN.
 TEST(cache, int8_steps) {
   own_contiguous<relpos::int8> of({.batch = 1, .rows = 4, .head_dim = 3, .value_dim = 1});
   const float big = support::infinity;

@@ -63,8 +63,7 @@ struct slabs {
   }
 };
 
-/// What all caches have here: cache(), the library's view, and make_room(sequence, rows) before an
-/// append.
+/// All caches here have cache(), the library's view, and make_room(sequence, rows) for an append.
 template <class Stored>
 class own_contiguous {
  public:

@@ -45,7 +45,7 @@ void append_latent(Cache& to, index_t sequence, const tensor<float>& keys, index
   EXPECT_TRUE(done) << done.message;
 }
 
-/// What is stored of the first channels of keys, as values of their own.
+/// Copies the first channels of stored keys to values of their own.
 template <class Stored>
 void copy_values(support::slabs<Stored>& to, const support::slabs<Stored>& from) {
   to.keys = from.keys;

@@ -82,7 +82,7 @@ void append(const paged_cache<Stored>& cache, index_t sequence, index_t count,
   ASSERT_TRUE(done) << done.message;
 }
 
-/// What the block table finds of a layer is what it must have.
+/// The block table finds the rows that a layer must have.
 template <class Stored>
 void expect_rows(const paged_cache<Stored>& cache, const std::vector<rows_of_sequence>& rows) {
   for (index_t sequence = 0; sequence < sequences; ++sequence) {

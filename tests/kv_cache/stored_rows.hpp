@@ -1,5 +1,5 @@
 #pragma once
-// What is read of rows that a cache stores, by the definition of the storage.
+// The numbers that a cache's stored rows stand for, by the definition of the storage.
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-// What travels: no more than the masks and the bound of a decaying bias show.
+// No more travels than the masks and the bound of a decaying bias show.
 
 #include <gtest/gtest.h>
 

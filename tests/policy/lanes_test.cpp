@@ -1,5 +1,5 @@
-// What the vector loops compute of a bias is what its scalar form says, and no bias of a range is
-// above the bound that lets its tile be skipped.
+// The vector loops compute the same bias as its scalar form, and no bias of a range is above the
+// bound that lets its tile be skipped.
 
 #include <gtest/gtest.h>
 

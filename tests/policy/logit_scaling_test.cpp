@@ -33,7 +33,7 @@ inputs<float> two_heads() {
                                 22);
 }
 
-/// Of the score and a bias of slope * distance.
+/// The score and a bias of slope * distance.
 meaning causal_lines() {
   return {.bias =
               [](index_t head, index_t distance) {

@@ -1,5 +1,5 @@
-// What biases, factors of rows and masks do to a score, the same for a number and for each lane of
-// a vector.
+// Biases, factors of rows and masks change a score alike for a number and for each lane of a
+// vector.
 
 #include <gtest/gtest.h>
 

@@ -15,7 +15,7 @@ constexpr float nothing = -std::numeric_limits<float>::infinity();
 
 float exp2_of(float x) { return std::exp2(x); }
 
-/// Of some exponents, base 2: the largest, and the sum of weights relative to it.
+/// The largest of some exponents, base 2, and the sum of weights relative to it.
 struct state {
   float maximum = relpos::no_maximum;
   float sum = 0.0f;

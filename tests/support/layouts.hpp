@@ -53,7 +53,7 @@ laid_out<T> lay_out(const tensor<T>& from, std::array<index_t, 4> strides) {
   return result;
 }
 
-/// What a strided array says, element by element.
+/// The elements of a strided array, one after another.
 template <class T>
 tensor<T> contiguous(const laid_out<T>& from) {
   tensor<T> result(from.shape);

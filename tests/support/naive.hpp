@@ -14,8 +14,8 @@
 
 namespace support {
 
-/// Pair i of rotary_dim channels, from first_channel on, rotates by theta(i) radians with every position, and a
-/// query grows by zeta(i), a key by its inverse.
+/// Pair i of rotary_dim channels, from first_channel on, rotates by theta(i) radians with every
+/// position, and a query grows by zeta(i), a key by its inverse.
 struct rotary_meaning {
   index_t rotary_dim = 0;
   bool interleaved = false;
@@ -26,10 +26,10 @@ struct rotary_meaning {
   index_t first_channel = 0;
 };
 
-/// Of a token, on one axis.
+/// The position of a token on one axis.
 using token_position = std::function<index_t(index_t batch, index_t row, index_t axis)>;
 
-/// What a call means. Absent functions mean no bias and every key visible.
+/// The meaning of a call. Absent functions mean no bias and every key visible.
 struct meaning {
   std::function<double(index_t head, index_t distance)> bias{};
   std::function<double(index_t batch, index_t head, index_t query_row, index_t key_row)>
@@ -50,7 +50,7 @@ struct meaning {
   bool rounds_operands = false;  // of both products, to the type of the inputs
 };
 
-/// Of each row of [batch, head, query].
+/// The statistics of each row of [batch, head, query].
 template <class Real>
 struct naive_statistics {
   std::vector<Real> max_probability, entropy, logit_count, logit_mean, logit_variance;

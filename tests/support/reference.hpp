@@ -20,7 +20,7 @@ void run_reference(std::vector<Real>& out, std::vector<Real>& lse,
   lse = std::move(sums.values);
 }
 
-/// What the reference says of a call, for any number of calls with these arguments.
+/// The results of the reference, for any number of calls with these arguments.
 struct reference_results {
   std::vector<double> exact_out, exact_lse;
   std::vector<float> naive_out, naive_lse;

@@ -1,5 +1,5 @@
 #pragma once
-// What IEEE 754 says of the 16-bit formats, in double arithmetic and without a look at bits of
+// The 16-bit formats as IEEE 754 defines them, in double arithmetic and without a look at bits of
 // floats.
 
 #include <cmath>

@@ -1,5 +1,5 @@
 #pragma once
-// What each translation unit of the program does with the instruction set of its own flags.
+// Each translation unit of the program makes this call with the instruction set of its own flags.
 
 #include <relpos/relpos.hpp>
 

@@ -1,4 +1,4 @@
-// What the kernels of the GPU are not made for is refused in words.
+// A call that the kernels of the GPU are not made for is refused in words.
 
 #include <gtest/gtest.h>
 

@@ -17,7 +17,7 @@ namespace support {
 
 class device_test : public testing::Test {};
 
-/// What kernels read of a policy's data.
+/// A policy's data where kernels read it.
 template <class T>
 using device_array = std::vector<T>;
 
@@ -43,7 +43,7 @@ class emulated_device {
     }
     return {};
   }
-  /// What it is copied from is gone after.
+  /// The source of the copy is gone after it.
   static relpos::status copy(void* to, const void* from, std::size_t bytes) {
     std::memcpy(to, from, bytes);
     std::memset(const_cast<void*>(from), 0xff, bytes);

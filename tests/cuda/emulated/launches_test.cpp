@@ -54,7 +54,7 @@ struct recorder {
 
 using lines = std::vector<std::string>;
 
-/// Of 4 query heads that share 2 key heads.
+/// The launches of a call with 4 query heads that share 2 key heads.
 template <class... Policies>
 lines launches(index_t queries, index_t keys, const std::string& fails_at, relpos::options opts,
                const Policies&... policies) {

@@ -12,7 +12,7 @@ namespace {
 using relpos::half;
 using relpos::index_t;
 
-/// What is written with these strides, from `offset` on; nothing is beside it.
+/// A call writes its outputs with these strides, from `offset` on, and nothing beside them.
 void expect_outputs(const std::array<index_t, 4>& strides, index_t offset) {
   const auto in = support::random_inputs<half>(
       {.query_heads = 2, .query_length = 33, .key_length = 40, .head_dim = 64, .value_dim = 64}, 3);

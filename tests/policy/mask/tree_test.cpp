@@ -83,7 +83,7 @@ TEST(tree, classifies_as_brute_force_does) {
   EXPECT_GT(full, 100);
 }
 
-// What a tree is for: each branch gives what decoding it alone gives.
+// The purpose of a tree: each branch gives the results of decoding it alone.
 TEST(tree, branches_give_what_they_give_alone) {
   const index_t cached = 100;
   const std::vector<index_t> parents{-1, 0, 0, 1, 3, 2, -1, 6};
