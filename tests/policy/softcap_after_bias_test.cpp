@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "relpos/policies.hpp"
@@ -74,6 +75,20 @@ TEST(softcap_after_bias, minus_infinity_hides) {
                        .cap_after_bias = 2.0},
                       relpos::key_bias{relpos::view<const float, 3>(list.data(), {1, 1, 300})},
                       softcap_after_bias{2.0f});
+}
+
+/// The inverse of the cap over the temperature is no float. All visible keys have one weight, also
+/// in the row whose scores are zero.
+TEST(softcap_after_bias, below_the_smallest_float) {
+  for (const index_t queries : {1, 150}) {
+    inputs<float> in = sizes(queries);
+    for (index_t c = 0; c < 20; ++c) in.q(0, 0, 0, c) = 0.0f;
+    for (const auto& [cap, temperature] : {std::pair{1e-30f, 3e38f}, std::pair{1e-39f, 1.0f}}) {
+      expect_both_kernels(
+          in, {}, {.visible = is_causal, .cap_after_bias = cap, .temperature = temperature},
+          softcap_after_bias{cap}, relpos::temperature{temperature}, relpos::causal{});
+    }
+  }
 }
 
 /// Far tiles, which ALiBi alone makes vanish, have the weight e^-2 cap at least.

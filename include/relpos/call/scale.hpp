@@ -4,6 +4,7 @@
 //   q.k scale log2(e) / temperature
 //   with softcap c:   c log2(e) / temperature tanh(q.k scale / c)
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -89,6 +90,12 @@ float logit_factor(const std::tuple<HeadPolicies...>& head_policies,
   return product;
 }
 
+/// A cap in units of the exponent. It is at least the smallest normal number, whose exp2 is 1 like
+/// that of a smaller cap: 0 would mean no cap, and its inverse would be infinite.
+inline float scaled_cap(float cap, float factor) {
+  return std::max(cap * factor, std::numeric_limits<float>::min());
+}
+
 struct score_factors {
   float query;    // multiplies the packed queries
   float softcap;  // multiplies tanh; 0 without softcap
@@ -96,7 +103,7 @@ struct score_factors {
 
   score_factors(float scale, float cap, float temperature) : bias(log2e / temperature) {
     query = cap > 0.0f ? scale / cap : scale * bias;
-    softcap = cap > 0.0f ? cap * bias : 0.0f;
+    softcap = cap > 0.0f ? scaled_cap(cap, bias) : 0.0f;
   }
 
   bool are_finite() const {
