@@ -90,8 +90,8 @@ float logit_factor(const std::tuple<HeadPolicies...>& head_policies,
   return product;
 }
 
-/// A cap in units of the exponent. It is at least the smallest normal number, whose exp2 is 1 like
-/// that of a smaller cap: 0 would mean no cap, and its inverse would be infinite.
+/// A cap in units of the exponent, at least the smallest normal number: exp2 makes 1 of it and of
+/// any smaller cap alike. 0 would mean no cap, and its inverse would be infinite.
 inline float scaled_cap(float cap, float factor) {
   return std::max(cap * factor, std::numeric_limits<float>::min());
 }
