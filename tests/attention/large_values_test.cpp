@@ -13,7 +13,6 @@
 namespace {
 
 using relpos::index_t;
-using relpos::kernel_class;
 using support::inputs;
 
 const std::vector<float> slopes{0.3f, 0.02f};
@@ -38,15 +37,6 @@ TEST(large_values, scores_to_ten_thousand) {
       for (index_t key = 0; key < 260; ++key) in.k(0, h, key, 0) = 1.0f;
     }
     expect_reference_of(in, {}, relpos::alibi{slopes}, relpos::causal{});
-  }
-}
-
-// The cap over the temperature is below the smallest float: all visible keys have one weight.
-TEST(large_values, temperatures_that_leave_nothing_of_a_softcap) {
-  const inputs<float> in = two_heads(1.0f);
-  for (const kernel_class kernel : {kernel_class::prefill, kernel_class::decode}) {
-    expect_reference_of(in, {.softcap = 1e-38f, .kernel = kernel}, relpos::temperature{3e38f},
-                        relpos::causal{});
   }
 }
 

@@ -257,7 +257,7 @@ TEST(check_policies, temperatures_of_users_are_checked_for_every_head) {
   }
 }
 
-TEST(check_policies, quotients_of_scale_softcap_and_temperature_are_finite) {
+TEST(check_policies, quotients_of_scale_softcap_and_temperature_are_normal) {
   attention_call cold;
   EXPECT_TRUE(cold.refuses(invalid_value, {"options.scale", "temperature 1e-39", "float32"},
                            own_temperature{1e-39f}));
@@ -268,6 +268,21 @@ TEST(check_policies, quotients_of_scale_softcap_and_temperature_are_finite) {
   attention_call capped;
   capped.opts.softcap = 1e-40f;
   EXPECT_TRUE(capped.refuses(invalid_value, {"options.softcap", "float32"}, own_temperature{1.0f}));
+  // 0 would mean no softcap.
+  attention_call vanishing;
+  vanishing.opts.softcap = 1e-30f;
+  EXPECT_TRUE(vanishing.refuses(invalid_value, {"options.softcap 1e-30", "normal"},
+                                own_temperature{1e20f}));
+  // All scores would be one.
+  attention_call flat;
+  flat.opts.scale = 1e-8f;
+  flat.opts.softcap = 1e38f;
+  EXPECT_TRUE(flat.refuses(invalid_value, {"options.softcap 1e+38"}, own_temperature{1.0f}));
+  attention_call hot;
+  EXPECT_TRUE(hot.refuses(invalid_value, {"temperature 3e+38", "normal"}, own_temperature{3e38f}));
+  attention_call without_scores;
+  without_scores.opts.scale = 0.0f;
+  EXPECT_TRUE(without_scores.run(own_temperature{1.0f}));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "relpos/model/frequencies.hpp"
@@ -162,9 +163,12 @@ TEST(rotate, refuses_what_does_not_fit) {
   EXPECT_EQ(refused(rows.view(), relpos::rope_frequencies(6), relpos::max_offset + 1),
             "position_offset: is 1152921504606846977, must be within +-2^60");
   relpos::rotary_frequencies zero = relpos::rope_frequencies(6);
-  zero.attention_factor = 0.0;
-  EXPECT_NE(refused(rows.view(), relpos::inverse_frequencies(zero)).find("attention_factor is inf"),
-            std::string::npos);
+  for (const auto& [factor, text] : {std::pair{0.0, "is inf"}, std::pair{1e-39, "is 1e+39"}}) {
+    zero.attention_factor = factor;
+    EXPECT_NE(refused(rows.view(), relpos::inverse_frequencies(zero))
+                  .find(std::string("attention_factor ") + text),
+              std::string::npos);
+  }
   EXPECT_NE(refused(rows.view(), relpos::xpos_frequencies(6)).find("rotary{table}"),
             std::string::npos);
   relpos::view<float, 4> broken = rows.view();

@@ -311,8 +311,10 @@ TEST(rotary, refuses_what_does_not_fit) {
   endless.radians[2] = INFINITY;
   EXPECT_EQ(message(endless, 8), "rotary: a frequency is not finite");
   endless = relpos::rope_frequencies(8);
-  endless.attention_factor = NAN;
-  EXPECT_EQ(message(endless, 8), "rotary: attention_factor is not finite");
+  for (const double factor : {static_cast<double>(NAN), 1e39}) {
+    endless.attention_factor = factor;
+    EXPECT_EQ(message(endless, 8), "rotary: attention_factor is not finite in float32");
+  }
   const rotary_table four(relpos::rope_frequencies(4), pair_layout::half_split);
   const auto from = [&](index_t first) {
     return std::string(rotary{four, first}.check({.head_dim = 8}).message);

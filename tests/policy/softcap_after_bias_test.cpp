@@ -4,7 +4,6 @@
 
 #include <limits>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "relpos/policies.hpp"
@@ -77,17 +76,21 @@ TEST(softcap_after_bias, minus_infinity_hides) {
                       softcap_after_bias{2.0f});
 }
 
-/// The inverse of the cap over the temperature is no float. All visible keys have one weight, also
-/// in the row whose scores are zero.
-TEST(softcap_after_bias, below_the_smallest_float) {
+/// Biases near the lowest float are one cap, however small the temperature makes their scores.
+TEST(softcap_after_bias, of_the_lowest_biases) {
   for (const index_t queries : {1, 150}) {
-    inputs<float> in = sizes(queries);
-    for (index_t c = 0; c < 20; ++c) in.q(0, 0, 0, c) = 0.0f;
-    for (const auto& [cap, temperature] : {std::pair{1e-30f, 3e38f}, std::pair{1e-39f, 1.0f}}) {
-      expect_both_kernels(
-          in, {}, {.visible = is_causal, .cap_after_bias = cap, .temperature = temperature},
-          softcap_after_bias{cap}, relpos::temperature{temperature}, relpos::causal{});
-    }
+    const inputs<float> in = sizes(queries);
+    std::vector<float> list(300, -1e38f);
+    for (std::size_t i = 0; i < 300; i += 2) list[i] = -2e38f;
+    expect_both_kernels(in, {},
+                        {.element_bias =
+                             [&](index_t, index_t, index_t, index_t key) {
+                               return static_cast<double>(list[static_cast<std::size_t>(key)]);
+                             },
+                         .cap_after_bias = 1e30f,
+                         .temperature = 1e-7f},
+                        relpos::key_bias{relpos::view<const float, 3>(list.data(), {1, 1, 300})},
+                        softcap_after_bias{1e30f}, relpos::temperature{1e-7f});
   }
 }
 
@@ -110,17 +113,25 @@ TEST(softcap_after_bias, leaves_no_tile_out) {
       relpos::alibi{slopes}, softcap_after_bias{1.0f}, relpos::causal{});
 }
 
-TEST(softcap_after_bias, refused) {
+void expect_refused(float cap, float temperature, const char* message) {
   const inputs<float> in = sizes(3);
+  support::tensor<float> out({2, 4, 3, 6});
+  std::vector<std::byte> memory(1 << 20);
+  const relpos::status done =
+      relpos::attention(relpos::serial{}, memory, out.view(), in.q.view(), in.k.view(), in.v.view(),
+                        softcap_after_bias{cap}, relpos::temperature{temperature});
+  EXPECT_EQ(done.code, relpos::status_code::invalid_value);
+  EXPECT_NE(std::string(done.message).find(message), std::string::npos) << done.message;
+}
+
+TEST(softcap_after_bias, refused) {
   for (const float cap : {0.0f, -1.0f, 2e30f, std::numeric_limits<float>::quiet_NaN()}) {
-    support::tensor<float> out({2, 4, 3, 6});
-    std::vector<std::byte> memory(1 << 20);
-    const relpos::status done =
-        relpos::attention(relpos::serial{}, memory, out.view(), in.q.view(), in.k.view(),
-                          in.v.view(), softcap_after_bias{cap});
-    EXPECT_EQ(done.code, relpos::status_code::invalid_value);
-    EXPECT_NE(std::string(done.message).find("softcap_after_bias: cap is "), std::string::npos);
+    expect_refused(cap, 1.0f, "softcap_after_bias: cap is ");
   }
+  // The product of infinity, or of the inverse of zero, and of a score of zero is no number.
+  expect_refused(1e30f, 1e-9f, "cap after the bias 1e+30 and temperature 1e-09");
+  expect_refused(1e-30f, 1e10f, "cap after the bias 1e-30 and temperature 1e+10");
+  expect_refused(1e-39f, 1.0f, "no normal number");
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 //   q.k scale log2(e) / temperature
 //   with softcap c:   c log2(e) / temperature tanh(q.k scale / c)
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -90,12 +89,6 @@ float logit_factor(const std::tuple<HeadPolicies...>& head_policies,
   return product;
 }
 
-/// A cap in units of the exponent, at least the smallest normal number: exp2 makes 1 of it and of
-/// any smaller cap alike. 0 would mean no cap, and its inverse would be infinite.
-inline float scaled_cap(float cap, float factor) {
-  return std::max(cap * factor, std::numeric_limits<float>::min());
-}
-
 struct score_factors {
   float query;    // multiplies the packed queries
   float softcap;  // multiplies tanh; 0 without softcap
@@ -103,11 +96,7 @@ struct score_factors {
 
   score_factors(float scale, float cap, float temperature) : bias(log2e / temperature) {
     query = cap > 0.0f ? scale / cap : scale * bias;
-    softcap = cap > 0.0f ? scaled_cap(cap, bias) : 0.0f;
-  }
-
-  bool are_finite() const {
-    return std::isfinite(query) && std::isfinite(softcap) && std::isfinite(bias);
+    softcap = cap * bias;
   }
 };
 

@@ -70,21 +70,35 @@ status check_rotation(const Source& source, const std::tuple<Policies...>& polic
   return result;
 }
 
+/// Whether a factor of scores, made of a number of the call, neither overflows nor underflows.
+inline bool keeps_its_digits(float factor, float number) {
+  return number == 0.0f ? factor == 0.0f : std::isnormal(factor);
+}
+
 /// Refuses a temperature that is not positive and finite. Also refuses numbers that are each in
-/// range, but whose quotients, the factors of scores, are not finite.
-RELPOS_NOINLINE inline status check_factors_of_head(float scale, float softcap, float temperature,
-                                                    index_t head) {
+/// range, but whose quotients, the factors of scores, are not: 0, for one, means no softcap.
+/// `biased_cap` is the cap of score and bias, 0 for none.
+RELPOS_NOINLINE inline status check_factors_of_head(float scale, float softcap, float biased_cap,
+                                                    float temperature, index_t head) {
   if (!(temperature > 0.0f) || !std::isfinite(temperature)) {
     return status::error(status_code::invalid_value,
                          "temperature: is %g for head %lld, must be positive and finite",
                          static_cast<double>(temperature), static_cast<long long>(head));
   }
-  if (!score_factors(scale, softcap, temperature).are_finite()) {
+  const score_factors factors(scale, softcap, temperature);
+  if (!keeps_its_digits(factors.query, scale) || !keeps_its_digits(factors.softcap, softcap) ||
+      !std::isnormal(factors.bias)) {
     return status::error(status_code::invalid_value,
                          "options.scale %g, options.softcap %g and temperature %g: their "
-                         "quotients overflow float32",
+                         "quotients are no normal numbers of float32",
                          static_cast<double>(scale), static_cast<double>(softcap),
                          static_cast<double>(temperature));
+  }
+  if (!keeps_its_digits(biased_cap * factors.bias, biased_cap)) {
+    return status::error(status_code::invalid_value,
+                         "cap after the bias %g and temperature %g: their quotient is no normal "
+                         "number of float32",
+                         static_cast<double>(biased_cap), static_cast<double>(temperature));
   }
   return {};
 }
@@ -96,7 +110,11 @@ status check_factors(const options& opts, const std::tuple<Policies...>& policie
   const float scale = score_scale(opts, policies, shape.head_dim);
   for (index_t batch = 0; batch < shape.batch; ++batch) {
     for (index_t head = 0; head < shape.query_heads; ++head) {
-      const status valid = check_factors_of_head(scale, opts.softcap,
+      float biased_cap = 0.0f;
+      if constexpr ((caps_after_bias<head_policy_of<Policies>> || ... || false)) {
+        biased_cap = cap_after_bias(bind_all(policies, batch, head));
+      }
+      const status valid = check_factors_of_head(scale, opts.softcap, biased_cap,
                                                  softmax_temperature(policies, batch, head), head);
       if (!valid) return valid;
     }

@@ -118,8 +118,8 @@ class row_biases {
   row_positions_of<decltype(Problem::policies)> position_;
 };
 
-/// Overwrites a row if all its biases are near the lowest float. `buffer` holds 3 * value_dim
-/// floats.
+/// Overwrites a row if all its biases are near the lowest float, unless a cap moves them away from
+/// it. `buffer` holds 3 * value_dim floats.
 template <class Isa, class Problem>
 void attend_extreme_row(const problem_sequence<Problem>& sequence, index_t head, index_t row,
                         float* buffer) {
@@ -128,7 +128,7 @@ void attend_extreme_row(const problem_sequence<Problem>& sequence, index_t head,
   const index_t channels = sequence.shape.value_dim;
   const key_range seen = visible_key_rows(head_policies, row + sequence.position.query_offset,
                                           sequence.position.key_offset, sequence.shape.key_length);
-  if (seen.last <= seen.first) return;
+  if (Problem::caps_bias || seen.last <= seen.first) return;
   const resident_rows resident = sequence.call.resident_of(sequence.at);
   const auto for_each_key = [&](const auto& use) {
     for (index_t piece = 0; piece < Problem::pieces; ++piece) {

@@ -44,7 +44,7 @@ auto stages_of(const problem_sequence<Problem>& sequence,
   [[maybe_unused]] const auto head_policies = bind_all(sequence.call.policies, sequence.at, head);
   const auto cap = [&] {
     if constexpr (Problem::caps_bias) {
-      return std::tuple(cap_stage<Isa>(scaled_cap(cap_after_bias(head_policies), factor)));
+      return std::tuple(cap_stage<Isa>(cap_after_bias(head_policies) * factor));
     } else {
       return std::tuple();
     }
@@ -254,8 +254,7 @@ class policy_head final : public staged_head_of_call<Isa, Problem> {
       add_biases(head, row, places, key_position, factors.bias, keys, scores,
                  std::make_index_sequence<std::tuple_size_v<decltype(Problem::policies)>>());
       if constexpr (Problem::caps_bias) {
-        cap_biased_row<Isa>(scaled_cap(cap_after_bias(policies_of_head), factors.bias), keys,
-                            scores);
+        cap_biased_row<Isa>(cap_after_bias(policies_of_head) * factors.bias, keys, scores);
       }
       if constexpr (Problem::has_row_factor) {
         const index_t visible = sequence_.count_shown(rows.visible[i], row);

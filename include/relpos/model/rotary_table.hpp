@@ -80,7 +80,9 @@ class rotary_table {
     for (const double radians : frequencies.radians) {
       if (!std::isfinite(radians)) return "a frequency is not finite";
     }
-    if (!std::isfinite(frequencies.attention_factor)) return "attention_factor is not finite";
+    if (!std::isfinite(static_cast<float>(frequencies.attention_factor))) {
+      return "attention_factor is not finite in float32";
+    }
     if (!frequencies.log2_decay.empty() && frequencies.log2_decay.size() != pairs) {
       return "log2_decay must have one number per pair, or none";
     }

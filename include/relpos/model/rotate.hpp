@@ -41,9 +41,9 @@ status check_rotation(const view<T, 4>& rows, const rotary_frequencies& frequenc
     if (std::isfinite(radians)) continue;
     return status::error(status_code::invalid_value, "frequencies: %g is not finite", radians);
   }
-  if (!std::isfinite(frequencies.attention_factor)) {
+  if (!std::isfinite(static_cast<float>(frequencies.attention_factor))) {
     return status::error(status_code::invalid_value,
-                         "frequencies: attention_factor is %g, must be finite",
+                         "frequencies: attention_factor is %g, must be finite in float32",
                          frequencies.attention_factor);
   }
   if (!frequencies.axes.empty() && frequencies.axes.size() != frequencies.radians.size()) {
