@@ -273,7 +273,7 @@ TEST(check_policies, quotients_of_scale_softcap_and_temperature_are_normal) {
   vanishing.opts.softcap = 1e-30f;
   EXPECT_TRUE(vanishing.refuses(invalid_value, {"options.softcap 1e-30", "normal"},
                                 own_temperature{1e20f}));
-  // All scores would be one.
+  // All scores would be 0.
   attention_call flat;
   flat.opts.scale = 1e-8f;
   flat.opts.softcap = 1e38f;

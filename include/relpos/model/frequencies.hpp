@@ -30,7 +30,7 @@ namespace relpos::inline RELPOS_ABI {
 /// @snippet reference.cpp frequencies
 struct rotary_frequencies {
   std::vector<double> radians;    ///< [pair], radians per position, finite
-  double attention_factor = 1.0;  ///< of cosine and sine, finite in float32
+  double attention_factor = 1.0;  ///< of cosine and sine, finite in float32; scores have its square
   /// Pair i's part of a score is multiplied by 2^(log2_decay[i] (q_pos - k_pos)), each from -0.125
   /// to 0. Empty: no decay.
   std::vector<double> log2_decay{};
